@@ -1,0 +1,17 @@
+"""Counts in, intervals out: what a number of examples says about the accuracy or the gap they stand for."""
+
+from robaudit.stats.decision import Decision, decide
+from robaudit.stats.fixed import paired_gap, proportion
+from robaudit.stats.interval import Interval
+from robaudit.stats.sequences import gap_path, gap_sequence, proportion_sequence
+
+__all__ = [
+    "Decision",
+    "Interval",
+    "decide",
+    "gap_path",
+    "gap_sequence",
+    "paired_gap",
+    "proportion",
+    "proportion_sequence",
+]
