@@ -1,0 +1,25 @@
+"""What an audit found, example by example, and the file it is kept in."""
+
+from robaudit.evidence.ball import inside, seal
+from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness, encode_image, encode_witness
+from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
+from robaudit.evidence.store import EvidenceFile, ExampleRow, OutcomeRow, WitnessRow
+
+__all__ = [
+    "SCHEMA",
+    "WITNESS_LEVELS",
+    "AttackRecord",
+    "Evidence",
+    "EvidenceFile",
+    "ExampleRow",
+    "Header",
+    "Outcome",
+    "OutcomeRow",
+    "WitnessRow",
+    "decode_image",
+    "decode_witness",
+    "encode_image",
+    "encode_witness",
+    "inside",
+    "seal",
+]

@@ -1,0 +1,186 @@
+"""The scheduler: a fixed number of slots, each working on one example at its own pace.
+
+As soon as an example is broken, or its last run has used up its budget, its slot takes the next one, so
+the batch is full until the queue is empty whatever share breaks early. Runs of one example (targets,
+restarts) follow each other in the queue's order. A break counts only after the sealed candidate has been
+misclassified by the strict float32 model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.objectives import Model, forward
+from robaudit.attacks.state import Attack, Examples, put, take
+from robaudit.evidence import Outcome, seal
+from robaudit.plan import ThreatModel
+
+#: Below this share of the spread of the logits a margin is rounding, not a misclassification.
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class Retired:
+    """Examples that left an attack.
+
+    Attributes:
+        rows: (n,) int64, their places in the `Examples` given.
+        outcome: (n,) int64 of `Outcome`.
+        steps: (n,) int64, the steps each took, all its runs together.
+        witness: (n, C, H, W) float32, meaningful where the outcome is broken.
+        forwards, backwards: passes per step, so that cost = steps x these.
+        state: the attack's own state of these slots.
+
+    """
+
+    rows: Tensor
+    outcome: Tensor
+    steps: Tensor
+    witness: Tensor
+    forwards: int
+    backwards: int
+    state: Any
+
+
+def truly_misclassified(strict: Model, x: Tensor, y: Tensor) -> Tensor:
+    """(n,) bool: what the strict model says of inputs that already lie in the ball and in [0, 1]."""
+    logits = forward(strict, x)
+    others = logits.scatter(1, y[:, None], float("-inf")).amax(1)
+    lead = others - logits.gather(1, y[:, None]).squeeze(1)
+    spread = logits.amax(1) - logits.amin(1)
+    return logits.isfinite().all(1) & (lead > _ROUNDING * spread)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Runs attacks against `search`, the fast form of a model, and re-checks against `strict`, its float32 form.
+
+    Args:
+        search, strict: from inputs in [0, 1] to logits.
+        threat: the ball that witnesses are sealed in.
+        slots: examples worked on at once.
+        device: where `search` lives and the slots are kept.
+
+    """
+
+    search: Model
+    strict: Model
+    threat: ThreatModel
+    slots: int
+    device: torch.device
+
+    def run(self, attack: Attack, examples: Examples, retire: Callable[[Retired], None]) -> None:
+        """Attack every example once; `retire` is called with each group as it finishes, in no fixed order."""
+        _Run(self, attack, examples, retire).go()
+
+
+class _Run:
+    """One attack on one queue: which example sits in which slot, and how far it is."""
+
+    def __init__(self, engine: Engine, attack: Attack, examples: Examples, retire: Callable[[Retired], None]):
+        self.engine, self.attack, self.examples, self.retire = engine, attack, examples, retire
+        self.runs = attack.runs(examples.logits.shape[1]) if len(examples) else 0
+        self.width = min(engine.slots, len(examples))
+        self.queued = 0
+        # Of each slot: the example's row, which of its runs this is, its steps so far, whether it is in use.
+        self.row = torch.zeros(self.width, dtype=torch.int64)
+        self.turn = torch.zeros(self.width, dtype=torch.int64)
+        self.steps = torch.zeros(self.width, dtype=torch.int64)
+        self.bad = torch.zeros(self.width, dtype=torch.bool)
+        self.live = torch.zeros(self.width, dtype=torch.bool)
+        self.state: Any = None
+
+    def go(self) -> None:
+        """Step until every example has left."""
+        self._fill(torch.arange(self.width))
+        while bool(self.live.any()):
+            self.state = self._step(self.state)
+            self.steps += self.live
+            self._settle()
+
+    def _step(self, state: Any) -> Any:
+        return self.attack.step(self.engine.search, state)
+
+    def _begin(self, slots: Tensor) -> None:
+        """Start the run whose turn it is in each of `slots`."""
+        fresh = self.attack.start(
+            take(self.examples, self.row[slots]).to(self.engine.device), self.turn[slots].to(self.engine.device)
+        )
+        if self.state is None:
+            self.state = fresh
+        else:
+            put(self.state, slots.to(self.engine.device), fresh)
+
+    def _fill(self, free: Tensor) -> None:
+        """Give the next examples of the queue to the slots `free`, as far as there are any."""
+        count = min(len(free), len(self.examples) - self.queued)
+        if not count:
+            return
+        slots = free[:count]
+        self.row[slots] = torch.arange(self.queued, self.queued + count)
+        self.queued += count
+        self.turn[slots], self.steps[slots], self.bad[slots] = 0, 0, False
+        self.live[slots] = True
+        self._begin(slots)
+
+    def _settle(self) -> None:
+        """Retire what is done, begin the next run of what has one left, refill, and close ranks at the end."""
+        state = self.state
+        fooled, finished, nonfinite = torch.stack([state.fooled, state.finished, state.nonfinite]).cpu()
+        self.bad |= nonfinite & self.live
+        asked = (fooled & self.live).nonzero().squeeze(1)
+        broken = torch.zeros_like(self.live)
+        witnesses = None
+        if len(asked):
+            rows = asked.to(self.engine.device)
+            x, y = state.x[rows].float().cpu(), state.y[rows]
+            sealed = seal(state.candidate[rows].float().cpu().numpy(), x.numpy(), self.engine.threat)
+            witnesses = torch.from_numpy(sealed)
+            broken[asked] = truly_misclassified(self.engine.strict, witnesses.to(y.device), y).cpu()
+            witnesses = witnesses[broken[asked]]
+        over = finished & self.live & ~broken
+        again = (over & (self.turn + 1 < self.runs)).nonzero().squeeze(1)
+        given_up = (over & (self.turn + 1 >= self.runs)).nonzero().squeeze(1)
+        if len(again):
+            self.turn[again] += 1
+            self._begin(again)
+        free = torch.cat([self._leave(broken.nonzero().squeeze(1), witnesses), self._leave(given_up, None)])
+        if len(free):
+            self._fill(free.sort().values)
+            self._close_ranks()
+
+    def _leave(self, slots: Tensor, witnesses: Tensor | None) -> Tensor:
+        """Hand the examples in `slots` over as broken (with witnesses) or not (without)."""
+        if not len(slots):
+            return slots
+        if witnesses is None:
+            outcome = torch.where(self.bad[slots], int(Outcome.NONFINITE), int(Outcome.ROBUST))
+            witnesses = torch.zeros(0)
+        else:
+            outcome = torch.full((len(slots),), int(Outcome.BROKEN))
+        self.retire(
+            Retired(
+                rows=self.row[slots].clone(),
+                outcome=outcome,
+                steps=self.steps[slots].clone(),
+                witness=witnesses,
+                forwards=self.attack.forwards,
+                backwards=self.attack.backwards,
+                state=take(self.state, slots.to(self.engine.device)),
+            )
+        )
+        self.live[slots] = False
+        return slots
+
+    def _close_ranks(self) -> None:
+        """With the queue empty, drop idle slots once they are an eighth of all."""
+        busy = self.live.nonzero().squeeze(1)
+        if len(busy) and len(busy) <= len(self.live) * 7 // 8:
+            self.state = take(self.state, busy.to(self.engine.device))
+            self.row, self.turn, self.steps = self.row[busy], self.turn[busy], self.steps[busy]
+            self.bad, self.live = self.bad[busy], self.live[busy]

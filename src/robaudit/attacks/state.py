@@ -1,0 +1,102 @@
+"""Slots: dataclasses of tensors whose first dimension is one example each, taken out and put in by index."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.objectives import Model
+
+
+@dataclass
+class Examples:
+    """What an attack is given: `x` (n, C, H, W) in [0, 1], labels `y` (n,), `ids` (n,), clean `logits` (n, K)."""
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+    logits: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same examples on another device."""
+        return _map(self, lambda tensor: tensor.to(device))
+
+
+class State(Protocol):
+    """The fields that every attack's state has; each attack adds its own.
+
+    `candidate` is an input inside the ball; where `fooled` the search model misclassifies it; where
+    `finished` the run's budget is used up; `nonfinite` marks rows that met logits that are not finite;
+    `iteration` counts the steps done.
+    """
+
+    candidate: Tensor
+    fooled: Tensor
+    finished: Tensor
+    nonfinite: Tensor
+    iteration: Tensor
+
+
+class Attack(Protocol):
+    """A frozen dataclass of settings. A run is one restart or one target of one example."""
+
+    @property
+    def name(self) -> str:
+        """As in the JSON report."""
+        ...
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes of one step."""
+        ...
+
+    @property
+    def backwards(self) -> int:
+        """Backward passes of one step."""
+        ...
+
+    def runs(self, classes: int) -> int:
+        """How many runs an example that is never broken takes."""
+        ...
+
+    def start(self, examples: Examples, run: Tensor) -> Any:
+        """The state before the first step; `run` (n,) says which run each example is to begin."""
+        ...
+
+    def step(self, model: Model, state: Any) -> Any:
+        """The state after one step. The given state is left as it was, so that a failed step can be repeated."""
+        ...
+
+
+S = TypeVar("S")
+
+
+def _map(state: S, function: Callable[[Tensor], Tensor]) -> S:
+    fields = dataclasses.fields(state)  # type: ignore[arg-type]
+    return type(state)(**{item.name: function(getattr(state, item.name)) for item in fields})
+
+
+def take(state: S, rows: Tensor) -> S:
+    """The slots `rows`, copied."""
+    return _map(state, lambda tensor: tensor[rows])
+
+
+def put(state: S, rows: Tensor, new: S) -> None:
+    """Overwrite the slots `rows` with `new`, in place."""
+    for item in dataclasses.fields(state):  # type: ignore[arg-type]
+        getattr(state, item.name)[rows] = getattr(new, item.name)
+
+
+def join(states: list[S]) -> S:
+    """The slots of several states, one after the other."""
+    first = states[0]
+    names = [item.name for item in dataclasses.fields(first)]  # type: ignore[arg-type]
+    return type(first)(**{name: torch.cat([getattr(s, name) for s in states]) for name in names})

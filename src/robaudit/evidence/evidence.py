@@ -1,0 +1,116 @@
+"""What an audit found, example by example. Accuracies, gaps and intervals are derived from it, never stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.plan import AUTOATTACK, AuditPlan
+
+SCHEMA = "robaudit/1"
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Outcome(IntEnum):
+    """What became of one example under one attack."""
+
+    ROBUST = 0
+    BROKEN = 1
+    NONFINITE = 2
+    NOT_RUN = 3
+
+
+@dataclass(frozen=True)
+class AttackRecord:
+    """One attack's outcomes, aligned with the evidence's examples.
+
+    Attributes:
+        outcome: (n,) of `Outcome`; examples that were misclassified to begin with are NOT_RUN.
+        steps: (n,), how many steps the attack took on each.
+        forwards, backwards: (n,), the model passes that took.
+
+    """
+
+    outcome: Ints
+    steps: Ints
+    forwards: Ints
+    backwards: Ints
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything about an audit but its examples; plain JSON-ready data."""
+
+    plan: AuditPlan
+    model: dict[str, Any]
+    data: dict[str, Any]
+    versions: dict[str, str]
+    device: str
+    findings: tuple[dict[str, str], ...] = ()
+    seconds: float = 0.0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The examples audited so far, in audit order.
+
+    Attributes:
+        header: the plan, the model, the data.
+        ids: (n,), each example's index in its split.
+        labels, predictions: (n,), the true class and the model's on the clean input; -1 where not finite.
+        attacks: by name, for the attacks that were begun.
+        fosc, fosc_normalised, sgcs: (n,) float, of PGD-10's trajectory; NaN where not measured.
+
+    """
+
+    header: Header
+    ids: Ints
+    labels: Ints
+    predictions: Ints
+    attacks: dict[str, AttackRecord] = field(default_factory=dict)
+    fosc: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    fosc_normalised: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sgcs: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def correct(self) -> Bools:
+        """(n,) bool: correctly classified before any attack."""
+        return self.labels == self.predictions
+
+    def known(self, attack: str) -> Bools:
+        """(n,) bool: whether the example counts in this attack's accuracy: misclassified, robust or broken."""
+        return ~self.correct | np.isin(self._outcome(attack), (Outcome.ROBUST, Outcome.BROKEN))
+
+    def survives(self, attack: str) -> Bools:
+        """(n,) bool: correctly classified, and still so after this attack."""
+        return self.correct & (self._outcome(attack) == Outcome.ROBUST)
+
+    def _outcome(self, attack: str) -> Ints:
+        if attack == "autoattack":
+            return self._worst(tuple(name for name in AUTOATTACK if name in self.header.plan.attacks))
+        record = self.attacks.get(attack)
+        return record.outcome if record else np.full(len(self), int(Outcome.NOT_RUN))
+
+    def _worst(self, names: tuple[str, ...]) -> Ints:
+        """The worst case: broken by any, robust if robust under all, otherwise not known yet."""
+        rows = np.stack([self._outcome(name) for name in names])
+        worst = np.full(len(self), int(Outcome.NOT_RUN))
+        worst[(rows == Outcome.ROBUST).all(axis=0)] = Outcome.ROBUST
+        worst[(rows == Outcome.NONFINITE).any(axis=0) & (rows != Outcome.NOT_RUN).all(axis=0)] = Outcome.NONFINITE
+        worst[(rows == Outcome.BROKEN).any(axis=0)] = Outcome.BROKEN
+        return worst
+
+    def broken_after(self, attack: str, steps: int) -> Bools:
+        """(n,) bool: broken by this attack within so many of its steps."""
+        record = self.attacks[attack]
+        return (record.outcome == Outcome.BROKEN) & (record.steps <= steps)

@@ -1,0 +1,283 @@
+"""The evidence file: one SQLite database, extended in transactions, so that a kill at any moment loses at most
+the examples in flight. Anyone can read it with the `sqlite3` command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from robaudit.errors import RobauditError
+from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
+from robaudit.plan import AuditPlan
+
+_APPLICATION_ID = 0x726F6261  # "roba"
+_TABLES = """
+CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE examples (
+    position INTEGER PRIMARY KEY, id INTEGER NOT NULL UNIQUE, label INTEGER NOT NULL,
+    prediction INTEGER NOT NULL, image BLOB, fosc REAL, fosc_normalised REAL, sgcs REAL);
+CREATE TABLE outcomes (
+    attack TEXT NOT NULL, id INTEGER NOT NULL, outcome INTEGER NOT NULL, steps INTEGER NOT NULL,
+    forwards INTEGER NOT NULL, backwards INTEGER NOT NULL, witness BLOB,
+    PRIMARY KEY (attack, id)) WITHOUT ROWID;
+"""
+# What must be the same for an unfinished audit to be gone on with; the rest may differ (another device, say).
+_IDENTITY = ("schema", "plan", "model", "data")
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    """One audited example: its place in the audit's order, its id, and what the model says of it."""
+
+    position: int
+    id: int
+    label: int
+    prediction: int
+
+
+@dataclass(frozen=True)
+class OutcomeRow:
+    """One example under one attack; `image` and `witness` are coded, and None where it was not broken."""
+
+    attack: str
+    id: int
+    outcome: Outcome
+    steps: int
+    forwards: int
+    backwards: int
+    witness: bytes | None = None
+    image: bytes | None = None
+
+
+@dataclass(frozen=True)
+class WitnessRow:
+    """A claim to re-check: this attack's `witness` for the example `id`, whose clean `image` is beside it."""
+
+    attack: str
+    id: int
+    label: int
+    image: bytes
+    witness: bytes
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        reason = str(error)
+        if "locked" in reason:
+            advice = "another audit is writing it; wait for it or choose another --evidence"
+        else:
+            advice = "free some space or choose another --evidence; what was finished is kept"
+        raise RobauditError(f"{path}: evidence could not be written ({reason}); {advice}") from error
+    except sqlite3.DatabaseError as error:
+        raise RobauditError(
+            f"{path}: not an evidence file, or a damaged one ({error}); delete it or name another"
+        ) from error
+
+
+class EvidenceFile:
+    """An open evidence file. Every `add_…` is one transaction: all of it is on disk, or none."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection):
+        self.path, self._db = path, connection
+
+    @classmethod
+    def create(cls, path: Path, header: Header) -> Self:
+        """A new file; an existing unfinished one of the same audit is opened and gone on with.
+
+        Raises:
+            RobauditError: the file belongs to another audit, is damaged, or cannot be written.
+
+        """
+        if path.is_dir():
+            raise RobauditError(f"{path}: is a folder; give --evidence a file name")
+        if path.exists() and path.stat().st_size:
+            return cls._resume(path, header)
+        if not path.parent.is_dir():
+            raise RobauditError(f"{path.parent}: no such folder; create it or choose another --evidence")
+        with _explained(path):
+            db = sqlite3.connect(path, timeout=5)
+            try:
+                db.execute("BEGIN EXCLUSIVE")
+                for statement in _TABLES.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                db.executemany("INSERT INTO header VALUES (?, ?)", _to_rows(header))
+                db.commit()
+            except sqlite3.Error:
+                db.close()
+                raise
+        return cls(path, db)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """An existing file, to read.
+
+        Raises:
+            RobauditError: missing, not an evidence file, damaged, or of another schema.
+
+        """
+        if not path.is_file():
+            raise RobauditError(f"{path}: no such evidence file; `robaudit check --evidence` writes one")
+        with _explained(path):
+            db = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=5)
+            try:
+                db.execute("PRAGMA trusted_schema = OFF")
+                db.execute("PRAGMA cell_size_check = ON")
+                found = db.execute("PRAGMA application_id").fetchone()[0]
+                schema = db.execute("SELECT value FROM header WHERE key = 'schema'").fetchone() if found else None
+            except sqlite3.Error:
+                db.close()
+                raise
+        if found != _APPLICATION_ID or schema is None:
+            db.close()
+            raise RobauditError(f"{path}: not an evidence file; `robaudit check --evidence` writes one")
+        if json.loads(schema[0]) != SCHEMA:
+            db.close()
+            raise RobauditError(f"{path}: evidence of schema {schema[0]}, not \"{SCHEMA}\"; run the audit again")
+        return cls(path, db)
+
+    @classmethod
+    def _resume(cls, path: Path, header: Header) -> Self:
+        file = cls.open(path)
+        with _explained(path):
+            stored = dict(file._db.execute("SELECT key, value FROM header"))
+        wanted = dict(_to_rows(header))
+        changed = [key for key in _IDENTITY if stored.get(key) != wanted[key]]
+        if changed:
+            file.close()
+            raise RobauditError(
+                f"{path}: holds an audit with another {' and '.join(changed)}{_difference(stored, wanted, changed[0])}; "
+                "choose another --evidence, or delete it"
+            )
+        return file
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add_examples(self, rows: Iterable[ExampleRow]) -> None:
+        """Record what the model says of clean inputs."""
+        with _explained(self.path), self._db:
+            self._db.executemany(
+                "INSERT INTO examples (position, id, label, prediction) VALUES (?, ?, ?, ?)",
+                [dataclasses.astuple(row) for row in rows],
+            )
+
+    def add_outcomes(self, rows: Iterable[OutcomeRow], metrics: Iterable[tuple[int, float, float, float]] = ()) -> None:
+        """Record finished examples, and of PGD-10 the `(id, fosc, fosc_normalised, sgcs)` too."""
+        rows = list(rows)
+        with _explained(self.path), self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(r.attack, r.id, int(r.outcome), r.steps, r.forwards, r.backwards, r.witness) for r in rows],
+            )
+            self._db.executemany(
+                "UPDATE examples SET image = ? WHERE id = ? AND image IS NULL",
+                [(r.image, r.id) for r in rows if r.image is not None],
+            )
+            self._db.executemany(
+                "UPDATE examples SET fosc = ?, fosc_normalised = ?, sgcs = ? WHERE id = ?",
+                [(fosc, normalised, sgcs, key) for key, fosc, normalised, sgcs in metrics],
+            )
+
+    def update(self, **values: Any) -> None:
+        """Change header fields: `seconds`, `finished`, `findings`, `device`."""
+        with _explained(self.path), self._db:
+            self._db.executemany(
+                "UPDATE header SET value = ? WHERE key = ?", [(json.dumps(v), k) for k, v in values.items()]
+            )
+
+    def header(self) -> Header:
+        """The plan, the model, the data.
+
+        Raises:
+            RobauditError: a field is damaged or of another version.
+
+        """
+        with _explained(self.path):
+            stored = dict(self._db.execute("SELECT key, value FROM header"))
+        try:
+            data = {key: json.loads(value) for key, value in stored.items()}
+            data.pop("schema")
+            return Header(
+                **data | {"plan": AuditPlan.from_dict(data["plan"]), "findings": tuple(data["findings"])}
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RobauditError(f"{self.path}: evidence header is damaged ({error}); run the audit again") from error
+
+    def read(self) -> Evidence:
+        """Everything but the witnesses."""
+        with _explained(self.path):
+            table = self._db.execute(
+                "SELECT id, label, prediction, fosc, fosc_normalised, sgcs FROM examples ORDER BY position"
+            ).fetchall()
+            outcomes = self._db.execute(
+                "SELECT attack, id, outcome, steps, forwards, backwards FROM outcomes"
+            ).fetchall()
+        columns = list(zip(*table, strict=True)) or [()] * 6
+        ids, labels, predictions = (np.array(column, dtype=np.int64) for column in columns[:3])
+        fosc, normalised, sgcs = (np.array(column, dtype=np.float64) for column in columns[3:])
+        return Evidence(
+            self.header(), ids, labels, predictions, _records(outcomes, ids), fosc, normalised, sgcs
+        )
+
+    def witnesses(self) -> list[WitnessRow]:
+        """Every claimed break, with the clean image it starts from."""
+        with _explained(self.path):
+            rows = self._db.execute(
+                "SELECT o.attack, o.id, e.label, e.image, o.witness FROM outcomes o JOIN examples e ON e.id = o.id "
+                "WHERE o.outcome = ? ORDER BY e.position, o.attack",
+                (int(Outcome.BROKEN),),
+            ).fetchall()
+        if any(row[3] is None or row[4] is None for row in rows):
+            raise RobauditError(f"{self.path}: a break without its witness; the file is damaged, run the audit again")
+        return [WitnessRow(*row) for row in rows]
+
+
+def _to_rows(header: Header) -> list[tuple[str, str]]:
+    values = {item.name: getattr(header, item.name) for item in dataclasses.fields(header)}
+    values |= {"schema": SCHEMA, "plan": header.plan.to_dict(), "findings": list(header.findings)}
+    return [(key, json.dumps(value, sort_keys=True)) for key, value in values.items()]
+
+
+def _difference(stored: dict[str, str], wanted: dict[str, str], key: str) -> str:
+    """The first field in which two header entries differ, as ` (eps: 0.03 there, 0.01 now)`."""
+    old, new = json.loads(stored.get(key, "null")), json.loads(wanted[key])
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) != new.get(name):
+                return f" ({name}: {old.get(name)} there, {new.get(name)} now)"
+    return ""
+
+
+def _records(outcomes: list[tuple[Any, ...]], ids: np.ndarray) -> dict[str, AttackRecord]:
+    place = {key: row for row, key in enumerate(ids.tolist())}
+    records: dict[str, AttackRecord] = {}
+    for attack, key, outcome, steps, forwards, backwards in outcomes:
+        if attack not in records:
+            zeros = np.zeros(len(ids), dtype=np.int64)
+            records[attack] = AttackRecord(
+                zeros + int(Outcome.NOT_RUN), zeros.copy(), zeros.copy(), zeros.copy()
+            )
+        record, row = records[attack], place[key]
+        record.outcome[row], record.steps[row] = outcome, steps
+        record.forwards[row], record.backwards[row] = forwards, backwards
+    return records

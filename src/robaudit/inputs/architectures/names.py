@@ -1,0 +1,62 @@
+"""`ARCHITECTURES`: constructors by name; `build_architecture`: a network from any specification's text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.architectures.residual import ResidualNet
+from robaudit.inputs.architectures.sequential import build_sequential
+from robaudit.inputs.architectures.specs import RESIDUAL, SEQUENTIAL, parse_residual, vgg_text
+
+
+def _residual(spec: str, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:
+    plan = parse_residual(spec)
+    assert plan is not None
+    return ResidualNet(plan, classes, in_channels, image_size)
+
+
+def _sequential(text: str, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:
+    return build_sequential(text, classes, in_channels, image_size)
+
+
+#: Constructors, called with classes=, in_channels=, image_size=.
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = (
+    {name: partial(_residual, name) for name in RESIDUAL}
+    | {name: partial(_residual, name) for name in ("wrn-16-4", "wrn-28-10", "wrn-34-10", "wrn-34-20", "wrn-70-16")}
+    | {name: partial(_sequential, text) for name, text in SEQUENTIAL.items()}
+    | {name: partial(_sequential, vgg_text(name)) for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")}
+)
+
+
+def build_architecture(name: str, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:
+    """A network with fresh weights.
+
+    Args:
+        name: a key of `ARCHITECTURES`, `wrn-D-K`, `vggD[_bn]`, `NAME:option=value,...` of a residual
+            network, `sequential:WORDS`, `residual:...`.
+        classes: outputs.
+        in_channels: of the images.
+        image_size: their height and width.
+
+    Returns:
+        (N, in_channels, image_size, image_size) to logits (N, classes).
+
+    Raises:
+        RobauditError: the name is not known or its options do not fit.
+
+    """
+    sizes = {"classes": classes, "in_channels": in_channels, "image_size": image_size}
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name](**sizes)
+    kind, _, rest = name.partition(":")
+    if kind == "sequential":
+        return _sequential(rest, **sizes)
+    if parse_residual(name):
+        return _residual(name, **sizes)
+    if text := vgg_text(name):
+        return _sequential(text, **sizes)
+    raise RobauditError(f"{name}: no such architecture; use one of {', '.join(sorted(ARCHITECTURES))}, or FILE.py:FACTORY")

@@ -1,0 +1,110 @@
+"""Plain networks, one module after the other, from a line of words.
+
+    conv32k3 relu conv32k3 relu max2 flatten fc200 relu fc10
+
+| word | meaning |
+|---|---|
+| `conv32k3s2p1g4` | convolution to 32 channels, kernel 3, stride 2 (else 1), padding 1 (else 0), 4 groups |
+| `fc200` | linear layer; `fcK` has one output a class |
+| a trailing `n` | without bias |
+| `bn`, `bn0` | batch normalisation, with and without learned scale |
+| `max2`, `avg2`, `max3s2p1` | pooling: window, stride (else the window), padding |
+| `gap`, `gmp`, `adapt7` | global average and maximum pooling, average pooling to 7x7 |
+| `flatten`, `flatten-nhwc` | to (N, features), channels first or last |
+| `relu`, `tanh`, ... | a word of `ACTIVATIONS` |
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.architectures.activations import ACTIVATIONS
+
+CONV = re.compile(r"conv(\d+|K)k(\d+)(?:s(\d+))?(?:p(\d+))?(?:g(\d+))?(n?)")
+LINEAR = re.compile(r"fc(\d+|K)(n?)")
+POOL = re.compile(r"(max|avg)(\d+)(?:s(\d+))?(?:p(\d+))?")
+#: No published network has a layer wider than this; a typing mistake has.
+WIDEST = 1 << 20
+
+
+class ChannelsLast(nn.Module):
+    """Flattens in the order (H, W, C), as TensorFlow does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, H * W * C)."""
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+def build_sequential(text: str, classes: int, in_channels: int, image_size: int) -> nn.Sequential:
+    """The network that the words of `text` describe.
+
+    Args:
+        text: see the table above.
+        classes: what `K` stands for.
+        in_channels: of the images.
+        image_size: their height and width.
+
+    Returns:
+        (N, in_channels, image_size, image_size) to logits (N, classes).
+
+    Raises:
+        RobauditError: an unknown word, or layers that do not fit each other.
+
+    """
+    modules: list[nn.Module] = []
+    channels, side = in_channels, image_size  # side 0: flat, `channels` are features
+    for word in text.split():
+        module, channels, side = _module(word.replace("K", str(classes)), channels, side)
+        if side < 0 or not 1 <= channels <= WIDEST:
+            raise RobauditError(f"{word}: does not fit an image of {image_size} pixels in 'sequential:{text}'")
+        modules.append(module)
+    return nn.Sequential(*modules)
+
+
+def pooled(side: int, kernel: int, stride: int, padding: int = 0) -> int:
+    """The side that a window leaves, or -1 if it does not fit."""
+    return (side + 2 * padding - kernel) // stride + 1 if 0 < kernel <= side + 2 * padding and stride > 0 else -1
+
+
+def _module(word: str, channels: int, side: int) -> tuple[nn.Module, int, int]:
+    """A word's module and the channels and side after it; side -1 where it does not fit."""
+    if word in ACTIVATIONS:
+        return ACTIVATIONS[word](), channels, side
+    if word in ("bn", "bn0"):
+        affine = word == "bn"
+        return (nn.BatchNorm2d if side else nn.BatchNorm1d)(channels, affine=affine), channels, side
+    if word in ("flatten", "flatten-nhwc"):
+        flat = channels * side * side if side else channels
+        return nn.Flatten() if word == "flatten" else ChannelsLast(), flat, 0
+    if word in ("gap", "gmp"):
+        return nn.AdaptiveAvgPool2d(1) if word == "gap" else nn.AdaptiveMaxPool2d(1), channels, 1 if side else -1
+    if match := CONV.fullmatch(word):
+        return _conv(match, channels, side)
+    if match := LINEAR.fullmatch(word):
+        outs = int(match[1])
+        sound = side == 0 and 0 < outs <= WIDEST and channels <= WIDEST
+        return nn.Linear(channels, outs, bias=not match[2]) if sound else nn.Identity(), outs, 0 if sound else -1
+    if match := POOL.fullmatch(word):
+        kernel, stride, padding = int(match[2]), int(match[3] or match[2]), int(match[4] or 0)
+        after = pooled(side, kernel, stride, padding)
+        if after < 0 or 2 * padding > kernel:
+            return nn.Identity(), channels, -1
+        return (nn.MaxPool2d if match[1] == "max" else nn.AvgPool2d)(kernel, stride, padding), channels, after
+    if re.fullmatch(r"adapt\d+", word):
+        target = int(word[5:])
+        return nn.AdaptiveAvgPool2d(target), channels, target if side and target else -1
+    raise RobauditError(f"{word}: not a word of a 'sequential:' architecture; see its documentation")
+
+
+def _conv(match: re.Match[str], channels: int, side: int) -> tuple[nn.Module, int, int]:
+    outs, kernel = int(match[1]), int(match[2])
+    stride, padding, groups = (int(match[i] or default) for i, default in ((3, 1), (4, 0), (5, 1)))
+    after = pooled(side, kernel, stride, padding) if side else -1
+    fits = 0 < outs <= WIDEST and groups > 0 and channels % groups == 0 and outs % groups == 0
+    if after < 0 or not fits:
+        return nn.Identity(), outs, -1
+    return nn.Conv2d(channels, outs, kernel, stride, padding, groups=groups, bias=not match[6]), outs, after

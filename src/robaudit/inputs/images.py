@@ -1,0 +1,150 @@
+"""Labelled images in memory, as they were stored, and the subset that a seed fixes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from robaudit.errors import RobauditError
+
+Rows = slice | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split of a data set, or a subset of it.
+
+    Attributes:
+        pixels: (N, C, H, W); uint8 stands for value / 255, float32 is in [0, 1].
+        labels: (N,) int64 in [0, classes).
+        ids: (N,) int64, where each example stands in the whole split, whatever the subset.
+        name: the data set's name, or the path it was read from.
+        split: such as `test` or `train`.
+        total: examples in the whole split.
+        classes: number of classes, at least 2.
+        class_names: one a class, or empty where nobody names them.
+        sha256: of the whole split's pixels and labels.
+
+    """
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    ids: torch.Tensor
+    name: str
+    split: str
+    total: int
+    classes: int
+    class_names: tuple[str, ...]
+    sha256: str
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.pixels.shape[1:]
+        return int(channels), int(height), int(width)
+
+    def float(self, rows: Rows = slice(None)) -> torch.Tensor:
+        """The images of `rows` as (n, C, H, W) float32 in [0, 1]."""
+        chosen = self.pixels[rows]
+        return chosen.float().div_(255) if chosen.dtype == torch.uint8 else chosen.float()
+
+    def subset(self, limit: int | None, seed: int) -> Images:
+        """At most `limit` examples, class-balanced, in a random order; both fixed by the seed.
+
+        Every class gives the same number of examples (as far as it has them; the remainder goes to
+        classes drawn at random), then all are shuffled together, so that any prefix is a simple random
+        sample of the chosen set. `limit=None` shuffles everything.
+
+        Raises:
+            RobauditError: `limit` is below 1.
+
+        """
+        if limit is not None and limit < 1:
+            raise RobauditError(f"limit {limit} must be at least 1 example")
+        draw = np.random.Generator(np.random.PCG64(seed))
+        chosen = _balanced(self.labels.numpy(), len(self) if limit is None else limit, draw)
+        rows = torch.from_numpy(draw.permutation(chosen))
+        return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], ids=self.ids[rows])
+
+
+def _balanced(labels: np.ndarray, limit: int, draw: np.random.Generator) -> np.ndarray:
+    """Rows of at most `limit` examples, as evenly over the classes as their sizes allow."""
+    if limit >= len(labels):
+        return np.arange(len(labels))
+    order = draw.permutation(len(labels))
+    classes = draw.permutation(np.unique(labels))
+    queues = [order[labels[order] == label] for label in classes]
+    # Turn by turn: every class gives its first example, then its second, ...; stop after `limit`.
+    turns = np.concatenate([np.arange(len(queue)) for queue in queues])
+    ranks = np.concatenate([np.full(len(queue), rank) for rank, queue in enumerate(queues)])
+    first = np.lexsort((ranks, turns))[:limit]
+    return np.sort(np.concatenate(queues)[first])
+
+
+def make_images(  # one argument a field
+    pixels: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    name: str,
+    split: str,
+    classes: int,
+    class_names: tuple[str, ...] = (),
+) -> Images:
+    """The whole split as `Images`, checked.
+
+    Args:
+        pixels: (N, C, H, W) uint8, or float in [0, 1].
+        labels: (N,) whole numbers in [0, classes).
+        name: as in `Images`; begins every error.
+        split: as in `Images`.
+        classes: as in `Images`.
+        class_names: as in `Images`.
+
+    Raises:
+        RobauditError: shapes, values or labels are not as above.
+
+    """
+    if pixels.ndim != 4 or not len(pixels) or min(pixels.shape) < 1:
+        raise RobauditError(
+            f"{name}: images have shape {tuple(pixels.shape)}; expected (N, C, H, W) with N >= 1"
+        )
+    if labels.shape != pixels.shape[:1]:
+        raise RobauditError(
+            f"{name}: {len(pixels)} images but labels of shape {tuple(labels.shape)}; give one label an image"
+        )
+    if pixels.dtype != torch.uint8:
+        pixels = _checked_floats(pixels, name)
+    if labels.is_floating_point() and not bool((labels == labels.round()).all()):
+        raise RobauditError(f"{name}: labels are not whole numbers; give class indices 0, 1, 2, ...")
+    labels = labels.long()
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise RobauditError(f"{name}: labels run from {low} to {high}; expected 0 to {classes - 1}")
+    if classes < 2:
+        raise RobauditError(f"{name}: only one class; a classifier's robustness needs at least 2")
+    digest = hashlib.sha256(repr((tuple(pixels.shape), str(pixels.dtype))).encode())
+    digest.update(pixels.contiguous().numpy().data)
+    digest.update(labels.contiguous().numpy().data)
+    ids = torch.arange(len(labels))
+    return Images(pixels, labels, ids, name, split, len(labels), classes, class_names, digest.hexdigest())
+
+
+def _checked_floats(pixels: torch.Tensor, name: str) -> torch.Tensor:
+    if not pixels.is_floating_point():
+        raise RobauditError(f"{name}: images are {pixels.dtype}; expected uint8, or float in [0, 1]")
+    pixels = pixels.float()
+    if not bool(torch.isfinite(pixels).all()):
+        raise RobauditError(f"{name}: images hold NaN or infinite values; expected floats in [0, 1]")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > 1:
+        raise RobauditError(
+            f"{name}: images run from {low:.3g} to {high:.3g}; expected [0, 1], before any normalisation "
+            "(the model does that)"
+        )
+    return pixels
