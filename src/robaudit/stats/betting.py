@@ -7,10 +7,12 @@ supermartingale that starts at 1, and by Ville's inequality it ever reaches 1/al
 most alpha. So when it does, the hypothesis is refuted, whenever that happens and whyever one looked.
 
 Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting",
-https://arxiv.org/abs/2010.09686: the capital process is their equation (22), sampling without replacement
-their section 5. Where they choose one bet from the past, we spread the capital over a fixed grid of bets
-(Cover's universal portfolio, see https://arxiv.org/abs/2110.14099): a mixture of supermartingales is one too,
-and nothing has to be estimated from the first few examples, which are all we have.
+https://arxiv.org/abs/2010.09686: section 4 for the capital process, section 5 for sampling without
+replacement, appendix B.6 for spreading the capital over a fixed grid of bets instead of choosing one from the
+past. A mixture of supermartingales is a supermartingale, so the grid changes the power and never the error;
+nothing has to be estimated from the first few examples, which are all we have; and the capital falls
+short of that of the best single bet, known in hindsight, by a factor at most the size of the grid (Cover's
+universal portfolio; for confidence sequences, Orabona & Jun, https://arxiv.org/abs/2110.14099).
 """
 
 from __future__ import annotations
@@ -22,30 +24,33 @@ from scipy.special import betaincinv
 
 from robaudit.stats.interval import Floats, Integers
 
-#: How many bets the capital is spread over. More changes nothing measurable up to 10,000 examples.
+#: How many bets the capital is spread over. More change nothing measurable up to 10,000 examples.
 BETS = 32
-#: The capital is spread as Beta(1, 1/2): most of it on bold bets, which decide clear cases quickly, enough on
-#: cautious ones to decide close cases at all. Compared with its neighbours in docs/results/coverage.md.
-SPREAD = (1.0, 0.5)
 #: A ratio no capital survives: stands for a hypothesis that an example has made impossible.
 _IMPOSSIBLE = 1e300
 #: Elements of one block of the computation: what fits in a core's cache.
 _BLOCK = 1 << 16
 
 
-def bet_grid() -> Floats:
-    """The fractions of capital that are put at stake: (BETS,), increasing, each strictly inside (0, 1).
+def stakes(a: float, b: float) -> Floats:
+    """The shares of their capital that the sceptic puts at stake: (BETS,), increasing, in (0, 1).
 
-    They are the midpoints of equally likely slices of `SPREAD`, so each starts with the same share.
+    They are the midpoints of equally likely slices of Beta(a, b); each starts with the same capital.
     """
     slices = (np.arange(BETS) + 0.5) / BETS
-    return np.asarray(betaincinv(*SPREAD, slices), dtype=np.float64)
+    return np.asarray(betaincinv(a, b, slices), dtype=np.float64)
 
 
-_STAKES = bet_grid()
+#: For proportions, the spread that suits every true share about equally (Jeffreys' prior).
+PROPORTION_STAKES = stakes(0.5, 0.5)
+#: For gaps, more on bold bets: few pairs are discordant, and they decide clear cases quickly. Compared with
+#: its neighbours in docs/results/coverage.md.
+GAP_STAKES = stakes(1.0, 0.5)
 
 
-def first_refuted(values: Integers, hypotheses: Floats, total: int | None, alpha: float) -> Integers:
+def first_refuted(
+    values: Integers, hypotheses: Floats, total: int | None, alpha: float, bets: Floats
+) -> Integers:
     """When each hypothesis is refuted.
 
     Args:
@@ -54,6 +59,7 @@ def first_refuted(values: Integers, hypotheses: Floats, total: int | None, alpha
             population is at most this number.
         total: size of the population, drawn from without replacement; None for independent draws.
         alpha: the probability, in (0, 1), with which a true hypothesis may ever be refuted.
+        bets: (B,) the stakes in (0, 1) that share the capital equally.
 
     Returns:
         (M,) int64: the number of examples, 1 to T, after which it is refuted; T + 1 when it is not.
@@ -61,13 +67,13 @@ def first_refuted(values: Integers, hypotheses: Floats, total: int | None, alpha
     """
     found = np.full(hypotheses.shape, values.size + 1, dtype=np.int64)
     alive = np.arange(hypotheses.size)
-    capital = np.zeros((hypotheses.size, BETS))
+    capital = np.zeros((hypotheses.size, bets.size))  # logarithms
     seen = np.concatenate([[0], np.cumsum(values)])
     start = 0
     while start < values.size and alive.size:
-        stop = min(values.size, start + max(16, _BLOCK // (alive.size * BETS)))
+        stop = min(values.size, start + max(16, _BLOCK // (alive.size * bets.size)))
         ratios = _ratios(values[start:stop], seen[start:stop], hypotheses[alive], total, start)
-        path = capital[:, None, :] + np.cumsum(np.log1p(_STAKES * (ratios[:, :, None] - 1.0)), axis=1)
+        path = capital[:, None, :] + np.cumsum(np.log1p(bets * (ratios[:, :, None] - 1.0)), axis=1)
         reached = _reaches(path, math.log(1.0 / alpha))
         crossed = reached.any(axis=1)
         found[alive[crossed]] = start + 1 + reached[crossed].argmax(axis=1)
@@ -77,26 +83,28 @@ def first_refuted(values: Integers, hypotheses: Floats, total: int | None, alpha
 
 
 def _ratios(values: Integers, seen: Integers, hypotheses: Floats, total: int | None, start: int) -> Floats:
-    """Each value over the mean that the hypothesis leaves for it: (M, t), equation (16) of 2010.09686.
+    """Each value over the mean that the hypothesis leaves for it: (M, t).
 
     Without replacement that mean is what is left of the sum, shared among the examples that are left.
     """
     if total is None:
         expected = np.broadcast_to(hypotheses[:, None], (hypotheses.size, values.size))
+        impossible = (expected <= 0.0) & (values > 0)
     else:
-        left = total - start - np.arange(values.size)
-        expected = (hypotheses[:, None] - seen) / left
-    # Nothing is left: a zero is what the hypothesis foretells with certainty, anything else is impossible.
-    certain = np.where(values > 0, _IMPOSSIBLE, 1.0)
-    possible = expected > 0.0
-    return np.where(possible, values / np.where(possible, expected, 1.0), certain)
+        rest = hypotheses[:, None] - seen
+        expected = rest / (total - start - np.arange(values.size))
+        impossible = values > rest
+    # Where nothing is left, a zero is what the hypothesis foretells with certainty: the capital stays.
+    some = expected > 0.0
+    ratios = np.where(some, values / np.where(some, expected, 1.0), 1.0)
+    return np.where(impossible, _IMPOSSIBLE, ratios)
 
 
 def _reaches(path: Floats, threshold: float) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Where the mean capital over the bets, given as logarithms (M, t, BETS), is >= e^threshold: (M, t)."""
+    """Where the mean capital over the bets, given as logarithms (M, t, B), is >= e^threshold: (M, t)."""
     best = path.max(axis=2)
-    # The mean is at most the best and at least best/BETS, so almost everywhere the best alone settles it.
-    reached = best >= threshold + math.log(BETS)
+    # The mean is at most the best and at least best/B, so almost everywhere the best alone settles it.
+    reached = best >= threshold + math.log(path.shape[2])
     unsure = (best >= threshold) & ~reached
     excess = path[unsure] - best[unsure][:, None]
     reached[unsure] = best[unsure] + np.log(np.exp(excess).mean(axis=1)) >= threshold

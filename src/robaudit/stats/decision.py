@@ -10,9 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from robaudit.stats.betting import first_refuted
+from robaudit.stats.betting import GAP_STAKES, first_refuted
 from robaudit.stats.interval import Integers, error_rate, outcomes
 from robaudit.stats.sequences import lower_limit
+
+_NEVER = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Decision:
         low: after those examples, the gap is at least this ...
         high: ... or, as a statement of its own, at most this: one-sided limits that hold with the confidence
             asked for, each by itself. They are tighter than the two-sided interval and always agree with
-            `kind`: `low >= bound` when above, `high < bound` when below.
+            `kind`: `low >= bound` when above, `high <= bound` when below.
 
     """
 
@@ -59,8 +61,7 @@ def decide(values: ArrayLike, total: int | None, bound: float, confidence: float
         raise ValueError(f"bound {bound:g} must be in (-1, 1], such as 0.08")
     if gaps < 1:
         raise ValueError(f"gaps {gaps} must be at least 1")
-    differences = outcomes(values, -1, total)
-    up, down = differences + 1, 1 - differences
+    seen = outcomes(values, -1, total)
     if total is None:
         at_most, at_least = 1.0 + bound, 1.0 - bound
     else:
@@ -68,17 +69,22 @@ def decide(values: ArrayLike, total: int | None, bound: float, confidence: float
         # it was written: 0.07 of 100 examples is 7, not the 8 that binary rounding would make of it.
         needed = math.ceil(Fraction(repr(float(bound))) * total)
         at_most, at_least = float(total + needed - 1), float(total - needed)
-    above = _when(up, at_most, total, alpha / gaps)
-    below = _when(down, at_least, total, alpha)
-    after = min(above, below, differences.size)
-    return Decision(
-        "above" if above <= min(below, after) else "below" if below <= after else "undecided",
-        after,
-        lower_limit(up[:after], total, 2, alpha / gaps) - 1.0,
-        1.0 - lower_limit(down[:after], total, 2, alpha),
-    )
+    above = _when(seen, at_most, total, alpha / gaps)
+    below = _when(-seen[:above], at_least, total, alpha)
+    after = min(above, below, seen.size)
+    low = lower_limit(seen[:after], (-1, 1), total, alpha / gaps, GAP_STAKES)
+    high = 0.0 - lower_limit(-seen[:after], (-1, 1), total, alpha, GAP_STAKES)
+    if above <= seen.size and above <= below:
+        return Decision("above", after, max(low, bound), high)
+    if below <= min(above, seen.size):
+        return Decision("below", after, low, min(high, bound))
+    return Decision("undecided", after, low, high)
 
 
-def _when(levels: Integers, hypothesis: float, total: int | None, alpha: float) -> int:
-    """Examples until "the mean (sum) is at most `hypothesis`" is refuted; t + 1 when it is not."""
-    return int(first_refuted(levels, np.array([hypothesis]), total, alpha)[0])
+def _when(differences: Integers, hypothesis: float, total: int | None, alpha: float) -> int:
+    """How many examples refute "the mean (sum) of `differences + 1` is at most `hypothesis`".
+
+    A large number when these do not.
+    """
+    time = int(first_refuted(differences + 1, np.array([hypothesis]), total, alpha, GAP_STAKES)[0])
+    return time if time <= differences.size else _NEVER

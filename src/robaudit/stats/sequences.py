@@ -5,9 +5,9 @@ when `total` is None), and the statement is about the mean of that population. I
 yet audited as unknown: after t examples the limits lie inside what the unseen ones still allow, and after
 all of them the interval is the exact value.
 
-All limits are those of the betting test in `betting.py`, inverted (https://arxiv.org/abs/2010.09686, section
-4.1): the lower limit is the smallest mean not refuted so far, at alpha/2; the upper limit is the same for
-the values turned upside down. "So far" makes it a running intersection, which only shrinks.
+All limits are those of the betting test in `betting.py`, inverted (https://arxiv.org/abs/2010.09686,
+section 4): the lower limit is the smallest mean not refuted so far, at alpha/2; the upper limit is the same
+for the values turned upside down. "So far" makes it a running intersection, which only shrinks.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from robaudit.stats.betting import first_refuted
+from robaudit.stats.betting import GAP_STAKES, PROPORTION_STAKES, first_refuted
 from robaudit.stats.interval import Floats, Integers, Interval, error_rate, outcomes
 
 #: Limits of an infinite population are bisected to within 2^-20, about 1e-6, and rounded outwards.
 _HALVINGS = 20
 #: How many hypotheses trace one side of `gap_path`; between them the path is rounded outwards.
-_TRACED = 200
+_TRACED = 128
 
 
 def proportion_sequence(values: ArrayLike, total: int | None, confidence: float) -> Interval:
@@ -34,7 +34,10 @@ def proportion_sequence(values: ArrayLike, total: int | None, confidence: float)
 
     """
     alpha = error_rate(confidence)
-    return _sequence(outcomes(values, 0, total), total, alpha, smallest=0)
+    seen = outcomes(values, 0, total)
+    low = lower_limit(seen, (0, 1), total, alpha / 2, PROPORTION_STAKES)
+    high = -lower_limit(-seen, (-1, 0), total, alpha / 2, PROPORTION_STAKES)
+    return _around_mean(seen, low, high, total)
 
 
 def gap_sequence(values: ArrayLike, total: int | None, confidence: float) -> Interval:
@@ -48,7 +51,10 @@ def gap_sequence(values: ArrayLike, total: int | None, confidence: float) -> Int
 
     """
     alpha = error_rate(confidence)
-    return _sequence(outcomes(values, -1, total), total, alpha, smallest=-1)
+    seen = outcomes(values, -1, total)
+    low = lower_limit(seen, (-1, 1), total, alpha / 2, GAP_STAKES)
+    high = -lower_limit(-seen, (-1, 1), total, alpha / 2, GAP_STAKES)
+    return _around_mean(seen, low, high, total)
 
 
 def gap_path(values: ArrayLike, total: int | None, confidence: float) -> tuple[Floats, Floats]:
@@ -60,96 +66,105 @@ def gap_path(values: ArrayLike, total: int | None, confidence: float) -> tuple[F
         confidence: in (0, 1).
 
     Returns:
-        low, high: (T,) each. The last entries equal `gap_sequence`; earlier ones may be up to about one
-        per cent of the range wider, being traced at a few hundred levels and rounded outwards.
+        low, high: (T,) each. The last entries equal `gap_sequence`; earlier ones may be wider by up to about
+        one per cent of the range, being traced at a few hundred levels and rounded outwards.
 
     """
     alpha = error_rate(confidence)
-    gaps = outcomes(values, -1, total)
-    low = _lower_path(gaps + 1, total, 2, alpha / 2) - 1.0
-    high = 1.0 - _lower_path(1 - gaps, total, 2, alpha / 2)
-    means = np.cumsum(gaps) / np.arange(1, gaps.size + 1)
-    return np.minimum(low, means), np.maximum(high, means)
+    seen = outcomes(values, -1, total)
+    if seen.size == 0:
+        return np.zeros(0), np.zeros(0)
+    means = np.cumsum(seen) / np.arange(1, seen.size + 1)
+    low = np.minimum(_lower_path(seen, total, alpha / 2), means)
+    high = np.maximum(-_lower_path(-seen, total, alpha / 2), means)
+    if seen.size == total:
+        low[-1] = high[-1] = means[-1]
+    return low, high
 
 
-def lower_limit(levels: Integers, total: int | None, top: int, alpha: float) -> float:
+def lower_limit(
+    values: Integers, ends: tuple[int, int], total: int | None, alpha: float, bets: Floats
+) -> float:
     """One-sided lower confidence limit, with confidence 1 - alpha, for the mean of the population.
 
     Args:
-        levels: (t,) integers in {0, ..., top}, in audit order.
-        total: size of the population; None when infinite.
-        top: the largest value possible.
+        values: (t,) integers in audit order.
+        ends: the smallest and the largest value possible.
+        total: size of the population, >= t; None when infinite.
         alpha: in (0, 1).
+        bets: (B,) see `betting.stakes`.
 
     Returns:
-        The smallest mean in [0, top] that was never refuted.
+        The smallest mean, within `ends`, that was never refuted; the smallest value when t = 0.
 
     """
-    if levels.size == 0:
-        return 0.0
+    smallest, largest = ends
+    if values.size == 0:
+        return float(smallest)
+    levels, top = values - smallest, largest - smallest
     if total is None:
-        return _lower_infinite(levels, top, alpha)
+        return smallest + _bisect_mean(levels, top, alpha, bets)
     # The sum is an integer: at least what was seen, at most that with every unseen example at the top.
     refuted = int(levels.sum()) - 1
     standing = refuted + 1 + top * (total - levels.size)
     while standing - refuted > 1:
         middle = (standing + refuted) // 2
-        if _is_refuted(levels, middle, total, alpha):
+        if _is_refuted(levels, middle, total, alpha, bets):
             refuted = middle
         else:
             standing = middle
-    return standing / total
+    return (standing + smallest * total) / total
 
 
-def _lower_infinite(levels: Integers, top: int, alpha: float) -> float:
+def _bisect_mean(levels: Integers, top: int, alpha: float, bets: Floats) -> float:
+    """The largest mean in [0, top] found refuted when the population is infinite."""
     refuted, standing = 0.0, float(top)
-    for _ in range(_HALVINGS + top.bit_length()):
+    for _ in range(_HALVINGS + top - 1):
         middle = (refuted + standing) / 2
-        if _is_refuted(levels, middle, None, alpha):
+        if _is_refuted(levels, middle, None, alpha, bets):
             refuted = middle
         else:
             standing = middle
     return refuted
 
 
-def _is_refuted(levels: Integers, hypothesis: float, total: int | None, alpha: float) -> bool:
-    return int(first_refuted(levels, np.array([float(hypothesis)]), total, alpha)[0]) <= levels.size
+def _is_refuted(levels: Integers, hypothesis: float, total: int | None, alpha: float, bets: Floats) -> bool:
+    times = first_refuted(levels, np.array([float(hypothesis)]), total, alpha, bets)
+    return int(times[0]) <= levels.size
 
 
-def _sequence(values: Integers, total: int | None, alpha: float, smallest: int) -> Interval:
+def _around_mean(values: Integers, low: float, high: float, total: int | None) -> Interval:
+    """The interval, made to contain the mean of the sample.
+
+    With probability below alpha the running intersection loses that mean, or is empty. A wider interval is
+    as valid, and spares every caller a value outside its own interval.
+    """
     if values.size == 0:
-        return Interval(0.0, float(smallest), 1.0, 0)
-    top = 1 - smallest
+        return Interval(0.0, low, high + 0.0, 0)  # + 0.0 makes -0.0 plain
     value = float(values.mean())
-    low = smallest + lower_limit(values - smallest, total, top, alpha / 2)
-    high = 1.0 - lower_limit(1 - values, total, top, alpha / 2)
-    # With probability below alpha the running intersection loses the mean of the sample, or is empty. A wider
-    # interval is as valid, and spares every caller a value outside its own interval.
     if values.size == total:
         return Interval(value, value, value, values.size)
-    return Interval(value, min(low, value), max(high, value), values.size)
+    return Interval(value, min(low, value), max(high, value) + 0.0, values.size)
 
 
-def _lower_path(levels: Integers, total: int | None, top: int, alpha: float) -> Floats:
-    """`lower_limit` after each of the (T,) examples, rounded down between `_TRACED` hypotheses."""
-    if levels.size == 0:
-        return np.zeros(0)
-    final = lower_limit(levels, total, top, alpha)
+def _lower_path(values: Integers, total: int | None, alpha: float) -> Floats:
+    """`lower_limit` of a gap after each of the (T,) examples, rounded down between `_TRACED` hypotheses."""
+    final = lower_limit(values, (-1, 1), total, alpha, GAP_STAKES)
+    levels = values + 1
     # Squared spacing: dense near the final limit, where the path spends most of its time.
     share = 1.0 - np.linspace(1.0, 0.0, _TRACED) ** 2
     if total is None:
-        hypotheses = final * share
-        reached = hypotheses
-        known = np.zeros(levels.size)
+        hypotheses = (final + 1.0) * share
+        limits = hypotheses - 1.0
+        unseen = np.full(levels.size, -1.0)
     else:
-        # The last refuted sum is one below the limit; refuting a sum raises the limit to the next integer.
-        last = round(final * total) - 1
-        hypotheses = np.unique(np.floor(last * share)) if last >= 0 else np.zeros(0)
-        reached = (hypotheses + 1.0) / total
-        known = np.cumsum(levels) / total
-    times = first_refuted(levels, hypotheses, total, alpha)
-    low = np.zeros(levels.size + 1)
-    np.maximum.at(low, np.minimum(times, levels.size + 1) - 1, np.where(times <= levels.size, reached, 0.0))
-    path = np.maximum.accumulate(np.maximum(low[:-1], known))
+        # A refuted sum raises the limit to the next integer; the last refuted is one below the final limit.
+        hypotheses = np.unique(np.floor((round((final + 1.0) * total) - 1) * share))
+        limits = (hypotheses + 1.0 - total) / total
+        unseen = (np.cumsum(levels) - total) / total  # every example not yet seen is -1
+    times = first_refuted(levels, hypotheses, total, alpha, GAP_STAKES)
+    path = np.concatenate([unseen, [-1.0]])
+    np.maximum.at(path, times - 1, limits)  # those never refuted fall into the last place, which is dropped
+    path = np.maximum.accumulate(path[:-1])
     path[-1] = final
     return np.asarray(path, dtype=np.float64)
