@@ -7,6 +7,7 @@ the same plan. Bad values are refused at birth with a `ValueError` that begins w
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, Self, get_args
@@ -35,7 +36,7 @@ def parse_fraction(text: str) -> float:
         value = float(Fraction(numerator) / Fraction(denominator)) if slash else float(text)
     except (ValueError, ZeroDivisionError):
         value = float("nan")
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         raise ValueError(f"'{text}' is not a number; write it as 0.031 or 8/255")
     return value
 
@@ -112,7 +113,9 @@ class AuditPlan:
     def __post_init__(self) -> None:
         unknown = [name for name in self.attacks if name not in ATTACK_NAMES]
         if unknown or not self.attacks:
-            raise ValueError(f"attack '{' '.join(unknown)}' is not known; choose from {', '.join(ATTACK_NAMES)}")
+            raise ValueError(
+                f"attack '{' '.join(unknown)}' is not known; choose from {', '.join(ATTACK_NAMES)}"
+            )
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")
         if not 0.5 <= self.confidence < 1:

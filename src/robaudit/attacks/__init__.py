@@ -1,0 +1,85 @@
+"""The attacks, each alone, and the scheduler that runs them."""
+
+from collections.abc import Callable
+
+from robaudit.attacks.apgd import APGD
+from robaudit.attacks.engine import Engine, Retired, truly_misclassified
+from robaudit.attacks.fab import FAB
+from robaudit.attacks.objectives import forward
+from robaudit.attacks.pgd import PGD, PGDState
+from robaudit.attacks.precision import search_model, strict_arithmetic
+from robaudit.attacks.square import Square
+from robaudit.attacks.state import Attack, Examples
+from robaudit.plan import AuditPlan
+
+#: PGD's step at eps 8/255 is 2/255 (Li et al., Appendix B), and in proportion elsewhere.
+PGD_STEP = 0.25
+
+ATTACKS: dict[str, Callable[[AuditPlan], Attack]] = {
+    "pgd10": lambda plan: PGD(
+        plan.threat.norm,
+        plan.threat.eps,
+        PGD_STEP * plan.threat.eps,
+        steps=plan.budget.pgd_steps,
+        seed=plan.seed,
+    ),
+    "apgd-ce": lambda plan: APGD(
+        plan.threat.norm,
+        plan.threat.eps,
+        steps=plan.budget.apgd_steps,
+        restarts=plan.budget.restarts,
+        seed=plan.seed,
+    ),
+    "apgd-dlr": lambda plan: APGD(
+        plan.threat.norm,
+        plan.threat.eps,
+        loss="dlr",
+        steps=plan.budget.apgd_steps,
+        restarts=plan.budget.restarts,
+        seed=plan.seed,
+        name="apgd-dlr",
+    ),
+    "apgd-t": lambda plan: APGD(
+        plan.threat.norm,
+        plan.threat.eps,
+        loss="dlr-targeted",
+        steps=plan.budget.apgd_steps,
+        targets=plan.budget.targets,
+        restarts=plan.budget.restarts,
+        seed=plan.seed,
+        name="apgd-t",
+    ),
+    "fab-t": lambda plan: FAB(
+        plan.threat.norm,
+        plan.threat.eps,
+        steps=plan.budget.fab_steps,
+        targets=plan.budget.targets,
+        restarts=plan.budget.restarts,
+        seed=plan.seed,
+    ),
+    "square": lambda plan: Square(
+        plan.threat.norm,
+        plan.threat.eps,
+        queries=plan.budget.square_queries,
+        restarts=plan.budget.restarts,
+        seed=plan.seed,
+    ),
+}
+
+__all__ = [
+    "APGD",
+    "ATTACKS",
+    "FAB",
+    "PGD",
+    "PGD_STEP",
+    "Attack",
+    "Engine",
+    "Examples",
+    "PGDState",
+    "Retired",
+    "Square",
+    "forward",
+    "search_model",
+    "strict_arithmetic",
+    "truly_misclassified",
+]

@@ -79,7 +79,9 @@ class APGD:
         """A random start on the sphere; its target is the one whose turn it is in `run`."""
         x, y, n = examples.x, examples.y, len(examples)
         target = ranked_targets(examples.logits, y, run % self._targets(examples.logits.shape[1]))
-        x_adv = geometry.start_on_sphere(Draws(self.seed, self.name), examples.ids, run, x, self.eps, self.norm)
+        x_adv = geometry.start_on_sphere(
+            Draws(self.seed, self.name), examples.ids, run, x, self.eps, self.norm
+        )
         lowest = torch.full((n,), float("-inf"), device=x.device)
         zeros = torch.zeros(n, dtype=torch.int64, device=x.device)
         flag = torch.zeros(n, dtype=torch.bool, device=x.device)
@@ -132,7 +134,9 @@ class APGD:
         x_from = torch.where(back, x_best, s.x_next)
         gradient = torch.where(back, gradient_best, result.gradient)
 
-        shorter = (s.stretch - max(int(_SHORTER * self.steps), 1)).clamp_min(max(int(_SHORTEST * self.steps), 1))
+        shorter = (s.stretch - max(int(_SHORTER * self.steps), 1)).clamp_min(
+            max(int(_SHORTEST * self.steps), 1)
+        )
         return APGDState(
             x=s.x,
             y=s.y,
@@ -159,7 +163,9 @@ class APGD:
     def _move(self, s: APGDState, x_from: Tensor, gradient: Tensor, step_size: Tensor) -> Tensor:
         """Equations 2 and 3 of the paper: a projected gradient step, then momentum, projected again."""
         size = geometry.per_row(step_size, s.x)
-        stepped = geometry.project(x_from + size * geometry.steepest(gradient, self.norm), s.x, self.eps, self.norm)
+        stepped = geometry.project(
+            x_from + size * geometry.steepest(gradient, self.norm), s.x, self.eps, self.norm
+        )
         weight = geometry.per_row(torch.where(s.iteration == 0, 1.0, _MOMENTUM), s.x)
         blended = x_from + weight * (stepped - x_from) + (1 - weight) * (x_from - s.x_old)
         return geometry.project(blended, s.x, self.eps, self.norm)

@@ -109,7 +109,8 @@ class _Run:
     def _begin(self, slots: Tensor) -> None:
         """Start the run whose turn it is in each of `slots`."""
         fresh = self.attack.start(
-            take(self.examples, self.row[slots]).to(self.engine.device), self.turn[slots].to(self.engine.device)
+            take(self.examples, self.row[slots]).to(self.engine.device),
+            self.turn[slots].to(self.engine.device),
         )
         if self.state is None:
             self.state = fresh

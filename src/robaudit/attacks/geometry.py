@@ -74,4 +74,3 @@ def start_on_sphere(draws: Draws, ids: Tensor, step: Tensor, x: Tensor, eps: flo
         delta = draws.normal(ids, step, size)
         length = l2(delta)
     return (x + (delta / length[:, None].clamp_min(_TINY) * eps).reshape(x.shape)).clamp(0, 1)
-

@@ -32,7 +32,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """max over j != y of z_j - z_y: positive exactly where the example is misclassified."""
+    """The largest z_j - z_y over j != y: positive exactly where the example is misclassified."""
     others = logits.scatter(1, y[:, None], float("-inf"))
     return others.amax(1) - logits.gather(1, y[:, None]).squeeze(1)
 

@@ -50,17 +50,19 @@ class PGD:
     forwards: int = 1
     backwards: int = 1
 
-    def runs(self, classes: int) -> int:  # noqa: ARG002, D102
+    def runs(self, classes: int) -> int:  # noqa: D102
         return 1
 
-    def start(self, examples: Examples, run: Tensor) -> PGDState:  # noqa: ARG002
+    def start(self, examples: Examples, run: Tensor) -> PGDState:
         """A random start in the ball."""
         x, n = examples.x, len(examples)
         x_adv = geometry.start_in_ball(Draws(self.seed, self.name), examples.ids, x, self.eps, self.norm)
         flag = torch.zeros(n, dtype=torch.bool, device=x.device)
         zeros = torch.zeros(n, dtype=torch.int64, device=x.device)
         image = torch.zeros_like(x)
-        return PGDState(x, examples.y, x_adv, image, image.clone(), zeros, zeros.clone(), flag, flag.clone(), flag.clone())
+        return PGDState(
+            x, examples.y, x_adv, image, image.clone(), zeros, zeros.clone(), flag, flag.clone(), flag.clone()
+        )
 
     def step(self, model: Model, state: PGDState) -> PGDState:
         """Evaluate the iterate, then move on from it unless it is the last."""
@@ -70,7 +72,10 @@ class PGD:
         length = geometry.l2(sign)
         unit = sign / geometry.per_row(length.clamp_min(1), sign)
         moved = geometry.project(
-            state.candidate + self.step_size * geometry.steepest(result.gradient, self.norm), state.x, self.eps, self.norm
+            state.candidate + self.step_size * geometry.steepest(result.gradient, self.norm),
+            state.x,
+            self.eps,
+            self.norm,
         )
         stay = geometry.per_row(last, moved)
         return PGDState(

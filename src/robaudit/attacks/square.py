@@ -87,7 +87,7 @@ class Square:
     forwards: int = 1
     backwards: int = 0
 
-    def runs(self, classes: int) -> int:  # noqa: ARG002
+    def runs(self, classes: int) -> int:
         """One a restart."""
         return self.restarts
 
@@ -185,7 +185,9 @@ class Square:
         new = self._patterns(side, corner, u[:, 4] >= 0.5, h, w) * signs + old / (old_length + 1e-12)
         new = new / (new.square().sum((2, 3), keepdim=True).sqrt() + 1e-12) * (spare / c + mass).sqrt()
         delta = torch.where(gain, new, torch.where(drop, 0.0, delta))
-        return (x + delta / geometry.per_row(geometry.l2(delta).clamp_min(1e-12), delta) * self.eps).clamp(0, 1)
+        return (x + delta / geometry.per_row(geometry.l2(delta).clamp_min(1e-12), delta) * self.eps).clamp(
+            0, 1
+        )
 
     @staticmethod
     def _patterns(side: Tensor, corner: Tensor, turned: Tensor, h: int, w: int) -> Tensor:

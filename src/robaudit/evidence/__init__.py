@@ -3,7 +3,7 @@
 from robaudit.evidence.ball import inside, seal
 from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness, encode_image, encode_witness
 from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
-from robaudit.evidence.store import EvidenceFile, ExampleRow, OutcomeRow, WitnessRow
+from robaudit.evidence.store import EvidenceFile, ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 
 __all__ = [
     "SCHEMA",
@@ -13,6 +13,7 @@ __all__ = [
     "EvidenceFile",
     "ExampleRow",
     "Header",
+    "MetricsRow",
     "Outcome",
     "OutcomeRow",
     "WitnessRow",

@@ -18,7 +18,8 @@ def inside(x_adv: Floats, x: Floats, threat: ThreatModel) -> NDArray[np.bool_]:
     """(n,) bool: finite, in [0, 1], and no further from `x` than eps, computed in float64.
 
     Args:
-        x_adv, x: (n, C, H, W) float32.
+        x_adv: (n, C, H, W) float32.
+        x: likewise, the clean inputs.
         threat: the ball.
 
     """

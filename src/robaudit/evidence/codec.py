@@ -40,11 +40,9 @@ def encode_witness(x_adv: Floats, x: Floats, threat: ThreatModel, level: int) ->
     reach = threat.eps if threat.norm == "Linf" else float(np.abs(delta).max())
     scale = float(np.float32(reach / level)) or 1.0
     steps = np.clip(np.rint(delta / scale), -level, level).astype(np.int8)
-    if level == 1:  # two planes of bits: where it moves, and which way
-        raw = np.packbits(steps != 0).tobytes() + np.packbits(steps > 0).tobytes()
-    else:
-        raw = steps.tobytes()
-    return _HEAD.pack(level, scale) + zlib.compress(raw, 9)
+    # At level 1, two planes of bits: where it moves, and which way.
+    raw = np.packbits(np.stack([steps != 0, steps > 0]).reshape(2, -1), axis=1) if level == 1 else steps
+    return _HEAD.pack(level, scale) + zlib.compress(raw.tobytes(), 9)
 
 
 def decode_witness(blob: bytes, x: Floats, threat: ThreatModel) -> Floats:

@@ -67,6 +67,7 @@ class Evidence:
         labels, predictions: (n,), the true class and the model's on the clean input; -1 where not finite.
         attacks: by name, for the attacks that were begun.
         fosc, fosc_normalised, sgcs: (n,) float, of PGD-10's trajectory; NaN where not measured.
+        zero_gradients: (n,) float, how many of PGD-10's steps + 1 gradients were exactly zero; likewise.
 
     """
 
@@ -78,6 +79,7 @@ class Evidence:
     fosc: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     fosc_normalised: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     sgcs: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    zero_gradients: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,8 +90,14 @@ class Evidence:
         return self.labels == self.predictions
 
     def known(self, attack: str) -> Bools:
-        """(n,) bool: whether the example counts in this attack's accuracy: misclassified, robust or broken."""
-        return ~self.correct | np.isin(self._outcome(attack), (Outcome.ROBUST, Outcome.BROKEN))
+        """(n,) bool: whether the example counts in this attack's accuracy: misclassified, robust or broken.
+
+        Only of the examples before the first that is still to be run: of a stretch that is under way the broken
+        ones are known first, and counting them alone would be biased.
+        """
+        outcome = self._outcome(attack)
+        reached = np.logical_and.accumulate(~self.correct | (outcome != Outcome.NOT_RUN))
+        return np.asarray(reached & (~self.correct | (outcome != Outcome.NONFINITE)))
 
     def survives(self, attack: str) -> Bools:
         """(n,) bool: correctly classified, and still so after this attack."""
@@ -106,7 +114,9 @@ class Evidence:
         rows = np.stack([self._outcome(name) for name in names])
         worst = np.full(len(self), int(Outcome.NOT_RUN))
         worst[(rows == Outcome.ROBUST).all(axis=0)] = Outcome.ROBUST
-        worst[(rows == Outcome.NONFINITE).any(axis=0) & (rows != Outcome.NOT_RUN).all(axis=0)] = Outcome.NONFINITE
+        worst[(rows == Outcome.NONFINITE).any(axis=0) & (rows != Outcome.NOT_RUN).all(axis=0)] = (
+            Outcome.NONFINITE
+        )
         worst[(rows == Outcome.BROKEN).any(axis=0)] = Outcome.BROKEN
         return worst
 

@@ -24,7 +24,7 @@ _TABLES = """
 CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE examples (
     position INTEGER PRIMARY KEY, id INTEGER NOT NULL UNIQUE, label INTEGER NOT NULL,
-    prediction INTEGER NOT NULL, image BLOB, fosc REAL, fosc_normalised REAL, sgcs REAL);
+    prediction INTEGER NOT NULL, image BLOB, fosc REAL, fosc_normalised REAL, sgcs REAL, zero_gradients REAL);
 CREATE TABLE outcomes (
     attack TEXT NOT NULL, id INTEGER NOT NULL, outcome INTEGER NOT NULL, steps INTEGER NOT NULL,
     forwards INTEGER NOT NULL, backwards INTEGER NOT NULL, witness BLOB,
@@ -56,6 +56,17 @@ class OutcomeRow:
     backwards: int
     witness: bytes | None = None
     image: bytes | None = None
+
+
+@dataclass(frozen=True)
+class MetricsRow:
+    """What PGD-10's trajectory on one example gave; see `Evidence`."""
+
+    id: int
+    fosc: float
+    fosc_normalised: float
+    sgcs: float
+    zero_gradients: float
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,9 @@ class EvidenceFile:
                 db.execute("PRAGMA trusted_schema = OFF")
                 db.execute("PRAGMA cell_size_check = ON")
                 found = db.execute("PRAGMA application_id").fetchone()[0]
-                schema = db.execute("SELECT value FROM header WHERE key = 'schema'").fetchone() if found else None
+                schema = (
+                    db.execute("SELECT value FROM header WHERE key = 'schema'").fetchone() if found else None
+                )
             except sqlite3.Error:
                 db.close()
                 raise
@@ -145,7 +158,9 @@ class EvidenceFile:
             raise RobauditError(f"{path}: not an evidence file; `robaudit check --evidence` writes one")
         if json.loads(schema[0]) != SCHEMA:
             db.close()
-            raise RobauditError(f"{path}: evidence of schema {schema[0]}, not \"{SCHEMA}\"; run the audit again")
+            raise RobauditError(
+                f'{path}: evidence of schema {schema[0]}, not "{SCHEMA}"; run the audit again'
+            )
         return cls(path, db)
 
     @classmethod
@@ -158,8 +173,8 @@ class EvidenceFile:
         if changed:
             file.close()
             raise RobauditError(
-                f"{path}: holds an audit with another {' and '.join(changed)}{_difference(stored, wanted, changed[0])}; "
-                "choose another --evidence, or delete it"
+                f"{path}: holds an audit with another {' and '.join(changed)}"
+                f"{_difference(stored, wanted, changed[0])}; choose another --evidence, or delete it"
             )
         return file
 
@@ -181,8 +196,8 @@ class EvidenceFile:
                 [dataclasses.astuple(row) for row in rows],
             )
 
-    def add_outcomes(self, rows: Iterable[OutcomeRow], metrics: Iterable[tuple[int, float, float, float]] = ()) -> None:
-        """Record finished examples, and of PGD-10 the `(id, fosc, fosc_normalised, sgcs)` too."""
+    def add_outcomes(self, rows: Iterable[OutcomeRow], metrics: Iterable[MetricsRow] = ()) -> None:
+        """Record finished examples, and what PGD-10's trajectory gave of each."""
         rows = list(rows)
         with _explained(self.path), self._db:
             self._db.executemany(
@@ -194,8 +209,8 @@ class EvidenceFile:
                 [(r.image, r.id) for r in rows if r.image is not None],
             )
             self._db.executemany(
-                "UPDATE examples SET fosc = ?, fosc_normalised = ?, sgcs = ? WHERE id = ?",
-                [(fosc, normalised, sgcs, key) for key, fosc, normalised, sgcs in metrics],
+                "UPDATE examples SET fosc = ?, fosc_normalised = ?, sgcs = ?, zero_gradients = ? WHERE id = ?",
+                [(m.fosc, m.fosc_normalised, m.sgcs, m.zero_gradients, m.id) for m in metrics],
             )
 
     def update(self, **values: Any) -> None:
@@ -221,23 +236,30 @@ class EvidenceFile:
                 **data | {"plan": AuditPlan.from_dict(data["plan"]), "findings": tuple(data["findings"])}
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise RobauditError(f"{self.path}: evidence header is damaged ({error}); run the audit again") from error
+            raise RobauditError(
+                f"{self.path}: evidence header is damaged ({error}); run the audit again"
+            ) from error
 
     def read(self) -> Evidence:
         """Everything but the witnesses."""
         with _explained(self.path):
             table = self._db.execute(
-                "SELECT id, label, prediction, fosc, fosc_normalised, sgcs FROM examples ORDER BY position"
+                "SELECT id, label, prediction, fosc, fosc_normalised, sgcs, zero_gradients "
+                "FROM examples ORDER BY position"
             ).fetchall()
             outcomes = self._db.execute(
                 "SELECT attack, id, outcome, steps, forwards, backwards FROM outcomes"
             ).fetchall()
-        columns = list(zip(*table, strict=True)) or [()] * 6
+        columns = list(zip(*table, strict=True)) or [()] * 7
         ids, labels, predictions = (np.array(column, dtype=np.int64) for column in columns[:3])
-        fosc, normalised, sgcs = (np.array(column, dtype=np.float64) for column in columns[3:])
-        return Evidence(
-            self.header(), ids, labels, predictions, _records(outcomes, ids), fosc, normalised, sgcs
-        )
+        metrics = (np.array(column, dtype=np.float64) for column in columns[3:])
+        return Evidence(self.header(), ids, labels, predictions, _records(outcomes, ids), *metrics)
+
+    def finished_ids(self, attack: str) -> list[int]:
+        """The ids of the examples that `attack` has been run on."""
+        with _explained(self.path):
+            rows = self._db.execute("SELECT id FROM outcomes WHERE attack = ?", (attack,)).fetchall()
+        return [row[0] for row in rows]
 
     def witnesses(self) -> list[WitnessRow]:
         """Every claimed break, with the clean image it starts from."""
@@ -248,7 +270,9 @@ class EvidenceFile:
                 (int(Outcome.BROKEN),),
             ).fetchall()
         if any(row[3] is None or row[4] is None for row in rows):
-            raise RobauditError(f"{self.path}: a break without its witness; the file is damaged, run the audit again")
+            raise RobauditError(
+                f"{self.path}: a break without its witness; the file is damaged, run the audit again"
+            )
         return [WitnessRow(*row) for row in rows]
 
 

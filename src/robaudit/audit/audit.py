@@ -1,0 +1,219 @@
+"""The audit: images through a model under every attack of a plan, into an evidence file."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import robaudit
+from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model, strict_arithmetic
+from robaudit.audit.preflight import preflight
+from robaudit.audit.progress import Progress, Silent
+from robaudit.audit.recorder import Recorder
+from robaudit.audit.reference import run_reference
+from robaudit.errors import RobauditError
+from robaudit.evidence import Evidence, EvidenceFile, ExampleRow, Header
+from robaudit.inputs import Classifier, Images
+from robaudit.plan import AuditPlan
+from robaudit.verdict import Finding, judge
+
+#: Examples audited before the verdict is first looked at; each further stretch is half of what came before.
+FIRST_STRETCH = 64
+#: Examples worked on at once, until the batch size is found by a probe.
+SLOTS = 256
+_CLEAN_BATCH = 256
+
+
+def audit(
+    classifier: Classifier,
+    images: Images,
+    plan: AuditPlan,
+    *,
+    path: Path,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    force: bool = False,
+) -> Evidence:
+    """Audit `classifier` on `images` as `plan` says, and return the evidence, which is in the file `path` too.
+
+    The examples are taken in the order of `images`, which must be random. With `plan.examples == "auto"` the
+    audit stops as soon as the verdict is decided. An unfinished audit in `path` is gone on with.
+
+    Raises:
+        RobauditError: the model cannot be audited on these images, a preflight check failed and `force` is
+            not set, or `path` holds another audit or cannot be written.
+
+    """
+    where = torch.device(device)
+    if plan.limit is not None and plan.limit < len(images):
+        raise RobauditError(
+            f"limit {plan.limit}: {len(images)} images were given; draw the subset when loading them"
+        )
+    strict = classifier.to(where)
+    findings = preflight(strict, images, where)
+    blocking = [item for item in findings if item.severity == "error"]
+    if blocking and not force:
+        raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
+    header = _header(classifier, images, plan, where, findings)
+    with EvidenceFile.create(path, header) as file, strict_arithmetic():
+        return _Audit(strict, images, plan, file, where, progress or Silent()).go()
+
+
+def _header(
+    classifier: Classifier,
+    images: Images,
+    plan: AuditPlan,
+    device: torch.device,
+    findings: tuple[Finding, ...],
+) -> Header:
+    info = classifier.info
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return Header(
+        plan=plan,
+        model={
+            "path": info.path,
+            "sha256": info.sha256,
+            "architecture": info.architecture,
+            "normalisation": info.normalisation,
+            "parameters": info.parameters,
+            "classes": info.classes,
+            "notes": list(info.notes),
+        },
+        data={
+            "name": images.name,
+            "split": images.split,
+            "n": len(images),
+            "total": images.total,
+            "sha256": images.sha256,
+            "shape": list(images.pixels.shape[1:]),
+            "classes": images.classes,
+        },
+        versions={
+            "robaudit": robaudit.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        device=f"{device.type} ({name})",
+        findings=tuple(item.to_dict() for item in findings),
+    )
+
+
+class _Audit:
+    """One audit under way."""
+
+    def __init__(
+        self,
+        strict: nn.Module,
+        images: Images,
+        plan: AuditPlan,
+        file: EvidenceFile,
+        device: torch.device,
+        progress: Progress,
+    ):
+        self.strict, self.images, self.plan, self.file = strict, images, plan, file
+        self.device, self.progress = device, progress
+        self.search = search_model(strict, device)
+        self.correct = torch.zeros(len(images), dtype=torch.bool)
+        self.logits = torch.empty(len(images), 0)
+        self.before = file.header().seconds
+        self.started = time.monotonic()
+
+    def go(self) -> Evidence:
+        """All stretches, or as many as it takes."""
+        for stretch in self._stretches():
+            self._classify(stretch)
+            for attack in self.plan.attacks:
+                self._attack(attack, stretch)
+            evidence = self._save()
+            if self.plan.examples == "auto" and judge(evidence).outcome != "inconclusive":
+                break
+        self.file.update(finished=True)
+        return self.file.read()
+
+    def _stretches(self) -> Iterator[Tensor]:
+        """Places in the images, a growing number at a time; all at once when all are wanted anyway."""
+        done, total = 0, len(self.images)
+        while done < total:
+            size = total if self.plan.examples == "all" else max(FIRST_STRETCH, done // 2)
+            yield torch.arange(done, min(done + size, total))
+            done += size
+
+    def _save(self) -> Evidence:
+        self.file.update(seconds=self.before + time.monotonic() - self.started)
+        return self.file.read()
+
+    def _classify(self, stretch: Tensor) -> None:
+        """The clean pass. It is cheap, and the attacks want the logits, so a resumed audit makes it again."""
+        batches = [
+            forward(self.strict, self.images.float(part).to(self.device)).cpu()
+            for part in stretch.split(_CLEAN_BATCH)
+        ]
+        logits = torch.cat(batches)
+        if not self.logits.shape[1]:
+            self.logits = torch.zeros(len(self.images), logits.shape[1])
+        self.logits[stretch] = logits
+        recorded = len(self.file.read())
+        predictions = torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+        self.correct[stretch] = predictions == self.images.labels[stretch]
+        self.file.add_examples(
+            ExampleRow(place, int(self.images.ids[place]), int(self.images.labels[place]), int(prediction))
+            for place, prediction in zip(stretch.tolist(), predictions.tolist(), strict=True)
+            if place >= recorded
+        )
+
+    def _attack(self, name: str, stretch: Tensor) -> None:
+        """One attack on the examples of the stretch that it has not been run on yet."""
+        places = self._pending(name, stretch)
+        if not len(places):
+            return
+        recorder = Recorder(
+            self.file, self.images, self.correct, self.plan, self.strict, self.device, self.progress
+        )
+        examples = Examples(
+            x=self.images.float(places),
+            y=self.images.labels[places],
+            ids=self.images.ids[places],
+            logits=self.logits[places],
+        )
+        self.progress.begin(name, len(places))
+        try:
+            if self.plan.engine == "reference" and name != "pgd10":
+                run_reference(
+                    name,
+                    self.plan,
+                    self.strict,
+                    examples,
+                    self.device,
+                    lambda r: recorder.add(name, places, r),
+                )
+            else:
+                engine = Engine(self.search, self.strict, self.plan.threat, SLOTS, self.device)
+                engine.run(ATTACKS[name](self.plan), examples, lambda r: recorder.add(name, places, r))
+        finally:
+            recorder.flush()
+        self.progress.end(name)
+
+    def _pending(self, name: str, stretch: Tensor) -> Tensor:
+        """The places that `name` is to be run on still.
+
+        Robust accuracy needs the correctly classified examples only; PGD-10 runs on all, because the means of
+        FOSC and SGCS are over the data (Equation 3).
+        """
+        if name == "pgd10":
+            done, wanted = np.isfinite(self.file.read().fosc), torch.ones_like(self.correct)
+        else:
+            finished = self.file.finished_ids(name)
+            done, wanted = np.isin(self.images.ids.numpy(), finished), self.correct
+        return stretch[
+            [place < len(done) and wanted[place] and not done[place] for place in stretch.tolist()]
+        ]

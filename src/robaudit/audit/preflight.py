@@ -1,0 +1,115 @@
+"""Cheap checks before hours of attack: is this the model, the data and the arithmetic that was meant?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from robaudit.attacks import forward, strict_arithmetic
+from robaudit.errors import RobauditError
+from robaudit.inputs import Images
+from robaudit.verdict import Finding, finding
+
+#: Examples looked at.
+SAMPLE = 128
+#: Two outputs of one input that differ by more than this share of the logits' spread are not rounding.
+SAME = 1e-3
+#: Clean accuracy must beat chance by this factor.
+OVER_CHANCE = 1.5
+
+
+def preflight(model: nn.Module, images: Images, device: torch.device) -> tuple[Finding, ...]:
+    """What is wrong or odd about this model on this data; an empty tuple when nothing is.
+
+    Raises:
+        RobauditError: the model cannot be audited on this data at all.
+
+    """
+    count = min(SAMPLE, len(images))
+    x = images.float(slice(0, count)).to(device)
+    labels = images.labels[:count].to(device)
+    with strict_arithmetic():
+        logits = _first_call(model, x)
+        _check_shape(logits, images)
+        # Unlike `logits` these come second, third and in another batch.
+        again = forward(model, x)
+        forward(model, 1 - x)
+        later = forward(model, x)
+        alone = torch.cat([forward(model, x[k : k + 1]) for k in range(min(8, count))])
+    found = _determinism(logits, again, later, alone)
+    finite = logits.isfinite().all(1)
+    if not bool(finite.all()):
+        found.append(
+            finding("nonfinite-output", f"{int((~finite).sum())} of {count} clean outputs are not finite.")
+        )
+    if _looks_like_probabilities(logits):
+        found.append(
+            finding("probabilities", "The outputs are probabilities (in [0, 1], summing to 1), not logits.")
+        )
+    accuracy = float((logits.argmax(1) == labels).float().mean())
+    if accuracy < OVER_CHANCE / images.classes or (images.classes == 2 and accuracy < 0.6):
+        found.append(
+            finding(
+                "near-chance",
+                f"Clean accuracy {100 * accuracy:.1f} % on {count} examples is near chance, "
+                f"{100 / images.classes:.1f} %.",
+            )
+        )
+    return tuple(found)
+
+
+def _first_call(model: nn.Module, x: Tensor) -> Tensor:
+    try:
+        return forward(model, x)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RobauditError(
+            f"model: does not take images of shape {tuple(x.shape[1:])} ({reason}); check --dataset and --arch"
+        ) from error
+
+
+def _check_shape(logits: Tensor, images: Images) -> None:
+    if logits.dim() != 2:
+        raise RobauditError(
+            f"model: its output has shape {tuple(logits.shape)}, not (examples, classes); "
+            "give a factory with --arch that returns the logits"
+        )
+    classes = logits.shape[1]
+    if classes < 2:
+        raise RobauditError("model: it has one output; an audit needs logits of at least 2 classes")
+    if classes != images.classes:
+        raise RobauditError(
+            f"model: it has {classes} classes and {images.name} has {images.classes}; check --dataset and --arch"
+        )
+
+
+def _determinism(first: Tensor, again: Tensor, later: Tensor, alone: Tensor) -> list[Finding]:
+    """At most one finding: each cause shows in all the comparisons after its own."""
+    spread = (first.amax(1) - first.amin(1)).median().nan_to_num(1.0).clamp_min(1e-12)
+
+    def differ(a: Tensor, b: Tensor) -> float:
+        return float(((a - b).abs() / spread).nan_to_num(0.0).max())
+
+    if differ(first, again) > SAME and differ(again, later) > SAME:
+        return [
+            finding(
+                "randomised-output",
+                "The same input gives outputs that differ by "
+                f"{100 * differ(first, again):.1f} % of the logits' spread.",
+            )
+        ]
+    if max(differ(first, again), differ(first, later)) > SAME:
+        return [finding("stateful-output", "The same input gives another output after other calls.")]
+    if differ(first[: len(alone)], alone) > SAME:
+        return [finding("batch-dependent-output", "An example's output depends on the others in its batch.")]
+    return []
+
+
+def _looks_like_probabilities(logits: Tensor) -> bool:
+    finite = logits[logits.isfinite().all(1)]
+    if not len(finite):
+        return False
+    sums_to_one = (finite.sum(1) - 1).abs().max() < 1e-3
+    return bool(sums_to_one & (finite.min() >= 0) & (finite.max() <= 1))

@@ -1,0 +1,139 @@
+"""From retired slots to rows on disk: witnesses in their smallest form that still fools the model, and metrics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robaudit.attacks import PGDState, Retired, truly_misclassified
+from robaudit.attacks.objectives import Model
+from robaudit.audit.progress import Progress
+from robaudit.errors import RobauditError
+from robaudit.evidence import (
+    WITNESS_LEVELS,
+    EvidenceFile,
+    MetricsRow,
+    Outcome,
+    OutcomeRow,
+    decode_witness,
+    encode_image,
+    encode_witness,
+)
+from robaudit.inputs import Images
+from robaudit.measures import fosc, sgcs
+from robaudit.plan import AuditPlan
+
+#: Rows are written once there are so many, or so many seconds have gone by since the last time.
+_ROWS, _SECONDS = 128, 2.0
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """One break that waits for its witness to be coded."""
+
+    row: OutcomeRow
+    place: int
+    witness: NDArray[np.float32]
+
+
+class Recorder:
+    """Collects what one attack gives and writes it down in groups, each one transaction."""
+
+    def __init__(
+        self,
+        file: EvidenceFile,
+        images: Images,
+        correct: torch.Tensor,
+        plan: AuditPlan,
+        strict: Model,
+        device: torch.device,
+        progress: Progress,
+    ):
+        self._file, self._images, self._correct, self._plan = file, images, correct, plan
+        self._strict, self._device, self._progress = strict, device, progress
+        self._rows: list[OutcomeRow] = []
+        self._broken: list[_Broken] = []
+        self._metrics: list[MetricsRow] = []
+        self._written = time.monotonic()
+
+    def add(self, attack: str, places: torch.Tensor, retired: Retired) -> None:
+        """Take over retired examples; `places` maps the attack's rows to places in the images."""
+        here = places[retired.rows]
+        ids = self._images.ids[here].tolist()
+        if isinstance(retired.state, PGDState):
+            self._metrics += self._measure(retired.state, ids)
+        broken = 0
+        for k, (key, outcome, steps) in enumerate(
+            zip(ids, retired.outcome.tolist(), retired.steps.tolist(), strict=True)
+        ):
+            row = OutcomeRow(
+                attack, key, Outcome(outcome), steps, steps * retired.forwards, steps * retired.backwards
+            )
+            if not self._correct[here[k]]:
+                continue
+            if row.outcome == Outcome.BROKEN:
+                broken += 1
+                self._broken.append(_Broken(row, int(here[k]), retired.witness[k].numpy()))
+            else:
+                self._rows.append(row)
+        passes = int(retired.steps.sum()) * (retired.forwards + retired.backwards)
+        self._progress.advance(attack, len(ids), broken, passes)
+        waiting = len(self._rows) + len(self._broken)
+        if waiting >= _ROWS or time.monotonic() - self._written > _SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        rows, metrics = self._rows + self._code(self._broken), self._metrics
+        if rows or metrics:
+            self._file.add_outcomes(rows, metrics)
+        self._rows, self._broken, self._metrics = [], [], []
+        self._written = time.monotonic()
+
+    def _measure(self, state: PGDState, ids: list[int]) -> list[MetricsRow]:
+        threat, steps = self._plan.threat, self._plan.budget.pgd_steps
+        last = fosc(state.gradient, state.candidate, state.x, threat.norm, threat.eps)
+        similar = sgcs(state.direction_sum, state.directions, steps)
+        at_last = state.gradient.flatten(1).abs().amax(1) == 0
+        zeros = steps - state.directions + at_last
+        columns = (last.raw.tolist(), last.normalised.tolist(), similar.tolist(), zeros.tolist())
+        return [MetricsRow(*row) for row in zip(ids, *columns, strict=True)]
+
+    def _code(self, waiting: list[_Broken]) -> list[OutcomeRow]:
+        """Each witness at the coarsest level that the strict model still misclassifies once decoded."""
+        done: list[OutcomeRow] = []
+        threat = self._plan.threat
+        for level in WITNESS_LEVELS:
+            if not waiting:
+                break
+            places = torch.tensor([item.place for item in waiting])
+            clean = self._images.float(places).numpy()
+            blobs = [
+                encode_witness(item.witness, x, threat, level) for item, x in zip(waiting, clean, strict=True)
+            ]
+            decoded = np.stack(
+                [decode_witness(blob, x, threat) for blob, x in zip(blobs, clean, strict=True)]
+            )
+            labels = self._images.labels[places].to(self._device)
+            fools = truly_misclassified(
+                self._strict, torch.from_numpy(decoded).to(self._device), labels
+            ).tolist()
+            for item, blob, good in zip(waiting, blobs, fools, strict=True):
+                if good:
+                    image = encode_image(self._images.pixels[item.place].numpy())
+                    done.append(_with_witness(item.row, blob, image))
+            waiting = [item for item, good in zip(waiting, fools, strict=True) if not good]
+        if waiting:
+            raise RobauditError(
+                f"model: example {waiting[0].row.id} was misclassified and, with the same input, is not any more; "
+                "its output is not a function of its input"
+            )
+        return done
+
+
+def _with_witness(row: OutcomeRow, witness: bytes, image: bytes) -> OutcomeRow:
+    return OutcomeRow(row.attack, row.id, row.outcome, row.steps, row.forwards, row.backwards, witness, image)

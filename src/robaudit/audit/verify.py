@@ -1,0 +1,75 @@
+"""Re-check every witness of an evidence file with one strict float32 pass, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from robaudit.attacks import strict_arithmetic, truly_misclassified
+from robaudit.errors import RobauditError
+from robaudit.evidence import EvidenceFile, WitnessRow, decode_image, decode_witness, inside
+from robaudit.inputs import Classifier
+from robaudit.plan import ThreatModel
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How many witnesses there were, and what is wrong with which."""
+
+    witnesses: int
+    failures: tuple[str, ...]
+
+
+def verify(path: Path, classifier: Classifier, device: str = "cpu") -> Verification:
+    """Whether each claimed break is one: inside the ball and [0, 1], finite, misclassified by `classifier`.
+
+    Raises:
+        RobauditError: the file is damaged or of another schema, or was made with another model.
+
+    """
+    with EvidenceFile.open(path) as file:
+        header, rows = file.header(), file.witnesses()
+    if header.model["sha256"] != classifier.info.sha256:
+        raise RobauditError(
+            f"{classifier.info.path}: is not the model of this evidence ({header.model['path']}, "
+            f"sha256 {header.model['sha256'][:12]}…); give the file that was audited"
+        )
+    shape = tuple(int(size) for size in header.data["shape"])
+    model = classifier.to(device)
+    failures: list[str] = []
+    with strict_arithmetic():
+        for start in range(0, len(rows), _BATCH):
+            failures += _check(rows[start : start + _BATCH], header.plan.threat, model, shape, device)
+    return Verification(len(rows), tuple(failures))
+
+
+def _check(
+    rows: list[WitnessRow], threat: ThreatModel, model: Classifier, shape: tuple[int, ...], device: str
+) -> list[str]:
+    good, x, x_adv, failures = [], [], [], []
+    for row in rows:
+        try:
+            image = decode_image(row.image, shape)  # type: ignore[arg-type]
+            x_adv.append(decode_witness(row.witness, image, threat))
+        except ValueError as error:
+            failures.append(f"{row.attack} on example {row.id}: {error}")
+            continue
+        x.append(image)
+        good.append(row)
+    if not good:
+        return failures
+    points = np.stack(x_adv)
+    valid = inside(points, np.stack(x), threat)
+    labels = torch.tensor([row.label for row in good], device=device)
+    fools = truly_misclassified(model, torch.from_numpy(points).to(device), labels).tolist()
+    for row, contained, fooled in zip(good, valid.tolist(), fools, strict=True):
+        if not contained:
+            failures.append(f"{row.attack} on example {row.id}: outside the ball or [0, 1]")
+        elif not fooled:
+            failures.append(f"{row.attack} on example {row.id}: the model classifies it correctly")
+    return failures

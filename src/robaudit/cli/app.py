@@ -1,0 +1,96 @@
+"""The commands, and how they end.
+
+Exit codes: 0 nothing found against the robustness; 1 overestimated, or the claim refuted; 2 could not audit;
+3 inconclusive. An error that nobody foresaw exits 2 as well, never 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+import typer
+
+import robaudit
+from robaudit.cli.check import check
+from robaudit.cli.demo import demo
+from robaudit.cli.report import report
+from robaudit.cli.verify import verify
+from robaudit.errors import RobauditError
+
+COULD_NOT_AUDIT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="robaudit",
+    help="Says, with evidence anyone can re-check, whether a classifier's adversarial robustness is overestimated.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # the rich help takes a third of a second to import
+    epilog="Exit codes: 0 nothing found · 1 overestimated or claim refuted · 2 could not audit · 3 inconclusive",
+)
+app.command()(check)
+app.command()(verify)
+app.command()(report)
+app.command()(demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"robaudit {robaudit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    debug: bool = typer.Option(
+        False, "--debug", envvar="ROBAUDIT_DEBUG", help="Show the traceback of an error."
+    ),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    if debug:
+        os.environ["ROBAUDIT_DEBUG"] = "1"
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors are printed to standard error in one or two lines."""
+    # `--debug` is wanted where people think of it: after the command that failed.
+    if "--debug" in arguments:
+        arguments = ["--debug", *[item for item in arguments if item != "--debug"]]
+    try:
+        result = app(arguments, standalone_mode=False)
+        return int(result) if isinstance(result, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return COULD_NOT_AUDIT
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write(
+            "robaudit: interrupted; what was finished is kept, the same command goes on from there\n"
+        )
+        return INTERRUPTED
+    except RobauditError as error:
+        _complain(str(error))
+        return COULD_NOT_AUDIT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COULD_NOT_AUDIT
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        _complain(
+            f"{type(error).__name__}: {first}\nThis should not happen; run again with --debug and report it."
+        )
+        return COULD_NOT_AUDIT
+
+
+def _complain(message: str) -> None:
+    if os.environ.get("ROBAUDIT_DEBUG"):
+        traceback.print_exc()
+    printable = "".join(c if c.isprintable() or c == "\n" else "�" for c in message)
+    sys.stderr.write(f"robaudit: {printable}\n")

@@ -1,0 +1,213 @@
+"""`robaudit check`: from a checkpoint to a verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from robaudit.cli.common import EXIT_CODES, check_writable, console, progress, write_text
+from robaudit.errors import RobauditError
+from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Bounds, Budget, ThreatModel, parse_fraction
+
+if TYPE_CHECKING:
+    from robaudit.inputs import Images
+
+_MODEL, _DATA, _THREAT, _BUDGET, _OUT = (
+    "Model",
+    "Data",
+    "Threat model and verdict",
+    "Attack budgets",
+    "Output",
+)
+
+_EXAMPLES = """
+Examples:
+
+  robaudit check model.pt --dataset cifar10
+
+  robaudit check model.pt --dataset cifar10 --norm L2 --eps 0.5 --limit 1000 --examples all
+
+  robaudit check weights.pth --dataset data.npz --arch mynet.py:build --normalise none --eps 8/255
+
+  robaudit check model.pt --dataset cifar100 --attacks pgd10 --limit 512   (a quick look)
+"""
+
+
+def check(
+    model: str = typer.Argument(..., help="Checkpoint to audit.", metavar="MODEL"),
+    dataset: str = typer.Option(
+        ...,
+        help="Name (cifar10, cifar100, tiny-imagenet, mnist, fashion-mnist, svhn, digits), folder, .npz or "
+        ".safetensors.",
+        rich_help_panel=_DATA,
+    ),
+    data_dir: Path | None = typer.Option(None, help="Where named data sets lie.", rich_help_panel=_DATA),
+    split: str = typer.Option("test", help="Which split.", rich_help_panel=_DATA),
+    limit: int | None = typer.Option(
+        None, help="At most so many examples: a class-balanced random subset.", rich_help_panel=_DATA
+    ),
+    download: bool = typer.Option(
+        False, help="Fetch an absent data set without asking.", rich_help_panel=_DATA
+    ),
+    arch: str | None = typer.Option(
+        None, help="Architecture: a name, package.module:factory or file.py:factory.", rich_help_panel=_MODEL
+    ),
+    normalise: str | None = typer.Option(
+        None,
+        help="none, a data set's name, imagenet, or means/stds as 0.49,0.48,0.45/0.2,0.2,0.2.",
+        rich_help_panel=_MODEL,
+    ),
+    key: str | None = typer.Option(
+        None, help="Which model of a file that holds several.", rich_help_panel=_MODEL
+    ),
+    norm: str = typer.Option("Linf", help="Linf or L2.", rich_help_panel=_THREAT),
+    eps: str | None = typer.Option(
+        None,
+        help="Radius in [0, 1] pixel units, as 8/255; by default the data set's usual one.",
+        rich_help_panel=_THREAT,
+    ),
+    seed: int = typer.Option(0, help="Fixes the subset, the order and every draw.", rich_help_panel=_THREAT),
+    confidence: float = typer.Option(0.99, help="Of the verdict and the intervals.", rich_help_panel=_THREAT),
+    examples: str = typer.Option(
+        "auto",
+        help="auto: stop when the verdict is decided; all: audit all of them.",
+        rich_help_panel=_THREAT,
+    ),
+    attacks: str = typer.Option(
+        ",".join(STANDARD_ATTACKS), help="Comma separated; also apgd-dlr.", rich_help_panel=_BUDGET
+    ),
+    pgd_steps: int = typer.Option(10, help="PGD steps.", rich_help_panel=_BUDGET),
+    apgd_steps: int = typer.Option(100, help="APGD steps a run.", rich_help_panel=_BUDGET),
+    fab_steps: int = typer.Option(100, help="FAB steps a target.", rich_help_panel=_BUDGET),
+    targets: int = typer.Option(9, help="Target classes of APGD-T and FAB-T.", rich_help_panel=_BUDGET),
+    square_queries: int = typer.Option(5000, help="Square's queries.", rich_help_panel=_BUDGET),
+    restarts: int = typer.Option(1, help="Restarts of each attack.", rich_help_panel=_BUDGET),
+    square_bound: float = typer.Option(
+        0.08, help="Overestimated when PGD-10 minus Square reaches this.", rich_help_panel=_THREAT
+    ),
+    autoattack_bound: float = typer.Option(
+        0.10, help="Overestimated when PGD-10 minus AutoAttack reaches this.", rich_help_panel=_THREAT
+    ),
+    engine: str = typer.Option(
+        "robaudit", help="robaudit, or reference: the unmodified pyautoattack.", rich_help_panel=_BUDGET
+    ),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 …", rich_help_panel=_MODEL),
+    evidence: Path | None = typer.Option(
+        None,
+        help="Evidence file; an unfinished one there is resumed. By default in the cache folder.",
+        rich_help_panel=_OUT,
+    ),
+    json_path: str | None = typer.Option(
+        None, "--json", help="Write the report as JSON; - prints only it.", rich_help_panel=_OUT
+    ),
+    force: bool = typer.Option(
+        False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
+    ),
+) -> int:
+    """Say whether the robustness of a checkpoint is overestimated, with evidence."""
+    check_writable(json_path)
+    try:
+        plan = AuditPlan(
+            threat=ThreatModel(norm, _radius(eps, dataset, norm)),  # type: ignore[arg-type]
+            attacks=tuple(name.strip() for name in attacks.split(",")),
+            seed=seed,
+            confidence=confidence,
+            examples=examples,  # type: ignore[arg-type]
+            limit=limit,
+            engine=engine,  # type: ignore[arg-type]
+            budget=Budget(pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts),
+            bounds=Bounds(square_bound, autoattack_bound),
+        )
+    except ValueError as error:
+        raise RobauditError(str(error)) from error
+    from robaudit.audit import audit
+    from robaudit.inputs import load_classifier, load_images
+    from robaudit.reports import as_json, terminal
+    from robaudit.verdict import judge
+
+    where = pick_device(device)
+    images = load_images(
+        dataset,
+        data_dir=data_dir,
+        split=split,
+        limit=limit,
+        seed=seed,
+        download=download or _confirm_download(dataset, data_dir),
+    )
+    classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=images, force=force)
+    path = evidence or default_evidence(model, classifier.info.sha256, plan, images)
+    with progress(quiet=json_path == "-") as bars:
+        found = audit(classifier, images, plan, path=path, device=where, progress=bars, force=force)
+    verdict = judge(found)
+    if json_path != "-":
+        out = console()
+        out.print(terminal(found, verdict))
+        out.print(
+            f"evidence: {path}   (re-check it: robaudit verify {path} {model})", markup=False, soft_wrap=True
+        )
+    if json_path:
+        write_text(json_path, as_json(found, verdict))
+    return EXIT_CODES[verdict.outcome]
+
+
+def pick_device(name: str) -> str:
+    """`auto` is the first GPU, else the CPU.
+
+    Raises:
+        RobauditError: no such device here.
+
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise RobauditError(f"device '{name}' cannot be used ({reason}); try --device cpu") from error
+    return name
+
+
+def default_evidence(model: str, sha256: str, plan: AuditPlan, images: Images) -> Path:
+    """A place in the cache folder that the same audit finds again and another never takes."""
+    import platformdirs
+
+    identity = json.dumps([sha256, plan.to_dict(), images.sha256, images.split], sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    folder = Path(platformdirs.user_cache_dir("robaudit")) / "evidence"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RobauditError(f"{folder}: cannot be created ({error.strerror}); pass --evidence") from error
+    return folder / f"{Path(model).stem}-{digest}.evidence"
+
+
+def _radius(eps: str | None, dataset: str, norm: str) -> float:
+    if eps is not None:
+        return parse_fraction(eps)
+    from robaudit.inputs import DATASETS
+
+    if dataset not in DATASETS:
+        raise RobauditError(f"{dataset}: has no usual radius; pass --eps, as 8/255")
+    spec = DATASETS[dataset]
+    return spec.eps_l2 if norm == "L2" else spec.eps_linf
+
+
+def _confirm_download(dataset: str, data_dir: Path | None) -> bool:
+    """Ask before fetching, where somebody is there to be asked."""
+    import sys
+
+    from robaudit.inputs import is_absent
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or not is_absent(dataset, data_dir):
+        return False
+    return typer.confirm(f"{dataset} is not here yet. Download it?", err=True)
+
+
+check.__doc__ = f"{check.__doc__}\n{_EXAMPLES}"

@@ -1,0 +1,80 @@
+"""The report as data: what `--json` writes, and what every other report is drawn from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from robaudit.evidence import SCHEMA, Evidence
+from robaudit.stats import Interval
+from robaudit.verdict import Verdict, accuracy, gap, gaps, rows
+
+
+def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """JSON-ready; see `docs/json.md` for the fields. Accuracies and gaps are fractions, intervals two-sided."""
+    header = evidence.header
+    plan = header.plan.to_dict()
+    threat = plan.pop("threat")
+    return {
+        "schema": SCHEMA,
+        "verdict": {
+            "outcome": verdict.outcome,
+            "summary": verdict.summary,
+            "causes": [item.to_dict() for item in verdict.causes],
+            "confidence": verdict.confidence,
+            "decided_after": verdict.decided_after,
+        },
+        "accuracy": {
+            name: _interval(found) for name in rows(evidence) if (found := accuracy(evidence, name))
+        },
+        "gap": {name: _interval(found) for name in gaps(evidence) if (found := gap(evidence, name))},
+        "metrics": metrics(evidence),
+        "model": header.model,
+        "data": header.data | {"audited": len(evidence)},
+        "threat": threat,
+        "plan": plan,
+        "seed": header.plan.seed,
+        "cost": cost(evidence),
+        "finished": header.finished,
+        "versions": header.versions,
+    }
+
+
+def metrics(evidence: Evidence) -> dict[str, float | None]:
+    """Means over the examples that PGD-10 was run on; None before there is one."""
+    measured = {
+        "fosc": evidence.fosc,
+        "fosc_normalised": evidence.fosc_normalised,
+        "sgcs": evidence.sgcs,
+        "zero_gradients": evidence.zero_gradients / (evidence.header.plan.budget.pgd_steps + 1),
+    }
+    return {
+        name: float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else None
+        for name, values in measured.items()
+    }
+
+
+def cost(evidence: Evidence) -> dict[str, Any]:
+    """Model passes, one example each, in all and by attack; wall time."""
+    by_attack = {
+        name: {"forwards": int(record.forwards.sum()), "backwards": int(record.backwards.sum())}
+        for name, record in evidence.attacks.items()
+    }
+    return {
+        "forwards": len(evidence) + sum(item["forwards"] for item in by_attack.values()),
+        "backwards": sum(item["backwards"] for item in by_attack.values()),
+        "seconds": round(evidence.header.seconds, 2),
+        "device": evidence.header.device,
+        "by_attack": by_attack,
+    }
+
+
+def as_json(evidence: Evidence, verdict: Verdict) -> str:
+    """`summary` as a JSON document."""
+    return json.dumps(summary(evidence, verdict), indent=2, allow_nan=False) + "\n"
+
+
+def _interval(found: Interval) -> dict[str, float | int]:
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}

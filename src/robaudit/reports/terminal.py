@@ -1,0 +1,144 @@
+"""The report for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from robaudit.evidence import Evidence
+from robaudit.reports.summary import summary
+from robaudit.verdict import Verdict
+
+_LABELS = {
+    "clean": "Clean",
+    "pgd10": "PGD-10",
+    "apgd-ce": "APGD-CE",
+    "apgd-dlr": "APGD-DLR",
+    "apgd-t": "APGD-T",
+    "fab-t": "FAB-T",
+    "square": "Square",
+    "autoattack": "AutoAttack",
+    "pgd10-square": "PGD-10 − Square",
+    "pgd10-autoattack": "PGD-10 − AutoAttack",
+}
+_HEADLINE = {
+    "overestimated": ("OVERESTIMATED", "red"),
+    "not-overestimated": ("NOTHING FOUND", "green"),
+    "inconclusive": ("INCONCLUSIVE", "yellow"),
+}
+_MARK = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
+
+
+def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
+    """The whole report. Names that come from files are printed as plain text, never as markup."""
+    data = summary(evidence, verdict)
+    parts: list[RenderableType] = [_headline(data), _accuracies(data), Text()]
+    parts += [part for part in (_gaps(data), _metrics(data), _causes(data)) if part is not None]
+    return Group(*parts, _footer(data))
+
+
+def _plain(value: object) -> str:
+    """Text of a stranger's file without control characters, which could move the cursor or recolour."""
+    return "".join(c if c.isprintable() else "�" for c in str(value))
+
+
+def _headline(data: dict[str, Any]) -> RenderableType:
+    title, colour = _HEADLINE[data["verdict"]["outcome"]]
+    model, threat, images = data["model"], data["threat"], data["data"]
+    body = Text()
+    body.append(title, style=f"bold {colour}")
+    body.append(f"   decided after {data['verdict']['decided_after']} examples at confidence ")
+    body.append(f"{data['verdict']['confidence']:g}\n")
+    body.append(data["verdict"]["summary"] + "\n\n")
+    body.append(f"{_plain(model['path'])}", style="bold")
+    body.append(
+        f"   {_plain(model['architecture'])}, normalisation {_plain(model['normalisation'])}, "
+        f"{model['parameters']:,} parameters\n"
+        f"{_plain(images['name'])} {_plain(images['split'])}, {images['audited']} of {images['total']} examples, "
+        f"{threat['norm']} eps {_eps(threat['eps'])}, seed {data['seed']}"
+    )
+    if not data["finished"]:
+        body.append("\nThis audit is unfinished; run the same command to go on.", style="yellow")
+    return Panel(body, border_style=colour)
+
+
+def _eps(eps: float) -> str:
+    steps = eps * 255
+    return f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 else f"{eps:g}"
+
+
+def _percent(item: dict[str, float], sign: str = "") -> tuple[str, str]:
+    value, low, high = (100 * item[key] for key in ("value", "low", "high"))
+    return f"{value:{sign}.1f}", f"{low:{sign}.1f} … {high:{sign}.1f}"
+
+
+def _accuracies(data: dict[str, Any]) -> RenderableType:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("accuracy")
+    table.add_column("%", justify="right")
+    table.add_column(f"{100 * data['verdict']['confidence']:g} % interval", justify="right")
+    table.add_column("examples", justify="right")
+    table.add_column("passes", justify="right")
+    for name, item in data["accuracy"].items():
+        value, interval = _percent(item)
+        passes = data["cost"]["by_attack"].get(name)
+        total = f"{passes['forwards'] + passes['backwards']:,}" if passes else ""
+        style = "bold" if name in ("clean", "autoattack") else ""
+        table.add_row(_LABELS[name], value, interval, str(item["n"]), total, style=style)
+    return table
+
+
+def _gaps(data: dict[str, Any]) -> RenderableType | None:
+    if not data["gap"]:
+        return None
+    bounds = {
+        "pgd10-square": data["plan"]["bounds"]["pgd_square"],
+        "pgd10-autoattack": data["plan"]["bounds"]["pgd_autoattack"],
+    }
+    table = Table(box=None, pad_edge=False)
+    table.add_column("gap")
+    table.add_column("points", justify="right")
+    table.add_column("interval", justify="right")
+    table.add_column("bound", justify="right")
+    for name, item in data["gap"].items():
+        value, interval = _percent(item, "+")
+        style = "red" if item["value"] >= bounds[name] else ""
+        table.add_row(_LABELS[name], value, interval, f"{100 * bounds[name]:g}", style=style)
+    return Group(table, Text())
+
+
+def _metrics(data: dict[str, Any]) -> RenderableType | None:
+    found = data["metrics"]
+    if found["fosc"] is None:
+        return None
+    return Text(
+        f"PGD-10's convergence: FOSC {found['fosc']:.4g} (normalised {found['fosc_normalised']:.3f}), "
+        f"SGCS {found['sgcs']:.3f}, gradients exactly zero {100 * found['zero_gradients']:.1f} %\n"
+    )
+
+
+def _causes(data: dict[str, Any]) -> RenderableType | None:
+    if not data["verdict"]["causes"]:
+        return None
+    text = Text()
+    for item in data["verdict"]["causes"]:
+        mark, colour = _MARK[item["severity"]]
+        text.append(f"{mark} {_plain(item['code'])}", style=colour)
+        text.append(f"  {_plain(item['message'])}\n  {_plain(item['advice'])}\n")
+    return text
+
+
+def _footer(data: dict[str, Any]) -> RenderableType:
+    spent = data["cost"]
+    text = Text(style="dim")
+    for note in data["model"].get("notes", []):
+        text.append(f"{_plain(note)}\n")
+    text.append(
+        f"{spent['forwards']:,} forward and {spent['backwards']:,} backward passes in {spent['seconds']:.1f} s on "
+        f"{_plain(spent['device'])}; robaudit {data['versions']['robaudit']}, torch {data['versions']['torch']}"
+    )
+    return text

@@ -1,0 +1,108 @@
+"""Everything the audit may say about a model besides its accuracies: a code, how bad it is, and what to do.
+
+`docs/findings.md` has an entry for every code here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Attributes:
+        code: a key of `ADVICE`.
+        severity: `error`: the audit cannot be believed as it stands; `warning`: a cause or sign of overestimated
+            robustness; `note`: worth knowing.
+        message: what was seen, with its numbers, in one sentence.
+        advice: what to do, in one sentence.
+
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    advice: str
+
+    def to_dict(self) -> dict[str, str]:
+        """As JSON-ready data."""
+        return {"code": self.code, "severity": self.severity, "message": self.message, "advice": self.advice}
+
+
+#: code: (severity, advice)
+ADVICE: dict[str, tuple[Severity, str]] = {
+    "black-box-beats-white-box": (
+        "warning",
+        "Do not report PGD-10 accuracy; report AutoAttack's, and retrain with `robaudit train --heal`.",
+    ),
+    "autoattack-beats-pgd": (
+        "warning",
+        "Report AutoAttack's accuracy; select checkpoints by it, or by PGD-10 together with FOSC.",
+    ),
+    "imbalanced-gradients": (
+        "warning",
+        "Attack with margin losses (APGD-T) while training and validating; cross-entropy alone misleads here.",
+    ),
+    "vanishing-gradients": (
+        "warning",
+        "Look for saturated softmax, large logits or temperature; attack with a margin loss, never cross-entropy.",
+    ),
+    "few-examples": ("note", "Audit more examples (raise --limit, or use a larger data set)."),
+    "substituted-loss": ("note", "Nothing to do; compare these numbers with others of the same kind only."),
+    "near-chance": (
+        "error",
+        "Check the data set, --normalise, --arch and the label order; then run again, or add --force.",
+    ),
+    "randomised-output": (
+        "error",
+        "Switch the randomness off (dropout, noise, random resizing) and audit again, or add --force.",
+    ),
+    "stateful-output": (
+        "error",
+        "Freeze whatever changes between calls (running statistics, counters, caches) and audit again.",
+    ),
+    "batch-dependent-output": (
+        "error",
+        "Use statistics of training instead of the batch's (eval mode), and audit again.",
+    ),
+    "nonfinite-output": (
+        "error",
+        "Find where the model overflows; examples with NaN or infinite logits are counted neither way.",
+    ),
+    "probabilities": (
+        "warning",
+        "Return logits: behind a softmax the cross-entropy flattens and gradients shrink.",
+    ),
+}
+
+
+def finding(code: str, message: str) -> Finding:
+    """The finding `code` with what was seen.
+
+    Raises:
+        KeyError: no such code.
+
+    """
+    severity, advice = ADVICE[code]
+    return Finding(code, severity, message, advice)
+
+
+def from_dict(data: dict[str, str]) -> Finding:
+    """The finding that `to_dict` wrote, as plain data: its code may be of a later version.
+
+    Raises:
+        ValueError: a field is missing or the severity is unknown.
+
+    """
+    try:
+        found = Finding(**data)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError(f"finding is damaged: {error}") from error
+    if found.severity not in get_args(Severity):
+        raise ValueError(f"finding is damaged: severity '{found.severity}'")
+    return found

@@ -1,0 +1,163 @@
+"""Evidence in, judgement out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from robaudit.evidence import Evidence
+from robaudit.stats import Decision, decide
+from robaudit.verdict import accuracy as table
+from robaudit.verdict.findings import Finding, finding, from_dict
+
+Result = Literal["overestimated", "not-overestimated", "inconclusive"]
+
+#: Below this many examples the report says that there are few.
+FEW_EXAMPLES = 50
+#: A share of exactly zero PGD gradients that no honest model of the calibration reached.
+ZERO_GRADIENT_SHARE = 0.10
+#: Points by which a targeted margin attack may beat APGD on the cross-entropy before it is worth a finding.
+IMBALANCE = 0.08
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence says.
+
+    Attributes:
+        outcome: `not-overestimated` means that nothing was found, never that the model is safe.
+        summary: the reason in one sentence.
+        causes: findings, the gravest first.
+        confidence: probability with which a decided outcome is right, whatever the model.
+        decided_after: examples that it took; all audited ones where it is inconclusive.
+
+    """
+
+    outcome: Result
+    summary: str
+    causes: tuple[Finding, ...]
+    confidence: float
+    decided_after: int
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict on the evidence so far."""
+    preflight = tuple(from_dict(item) for item in evidence.header.findings)
+    decisions = {name: _decide(evidence, name) for name in table.gaps(evidence)}
+    outcome, summary, after = _outcome(evidence, decisions)
+    blocking = [item for item in preflight if item.severity == "error"]
+    if blocking:
+        outcome, summary = "inconclusive", f"The preflight check found: {blocking[0].message}"
+    causes = sorted(
+        (*preflight, *_causes(evidence, decisions)),
+        key=lambda item: ("error", "warning", "note").index(item.severity),
+    )
+    return Verdict(outcome, summary, tuple(causes), evidence.header.plan.confidence, after)
+
+
+def _decide(evidence: Evidence, name: str) -> tuple[Decision, int]:
+    """The decision on one gap, and after how many examples of the audit it fell."""
+    first, second, bound = table.GAPS[name]
+    values = table.paired(evidence, first, second)
+    plan = evidence.header.plan
+    total = table.population(evidence)
+    unknown = len(evidence) - len(values.values)
+    decision = decide(
+        values.values,
+        total - unknown if total else None,
+        getattr(plan.bounds, bound),
+        plan.confidence,
+        gaps=len(table.gaps(evidence)),
+    )
+    return decision, int(values.after[decision.after - 1]) if decision.after else 0
+
+
+def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> tuple[Result, str, int]:
+    bounds = evidence.header.plan.bounds
+    above = [(after, name) for name, (decision, after) in decisions.items() if decision.kind == "above"]
+    if above:
+        after, name = min(above)
+        first, second, field = table.GAPS[name]
+        gap = table.gap(evidence, name)
+        assert gap is not None
+        return (
+            "overestimated",
+            f"{_title(first)} reports {100 * gap.value:.1f} points more robust accuracy than {_title(second)} leaves; "
+            f"the bound is {100 * getattr(bounds, field):.0f}.",
+            after,
+        )
+    missing = [name for name in table.GAPS if name not in decisions]
+    if missing:
+        return (
+            "inconclusive",
+            f"The gap {' and '.join(missing)} was not measured: the attacks it needs were not asked for.",
+            len(evidence),
+        )
+    open_gaps = [name for name, (decision, _) in decisions.items() if decision.kind == "undecided"]
+    if open_gaps:
+        return (
+            "inconclusive",
+            f"{len(evidence)} examples do not settle on which side of its bound the gap {open_gaps[0]} lies.",
+            len(evidence),
+        )
+    return (
+        "not-overestimated",
+        "Nothing found: PGD-10's robust accuracy stays within the bounds of what stronger attacks leave.",
+        max(after for _, after in decisions.values()),
+    )
+
+
+def _title(name: str) -> str:
+    return {"pgd10": "PGD-10", "square": "Square", "autoattack": "AutoAttack"}[name]
+
+
+def _causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> list[Finding]:
+    found = []
+    codes = {"pgd10-square": "black-box-beats-white-box", "pgd10-autoattack": "autoattack-beats-pgd"}
+    for name, (decision, _) in decisions.items():
+        gap = table.gap(evidence, name)
+        if decision.kind == "above" and gap:
+            _, second, _ = table.GAPS[name]
+            found.append(
+                finding(
+                    codes[name],
+                    f"{_title(second)} leaves {100 * gap.value:.1f} points less than PGD-10 "
+                    f"({100 * gap.low:.1f} to {100 * gap.high:.1f}).",
+                )
+            )
+    found += _imbalance(evidence)
+    found += _vanishing(evidence)
+    if 0 < len(evidence) < FEW_EXAMPLES:
+        found.append(finding("few-examples", f"Only {len(evidence)} examples were audited."))
+    classes = int(evidence.header.model.get("classes", 4))
+    if classes < 4:
+        found.append(
+            finding(
+                "substituted-loss",
+                f"The targeted DLR loss needs 4 classes; with {classes} the margin stood in.",
+            )
+        )
+    return found
+
+
+def _imbalance(evidence: Evidence) -> list[Finding]:
+    if not {"apgd-ce", "apgd-t"} <= set(evidence.attacks):
+        return []
+    values = table.paired(evidence, "apgd-ce", "apgd-t").values
+    if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE:
+        return []
+    message = (
+        f"APGD on a targeted margin leaves {100 * values.mean():.1f} points less than on the cross-entropy."
+    )
+    return [finding("imbalanced-gradients", message)]
+
+
+def _vanishing(evidence: Evidence) -> list[Finding]:
+    steps = evidence.header.plan.budget.pgd_steps
+    zeros = evidence.zero_gradients[np.isfinite(evidence.zero_gradients)]
+    share = float(zeros.mean()) / (steps + 1) if len(zeros) else 0.0
+    if share < ZERO_GRADIENT_SHARE:
+        return []
+    return [finding("vanishing-gradients", f"{100 * share:.0f} % of PGD-10's gradients are exactly zero.")]
