@@ -1,0 +1,59 @@
+# Everything runs from this folder's own .venv, made on first use; needs Python 3.11 or later and nothing else.
+#
+#   make test PYTHON=python3.12     another interpreter for the .venv
+#   make test ARGS='-k square'      more arguments for the target's command
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python,$(if $(shell $(call is_recent,$(name))),$(name))) python3)
+ARGS ?=
+
+is_recent = $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo yes
+BIN := .venv/bin
+READY := .venv/.installed
+BENCHMARKS := $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-heavy lint format bench docs clean
+.DELETE_ON_ERROR:
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(READY): pyproject.toml constraints.txt
+	@$(if $(shell $(call is_recent,$(PYTHON))),:,echo "$(PYTHON): not Python 3.11 or later; install one, or pass PYTHON=python3.12" >&2; exit 1)
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip install --python $(BIN)/python -e '.[dev]' -c constraints.txt
+	@touch $@
+
+setup: $(READY) ## Make .venv with the package and its tools
+
+demo: $(READY) ## Audit two shipped checkpoints, one honest and one masked
+	$(BIN)/robaudit demo $(ARGS)
+
+# One thread of arithmetic in each of the two workers: more would only contend for the cores.
+test: $(READY) ## Run the tests but the heavy ones
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not heavy' $(ARGS)
+
+test-heavy: $(READY) ## Run the tests that take minutes
+	$(BIN)/pytest -m heavy $(ARGS)
+
+lint: $(READY) ## Check style, format, types and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src $(wildcard scripts/*.py benchmarks/*.py)
+	$(BIN)/lint-imports
+
+format: $(READY) ## Rewrite the code in its one format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Run every measurement under benchmarks/
+	@test -n '$(BENCHMARKS)' || echo 'benchmarks/: holds no measurement yet'
+	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+
+docs: bench ## Refresh the measured pages, which the measurements write
+	@echo 'docs/results/:'; ls docs/results 2>/dev/null || echo '  no page yet'
+
+clean: ## Remove caches and builds (the .venv stays)
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
