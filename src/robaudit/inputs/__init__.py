@@ -1,0 +1,23 @@
+"""Paths in, images and classifiers out."""
+
+from __future__ import annotations
+
+from robaudit.inputs.architectures import ARCHITECTURES, build_architecture
+from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
+from robaudit.inputs.datasets import DATASETS, DatasetSpec, load_images
+from robaudit.inputs.images import Images, make_images
+from robaudit.inputs.loading import load_classifier
+
+__all__ = [
+    "ARCHITECTURES",
+    "DATASETS",
+    "Classifier",
+    "DatasetSpec",
+    "Images",
+    "ModelInfo",
+    "build_architecture",
+    "load_classifier",
+    "load_images",
+    "make_images",
+    "save_classifier",
+]

@@ -48,20 +48,41 @@ def assemble(candidate: Candidate) -> nn.Module:
         image_size=candidate.image_size,
     )
     fill(network, list(candidate.layers), candidate.spec)
-    return network.eval().requires_grad_(False)
+    return network.float().eval().requires_grad_(False)
+
+
+def fits(own: list[Layer], theirs: list[Layer]) -> bool:
+    """Whether layers agree one by one; a bias may be on one side only (`fill` sees to it)."""
+    return [(layer.kind, layer.shape) for layer in own] == [(layer.kind, layer.shape) for layer in theirs]
 
 
 def fill(network: nn.Module, layers: list[Layer], spec: str) -> None:
     """Copy the layers' tensors into the network's own layers, one after the other.
+
+    A convolution's or linear layer's bias is added or removed as the file has it; a normalisation
+    without learned scale keeps ones and zeros.
 
     Raises:
         RobauditError: number, kind or shape of the layers differ.
 
     """
     own = module_layers(network)
-    if [layer.signature for layer in own] != [layer.signature for layer in layers]:
+    if not fits(own, layers):
         raise RobauditError(f"{spec}: the file's tensors do not fit this architecture; pass another --arch")
-    with torch.no_grad():
-        for mine, theirs in zip(own, layers, strict=True):
-            for role, tensor in mine.tensors.items():
-                tensor.copy_(theirs.tensors[role])
+    for mine, theirs in zip(own, layers, strict=True):
+        module = network.get_submodule(mine.name)
+        if mine.kind in ("conv", "linear"):
+            bias = theirs.tensors.get("bias")
+            if bias is not None and bias.shape != mine.shape[:1]:
+                raise RobauditError(
+                    f"{spec}: bias of {theirs.name} has shape {tuple(bias.shape)}; pass another --arch"
+                )
+            module.register_parameter(
+                "bias", None if bias is None else nn.Parameter(bias.detach().clone().float())
+            )
+        with torch.no_grad():
+            for role, tensor in theirs.tensors.items():
+                target = getattr(module, role, None)
+                if target is None or target.shape != tensor.shape:
+                    raise RobauditError(f"{spec}: {theirs.name}.{role} does not fit; pass another --arch")
+                target.copy_(tensor)

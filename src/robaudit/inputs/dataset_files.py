@@ -54,7 +54,7 @@ def _cifar_batch(path: Path, label_key: bytes) -> tuple[np.ndarray, np.ndarray]:
         batch = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
         data, labels = batch[b"data"], np.asarray(batch[label_key], dtype=np.int64)
         pixels = np.ascontiguousarray(data, dtype=np.uint8).reshape(len(labels), 3, 32, 32)
-    except Exception as error:  # noqa: BLE001  a damaged pickle can raise anything
+    except Exception as error:
         raise RobauditError(
             f"{path}: not a CIFAR batch ({type(error).__name__}); download it again"
         ) from error
@@ -155,7 +155,7 @@ def svhn(root: Path, split: str) -> Images:
         content = loadmat(str(found[0]))
         pixels = torch.from_numpy(np.ascontiguousarray(np.transpose(content["X"], (3, 2, 0, 1))))
         labels = torch.from_numpy(content["y"].astype(np.int64).squeeze() % 10)  # the file writes 0 as 10
-    except Exception as error:  # noqa: BLE001  a damaged file can raise anything
+    except Exception as error:
         raise RobauditError(
             f"{found[0]}: not SVHN's .mat file ({type(error).__name__}); download it again"
         ) from error

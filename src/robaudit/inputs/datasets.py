@@ -66,7 +66,7 @@ DATASETS: dict[str, DatasetSpec] = {
 }  # fmt: skip
 
 
-def load_images(  # noqa: PLR0913  a user's choices, all by keyword
+def load_images(
     source: str,
     *,
     data_dir: Path | None = None,
@@ -149,7 +149,7 @@ def _download(name: str, spec: DatasetSpec, root: Path, split: str) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         fetch(str(root), download=True, **which)
-    except Exception as error:  # noqa: BLE001  whatever the network or the mirror does
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RobauditError(
             f"{name}: download failed ({reason}); fetch it yourself and pass --data-dir"

@@ -50,7 +50,7 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
             )
     except RobauditError:
         raise
-    except Exception as error:  # noqa: BLE001  a damaged archive can raise anything
+    except Exception as error:
         raise RobauditError(
             f"{path}: not a readable .npz ({type(error).__name__}); write it with numpy.savez"
         ) from error
@@ -139,7 +139,7 @@ def decode(paths: list[Path], channels: int | None = None) -> torch.Tensor:
             with Image.open(path) as image:
                 channels = channels or (1 if image.mode in ("1", "L", "I;16") else 3)
                 pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-        except Exception as error:  # noqa: BLE001  a damaged image can raise anything
+        except Exception as error:
             raise RobauditError(
                 f"{path}: not a readable image ({type(error).__name__}); remove or replace it"
             ) from error

@@ -89,7 +89,13 @@ def _paired(layers: list[Layer]) -> list[Layer]:
     for layer in layers:
         last = joined[-1] if joined else None
         lone = layer.kind == "scale" and not layer.bias
-        if last and lone and last.kind in ("conv", "linear") and not last.bias and layer.shape[0] == last.shape[0]:
+        if (
+            last
+            and lone
+            and last.kind in ("conv", "linear")
+            and not last.bias
+            and layer.shape[0] == last.shape[0]
+        ):
             named = layer.name.rsplit(".", 1)[-1].lower()
             if named.isdigit() or re.search(r"b(ias)?_?\d*$", named):
                 both = last.tensors | {"bias": layer.tensors["weight"]}
@@ -112,7 +118,9 @@ def _merged(state: State) -> State:
             result[key[:-5]] = _spectral_norm(tensor, state, key.removesuffix("orig"))
         elif key.endswith("weight_orig") and key.replace("weight_orig", "weight_mask") in state:
             result[key[:-5]] = tensor * state[key.replace("weight_orig", "weight_mask")]
-        elif key.endswith(("weight_v", "weight_mask", "original1")) or IGNORED.search(key) or tensor.ndim == 0:
+        elif (
+            key.endswith(("weight_v", "weight_mask", "original1")) or IGNORED.search(key) or tensor.ndim == 0
+        ):
             continue
         else:
             result[key] = tensor

@@ -8,6 +8,7 @@ from functools import partial
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.architectures.ensemble import Ensemble
 from robaudit.inputs.architectures.residual import ResidualNet
 from robaudit.inputs.architectures.sequential import build_sequential
 from robaudit.inputs.architectures.specs import RESIDUAL, SEQUENTIAL, parse_residual, vgg_text
@@ -23,12 +24,25 @@ def _sequential(text: str, *, classes: int, in_channels: int = 3, image_size: in
     return build_sequential(text, classes, in_channels, image_size)
 
 
+def _ensemble(text: str, **sizes: int) -> nn.Module:
+    count, _, member = text.partition("*")
+    if not count.isdigit() or not 1 <= int(count) <= 100:
+        raise RobauditError(f"ensemble:{text}: write it as ensemble:3*resnet20")
+    return Ensemble([build_architecture(member, **sizes) for _ in range(int(count))])
+
+
 #: Constructors, called with classes=, in_channels=, image_size=.
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = (
     {name: partial(_residual, name) for name in RESIDUAL}
-    | {name: partial(_residual, name) for name in ("wrn-16-4", "wrn-28-10", "wrn-34-10", "wrn-34-20", "wrn-70-16")}
+    | {
+        name: partial(_residual, name)
+        for name in ("wrn-16-4", "wrn-28-10", "wrn-34-10", "wrn-34-20", "wrn-70-16")
+    }
     | {name: partial(_sequential, text) for name, text in SEQUENTIAL.items()}
-    | {name: partial(_sequential, vgg_text(name)) for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")}
+    | {
+        name: partial(_sequential, vgg_text(name))
+        for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
+    }
 )
 
 
@@ -55,8 +69,12 @@ def build_architecture(name: str, *, classes: int, in_channels: int = 3, image_s
     kind, _, rest = name.partition(":")
     if kind == "sequential":
         return _sequential(rest, **sizes)
+    if kind == "ensemble":
+        return _ensemble(rest, **sizes)
     if parse_residual(name):
         return _residual(name, **sizes)
     if text := vgg_text(name):
         return _sequential(text, **sizes)
-    raise RobauditError(f"{name}: no such architecture; use one of {', '.join(sorted(ARCHITECTURES))}, or FILE.py:FACTORY")
+    raise RobauditError(
+        f"{name}: no such architecture; use one of {', '.join(sorted(ARCHITECTURES))}, or FILE.py:FACTORY"
+    )

@@ -98,14 +98,20 @@ class Block(nn.Module):
         super().__init__()
         outs = plan.widths[stage]
         mid = plan.mid[stage] if plan.mid else outs
-        sizes = [(ins, mid, 1), (mid, mid, 3), (mid, outs, 1)] if plan.mid else [(ins, outs, 3), (outs, outs, 3)]
+        sizes = (
+            [(ins, mid, 1), (mid, mid, 3), (mid, outs, 1)] if plan.mid else [(ins, outs, 3), (outs, outs, 3)]
+        )
         strided = 0 if plan.stride_first or not plan.mid else 1
         norm = _norm(plan)
         self.pre, self.raw = plan.order == "pre", plan.shortcut_raw
         self.count = len(sizes)
         for i, (a, b, k) in enumerate(sizes, start=1):
             conv = nn.Conv2d(a, b, k, stride if i - 1 == strided else 1, k // 2, bias=plan.bias)
-            pair = [(f"bn{i}", norm(a)), (f"conv{i}", conv)] if self.pre else [(f"conv{i}", conv), (f"bn{i}", norm(b))]
+            pair = (
+                [(f"bn{i}", norm(a)), (f"conv{i}", conv)]
+                if self.pre
+                else [(f"conv{i}", conv), (f"bn{i}", norm(b))]
+            )
             for name, module in pair:
                 self.add_module(name, module)
         self.act = ACTIVATIONS[plan.activation]()
@@ -154,7 +160,9 @@ class ResidualNet(nn.Module):
         self.bn1 = _norm(plan)(channels) if plan.stem_norm else nn.Identity()
         side = -(-image_size // stride)
         side = -(-side // 2) if plan.stem_pool else side
-        for stage, (width, depth, stride) in enumerate(zip(plan.widths, plan.depths, plan.strides, strict=True)):
+        for stage, (width, depth, stride) in enumerate(
+            zip(plan.widths, plan.depths, plan.strides, strict=True)
+        ):
             blocks = []
             for i in range(depth):
                 blocks.append(Block(plan, stage, channels, stride if i == 0 else 1, first=i == 0))

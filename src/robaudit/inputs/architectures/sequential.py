@@ -60,14 +60,18 @@ def build_sequential(text: str, classes: int, in_channels: int, image_size: int)
     for word in text.split():
         module, channels, side = _module(word.replace("K", str(classes)), channels, side)
         if side < 0 or not 1 <= channels <= WIDEST:
-            raise RobauditError(f"{word}: does not fit an image of {image_size} pixels in 'sequential:{text}'")
+            raise RobauditError(
+                f"{word}: does not fit an image of {image_size} pixels in 'sequential:{text}'"
+            )
         modules.append(module)
     return nn.Sequential(*modules)
 
 
 def pooled(side: int, kernel: int, stride: int, padding: int = 0) -> int:
     """The side that a window leaves, or -1 if it does not fit."""
-    return (side + 2 * padding - kernel) // stride + 1 if 0 < kernel <= side + 2 * padding and stride > 0 else -1
+    return (
+        (side + 2 * padding - kernel) // stride + 1 if 0 < kernel <= side + 2 * padding and stride > 0 else -1
+    )
 
 
 def _module(word: str, channels: int, side: int) -> tuple[nn.Module, int, int]:
@@ -81,13 +85,21 @@ def _module(word: str, channels: int, side: int) -> tuple[nn.Module, int, int]:
         flat = channels * side * side if side else channels
         return nn.Flatten() if word == "flatten" else ChannelsLast(), flat, 0
     if word in ("gap", "gmp"):
-        return nn.AdaptiveAvgPool2d(1) if word == "gap" else nn.AdaptiveMaxPool2d(1), channels, 1 if side else -1
+        return (
+            nn.AdaptiveAvgPool2d(1) if word == "gap" else nn.AdaptiveMaxPool2d(1),
+            channels,
+            1 if side else -1,
+        )
     if match := CONV.fullmatch(word):
         return _conv(match, channels, side)
     if match := LINEAR.fullmatch(word):
         outs = int(match[1])
         sound = side == 0 and 0 < outs <= WIDEST and channels <= WIDEST
-        return nn.Linear(channels, outs, bias=not match[2]) if sound else nn.Identity(), outs, 0 if sound else -1
+        return (
+            nn.Linear(channels, outs, bias=not match[2]) if sound else nn.Identity(),
+            outs,
+            0 if sound else -1,
+        )
     if match := POOL.fullmatch(word):
         kernel, stride, padding = int(match[2]), int(match[3] or match[2]), int(match[4] or 0)
         after = pooled(side, kernel, stride, padding)

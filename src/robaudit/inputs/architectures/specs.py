@@ -29,7 +29,9 @@ RESIDUAL: dict[str, ResidualPlan] = {
     "resnet152": dataclasses.replace(_NECK, depths=(3, 8, 36, 3)),
     "preactresnet18": _PRE,
     "preactresnet34": dataclasses.replace(_PRE, depths=(3, 4, 6, 3)),
-    "preactresnet50": dataclasses.replace(_NECK, order="pre", stem_norm=False, last_norm=True, shortcut_norm=False),
+    "preactresnet50": dataclasses.replace(
+        _NECK, order="pre", stem_norm=False, last_norm=True, shortcut_norm=False
+    ),
 }
 
 #: Plain networks by name; `K` is the number of classes.
@@ -111,7 +113,9 @@ def parse_residual(spec: str) -> ResidualPlan | None:
     plan = dataclasses.replace(plan, **values)
     stages = {len(plan.widths), len(plan.depths), len(plan.strides), len(plan.mid or plan.widths)}
     if len(stages) != 1 or len(plan.stem) != 3 or sum(plan.depths) > 1000 or max(plan.widths) > 1 << 16:
-        raise RobauditError(f"{spec}: widths, depths and strides (and mid) need one number a stage, stem three")
+        raise RobauditError(
+            f"{spec}: widths, depths and strides (and mid) need one number a stage, stem three"
+        )
     return plan
 
 
@@ -139,15 +143,34 @@ def _text(value: Any) -> str:
 def residual_spec(plan: ResidualPlan) -> str:
     """The shortest text that `parse_residual` reads back as `plan`."""
     named = dict(RESIDUAL)
-    if plan.order == "pre" and len(plan.widths) == 3 and plan.widths[0] % 16 == 0 and len(set(plan.depths)) == 1:
+    if (
+        plan.order == "pre"
+        and len(plan.widths) == 3
+        and plan.widths[0] % 16 == 0
+        and len(set(plan.depths)) == 1
+    ):
         depth, width = 6 * plan.depths[0] + 4, plan.widths[0] // 16
         if width <= 100:
             named[f"wrn-{depth}-{width}"] = wide_plan(depth, width)
     named["residual"] = _LARGE
     texts = []
     for name, base in named.items():
-        changed = [key for key in ResidualPlan.__dataclass_fields__ if getattr(plan, key) != getattr(base, key)]
+        changed = [
+            key for key in ResidualPlan.__dataclass_fields__ if getattr(plan, key) != getattr(base, key)
+        ]
         if name == "residual" or not {"widths", "depths", "order", "mid"} & set(changed):
             options = ",".join(f"{key}={_text(getattr(plan, key))}" for key in changed)
             texts.append(f"{name}:{options}" if options else name)
     return min(texts, key=len)
+
+
+def sequential_spec(words: str) -> str:
+    """The name of a plain network's text where it has one, else `sequential:` and the text."""
+    return next((name for name, text in SEQUENTIAL.items() if text == words), f"sequential:{words}")
+
+
+def sequential_words(spec: str) -> str | None:
+    """The words of a plain network's name or text; None for other kinds."""
+    if spec.startswith("sequential:"):
+        return spec.removeprefix("sequential:")
+    return SEQUENTIAL.get(spec) or vgg_text(spec)

@@ -1,0 +1,107 @@
+"""From a file's state dicts to the architectures they may be."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.architectures import build_architecture
+from robaudit.inputs.candidates import Candidate, fits
+from robaudit.inputs.layers import Layer, chain_classes, module_layers
+from robaudit.inputs.recover_residual import residual_candidates
+from robaudit.inputs.recover_sequential import sequential_candidates
+
+#: Image sides tried by channels where no images are given.
+SIDES = {1: (28, 32, 8), 3: (32, 64, 224, 96)}
+#: A convolution wider than this is a batch of images that somebody registered as a buffer.
+KERNEL = 16
+
+
+def drop_batches(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
+    """The layers without those that are stored images, and the names of these."""
+    stored = [layer for layer in layers if layer.kind == "conv" and min(layer.shape[2:]) > KERNEL]
+    return [layer for layer in layers if layer not in stored], [layer.name for layer in stored]
+
+
+def input_channels(layers: list[Layer]) -> int | None:
+    """Channels of the images, by the first convolution; None for a net of linear layers."""
+    return next((layer.shape[1] for layer in layers if layer.kind == "conv"), None)
+
+
+def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
+    """Architectures that the layers may be, the likeliest first.
+
+    Args:
+        layers: as `read_layers` gives them.
+        shape: (C, H, W) of the images, or None to guess.
+
+    """
+    channels = input_channels(layers)
+    found: list[Candidate] = []
+    if shape is not None:
+        sizes = [(shape[0], shape[1])] if channels in (None, shape[0]) else []
+    elif channels is not None:
+        sizes = [(channels, side) for side in SIDES.get(channels, (32, 64, 28, 224))]
+    else:
+        sizes = [(c, side) for c, sides in SIDES.items() for side in sides]
+    for rank, (c, side) in enumerate(sizes):
+        if found and rank > 0:
+            break
+        found += residual_candidates(layers, side)
+        found += sequential_candidates(layers, c, side)
+    return sorted(found, key=lambda candidate: candidate.cost)
+
+
+def named_candidate(spec: str, layers: list[Layer], shape: tuple[int, int, int] | None) -> Candidate:
+    """The architecture that the user named, with the file's layers in its order.
+
+    Raises:
+        RobauditError: the name is unknown or the tensors do not fit it.
+
+    """
+    known = candidates(layers, shape)
+    exact = [candidate for candidate in known if candidate.spec == spec]
+    if exact:
+        return exact[0]
+    channels = input_channels(layers) or (shape[0] if shape else 1)
+    side = shape[1] if shape else SIDES.get(channels, (32,))[0]
+    classes = chain_classes(layers)
+    network = build_architecture(spec, classes=classes, in_channels=channels, image_size=side)
+    own = module_layers(network)
+    order = _order(own, layers, known, network)
+    if order is None:
+        raise RobauditError(
+            f"--arch {spec}: the file does not fit it: {difference(own, layers)}; leave --arch out or name another"
+        )
+    return Candidate(spec, tuple(order), channels, side, classes, 0.0)
+
+
+def _order(
+    own: list[Layer], theirs: list[Layer], known: list[Candidate], network: nn.Module
+) -> list[Layer] | None:
+    """The file's layers in the network's order: by name, as they stand, as recovered, by shape."""
+    by_name = {layer.name: layer for layer in theirs}
+    orders = []
+    if len(own) == len(theirs) and all(layer.name in by_name for layer in own):
+        orders.append([by_name[layer.name] for layer in own])
+    orders.append(theirs)
+    orders += [list(candidate.layers) for candidate in known]
+    by_shape: dict[object, list[Layer]] = {}
+    for layer in theirs:
+        by_shape.setdefault((layer.kind, layer.shape), []).append(layer)
+    if len(own) == len(theirs):
+        queues = [by_shape.get((layer.kind, layer.shape), []) for layer in own]
+        orders.append([queue.pop(0) for queue in queues if queue])
+    return next((order for order in orders if fits(own, order)), None)
+
+
+def difference(own: list[Layer], theirs: list[Layer]) -> str:
+    """In words, the first thing that sets two sequences of layers apart."""
+    if len(own) != len(theirs):
+        return f"it has {len(theirs)} layers, the architecture {len(own)}"
+    for mine, other in zip(own, theirs, strict=True):
+        if (mine.kind, mine.shape) != (other.kind, other.shape):
+            return (
+                f"{other.name} is {other.kind} {other.shape}, the architecture has {mine.kind} {mine.shape}"
+            )
+    return "the order of its layers"

@@ -1,0 +1,150 @@
+"""What is done to images before a network sees them: as text, as numbers, and as found in a file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.datasets import DATASETS
+from robaudit.inputs.layers import State
+
+#: Means and standard deviations that models are published with, by the word that `--normalise` takes.
+NAMED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    **{name: (spec.mean, spec.std) for name, spec in DATASETS.items()},
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+#: Other habits, by number: the means of per-image deviations for CIFAR-10, [-1, 1], raw bytes.
+UNNAMED: dict[int, tuple[str, ...]] = {
+    1: ("0.5/0.5", "0/0.00392156862745098", "0.1307/1", "0.5/1"),
+    3: (
+        "0.4914,0.4822,0.4465/0.2023,0.1994,0.201",
+        "0.5,0.5,0.5/0.5,0.5,0.5",
+        "0.485,0.456,0.406/0.225,0.225,0.225",
+        "0,0,0/0.00392156862745098,0.00392156862745098,0.00392156862745098",
+        "0.4914,0.4822,0.4465/1,1,1",
+        "0.5,0.5,0.5/1,1,1",
+        "per-image",
+    ),
+}
+MEANS = {"mean", "mu", "means", "_mean", "mean_"}
+STDS = {"std", "sigma", "stds", "sd", "_std", "std_"}
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """(x - mean) / std a channel; `per_image` takes each image's own mean and deviation.
+
+    Attributes:
+        text: what `--normalise` takes to get exactly this.
+        mean: one a channel; empty for none.
+        std: likewise, above 0.
+        per_image: as TensorFlow's per-image standardisation.
+
+    """
+
+    text: str
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    per_image: bool = False
+
+
+def parse_normalisation(text: str, channels: int) -> Normalisation:
+    """What a text of `--normalise` means for images of so many channels.
+
+    Args:
+        text: `none`, a data set's name, `imagenet`, `per-image`, or numbers `m,m,m/s,s,s` (one each will do).
+        channels: C of the images.
+
+    Raises:
+        RobauditError: unknown, or not one number a channel, or a deviation not above 0.
+
+    """
+    if text in ("none", "per-image"):
+        return Normalisation(text, per_image=text == "per-image")
+    if text in NAMED:
+        mean, std = NAMED[text]
+        if len(mean) != channels:
+            raise RobauditError(
+                f"--normalise {text}: is for {len(mean)} channels, the model takes {channels}"
+            )
+        return Normalisation(text, mean, std)
+    try:
+        left, right = text.split("/")
+        mean, std = (tuple(float(part) for part in side.split(",")) for side in (left, right))
+    except ValueError:
+        raise RobauditError(
+            f"--normalise {text}: not known; use none, per-image, {', '.join(NAMED)}, or numbers m,m,m/s,s,s"
+        ) from None
+    mean, std = (side * channels if len(side) == 1 else side for side in (mean, std))
+    if len(mean) != channels or len(std) != channels:
+        raise RobauditError(
+            f"--normalise {text}: give {channels} means and {channels} deviations, m,m,m/s,s,s"
+        )
+    if not all(math.isfinite(value) for value in mean + std) or min(std) <= 0:
+        raise RobauditError(f"--normalise {text}: deviations must be above 0 and all numbers finite")
+    return Normalisation(text, mean, std)
+
+
+def usual_normalisations(dataset: str, channels: int) -> list[Normalisation]:
+    """What models for such images are usually trained with, the likeliest first."""
+    names = ["none", *([dataset] if dataset in NAMED else []), *UNNAMED.get(channels, ())[:1]]
+    names += [name for name in ("cifar10", "imagenet", "mnist") if name not in names]
+    names += [text for text in UNNAMED.get(channels, ()) if text not in names]
+    fitting = [name for name in names if name not in NAMED or len(NAMED[name][0]) == channels]
+    return [parse_normalisation(name, channels) for name in fitting]
+
+
+def stored_normalisation(state: State, channels: int) -> tuple[Normalisation | None, State]:
+    """A normalisation layer's buffers found in a state dict, and the state dict without them.
+
+    Recognised by names (`normalizer.mean` and `.std`, `mu` and `sigma`) and shapes: one number a channel.
+    Values above 1 are taken as of [0, 255].
+    """
+    for key, mean in state.items():
+        parent, _, last = key.rpartition(".")
+        if last.lower() not in MEANS or mean.numel() not in (1, channels) or not mean.is_floating_point():
+            continue
+        for other in STDS:
+            found = f"{parent}.{other}" if parent else other
+            std = state.get(found)
+            if std is not None and std.numel() in (1, channels):
+                rest = {name: tensor for name, tensor in state.items() if name not in (key, found)}
+                return _from_tensors(mean, std, channels), rest
+    return None, state
+
+
+def _from_tensors(mean: torch.Tensor, std: torch.Tensor, channels: int) -> Normalisation | None:
+    scale = 255.0 if float(mean.abs().max()) > 2 else 1.0
+    sides = [(tensor.flatten().double() / scale).tolist() for tensor in (mean, std)]
+    text = "/".join(
+        ",".join(f"{value:.9g}" for value in (side * channels if len(side) == 1 else side)) for side in sides
+    )
+    try:
+        return parse_normalisation(text, channels)
+    except RobauditError:
+        return None
+
+
+class Normalise(nn.Module):
+    """A `Normalisation` as a module: (N, C, H, W) in [0, 1] to the same shape; buffers `mean`, `std`."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.plain = not normalisation.mean
+        self.per_image = normalisation.per_image
+        self.register_buffer("mean", torch.tensor(normalisation.mean or (0.0,)).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(normalisation.std or (1.0,)).view(1, -1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalised images; the input itself where there is nothing to do."""
+        if self.per_image:
+            std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True, unbiased=False)
+            return (x - mean) / std.clamp_min(x[0].numel() ** -0.5)
+        return x if self.plain else (x - self.mean) / self.std

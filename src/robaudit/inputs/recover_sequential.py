@@ -1,0 +1,325 @@
+"""Plain networks from shapes: strides, padding and pooling that make the first linear layer's input fit.
+
+Every choice has a cost (how unusual it is in published code); a beam over the convolutions keeps the
+cheapest ways to reach each image side, and those whose side the linear layer confirms are candidates.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from robaudit.inputs.architectures.sequential import pooled
+from robaudit.inputs.architectures.specs import sequential_spec
+from robaudit.inputs.candidates import Candidate
+from robaudit.inputs.layers import Layer
+
+#: Ways kept a side and padding habit; enough for every net tried, small enough to be instant.
+BEAM = 12
+
+#: (stride, padding, cost) by kernel: habits of published small networks.
+CONVS: dict[int, tuple[tuple[int, int, float], ...]] = {
+    1: ((1, 0, 0.0), (2, 0, 1.5)),
+    2: ((2, 0, 0.4), (1, 0, 0.4), (1, 1, 1.2)),
+    3: ((1, 1, 0.0), (1, 0, 0.4), (2, 1, 0.5), (2, 0, 1.4)),
+    4: (
+        (2, 1, 0.0),
+        (2, 0, 0.4),
+        (1, 0, 1.0),
+        (1, 1, 1.2),
+        (1, 2, 1.2),
+        (4, 0, 1.2),
+        (2, 2, 1.6),
+        (3, 0, 1.8),
+    ),
+    5: ((1, 0, 0.0), (1, 2, 0.2), (2, 2, 0.8), (2, 0, 0.8), (2, 1, 1.2), (1, 1, 1.2)),
+    6: ((2, 2, 0.4), (2, 0, 0.4), (1, 0, 0.6), (3, 0, 1.2)),
+    7: ((1, 3, 0.2), (2, 3, 0.2), (1, 0, 0.4), (2, 0, 1.0)),
+    8: ((2, 3, 0.2), (2, 0, 0.4), (4, 2, 0.8), (2, 2, 0.8), (1, 0, 0.8), (8, 0, 1.0)),
+}
+#: (word, window, stride, padding, cost) of pooling after a convolution.
+POOLS = (
+    ("", 1, 1, 0, 0.0),
+    ("max2", 2, 2, 0, 0.2),
+    ("max3s2", 3, 2, 0, 1.4),
+    ("max3s2p1", 3, 2, 1, 1.2),
+    ("max2s1", 2, 1, 0, 2.0),
+    ("max3", 3, 3, 0, 1.8),
+    ("max4", 4, 4, 0, 1.8),
+    ("max2p1", 2, 2, 1, 2.2),
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A convolution or linear layer with the normalisation after it, and what a numbered name says.
+
+    Attributes:
+        layer: the convolution or linear layer.
+        norm: the normalisation of its output, if any.
+        inside: parameterless modules between layer and norm, by their numbers; None if names have none.
+        after: parameterless modules from here to the next unit; None if names have none.
+
+    """
+
+    layer: Layer
+    norm: Layer | None
+    inside: int | None
+    after: int | None
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How to reach a side: the words so far, their cost, the last padding habit."""
+
+    cost: float
+    words: tuple[str, ...]
+    habit: tuple[int, bool] | None
+    pooled: bool
+
+
+def _number(layer: Layer) -> tuple[str, int] | None:
+    parent, _, last = layer.name.rpartition(".")
+    return (parent, int(last)) if last.isdigit() else None
+
+
+def _gap(a: Layer, b: Layer) -> int | None:
+    first, second = _number(a), _number(b)
+    if not first or not second or first[0] != second[0] or second[1] <= first[1]:
+        return None
+    return second[1] - first[1] - 1
+
+
+def read_units(layers: list[Layer]) -> tuple[Layer | None, list[Unit]] | None:
+    """An optional normalisation of the input, then units in order; None if the layers are no chain."""
+    if any(layer.kind not in ("conv", "linear", "norm") for layer in layers):
+        return None
+    mains = [layer for layer in layers if layer.kind != "norm"]
+    norms = [layer for layer in layers if layer.kind == "norm"]
+    first = norms.pop(0) if norms and layers[0].kind == "norm" else None
+    kinds = [layer.kind for layer in mains]
+    if not mains or kinds != sorted(kinds):
+        return None
+    owner = _owners(layers, mains, norms)
+    if owner is None:
+        return None
+    units = []
+    for i, layer in enumerate(mains):
+        norm = owner.get(i)
+        following = mains[i + 1] if i + 1 < len(mains) else None
+        end = norm or layer
+        units.append(
+            Unit(
+                layer, norm, _gap(layer, norm) if norm else None, _gap(end, following) if following else None
+            )
+        )
+    return first, units
+
+
+def _owners(layers: list[Layer], mains: list[Layer], norms: list[Layer]) -> dict[int, Layer] | None:
+    """Which unit each normalisation follows: the one before it in the file, else the next of its width."""
+    owner: dict[int, Layer] = {}
+    current, strict = -1, True
+    for layer in layers:
+        if layer.kind != "norm":
+            current += 1
+        elif layer in norms:
+            if current in owner or layer.shape[0] != mains[current].shape[0]:
+                strict = False
+                break
+            owner[current] = layer
+    if strict:
+        return owner
+    owner, at = {}, 0
+    for norm in norms:  # all convolutions are defined first, then all normalisations
+        while at < len(mains) and mains[at].shape[0] != norm.shape[0]:
+            at += 1
+        if at == len(mains):
+            return None
+        owner[at] = norm
+        at += 1
+    return owner
+
+
+def _chained(units: list[Unit], in_channels: int) -> bool:
+    """Whether each layer takes what the one before gives (grouped convolutions divide it)."""
+    channels = in_channels
+    for unit in units:
+        shape = unit.layer.shape
+        if unit.layer.kind == "conv":
+            if (
+                len(shape) != 4
+                or channels % shape[1]
+                or shape[0] % (channels // shape[1])
+                or shape[2] != shape[3]
+            ):
+                return False
+        elif (channels and shape[1] % channels) or not channels:
+            return False
+        channels = shape[0]
+    return True
+
+
+def _options(unit: Unit, ins: int) -> Iterator[tuple[str, int, int, int, float]]:
+    """(word, kernel, stride, padding, cost) of a convolution."""
+    outs, inner, kernel, _ = unit.layer.shape
+    groups = ins // inner
+    habits = CONVS.get(
+        kernel, ((1, kernel // 2, 0.2), (1, 0, 0.4), (2, kernel // 2, 0.6), (kernel, 0, 0.6), (4, 2, 0.6))
+    )
+    for stride, padding, cost in habits:
+        word = (
+            f"conv{outs}k{kernel}" + (f"s{stride}" if stride > 1 else "") + (f"p{padding}" if padding else "")
+        )
+        yield word + (f"g{groups}" if groups > 1 else ""), kernel, stride, padding, cost
+
+
+def _unit_words(unit: Unit, word: str, pool: str) -> tuple[str, ...]:
+    """A unit's words in order; numbers in names may show that the activation precedes the norm."""
+    between = unit.inside or 0
+    norm = ("bn",) if unit.norm else ()
+    pools = (pool,) if pool else ()
+    if unit.norm and between >= 1:
+        return (word, "relu", *(pools if between >= 2 else ()), *norm, *(() if between >= 2 else pools))
+    if unit.after == 0 and not pool:
+        return (word, *norm)
+    return (word, *norm, "relu", *pools)
+
+
+def _pool_cost(unit: Unit, pool: str, widens: bool, strided: bool, last: bool) -> float:
+    """How unusual pooling (or none) is at this place."""
+    free = None if unit.after is None else unit.after + (unit.inside or 0) - (1 if last else 0)
+    cost = 0.0
+    if pool:
+        cost += 1.0 if strided else 0.0
+        cost += 0.0 if widens or last else 0.5
+        cost += 4.0 if free is not None and free < 2 else 0.0
+    elif not strided:
+        cost += 0.3 if widens or last else 0.0
+        cost += 1.0 if free is not None and free >= 2 else 0.0
+    return cost
+
+
+def _ways(convs: list[Unit], in_channels: int, side: int) -> dict[int, list[_Way]]:
+    """The cheapest ways through all convolutions, by the side they leave."""
+    beams: dict[int, list[_Way]] = {side: [_Way(0.0, (), None, False)]}
+    channels = in_channels
+    for i, unit in enumerate(convs):
+        last = i + 1 == len(convs)
+        outs = unit.layer.shape[0]
+        widens = last or convs[i + 1].layer.shape[0] > outs
+        grown: dict[int, list[_Way]] = {}
+        for current, ways in beams.items():
+            for word, kernel, stride, padding, cost in _options(unit, channels):
+                middle = pooled(current, kernel, stride, padding)
+                for pool, window, step, pad, extra in POOLS:
+                    after = pooled(middle, window, step, pad) if middle > 0 else -1
+                    if after < 1:
+                        continue
+                    more = cost + extra + _pool_cost(unit, pool, widens, stride > 1, last)
+                    words = _unit_words(unit, word, pool)
+                    grown.setdefault(after, []).extend(
+                        _extended(way, words, more, (stride, padding > 0) if kernel > 1 else None, pool)
+                        for way in ways
+                    )
+        beams = {key: _thinned(ways) for key, ways in grown.items()}
+        channels = outs
+    return beams
+
+
+def _extended(
+    way: _Way, words: tuple[str, ...], cost: float, habit: tuple[int, bool] | None, pool: str
+) -> _Way:
+    change = 0.5 if habit and way.habit and habit[1] != way.habit[1] else 0.0
+    return _Way(way.cost + cost + change, way.words + words, habit or way.habit, way.pooled or bool(pool))
+
+
+def _thinned(ways: list[_Way]) -> list[_Way]:
+    """The cheapest ways, some of each habit."""
+    ways = sorted(ways, key=lambda way: way.cost)
+    kept: list[_Way] = []
+    counts: dict[tuple[tuple[int, bool] | None, bool], int] = {}
+    for way in ways:
+        key = (way.habit, way.pooled)
+        if counts.get(key, 0) < BEAM:
+            counts[key] = counts.get(key, 0) + 1
+            kept.append(way)
+    return kept
+
+
+def _heads(side: int, channels: int, features: int) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Words between the last convolution and a linear layer of `features` inputs."""
+    if features % channels:
+        return
+    left = math.isqrt(features // channels)
+    if left * left * channels != features:
+        return
+    if left == side:
+        yield ("flatten",), 0.0
+    elif left == 1:
+        yield ("gap", "flatten"), 0.6
+    elif left < side and side % left == 0:
+        window = side // left
+        yield (f"avg{window}", "flatten"), 1.2
+    elif left > side or side % left:
+        yield (f"adapt{left}", "flatten"), 2.0
+
+
+def _linear_words(units: list[Unit]) -> tuple[str, ...]:
+    words: list[str] = []
+    for i, unit in enumerate(units):
+        last = i + 1 == len(units)
+        outs = "K" if last else str(unit.layer.shape[0])
+        norm = ["bn"] if unit.norm else []
+        act = [] if last or unit.after == 0 else ["relu"]
+        swap = (unit.inside or 0) >= 1
+        words += [f"fc{outs}", *(act + norm if swap else norm + act)]
+    return tuple(words)
+
+
+def sequential_candidates(layers: list[Layer], in_channels: int, image_size: int) -> list[Candidate]:
+    """Plain networks that the layers may be, for images (in_channels, image_size, image_size)."""
+    read = read_units(layers)
+    if read is None:
+        return []
+    first, units = read
+    convs = [unit for unit in units if unit.layer.kind == "conv"]
+    linears = [unit for unit in units if unit.layer.kind == "linear"]
+    start = in_channels if convs else in_channels * image_size * image_size
+    if (
+        not _chained(units, start)
+        or len(units) > 200
+        or (linears and not convs and linears[0].layer.shape[1] != start)
+    ):
+        return []
+    texts: list[tuple[float, tuple[str, ...]]] = []
+    if not convs:
+        texts.append((0.0, ("flatten", *_linear_words(linears))))
+    else:
+        for side, ways in _ways(convs, in_channels, image_size).items():
+            texts += _finished(ways, side, convs, linears)
+    order = tuple(
+        itertools.chain([first] if first else [], *([u.layer, *([u.norm] if u.norm else [])] for u in units))
+    )
+    lead = ("bn",) if first else ()
+    classes = units[-1].layer.shape[0]
+    return [
+        Candidate(sequential_spec(" ".join((*lead, *words))), order, in_channels, image_size, classes, cost)
+        for cost, words in sorted(texts)
+    ]
+
+
+def _finished(
+    ways: list[_Way], side: int, convs: list[Unit], linears: list[Unit]
+) -> Iterator[tuple[float, tuple[str, ...]]]:
+    """Ways with their heads: linear layers, or global pooling where the last convolution gives the classes."""
+    channels = convs[-1].layer.shape[0]
+    for way in ways:
+        if linears:
+            for words, cost in _heads(side, channels, linears[0].layer.shape[1]):
+                yield way.cost + cost, (*way.words, *words, *_linear_words(linears))
+        else:
+            words = way.words[:-1] if way.words[-1] == "relu" else way.words
+            yield way.cost + 1.0, (*words, "gap", "flatten")

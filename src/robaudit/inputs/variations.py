@@ -1,0 +1,82 @@
+"""Neighbours of an architecture's text that have the same layers: what shapes cannot tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+from robaudit.inputs.architectures.activations import ACTIVATIONS
+from robaudit.inputs.architectures.residual import ResidualPlan
+from robaudit.inputs.architectures.specs import (
+    parse_residual,
+    residual_spec,
+    sequential_spec,
+    sequential_words,
+)
+
+
+def variations(spec: str) -> Iterator[tuple[str, float]]:
+    """(text, extra cost) of architectures that differ in one such thing; none for other kinds."""
+    if spec.startswith("ensemble:"):
+        head, _, member = spec.partition("*")
+        for text, cost in variations(member):
+            yield f"{head}*{text}", cost
+    elif text := sequential_words(spec):
+        words = text.split()
+        for changed, cost in _sequential(words):
+            if changed != words:
+                yield sequential_spec(" ".join(changed)), cost
+    elif plan := parse_residual(spec):
+        for other, cost in _residual(plan):
+            if other != plan:
+                yield residual_spec(other), cost
+
+
+def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
+    acts = [word for word in words if word in ACTIVATIONS]
+    for name in ACTIVATIONS:
+        yield [name if word in ACTIVATIONS else word for word in words], 0.5
+    if any(word.startswith("max") for word in words):
+        yield [re.sub("^max", "avg", word) for word in words], 0.3
+        last = max(i for i, word in enumerate(words) if word.startswith("max"))
+        yield [re.sub("^max", "avg", word) if i == last else word for i, word in enumerate(words)], 0.6
+    yield ["gmp" if word == "gap" else word for word in words], 0.5
+    yield ["flatten-nhwc" if word == "flatten" else word for word in words], 0.8
+    text = f" {' '.join(words)} "
+    for act in dict.fromkeys(acts):
+        yield text.replace(f" bn {act} ", f" {act} bn ").split(), 0.3
+        yield text.replace(f" {act} bn ", f" bn {act} ").split(), 0.3
+        for pool in {word for word in words if word.startswith(("max", "avg"))}:
+            yield text.replace(f" bn {act} {pool} ", f" {act} {pool} bn ").split(), 0.6
+            yield text.replace(f" {act} {pool} ", f" {pool} {act} ").split(), 0.3
+            yield text.replace(f" bn {act} {pool} ", f" {pool} bn {act} ").split(), 0.3
+        flat = text.split(" flatten", maxsplit=1)[0]
+        yield text.replace(flat, flat.replace(f" {act} ", " ")).split() if acts.count(act) else words, 1.5
+        head = text[len(flat) :]
+        yield (flat + head.replace(f" {act} ", " ")).split(), 1.5
+    if acts and words[-1] == "fcK":
+        yield [*words, acts[0]], 1.5
+    if "flatten" in words and words.index("flatten") > 0 and words[words.index("flatten") - 1] in ACTIVATIONS:
+        at = words.index("flatten") - 1
+        yield words[:at] + words[at + 1 :], 0.8
+
+
+def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
+    change = dataclasses.replace
+    for name in ACTIVATIONS:
+        yield change(plan, activation=name), 0.5
+    yield change(plan, pool_max=not plan.pool_max), 0.6
+    if plan.order == "pre":
+        yield change(plan, shortcut_raw=not plan.shortcut_raw), 0.3
+    if plan.mid:
+        yield change(plan, stride_first=not plan.stride_first), 0.3
+    pair = {"conv": ("conv", "pool-conv"), "pool-conv": ("conv", "pool-conv")}
+    for kind in pair.get(plan.shortcut, ("pad", "pad-end", "pool-pad", "pool-pad-end")):
+        yield change(plan, shortcut=kind), 0.3  # type: ignore[arg-type]
+    for stride in (1, 2):
+        for pool in (False, True):
+            yield change(plan, stem=(*plan.stem[:2], stride), stem_pool=pool), 1.0
+    if plan.pool == 0:
+        yield change(plan, strides=(2, *plan.strides[1:])), 1.0
+        yield change(plan, strides=(1, *plan.strides[1:])), 1.0
