@@ -14,6 +14,7 @@ from robaudit.stats.betting import GAP_STAKES, first_refuted
 from robaudit.stats.interval import Integers, error_rate, outcomes
 from robaudit.stats.sequences import lower_limit
 
+Side = Literal["above", "below", "undecided"]
 _NEVER = 1 << 62
 
 
@@ -31,7 +32,7 @@ class Decision:
 
     """
 
-    kind: Literal["above", "below", "undecided"]
+    kind: Side
     after: int
     low: float
     high: float
@@ -56,6 +57,24 @@ def decide(values: ArrayLike, total: int | None, bound: float, confidence: float
             them below is wrong only if a test of one that is not below errs.
 
     """
+    kind, after = side(values, total, bound, confidence, gaps)
+    alpha = error_rate(confidence)
+    seen = outcomes(values, -1, total)[:after]
+    low = lower_limit(seen, (-1, 1), total, alpha / gaps, GAP_STAKES)
+    high = 0.0 - lower_limit(-seen, (-1, 1), total, alpha, GAP_STAKES)
+    # An infinite population's limits are rounded outwards, which must not undo what the test has settled.
+    return Decision(
+        kind,
+        after,
+        max(low, bound) if kind == "above" else low,
+        min(high, bound) if kind == "below" else high,
+    )
+
+
+def side(
+    values: ArrayLike, total: int | None, bound: float, confidence: float, gaps: int = 1
+) -> tuple[Side, int]:
+    """`kind` and `after` of `decide`, whose arguments it takes, without the limits: several times faster."""
     alpha = error_rate(confidence)
     if not -1.0 < bound <= 1.0:
         raise ValueError(f"bound {bound:g} must be in (-1, 1], such as 0.08")
@@ -71,14 +90,9 @@ def decide(values: ArrayLike, total: int | None, bound: float, confidence: float
         at_most, at_least = float(total + needed - 1), float(total - needed)
     above = _when(seen, at_most, total, alpha / gaps)
     below = _when(-seen[:above], at_least, total, alpha)
-    after = min(above, below, seen.size)
-    low = lower_limit(seen[:after], (-1, 1), total, alpha / gaps, GAP_STAKES)
-    high = 0.0 - lower_limit(-seen[:after], (-1, 1), total, alpha, GAP_STAKES)
-    if above <= seen.size and above <= below:
-        return Decision("above", after, max(low, bound), high)
-    if below <= min(above, seen.size):
-        return Decision("below", after, low, min(high, bound))
-    return Decision("undecided", after, low, high)
+    if above == below == _NEVER:
+        return "undecided", seen.size
+    return ("above", above) if above <= below else ("below", below)
 
 
 def _when(differences: Integers, hypothesis: float, total: int | None, alpha: float) -> int:
