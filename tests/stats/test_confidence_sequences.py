@@ -88,6 +88,7 @@ def test_a_stray_sample_widens_the_interval_instead_of_leaving_it() -> None:
     values = np.repeat([1, -1], 60)  # in no random order: the first half refutes what the second half says
     got = gap_sequence(values, 10_000, 0.99)
     assert got.low <= got.value == 0.0 <= got.high
+    assert got.high - got.low > 0.1
     low, high = gap_path(values, 10_000, 0.99)
     assert (low <= high).all()
 

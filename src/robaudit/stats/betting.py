@@ -26,8 +26,10 @@ from robaudit.stats.interval import Floats, Integers
 
 #: How many bets the capital is spread over. More change nothing measurable up to 10,000 examples.
 BETS = 32
-#: A ratio no capital survives: stands for a hypothesis that an example has made impossible.
+#: The ratio that stands for an example that the hypothesis makes impossible.
 _IMPOSSIBLE = 1e300
+#: What a ruined bet keeps, as a share of the best: far below rounding, but never 0, which could not recover.
+_RUINED = 1e-200
 #: Elements of one block of the computation: what fits in a core's cache.
 _BLOCK = 1 << 16
 
@@ -67,17 +69,23 @@ def first_refuted(
     """
     found = np.full(hypotheses.shape, values.size + 1, dtype=np.int64)
     alive = np.arange(hypotheses.size)
-    capital = np.zeros((hypotheses.size, bets.size))  # logarithms
+    # The capital is `capital * exp(scale)`: without a scale it would vanish in a long audit.
+    capital, scale = np.ones((hypotheses.size, bets.size)), np.zeros(hypotheses.size)
     seen = np.concatenate([[0], np.cumsum(values)])
     start = 0
     while start < values.size and alive.size:
         stop = min(values.size, start + max(16, _BLOCK // (alive.size * bets.size)))
         ratios = _ratios(values[start:stop], seen[start:stop], hypotheses[alive], total, start)
-        path = capital[:, None, :] + np.cumsum(np.log1p(bets * (ratios[:, :, None] - 1.0)), axis=1)
-        reached = _reaches(path, math.log(1.0 / alpha))
+        # A product beyond 1e308 has refuted the hypothesis; one below 1e-308 is lost, which errs to the safe side.
+        with np.errstate(over="ignore", under="ignore"):
+            path = capital[:, None, :] * np.cumprod(1.0 - bets + bets * ratios[:, :, None], axis=1)
+            reached = path.mean(axis=2) >= np.exp(math.log(1.0 / alpha) - scale)[:, None]
+        reached |= ratios == _IMPOSSIBLE
         crossed = reached.any(axis=1)
         found[alive[crossed]] = start + 1 + reached[crossed].argmax(axis=1)
-        capital, alive = path[~crossed, -1], alive[~crossed]
+        capital, scale, alive = path[~crossed, -1], scale[~crossed], alive[~crossed]
+        best = capital.max(axis=1)
+        capital, scale = np.maximum(capital / best[:, None], _RUINED), scale + np.log(best)
         start = stop
     return found
 
@@ -98,14 +106,3 @@ def _ratios(values: Integers, seen: Integers, hypotheses: Floats, total: int | N
     some = expected > 0.0
     ratios = np.where(some, values / np.where(some, expected, 1.0), 1.0)
     return np.where(impossible, _IMPOSSIBLE, ratios)
-
-
-def _reaches(path: Floats, threshold: float) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Where the mean capital over the bets, given as logarithms (M, t, B), is >= e^threshold: (M, t)."""
-    best = path.max(axis=2)
-    # The mean is at most the best and at least best/B, so almost everywhere the best alone settles it.
-    reached = best >= threshold + math.log(path.shape[2])
-    unsure = (best >= threshold) & ~reached
-    excess = path[unsure] - best[unsure][:, None]
-    reached[unsure] = best[unsure] + np.log(np.exp(excess).mean(axis=1)) >= threshold
-    return np.asarray(reached)

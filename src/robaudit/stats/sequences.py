@@ -75,8 +75,9 @@ def gap_path(values: ArrayLike, total: int | None, confidence: float) -> tuple[F
     if seen.size == 0:
         return np.zeros(0), np.zeros(0)
     means = np.cumsum(seen) / np.arange(1, seen.size + 1)
-    low = np.minimum(_lower_path(seen, total, alpha / 2), means)
-    high = np.maximum(-_lower_path(-seen, total, alpha / 2), means)
+    lows, highs = _lower_path(seen, total, alpha / 2), -_lower_path(-seen, total, alpha / 2)
+    low = np.minimum(np.minimum(lows, highs), means)  # as in `_around_mean`
+    high = np.maximum(np.maximum(lows, highs), means)
     if seen.size == total:
         low[-1] = high[-1] = means[-1]
     return low, high
@@ -136,15 +137,16 @@ def _is_refuted(levels: Integers, hypothesis: float, total: int | None, alpha: f
 def _around_mean(values: Integers, low: float, high: float, total: int | None) -> Interval:
     """The interval, made to contain the mean of the sample.
 
-    With probability below alpha the running intersection loses that mean, or is empty. A wider interval is
-    as valid, and spares every caller a value outside its own interval.
+    With probability below alpha the running intersection loses that mean, or is empty (`low > high`). What is
+    returned spans both limits and the mean: a wider interval is as valid, and no caller has to expect a
+    value outside its own interval, or a point where the limits contradict each other.
     """
     if values.size == 0:
         return Interval(0.0, low, high + 0.0, 0)  # + 0.0 makes -0.0 plain
     value = float(values.mean())
     if values.size == total:
         return Interval(value, value, value, values.size)
-    return Interval(value, min(low, value), max(high, value) + 0.0, values.size)
+    return Interval(value, min(low, high, value), max(low, high, value) + 0.0, values.size)
 
 
 def _lower_path(values: Integers, total: int | None, alpha: float) -> Floats:
