@@ -122,7 +122,7 @@ class _Audit:
     ):
         self.strict, self.images, self.plan, self.file = strict, images, plan, file
         self.device, self.progress = device, progress
-        self.search = search_model(strict, device)
+        self.search = search_model(strict, device, images.float(slice(0, 8)))
         self.correct = torch.zeros(len(images), dtype=torch.bool)
         self.logits = torch.empty(len(images), 0)
         self.before = file.header().seconds

@@ -17,7 +17,7 @@ from robaudit.plan import ThreatModel
 
 #: Steps from the centre to the edge of a coordinate's range; 0 stands for the float32 values themselves.
 WITNESS_LEVELS: tuple[int, ...] = (1, 15, 127, 0)
-_HEAD = struct.Struct("<Bf")
+_HEAD = struct.Struct("<Bd")
 
 
 def _inflate(blob: bytes, size: int) -> bytes:
@@ -38,7 +38,7 @@ def encode_witness(x_adv: Floats, x: Floats, threat: ThreatModel, level: int) ->
         return _HEAD.pack(0, 0.0) + zlib.compress(np.ascontiguousarray(x_adv, "<f4").tobytes(), 6)
     delta = x_adv.astype(np.float64) - x.astype(np.float64)
     reach = threat.eps if threat.norm == "Linf" else float(np.abs(delta).max())
-    scale = float(np.float32(reach / level)) or 1.0
+    scale = reach / level or 1.0
     steps = np.clip(np.rint(delta / scale), -level, level).astype(np.int8)
     # At level 1, two planes of bits: where it moves, and which way.
     raw = np.packbits(np.stack([steps != 0, steps > 0]).reshape(2, -1), axis=1) if level == 1 else steps

@@ -92,9 +92,21 @@ def _explained(path: Path) -> Iterator[None]:
             advice = "free some space or choose another --evidence; what was finished is kept"
         raise RobauditError(f"{path}: evidence could not be written ({reason}); {advice}") from error
     except sqlite3.DatabaseError as error:
-        raise RobauditError(
-            f"{path}: not an evidence file, or a damaged one ({error}); delete it or name another"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes of its contents is one clear error."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> RobauditError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return RobauditError(f"{path}: not an evidence file, or a damaged one ({reason}); delete it or name another")
 
 
 class EvidenceFile:
@@ -141,7 +153,7 @@ class EvidenceFile:
         """
         if not path.is_file():
             raise RobauditError(f"{path}: no such evidence file; `robaudit check --evidence` writes one")
-        with _explained(path):
+        with _reading(path):
             db = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=5)
             try:
                 db.execute("PRAGMA trusted_schema = OFF")
@@ -150,7 +162,7 @@ class EvidenceFile:
                 schema = (
                     db.execute("SELECT value FROM header WHERE key = 'schema'").fetchone() if found else None
                 )
-            except sqlite3.Error:
+            except (sqlite3.Error, ValueError):
                 db.close()
                 raise
         if found != _APPLICATION_ID or schema is None:
@@ -166,7 +178,7 @@ class EvidenceFile:
     @classmethod
     def _resume(cls, path: Path, header: Header) -> Self:
         file = cls.open(path)
-        with _explained(path):
+        with _reading(path):
             stored = dict(file._db.execute("SELECT key, value FROM header"))
         wanted = dict(_to_rows(header))
         changed = [key for key in _IDENTITY if stored.get(key) != wanted[key]]
@@ -227,22 +239,16 @@ class EvidenceFile:
             RobauditError: a field is damaged or of another version.
 
         """
-        with _explained(self.path):
+        with _reading(self.path):
             stored = dict(self._db.execute("SELECT key, value FROM header"))
-        try:
             data = {key: json.loads(value) for key, value in stored.items()}
             data.pop("schema")
-            return Header(
-                **data | {"plan": AuditPlan.from_dict(data["plan"]), "findings": tuple(data["findings"])}
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RobauditError(
-                f"{self.path}: evidence header is damaged ({error}); run the audit again"
-            ) from error
+            changes = {"plan": AuditPlan.from_dict(data["plan"]), "findings": tuple(data["findings"])}
+            return Header(**data | changes)
 
     def read(self) -> Evidence:
         """Everything but the witnesses."""
-        with _explained(self.path):
+        with _reading(self.path):
             table = self._db.execute(
                 "SELECT id, label, prediction, fosc, fosc_normalised, sgcs, zero_gradients "
                 "FROM examples ORDER BY position"
@@ -250,20 +256,20 @@ class EvidenceFile:
             outcomes = self._db.execute(
                 "SELECT attack, id, outcome, steps, forwards, backwards FROM outcomes"
             ).fetchall()
-        columns = list(zip(*table, strict=True)) or [()] * 7
-        ids, labels, predictions = (np.array(column, dtype=np.int64) for column in columns[:3])
-        metrics = (np.array(column, dtype=np.float64) for column in columns[3:])
-        return Evidence(self.header(), ids, labels, predictions, _records(outcomes, ids), *metrics)
+            columns = list(zip(*table, strict=True)) or [()] * 7
+            ids, labels, predictions = (np.array(column, dtype=np.int64) for column in columns[:3])
+            metrics = [np.array(column, dtype=np.float64) for column in columns[3:]]
+            return Evidence(self.header(), ids, labels, predictions, _records(outcomes, ids), *metrics)
 
     def finished_ids(self, attack: str) -> list[int]:
         """The ids of the examples that `attack` has been run on."""
-        with _explained(self.path):
+        with _reading(self.path):
             rows = self._db.execute("SELECT id FROM outcomes WHERE attack = ?", (attack,)).fetchall()
         return [row[0] for row in rows]
 
     def witnesses(self) -> list[WitnessRow]:
         """Every claimed break, with the clean image it starts from."""
-        with _explained(self.path):
+        with _reading(self.path):
             rows = self._db.execute(
                 "SELECT o.attack, o.id, e.label, e.image, o.witness FROM outcomes o JOIN examples e ON e.id = o.id "
                 "WHERE o.outcome = ? ORDER BY e.position, o.attack",

@@ -1,0 +1,116 @@
+"""Ours against the unmodified reference, attack by attack, on the same correctly classified examples.
+
+    python benchmarks/parity.py cifar10:MODEL.pth:2/255:500 [...] --data-dir DIR --out docs/results/parity.md
+
+Each argument is data set, checkpoint, radius and number of examples. Both run each of AutoAttack's four attacks
+alone at the standard budget, in float32 on one thread; robust accuracies are of all examples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model
+from robaudit.audit.reference import run_reference
+from robaudit.evidence import Outcome
+from robaudit.inputs import Classifier, Images, load_classifier, load_images
+from robaudit.plan import AUTOATTACK, AuditPlan, ThreatModel, parse_fraction
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack on one model: robust accuracies and seconds, ours and the reference's."""
+
+    model: str
+    attack: str
+    examples: int
+    ours: float
+    reference: float
+    our_seconds: float
+    reference_seconds: float
+
+
+def main() -> None:
+    """Run the comparison and print (and with --out write) its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="+", metavar="DATASET:MODEL:EPS:EXAMPLES")
+    parser.add_argument("--norm", default="Linf", choices=["Linf", "L2"])
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="append the table's rows to this Markdown file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for case in options.cases:
+        dataset, path, eps, count = case.split(":")
+        images = load_images(dataset, data_dir=options.data_dir, limit=int(count), seed=0)
+        classifier = load_classifier(path, images=images)
+        plan = AuditPlan(ThreatModel(options.norm, parse_fraction(eps)), examples="all")
+        rows = compare(f"{Path(path).name} {options.norm} {eps}", classifier, images, plan)
+        text = "".join(line(row) for row in rows)
+        print(text, end="", flush=True)
+        if options.out:
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(text)
+
+
+def compare(name: str, classifier: Classifier, images: Images, plan: AuditPlan) -> list[Row]:
+    """Every attack alone, then the worst case of the four."""
+    x = images.float()
+    logits = torch.cat([forward(classifier, part) for part in x.split(256)])
+    rows = (logits.argmax(1) == images.labels).nonzero().squeeze(1)
+    examples = Examples(x[rows], images.labels[rows], images.ids[rows], logits[rows])
+    ours_left, reference_left = (torch.ones(len(rows), dtype=torch.bool) for _ in range(2))
+    table, seconds = [], [0.0, 0.0]
+    for attack in AUTOATTACK:
+        ours, ours_took = timed(classifier, x, plan, attack, examples, reference=False)
+        theirs, theirs_took = timed(classifier, x, plan, attack, examples, reference=True)
+        ours_left &= ours
+        reference_left &= theirs
+        seconds = [seconds[0] + ours_took, seconds[1] + theirs_took]
+        table.append(row_of(name, attack, len(images), ours, theirs, [ours_took, theirs_took]))
+    return [*table, row_of(name, "worst case", len(images), ours_left, reference_left, seconds)]
+
+
+def timed(  # noqa: PLR0913, PLR0917
+    classifier: Classifier, x: torch.Tensor, plan: AuditPlan, attack: str, examples: Examples, reference: bool
+) -> tuple[torch.Tensor, float]:
+    """(n,) bool: still robust after this attack; and the seconds it took."""
+    robust = torch.ones(len(examples), dtype=torch.bool)
+
+    def retire(retired: object) -> None:
+        robust[retired.rows] = retired.outcome != Outcome.BROKEN  # type: ignore[attr-defined]
+
+    started = time.perf_counter()
+    if reference:
+        run_reference(attack, plan, classifier, examples, CPU, retire)
+    else:
+        search = search_model(classifier, CPU, x[:8])
+        Engine(search, classifier, plan.threat, 256, CPU).run(ATTACKS[attack](plan), examples, retire)
+    return robust, time.perf_counter() - started
+
+
+def row_of(  # noqa: PLR0913, PLR0917
+    name: str, attack: str, total: int, ours: torch.Tensor, theirs: torch.Tensor, seconds: list[float]
+) -> Row:
+    """Robust accuracies over all examples, the misclassified ones included."""
+    return Row(name, attack, total, float(ours.sum()) / total, float(theirs.sum()) / total, *seconds)
+
+
+def line(row: Row) -> str:
+    """One row of the Markdown table."""
+    difference = 100 * (row.ours - row.reference)
+    return (
+        f"| {row.model} | {row.attack} | {row.examples} | {100 * row.ours:.1f} | {100 * row.reference:.1f} "
+        f"| {difference:+.1f} | {row.our_seconds:.0f} | {row.reference_seconds:.0f} |\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

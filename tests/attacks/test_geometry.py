@@ -1,0 +1,100 @@
+"""The ball, and FAB's projection against an exact solver."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog, minimize
+
+from robaudit.attacks import geometry
+from robaudit.attacks.fab import project_onto_plane
+from robaudit.attacks.randomness import Draws
+from robaudit.attacks.square import l2_pattern, window, window_side
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_projection_is_inside_and_idempotent(norm):
+    x = torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    far = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    inside = geometry.project(far, x, 0.3, norm)
+    assert bool((geometry.distance(inside, x, norm) <= 0.3 + 1e-6).all())
+    assert 0 <= float(inside.min()) <= float(inside.max()) <= 1
+    assert torch.allclose(geometry.project(inside, x, 0.3, norm), inside, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_starts(norm):
+    x, ids = torch.full((200, 1, 5, 5), 0.5), torch.arange(200)
+    ball = geometry.start_in_ball(Draws(0, "a"), ids, x, 0.2, norm)
+    sphere = geometry.start_on_sphere(Draws(0, "a"), ids, torch.zeros_like(ids), x, 0.2, norm)
+    assert float(geometry.distance(ball, x, norm).max()) <= 0.2 + 1e-6
+    assert torch.allclose(geometry.distance(sphere, x, norm), torch.full((200,), 0.2), atol=1e-6)
+    # A ball's radii are distributed like u^(1/d); in the L2 ball half of the points are beyond 0.5^(1/25).
+    if norm == "L2":
+        beyond = float((geometry.distance(ball, x, norm) > 0.2 * 0.5 ** (1 / 25)).float().mean())
+        assert 0.35 < beyond < 0.65
+
+
+def test_steepest_has_a_direction_however_small_the_gradient():
+    tiny = torch.full((1, 1, 2, 2), 1e-30)
+    assert torch.allclose(geometry.steepest(tiny, "L2"), torch.full((1, 1, 2, 2), 0.5))
+    assert not bool(geometry.steepest(torch.zeros(1, 1, 2, 2), "L2").any())
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_plane_projection_is_the_smallest_linf(seed):
+    draw = np.random.default_rng(seed)
+    d = 8
+    x, w = draw.random(d), draw.normal(size=d)
+    w[draw.random(d) < 0.2] = 0
+    reachable = np.where(w > 0, w * (1 - x), -w * x).sum()
+    shortfall = draw.uniform(0.05, 0.95) * reachable
+    move = project_onto_plane(*(torch.tensor(a[None], dtype=torch.float64) for a in (x, w)), torch.tensor([shortfall]).double(), "Linf")
+    got = move[0].numpy()
+    # min t such that |r| <= t, x + r in [0, 1], <w, r> = shortfall
+    cost = np.append(np.zeros(d), 1)
+    upper = np.vstack([np.hstack([np.eye(d), -np.ones((d, 1))]), np.hstack([-np.eye(d), -np.ones((d, 1))])])
+    best = linprog(cost, upper, np.zeros(2 * d), np.append(w, 0)[None], [shortfall], [(-a, 1 - a) for a in x] + [(0, None)])
+    assert w @ got == pytest.approx(shortfall, rel=1e-5)
+    assert np.abs(got).max() == pytest.approx(best.fun, rel=1e-5)
+    assert (x + got >= -1e-9).all()
+    assert (x + got <= 1 + 1e-9).all()
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_plane_projection_is_the_smallest_l2(seed):
+    draw = np.random.default_rng(seed)
+    d = 6
+    x, w = draw.random(d), draw.normal(size=d)
+    reachable = np.where(w < 0, w * (1 - x), -w * x).sum()  # this time downwards
+    shortfall = draw.uniform(0.1, 0.9) * reachable
+    move = project_onto_plane(*(torch.tensor(a[None], dtype=torch.float64) for a in (x, w)), torch.tensor([shortfall]).double(), "L2")
+    got = move[0].numpy()
+    best = minimize(
+        lambda r: r @ r, got * 0, jac=lambda r: 2 * r, bounds=[(-a, 1 - a) for a in x], method="SLSQP",
+        constraints={"type": "eq", "fun": lambda r: w @ r - shortfall}, options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert w @ got == pytest.approx(shortfall, rel=1e-5)
+    assert np.linalg.norm(got) == pytest.approx(np.sqrt(best.fun), rel=1e-3)
+
+
+def test_an_unreachable_plane_gives_the_closest_corner():
+    x, w = torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, -2.0]])
+    move = project_onto_plane(x, w, torch.tensor([100.0]), "Linf")
+    assert torch.allclose(x + move, torch.tensor([[1.0, 0.0]]))
+    assert not bool(project_onto_plane(x, w * 0, torch.tensor([1.0]), "L2").any())
+
+
+def test_square_windows_follow_the_papers_schedule():
+    # p = 0.8 at first, halved after 10, 50, 200, ... changes; query 0 is the stripes, query 1 the first change.
+    for query, halvings in ((1, 0), (11, 0), (12, 1), (51, 1), (52, 2), (202, 3), (502, 4), (1002, 5), (4002, 7)):
+        expected = max(round((0.8 / 2**halvings * 32 * 32) ** 0.5), 1)
+        assert int(window_side(torch.tensor([query]), 32, 32)) == expected
+    mask = window(torch.tensor([1]), torch.tensor([2]), torch.tensor([3]), 8, 8)[0, 0]
+    assert int(mask.sum()) == 9
+    assert bool(mask[1:4, 2:5].all())
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 6, 7, 15])
+def test_l2_pattern_has_unit_length(side):
+    assert l2_pattern(side).shape == (side, side)
+    assert float(l2_pattern(side).square().sum()) == pytest.approx(1.0, abs=1e-5)

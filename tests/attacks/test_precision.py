@@ -1,0 +1,64 @@
+"""The fast form answers as the model does."""
+
+import pytest
+import torch
+from torch import nn
+
+from robaudit.attacks.precision import fold_batch_norm, search_model
+from tests.models import Wrapped, cnn
+
+
+def with_statistics(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=torch.Generator().manual_seed(0))
+            module.running_var.uniform_(0.1, 3, generator=torch.Generator().manual_seed(1))
+            module.weight.data.uniform_(-2, 2, generator=torch.Generator().manual_seed(2))
+    return model.eval()
+
+
+class _Residual(nn.Module):
+    """One convolution followed by its batch norm alone, one whose output is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.a_norm = nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.b, self.b_norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        x = torch.relu(self.a_norm(self.a(x)))
+        y = self.b(x)
+        return (self.b_norm(y) + y + x).mean((2, 3))
+
+
+def norms(model):
+    return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+@pytest.mark.parametrize(("build", "left"), [(cnn, 0), (_Residual, 1)])
+def test_folding_changes_nothing_but_rounding(build, left):
+    model = with_statistics(build())
+    x = torch.rand(16, 1, 8, 8)
+    folded = fold_batch_norm(model, x)
+    assert norms(folded) == left
+    assert norms(model) == left + 1, "the original was changed"
+    with torch.no_grad():
+        assert torch.allclose(folded(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_what_cannot_be_traced_is_used_as_it_is():
+    inner = with_statistics(cnn())
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x) if float(x.sum()) > 0 else self.inner(-x)
+
+    x = torch.rand(4, 1, 8, 8)
+    assert fold_batch_norm(Branching(), x) is None
+    with torch.no_grad():
+        assert torch.allclose(search_model(Branching(), torch.device("cpu"), x)(x), inner(x), atol=1e-5)
+        assert torch.equal(search_model(Wrapped(lambda x: x.flatten(1)), torch.device("cpu"), x)(x), x.flatten(1))

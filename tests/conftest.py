@@ -1,0 +1,38 @@
+"""Shared fixtures: the embedded default's data and models, and the real ones where they are at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs real data where there is none."""
+    missing = [name for name in ("ROBAUDIT_DATA", "ROBAUDIT_MODELS") if not os.environ.get(name)]
+    if missing:
+        for item in items:
+            if "data" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"{' and '.join(missing)} not set"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tests run side by side; two threads each would fight for the cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    """Nothing is read from or written to the user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    return Path(os.environ["ROBAUDIT_DATA"])
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    return Path(os.environ["ROBAUDIT_MODELS"])

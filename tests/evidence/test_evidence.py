@@ -1,0 +1,226 @@
+"""The ball without tolerance, exact coding, and a file that survives."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robaudit.errors import RobauditError
+from robaudit.evidence import (
+    WITNESS_LEVELS,
+    EvidenceFile,
+    ExampleRow,
+    Header,
+    MetricsRow,
+    Outcome,
+    OutcomeRow,
+    decode_image,
+    decode_witness,
+    encode_image,
+    encode_witness,
+    inside,
+    seal,
+)
+from robaudit.plan import AuditPlan, ThreatModel
+
+THREATS = [ThreatModel("Linf", 8 / 255), ThreatModel("Linf", 0.3), ThreatModel("L2", 0.5)]
+
+
+def header(**changes):
+    values = {
+        "plan": AuditPlan(ThreatModel("Linf", 0.1)),
+        "model": {"path": "m.pt", "sha256": "ab", "classes": 10},
+        "data": {"name": "digits", "total": 5, "shape": [1, 2, 2]},
+        "versions": {"robaudit": "0"},
+        "device": "cpu",
+    }
+    return Header(**values | changes)
+
+
+@pytest.mark.parametrize("threat", THREATS)
+def test_sealed_points_are_inside_without_tolerance(threat):
+    draw = np.random.default_rng(0)
+    # Real pixels are multiples of 1/255; `x + eps` in float32 is outside for about a third of them.
+    x = (draw.integers(0, 256, (200, 3, 8, 8)) / 255).astype(np.float32)
+    far = x + draw.normal(size=x.shape).astype(np.float32)
+    sealed = seal(far, x, threat)
+    assert sealed.dtype == np.float32
+    assert inside(sealed, x, threat).all()
+    corner = np.clip(x + np.float32(threat.eps) * np.sign(far - x), 0, 1).astype(np.float32)
+    if threat == THREATS[0]:
+        assert not inside(corner, x, threat).all(), "without the seal there would be nothing to show"
+    moved = np.abs(seal(corner, x, threat) - corner).max() if threat.norm == "Linf" else 0
+    assert moved < 1e-6
+
+
+def test_nan_infinity_and_points_outside_the_unit_cube_are_not_inside():
+    x = np.full((1, 1, 2, 2), 0.5, np.float32)
+    threat = ThreatModel("Linf", 0.6)
+    for bad in (np.nan, np.inf, -0.01, 1.01):
+        point = x.copy()
+        point[0, 0, 0, 0] = bad
+        assert not inside(point, x, threat)[0]
+    assert not inside(seal(x * np.nan, x, threat), x, threat)[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), level=st.sampled_from(WITNESS_LEVELS), threat=st.sampled_from(THREATS),
+    shape=st.sampled_from([(1, 1, 1), (1, 8, 8), (3, 5, 7), (3, 32, 32)]),
+)  # fmt: skip
+def test_a_witness_comes_back_inside_and_close(seed, level, threat, shape):
+    draw = np.random.default_rng(seed)
+    x = (draw.integers(0, 256, shape) / 255).astype(np.float32)
+    witness = seal((x + draw.uniform(-1, 1, shape) * threat.eps)[None].astype(np.float32), x[None], threat)[0]
+    blob = encode_witness(witness, x, threat, level)
+    back = decode_witness(blob, x, threat)
+    assert inside(back[None], x[None], threat)[0]
+    if level == 0:
+        assert np.array_equal(back, witness)
+    elif threat.norm == "Linf":
+        assert np.abs(back - witness).max() <= threat.eps / level / 2 + 1e-6
+
+
+def test_the_coarsest_form_of_a_corner_is_the_corner_and_small():
+    draw = np.random.default_rng(0)
+    threat = THREATS[0]
+    x = (draw.integers(0, 256, (3, 32, 32)) / 255).astype(np.float32)
+    corner = seal((x + threat.eps * draw.choice([-1, 1], x.shape))[None], x[None], threat)[0]
+    blob = encode_witness(corner, x, threat, 1)
+    assert np.allclose(decode_witness(blob, x, threat), corner, rtol=0, atol=1e-7)
+    assert len(blob) < 800
+
+
+@given(seed=st.integers(0, 10**6), shape=st.sampled_from([(1, 1, 1), (1, 28, 28), (3, 32, 32), (4, 3, 5)]))
+@settings(max_examples=40, deadline=None)
+def test_images_come_back_exactly(seed, shape):
+    pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    assert np.array_equal(decode_image(encode_image(pixels), shape), pixels.astype(np.float32) / np.float32(255))
+    floats = np.random.default_rng(seed).random(shape).astype(np.float32)
+    assert np.array_equal(decode_image(encode_image(floats), shape), floats)
+
+
+def test_stored_pixels_are_the_attacks_pixels():
+    """torch and numpy divide by 255 alike."""
+    torch = pytest.importorskip("torch")
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    assert np.array_equal(decode_image(encode_image(every), (1, 16, 16)), torch.from_numpy(every).float().div_(255).numpy())
+
+
+@given(data=st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_damaged_bytes_are_a_value_error(data):
+    x = np.zeros((1, 4, 4), np.float32)
+    for decode in (lambda: decode_witness(data, x, THREATS[0]), lambda: decode_image(data, (1, 4, 4))):
+        try:
+            decode()
+        except ValueError:
+            continue
+
+
+def fill(file):
+    file.add_examples([ExampleRow(0, 7, 1, 1), ExampleRow(1, 3, 2, 0), ExampleRow(2, 4, 5, 5)])
+    file.add_outcomes(
+        [OutcomeRow("pgd10", 7, Outcome.BROKEN, 11, 11, 11, b"w", b"i"), OutcomeRow("pgd10", 4, Outcome.ROBUST, 11, 11, 11)],
+        [MetricsRow(7, 0.5, 0.25, 0.9, 2)],
+    )
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / "a.evidence"
+    with EvidenceFile.create(path, header()) as file:
+        fill(file)
+    with EvidenceFile.open(path) as file:
+        evidence = file.read()
+        assert file.header() == header()
+        assert [row.id for row in file.witnesses()] == [7]
+        assert sorted(file.finished_ids("pgd10")) == [4, 7]
+    assert evidence.ids.tolist() == [7, 3, 4]
+    assert evidence.correct.tolist() == [True, False, True]
+    assert evidence.survives("pgd10").tolist() == [False, False, True]
+    assert evidence.fosc[0] == 0.5
+    assert np.isnan(evidence.fosc[1:]).all()
+
+
+def test_only_the_examples_before_the_first_gap_count(tmp_path):
+    """Of a stretch under way the broken ones finish first; counting them would be biased."""
+    with EvidenceFile.create(tmp_path / "a.evidence", header()) as file:
+        file.add_examples([ExampleRow(k, k, 1, 1) for k in range(4)])
+        file.add_outcomes([OutcomeRow("square", k, Outcome.BROKEN, 1, 1, 0, b"w", b"i") for k in (0, 2, 3)])
+        assert file.read().known("square").tolist() == [True, False, False, False]
+
+
+def test_autoattack_is_the_worst_case_of_the_four(tmp_path):
+    with EvidenceFile.create(tmp_path / "a.evidence", header()) as file:
+        file.add_examples([ExampleRow(k, k, 1, 1) for k in range(4)])
+        rows = []
+        for attack in ("apgd-ce", "apgd-t", "fab-t", "square"):
+            outcomes = [Outcome.ROBUST, Outcome.BROKEN if attack == "square" else Outcome.ROBUST]
+            outcomes += [Outcome.NONFINITE if attack == "apgd-t" else Outcome.ROBUST]
+            rows += [OutcomeRow(attack, k, outcome, 1, 1, 0) for k, outcome in enumerate(outcomes)]
+        file.add_outcomes([*rows, OutcomeRow("square", 3, Outcome.BROKEN, 1, 1, 0)])
+        evidence = file.read()
+    assert evidence.survives("autoattack").tolist() == [True, False, False, False]
+    assert evidence.known("autoattack").tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": {"path": "m.pt", "sha256": "other"}}, "another model"),
+        ({"data": {"name": "mnist", "total": 5}}, "another data"),
+        ({"plan": AuditPlan(ThreatModel("Linf", 0.2))}, "another plan"),
+    ],
+)
+def test_another_audit_under_the_same_file_is_refused_with_the_reason(tmp_path, change, reason):
+    path = tmp_path / "a.evidence"
+    EvidenceFile.create(path, header()).close()
+    with pytest.raises(RobauditError, match=reason):
+        EvidenceFile.create(path, header(**change))
+    EvidenceFile.create(path, header()).close()
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, just text" * 40, b"SQLite format 3\0" + b"\xff" * 500])
+def test_a_foreign_or_damaged_file_is_one_clear_error(tmp_path, content):
+    path = tmp_path / "a.evidence"
+    path.write_bytes(content)
+    for use in (lambda: EvidenceFile.open(path), lambda: EvidenceFile.create(path, header())):
+        with pytest.raises(RobauditError, match="evidence"):
+            use()
+    assert path.read_bytes() == content
+
+
+def test_another_database_is_refused(tmp_path):
+    path = tmp_path / "a.evidence"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE header (key TEXT, value TEXT)")
+    with pytest.raises(RobauditError, match="not an evidence file"):
+        EvidenceFile.open(path)
+
+
+def test_missing_folders_and_files_are_named(tmp_path):
+    with pytest.raises(RobauditError, match="no such evidence file"):
+        EvidenceFile.open(tmp_path / "none")
+    with pytest.raises(RobauditError, match="no such folder"):
+        EvidenceFile.create(tmp_path / "no" / "a.evidence", header())
+    with pytest.raises(RobauditError, match="is a folder"):
+        EvidenceFile.create(tmp_path, header())
+
+
+@settings(max_examples=60, deadline=None)
+@given(position=st.integers(100, 20000), value=st.integers(0, 255))
+def test_a_flipped_byte_never_crashes_a_reader(tmp_path_factory, position, value):
+    path = tmp_path_factory.mktemp("flip") / "a.evidence"
+    with EvidenceFile.create(path, header()) as file:
+        fill(file)
+    data = bytearray(path.read_bytes())
+    data[position % len(data)] = value
+    path.write_bytes(data)
+    try:
+        with EvidenceFile.open(path) as file:
+            file.read()
+            file.witnesses()
+    except RobauditError:
+        pass
