@@ -12,7 +12,7 @@ from robaudit.inputs.architectures import build_architecture
 from robaudit.inputs.layers import Layer, module_layers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """One architecture that the shapes allow.
 
@@ -35,20 +35,21 @@ class Candidate:
 
 
 def assemble(candidate: Candidate) -> nn.Module:
-    """The candidate's network with the file's weights, in evaluation mode.
+    """The candidate's network with the file's weights (shared, not copied), in evaluation mode.
 
     Raises:
         RobauditError: the tensors do not fit the network.
 
     """
-    network = build_architecture(
-        candidate.spec,
-        classes=candidate.classes,
-        in_channels=candidate.in_channels,
-        image_size=candidate.image_size,
-    )
+    with torch.device("meta"):
+        network = build_architecture(
+            candidate.spec,
+            classes=candidate.classes,
+            in_channels=candidate.in_channels,
+            image_size=candidate.image_size,
+        )
     fill(network, list(candidate.layers), candidate.spec)
-    return network.float().eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
 def fits(own: list[Layer], theirs: list[Layer]) -> bool:
@@ -57,10 +58,10 @@ def fits(own: list[Layer], theirs: list[Layer]) -> bool:
 
 
 def fill(network: nn.Module, layers: list[Layer], spec: str) -> None:
-    """Copy the layers' tensors into the network's own layers, one after the other.
+    """Put the layers' tensors into the network's own layers, one after the other, as float32.
 
     A convolution's or linear layer's bias is added or removed as the file has it; a normalisation
-    without learned scale keeps ones and zeros.
+    without learned scale keeps ones and zeros. The network may be on the meta device.
 
     Raises:
         RobauditError: number, kind or shape of the layers differ.
@@ -72,17 +73,28 @@ def fill(network: nn.Module, layers: list[Layer], spec: str) -> None:
     for mine, theirs in zip(own, layers, strict=True):
         module = network.get_submodule(mine.name)
         if mine.kind in ("conv", "linear"):
-            bias = theirs.tensors.get("bias")
-            if bias is not None and bias.shape != mine.shape[:1]:
-                raise RobauditError(
-                    f"{spec}: bias of {theirs.name} has shape {tuple(bias.shape)}; pass another --arch"
-                )
-            module.register_parameter(
-                "bias", None if bias is None else nn.Parameter(bias.detach().clone().float())
-            )
-        with torch.no_grad():
-            for role, tensor in theirs.tensors.items():
-                target = getattr(module, role, None)
-                if target is None or target.shape != tensor.shape:
-                    raise RobauditError(f"{spec}: {theirs.name}.{role} does not fit; pass another --arch")
-                target.copy_(tensor)
+            module.register_parameter("bias", None)
+        for role, tensor in theirs.tensors.items():
+            expected = mine.shape[:1] if role != "weight" else mine.shape
+            known = role in module._parameters or role in module._buffers
+            if not known or tuple(tensor.shape) != expected:
+                raise RobauditError(f"{spec}: {theirs.name}.{role} does not fit; pass another --arch")
+            value = tensor.detach().float()
+            if role in module._buffers:
+                module._buffers[role] = value
+            else:
+                module._parameters[role] = nn.Parameter(value, requires_grad=False)
+    _materialise(network)
+
+
+def _materialise(network: nn.Module) -> None:
+    """Give what the file did not set (no learned scale, counters) its neutral value."""
+    for module in network.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None and parameter.is_meta:
+                neutral = torch.ones if name == "weight" else torch.zeros
+                module._parameters[name] = nn.Parameter(neutral(parameter.shape), requires_grad=False)
+        for name, buffer in list(module._buffers.items()):
+            if buffer is not None and buffer.is_meta:
+                neutral = torch.ones if name == "running_var" else torch.zeros
+                module._buffers[name] = neutral(buffer.shape, dtype=buffer.dtype)

@@ -35,7 +35,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             ("numpy.core.multiarray", "_reconstruct"),
             ("numpy._core.multiarray", "_reconstruct"),
         }:
-            return np.core.multiarray._reconstruct if hasattr(np, "core") else _reconstruct()
+            return _reconstruct()
         if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
             return getattr(np, name)
         raise pickle.UnpicklingError(f"it names {module}.{name}")

@@ -73,7 +73,7 @@ def load_images(
     split: str = "test",
     limit: int | None = None,
     seed: int = 0,
-    download: bool = False,
+    download: bool | Callable[[str], bool] = False,
 ) -> Images:
     """Images by data set name, or from a folder of class folders, an `.npz` or a `.safetensors` file.
 
@@ -84,7 +84,7 @@ def load_images(
         split: `test` or `train` of a named set; for a folder, a subfolder of that name is taken if there.
         limit: at most so many examples, class-balanced and drawn by `seed`; None takes all.
         seed: fixes the subset and the order.
-        download: fetch an absent named set through torchvision.
+        download: fetch an absent named set through torchvision; a function is asked, with the name.
 
     Returns:
         Images in a random order fixed by `seed`; every prefix is a simple random sample.
@@ -114,7 +114,9 @@ def load_images(
     return images.subset(limit, seed)
 
 
-def _load_named(name: str, data_dir: Path | None, split: str, download: bool) -> Images:
+def _load_named(
+    name: str, data_dir: Path | None, split: str, download: bool | Callable[[str], bool]
+) -> Images:
     spec = DATASETS[name]
     if split not in spec.splits:
         raise RobauditError(f"split '{split}' is not known for {name}; use {' or '.join(spec.splits)}")
@@ -122,7 +124,7 @@ def _load_named(name: str, data_dir: Path | None, split: str, download: bool) ->
     try:
         return spec.load(root, split)
     except files.Absent as absent:
-        if not download:
+        if not (download(name) if spec.torchvision and callable(download) else download):
             ways = "pass --download, or --data-dir" if spec.torchvision else "pass --data-dir"
             raise RobauditError(
                 f"{name}: {absent} is not in {root}; {ways} with the folder that holds it"

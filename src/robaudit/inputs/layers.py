@@ -24,7 +24,7 @@ ROLES = {
 IGNORED = re.compile(r"(num_batches_tracked|_u|_v|total_ops|total_params|activation_post_process.*)$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """Tensors that one module holds.
 

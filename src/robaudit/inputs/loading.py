@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def _from_states(source: str, contents: Contents, wishes: Wishes) -> Classifier:
     channels = options[0].in_channels
     norms, how = _normalisations(wishes, stored, channels)
     choice, told = _decide(options, norms, wishes, str(contents.path))
-    network = assemble(choice.candidate)
+    network = copy.deepcopy(assemble(choice.candidate))  # its own memory, not the file's
     info = ModelInfo(
         path=source,
         sha256=file_sha256(contents.path),
@@ -215,7 +216,7 @@ def _decide(
     count = len(best.right)
     if near_chance(best.accuracy, wishes.images.classes, count) and not wishes.force:
         tried = "; ".join(
-            f"{c.candidate.spec} with {c.normalisation.text} {c.accuracy:.0%}" for c in choices[:3]
+            f"{c.candidate.spec[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
         )
         raise RobauditError(
             f"{path}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"

@@ -47,8 +47,8 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
     for rank, (c, side) in enumerate(sizes):
         if found and rank > 0:
             break
-        found += residual_candidates(layers, side)
-        found += sequential_candidates(layers, c, side)
+        residual = residual_candidates(layers, side)
+        found += residual or sequential_candidates(layers, c, side)
     return sorted(found, key=lambda candidate: candidate.cost)
 
 

@@ -19,7 +19,7 @@ NAMED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 #: Other habits, by number: the means of per-image deviations for CIFAR-10, [-1, 1], raw bytes.
 UNNAMED: dict[int, tuple[str, ...]] = {
-    1: ("0.5/0.5", "0/0.00392156862745098", "0.1307/1", "0.5/1"),
+    1: ("0.5/0.5", "0/0.00392156862745098", "0.5/1", "0.1307/1"),
     3: (
         "0.4914,0.4822,0.4465/0.2023,0.1994,0.201",
         "0.5,0.5,0.5/0.5,0.5,0.5",
@@ -92,7 +92,7 @@ def parse_normalisation(text: str, channels: int) -> Normalisation:
 def usual_normalisations(dataset: str, channels: int) -> list[Normalisation]:
     """What models for such images are usually trained with, the likeliest first."""
     names = ["none", *([dataset] if dataset in NAMED else []), *UNNAMED.get(channels, ())[:1]]
-    names += [name for name in ("cifar10", "imagenet", "mnist") if name not in names]
+    names += [name for name in ("imagenet", "cifar10", "mnist") if name not in names]
     names += [text for text in UNNAMED.get(channels, ()) if text not in names]
     fitting = [name for name in names if name not in NAMED or len(NAMED[name][0]) == channels]
     return [parse_normalisation(name, channels) for name in fitting]

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from robaudit.inputs.architectures.residual import ResidualPlan
+from robaudit.inputs.architectures.residual import ResidualPlan, Shortcut
 from robaudit.inputs.architectures.specs import residual_spec
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer
@@ -36,7 +36,7 @@ class Template:
         return short + self.main if self.shortcut_first else self.main + short
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """A file read by a template."""
 
@@ -90,6 +90,8 @@ def _sound(block: dict[str, Layer], template: Template, ins: int) -> bool:
         if norm and norm.shape[0] != (conv.shape[1] if template.pre else conv.shape[0]):
             return False
     short, after = block.get("s"), block.get("t")
+    if short and short.shape[2] > 1 and ins == outs:  # the next block's first convolution, more likely
+        return False
     return not (short and short.shape[0] != outs) and not (after and after.shape[0] != outs) and ins > 0
 
 
@@ -206,6 +208,7 @@ def _file_order(reading: Reading) -> tuple[Layer, ...]:
 
 def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[ResidualPlan, float]]:
     """The plan with what shapes cannot tell filled in: kinds of padding, strides."""
+    pads: tuple[Shortcut, ...]
     pads = ("pad", "pad-end", "pool-pad-end", "pool-pad") if padded else ("conv",)
     if padded and hint != "linear":
         pads = ("pad-end", "pad", "pool-pad-end", "pool-pad")
@@ -218,7 +221,11 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
     ):
         yield (
             dataclasses.replace(
-                plan, shortcut=pad, strides=stride, stem=(plan.stem[0], kernel, stem), stem_pool=pool
+                plan,
+                shortcut=pad,  # type: ignore[arg-type]
+                strides=stride,
+                stem=(plan.stem[0], kernel, stem),
+                stem_pool=pool,
             ),
             0.3 * i + 1.0 * j + 1.5 * k,
         )

@@ -17,7 +17,7 @@ from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer
 
 #: Ways kept a side and padding habit; enough for every net tried, small enough to be instant.
-BEAM = 12
+BEAM = 8
 
 #: (stride, padding, cost) by kernel: habits of published small networks.
 CONVS: dict[int, tuple[tuple[int, int, float], ...]] = {
@@ -52,7 +52,7 @@ POOLS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unit:
     """A convolution or linear layer with the normalisation after it, and what a numbered name says.
 
@@ -72,12 +72,12 @@ class Unit:
 
 @dataclass(frozen=True)
 class _Way:
-    """How to reach a side: the words so far, their cost, the last padding habit."""
+    """How to reach a side: the words so far, their cost, the last padding habit, the last pooling."""
 
     cost: float
     words: tuple[str, ...]
     habit: tuple[int, bool] | None
-    pooled: bool
+    pool: str
 
 
 def _number(layer: Layer) -> tuple[str, int] | None:
@@ -173,7 +173,8 @@ def _options(unit: Unit, ins: int) -> Iterator[tuple[str, int, int, int, float]]
         word = (
             f"conv{outs}k{kernel}" + (f"s{stride}" if stride > 1 else "") + (f"p{padding}" if padding else "")
         )
-        yield word + (f"g{groups}" if groups > 1 else ""), kernel, stride, padding, cost
+        odd = 4.0 if groups > 1 and inner > 1 else 0.0  # depthwise is usual, other groups are a misreading
+        yield word + (f"g{groups}" if groups > 1 else ""), kernel, stride, padding, cost + odd
 
 
 def _unit_words(unit: Unit, word: str, pool: str) -> tuple[str, ...]:
@@ -204,8 +205,9 @@ def _pool_cost(unit: Unit, pool: str, widens: bool, strided: bool, last: bool) -
 
 def _ways(convs: list[Unit], in_channels: int, side: int) -> dict[int, list[_Way]]:
     """The cheapest ways through all convolutions, by the side they leave."""
-    beams: dict[int, list[_Way]] = {side: [_Way(0.0, (), None, False)]}
+    beams: dict[int, list[_Way]] = {side: [_Way(0.0, (), None, "")]}
     channels = in_channels
+    beam, pools = (BEAM, POOLS) if len(convs) <= 8 else (3, POOLS[:4])
     for i, unit in enumerate(convs):
         last = i + 1 == len(convs)
         outs = unit.layer.shape[0]
@@ -214,7 +216,7 @@ def _ways(convs: list[Unit], in_channels: int, side: int) -> dict[int, list[_Way
         for current, ways in beams.items():
             for word, kernel, stride, padding, cost in _options(unit, channels):
                 middle = pooled(current, kernel, stride, padding)
-                for pool, window, step, pad, extra in POOLS:
+                for pool, window, step, pad, extra in pools:
                     after = pooled(middle, window, step, pad) if middle > 0 else -1
                     if after < 1:
                         continue
@@ -224,7 +226,7 @@ def _ways(convs: list[Unit], in_channels: int, side: int) -> dict[int, list[_Way
                         _extended(way, words, more, (stride, padding > 0) if kernel > 1 else None, pool)
                         for way in ways
                     )
-        beams = {key: _thinned(ways) for key, ways in grown.items()}
+        beams = {key: _thinned(ways, beam) for key, ways in grown.items()}
         channels = outs
     return beams
 
@@ -233,17 +235,20 @@ def _extended(
     way: _Way, words: tuple[str, ...], cost: float, habit: tuple[int, bool] | None, pool: str
 ) -> _Way:
     change = 0.5 if habit and way.habit and habit[1] != way.habit[1] else 0.0
-    return _Way(way.cost + cost + change, way.words + words, habit or way.habit, way.pooled or bool(pool))
+    change += 0.6 if habit and habit[0] > 1 and (way.pool or pool) else 0.0
+    change += 0.6 if pool and ((way.habit and way.habit[0] > 1) or way.pool not in ("", pool)) else 0.0
+    strided = (max(habit[0], way.habit[0]), habit[1]) if habit and way.habit else habit or way.habit
+    return _Way(way.cost + cost + change, way.words + words, strided, pool or way.pool)
 
 
-def _thinned(ways: list[_Way]) -> list[_Way]:
+def _thinned(ways: list[_Way], beam: int) -> list[_Way]:
     """The cheapest ways, some of each habit."""
-    ways = sorted(ways, key=lambda way: way.cost)
+    ways = sorted(ways, key=lambda way: way.cost)[: 20 * beam]
     kept: list[_Way] = []
-    counts: dict[tuple[tuple[int, bool] | None, bool], int] = {}
+    counts: dict[object, int] = {}
     for way in ways:
-        key = (way.habit, way.pooled)
-        if counts.get(key, 0) < BEAM:
+        key = (way.habit, way.pool)
+        if counts.get(key, 0) < beam:
             counts[key] = counts.get(key, 0) + 1
             kept.append(way)
     return kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -19,12 +19,14 @@ from robaudit.inputs.variations import variations
 #: Structures tried on the first few images.
 TRIED = 160
 #: Images of each round: all structures, the better ones, the finalists.
-ROUNDS = (100, 400, 1000)
-#: Seconds one choice may take, roughly; large networks get fewer images and fewer alternatives.
-SECONDS = 60.0
+ROUNDS = (100, 400, 2000)
+#: Deviations by which one of many variations must be better to be believed.
+SURE = 3.5
+#: Seconds that trying takes, roughly; large networks get fewer images and fewer alternatives.
+SECONDS = 20.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """A structure with a normalisation, and which of the images it got right.
 
@@ -47,11 +49,25 @@ class Choice:
 
 @dataclass
 class Trial:
-    """The images that candidates are tried on, and the time left to try them."""
+    """The images that candidates are tried on, how many in each round, and the time spent."""
 
     images: Images
     device: str = "cpu"
-    deadline: float = math.inf
+    start: float = field(default_factory=time.monotonic)
+    counts: tuple[int, int, int] = ROUNDS
+
+    def pace(self, candidates: list[Candidate], normalisation: Normalisation) -> None:
+        """Set the images of each round by the speed of the first candidate that runs."""
+        for candidate in candidates[:8]:
+            begin = time.monotonic()
+            if self.choice(candidate, normalisation, 32):
+                rate = 32 / max(time.monotonic() - begin, 1e-6)
+                shares = (0.01, 0.04, 0.1)
+                self.counts = tuple(  # type: ignore[assignment]
+                    int(min(most, max(least, rate * SECONDS * share)))
+                    for most, least, share in zip(ROUNDS, (32, 64, 200), shares, strict=True)
+                )
+                return
 
     def right(self, network: nn.Module, normalisation: Normalisation, count: int) -> torch.Tensor:
         """(n,) bool: which of the first `count` images a network classifies correctly."""
@@ -75,17 +91,17 @@ class Trial:
         except (RobauditError, RuntimeError, ValueError):
             return None
 
-    def late(self) -> bool:
-        """Whether the time for trying is over."""
-        return time.monotonic() > self.deadline
+    def spent(self) -> float:
+        """The part of `SECONDS` that is over."""
+        return (time.monotonic() - self.start) / SECONDS
 
 
-def worse(challenger: Choice, best: Choice) -> bool:
-    """Whether `challenger` is significantly worse than `best` on the images both saw (sign test, 2 sigma)."""
+def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:
+    """Whether `challenger` is significantly worse than `best` on the images both saw (sign test)."""
     count = min(len(challenger.right), len(best.right))
     mine, theirs = challenger.right[:count], best.right[:count]
     lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
-    return lost - won > 2 * math.sqrt(lost + won)
+    return lost - won > sigmas * math.sqrt(lost + won)
 
 
 def _ranked(choices: list[Choice]) -> list[Choice]:
@@ -100,74 +116,109 @@ def _settled(choices: list[Choice]) -> Choice:
     return next(choice for choice in equal if choice.candidate.cost <= cheapest + 0.35)
 
 
+def _first_level(choices: list[Choice]) -> Choice:
+    """Of choices in order of likelihood, the first that is not clearly worse than the best."""
+    best = _ranked(choices)[0]
+    return next(choice for choice in choices if not worse(choice, best, 1.0))
+
+
 def choose(
     candidates: list[Candidate], normalisations: list[Normalisation], images: Images, device: str = "cpu"
 ) -> list[Choice]:
-    """Try candidates under normalisations; the chosen one first, then the others by accuracy.
+    """Try candidates under normalisations; the chosen one first, then the rivals by accuracy.
 
-    Structures are first tried on few images under two normalisations, the better half-dozen on more
-    under all, then variations of the best that shapes cannot tell (activation, pooling, order of norm).
+    Structures are first tried on few images under the two likeliest normalisations; the better ones on
+    more; then the best under every normalisation; then its variations that shapes cannot tell
+    (activation, pooling, order of norm); last the normalisations that are still level on most images.
 
     Raises:
         RobauditError: no candidate runs on such images.
 
     """
-    trial = Trial(images, device, time.monotonic() + SECONDS)
-    first = []
-    for rank, candidate in enumerate(candidates[:TRIED]):
-        if rank >= 4 and trial.late():
-            break
-        tries = [trial.choice(candidate, norm, ROUNDS[0]) for norm in normalisations[:2]]
-        first += [choice for choice in tries if choice]
+    trial = Trial(images, device)
+    trial.pace(candidates, normalisations[0])
+    first = _first_round(trial, candidates, normalisations)
     if not first:
         shape = "x".join(str(size) for size in images.shape)
         raise RobauditError(
             f"{candidates[0].spec}: does not run on images of {shape}; pass the right --dataset"
         )
-    finalists = list({choice.candidate.spec: choice.candidate for choice in _ranked(first)}.values())[:6]
-    if len(candidates) > 1 and candidates[0] not in finalists:
-        finalists.append(candidates[0])
-    second = _round(trial, finalists, normalisations, ROUNDS[1])
-    best = _settled(second or first)
-    improved = _improve(trial, best)
-    rivals = [choice for choice in _ranked(second) if choice.candidate.spec != improved.candidate.spec][:3]
-    last = [
-        improved.normalisation,
-        *(norm for norm in normalisations if norm.text != improved.normalisation.text),
+    if len(candidates) == 1 and len(normalisations) == 1:
+        return [trial.choice(candidates[0], normalisations[0], trial.counts[2]) or first[0]]
+    finalists = _finalists(first)
+    second = _round(trial, finalists, trial.counts[1], 0.4)
+    best = _settled(second)
+    compared = _round(trial, [(best.candidate, norm) for norm in normalisations], trial.counts[1], 0.6)
+    best = _first_level(compared)
+    close = [(choice.candidate, best.normalisation) for choice in _ranked(second)]
+    others = _round(
+        trial, [pair for pair in dict.fromkeys(close) if pair[0] is not best.candidate], trial.counts[1], 0.8
+    )
+    best = _improve(trial, _settled([best, *others]))
+    level = [choice.normalisation for choice in compared if not worse(choice, best)] or [best.normalisation]
+    last = _round(trial, [(best.candidate, norm) for norm in level], trial.counts[2], 1.0) or [best]
+    winner = _first_level(last)
+    others = [
+        choice for choice in _ranked([*others, *second]) if choice.candidate.spec != winner.candidate.spec
     ]
-    final = _round(trial, [improved.candidate], last, ROUNDS[2]) or [improved]
-    winner = _ranked(final)[0]
-    return [winner, *_ranked([c for c in final if c is not winner]), *rivals]
+    norms = [choice for choice in _ranked([*last, *compared]) if choice.normalisation != winner.normalisation]
+    return [winner, *[dataclasses.replace(c, candidate=winner.candidate) for c in norms], *others[:3]]
+
+
+def _first_round(
+    trial: Trial, candidates: list[Candidate], normalisations: list[Normalisation]
+) -> list[Choice]:
+    """Many structures on few images; the unusual scales too where the usual ones see nothing."""
+    found: list[Choice] = []
+    for batch in (normalisations[:2], normalisations[2:]):
+        pairs = [(candidate, norm) for candidate in candidates[:TRIED] for norm in batch]
+        if found and not near_chance(_ranked(found)[0].accuracy, trial.images.classes, len(found[0].right)):
+            break
+        found += _round(trial, pairs, trial.counts[0], 0.25 if not found else 0.35)
+    return found
+
+
+def _finalists(first: list[Choice]) -> list[tuple[Candidate, Normalisation]]:
+    """The six best structures with their better normalisation, and the cheapest."""
+    best: dict[str, Choice] = {}
+    for choice in _ranked(first):
+        best.setdefault(choice.candidate.spec, choice)
+    chosen = list(best.values())[:6]
+    cheapest = min(best.values(), key=lambda choice: choice.candidate.cost)
+    return [(c.candidate, c.normalisation) for c in dict.fromkeys([*chosen, cheapest])]
 
 
 def _round(
-    trial: Trial, candidates: list[Candidate], normalisations: list[Normalisation], count: int
+    trial: Trial, pairs: list[tuple[Candidate, Normalisation]], count: int, share: float
 ) -> list[Choice]:
+    """Every pair on so many images, the first few always, the others while this round has time."""
     done: list[Choice] = []
-    for candidate in candidates:
-        for norm in normalisations:
-            if done and trial.late() and len(done) >= len(normalisations):
-                return done
-            choice = trial.choice(candidate, norm, count if not trial.late() else min(count, 100))
-            if choice:
-                done.append(choice)
+    for rank, (candidate, norm) in enumerate(pairs):
+        if done and rank >= 6 and trial.spent() > share:
+            break
+        choice = trial.choice(candidate, norm, count)
+        if choice:
+            done.append(choice)
     return done
 
 
 def _improve(trial: Trial, best: Choice) -> Choice:
     """Change one thing at a time that shapes cannot tell, as long as it helps significantly."""
     for _ in range(4):
-        tried = []
+        better = []
         for spec, cost in variations(best.candidate.spec):
-            if trial.late():
-                return best
+            if trial.spent() > 0.9:
+                break
             changed = dataclasses.replace(best.candidate, spec=spec, cost=best.candidate.cost + cost)
-            choice = trial.choice(changed, best.normalisation, ROUNDS[1])
-            if choice and worse(best, choice):
-                tried.append(choice)
-        if not tried:
+            glance = trial.choice(changed, best.normalisation, trial.counts[0])
+            if glance is None or worse(glance, best):
+                continue
+            choice = trial.choice(changed, best.normalisation, trial.counts[1])
+            if choice and worse(best, choice, SURE):
+                better.append(choice)
+        if not better:
             return best
-        best = _ranked(tried)[0]
+        best = _ranked(better)[0]
     return best
 
 

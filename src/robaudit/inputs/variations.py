@@ -22,8 +22,8 @@ def variations(spec: str) -> Iterator[tuple[str, float]]:
         head, _, member = spec.partition("*")
         for text, cost in variations(member):
             yield f"{head}*{text}", cost
-    elif text := sequential_words(spec):
-        words = text.split()
+    elif plain := sequential_words(spec):
+        words = plain.split()
         for changed, cost in _sequential(words):
             if changed != words:
                 yield sequential_spec(" ".join(changed)), cost
@@ -73,7 +73,7 @@ def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
         yield change(plan, stride_first=not plan.stride_first), 0.3
     pair = {"conv": ("conv", "pool-conv"), "pool-conv": ("conv", "pool-conv")}
     for kind in pair.get(plan.shortcut, ("pad", "pad-end", "pool-pad", "pool-pad-end")):
-        yield change(plan, shortcut=kind), 0.3  # type: ignore[arg-type]
+        yield change(plan, shortcut=kind), 0.3
     for stride in (1, 2):
         for pool in (False, True):
             yield change(plan, stem=(*plan.stem[:2], stride), stem_pool=pool), 1.0

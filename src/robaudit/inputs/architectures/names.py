@@ -24,6 +24,10 @@ def _sequential(text: str, *, classes: int, in_channels: int = 3, image_size: in
     return build_sequential(text, classes, in_channels, image_size)
 
 
+def _vgg(name: str, **sizes: int) -> nn.Module:
+    return _sequential(vgg_text(name) or "", **sizes)
+
+
 def _ensemble(text: str, **sizes: int) -> nn.Module:
     count, _, member = text.partition("*")
     if not count.isdigit() or not 1 <= int(count) <= 100:
@@ -32,18 +36,15 @@ def _ensemble(text: str, **sizes: int) -> nn.Module:
 
 
 #: Constructors, called with classes=, in_channels=, image_size=.
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = (
-    {name: partial(_residual, name) for name in RESIDUAL}
-    | {
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    **{name: partial(_residual, name) for name in RESIDUAL},
+    **{
         name: partial(_residual, name)
         for name in ("wrn-16-4", "wrn-28-10", "wrn-34-10", "wrn-34-20", "wrn-70-16")
-    }
-    | {name: partial(_sequential, text) for name, text in SEQUENTIAL.items()}
-    | {
-        name: partial(_sequential, vgg_text(name))
-        for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
-    }
-)
+    },
+    **{name: partial(_sequential, text) for name, text in SEQUENTIAL.items()},
+    **{name: partial(_vgg, name) for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")},
+}
 
 
 def build_architecture(name: str, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:
