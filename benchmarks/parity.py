@@ -39,7 +39,9 @@ class Row:
 
 def main() -> None:
     """Run the comparison and print (and with --out write) its table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("cases", nargs="+", metavar="DATASET:MODEL:EPS:EXAMPLES")
     parser.add_argument("--norm", default="Linf", choices=["Linf", "L2"])
     parser.add_argument("--data-dir", type=Path)
@@ -78,7 +80,7 @@ def compare(name: str, classifier: Classifier, images: Images, plan: AuditPlan) 
     return [*table, row_of(name, "worst case", len(images), ours_left, reference_left, seconds)]
 
 
-def timed(  # noqa: PLR0913, PLR0917
+def timed(
     classifier: Classifier, x: torch.Tensor, plan: AuditPlan, attack: str, examples: Examples, reference: bool
 ) -> tuple[torch.Tensor, float]:
     """(n,) bool: still robust after this attack; and the seconds it took."""
@@ -96,7 +98,7 @@ def timed(  # noqa: PLR0913, PLR0917
     return robust, time.perf_counter() - started
 
 
-def row_of(  # noqa: PLR0913, PLR0917
+def row_of(
     name: str, attack: str, total: int, ours: torch.Tensor, theirs: torch.Tensor, seconds: list[float]
 ) -> Row:
     """Robust accuracies over all examples, the misclassified ones included."""

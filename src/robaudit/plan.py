@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, Literal, Self, get_args
 
 Norm = Literal["Linf", "L2"]
@@ -33,7 +32,7 @@ def parse_fraction(text: str) -> float:
     """
     try:
         numerator, slash, denominator = text.strip().partition("/")
-        value = float(Fraction(numerator) / Fraction(denominator)) if slash else float(text)
+        value = float(numerator) / float(denominator) if slash else float(text)
     except (ValueError, ZeroDivisionError):
         value = float("nan")
     if not math.isfinite(value):

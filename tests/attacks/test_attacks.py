@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.attacks import ATTACKS, APGD, FAB, PGD, Engine, Examples, Square
+from robaudit.attacks import APGD, ATTACKS, FAB, PGD, Engine, Examples, Square
 from robaudit.attacks.objectives import dlr, evaluate, margin, misclassified, targeted_dlr
 from robaudit.evidence import Outcome, inside
 from robaudit.plan import ATTACK_NAMES, AuditPlan, Budget, ThreatModel
@@ -51,7 +51,9 @@ def test_gradient_attacks_reach_the_known_worst_case_of_a_linear_model(norm, nam
     eps = 0.02 if norm == "Linf" else 0.06
     reach = eps * (direction.abs().sum() if norm == "Linf" else direction.norm())
     sure = (lead - reach).abs() > 0.02 * reach  # rounding and unconverged steps may decide the rest
-    outcome, _, _ = attack_all(ATTACKS[name](plan(ThreatModel(norm, eps))), model, x, y, ThreatModel(norm, eps))
+    outcome, _, _ = attack_all(
+        ATTACKS[name](plan(ThreatModel(norm, eps))), model, x, y, ThreatModel(norm, eps)
+    )
     broken = outcome == Outcome.BROKEN
     assert 0.2 < float(broken.float().mean()) < 0.95
     assert torch.equal(broken[sure], (lead < reach)[sure])
@@ -116,7 +118,9 @@ def test_an_example_leaves_as_soon_as_it_is_broken_and_costs_what_it_took():
 
 
 def test_robust_examples_cost_the_whole_budget():
-    model = Wrapped(lambda x: torch.stack([x.flatten(1).sum(1) + 1e3, x.flatten(1).mean(1), x[:, 0, 0, 0]], 1))
+    model = Wrapped(
+        lambda x: torch.stack([x.flatten(1).sum(1) + 1e3, x.flatten(1).mean(1), x[:, 0, 0, 0]], 1)
+    )
     x, y = torch.rand(5, 1, 4, 4), torch.zeros(5, dtype=torch.int64)
     threat = ThreatModel("Linf", 0.1)
     for attack, steps in (

@@ -40,6 +40,12 @@ def test_steepest_has_a_direction_however_small_the_gradient():
     assert not bool(geometry.steepest(torch.zeros(1, 1, 2, 2), "L2").any())
 
 
+def project(x, w, shortfall, norm):
+    """`project_onto_plane` on one point, in float64."""
+    arrays = (torch.tensor(a[None], dtype=torch.float64) for a in (x, w))
+    return project_onto_plane(*arrays, torch.tensor([shortfall]).double(), norm)[0].numpy()
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_plane_projection_is_the_smallest_linf(seed):
     draw = np.random.default_rng(seed)
@@ -48,12 +54,23 @@ def test_plane_projection_is_the_smallest_linf(seed):
     w[draw.random(d) < 0.2] = 0
     reachable = np.where(w > 0, w * (1 - x), -w * x).sum()
     shortfall = draw.uniform(0.05, 0.95) * reachable
-    move = project_onto_plane(*(torch.tensor(a[None], dtype=torch.float64) for a in (x, w)), torch.tensor([shortfall]).double(), "Linf")
+    move = project_onto_plane(
+        *(torch.tensor(a[None], dtype=torch.float64) for a in (x, w)),
+        torch.tensor([shortfall]).double(),
+        "Linf",
+    )
     got = move[0].numpy()
     # min t such that |r| <= t, x + r in [0, 1], <w, r> = shortfall
     cost = np.append(np.zeros(d), 1)
     upper = np.vstack([np.hstack([np.eye(d), -np.ones((d, 1))]), np.hstack([-np.eye(d), -np.ones((d, 1))])])
-    best = linprog(cost, upper, np.zeros(2 * d), np.append(w, 0)[None], [shortfall], [(-a, 1 - a) for a in x] + [(0, None)])
+    best = linprog(
+        cost,
+        upper,
+        np.zeros(2 * d),
+        np.append(w, 0)[None],
+        [shortfall],
+        [(-a, 1 - a) for a in x] + [(0, None)],
+    )
     assert w @ got == pytest.approx(shortfall, rel=1e-5)
     assert np.abs(got).max() == pytest.approx(best.fun, rel=1e-5)
     assert (x + got >= -1e-9).all()
@@ -67,11 +84,20 @@ def test_plane_projection_is_the_smallest_l2(seed):
     x, w = draw.random(d), draw.normal(size=d)
     reachable = np.where(w < 0, w * (1 - x), -w * x).sum()  # this time downwards
     shortfall = draw.uniform(0.1, 0.9) * reachable
-    move = project_onto_plane(*(torch.tensor(a[None], dtype=torch.float64) for a in (x, w)), torch.tensor([shortfall]).double(), "L2")
+    move = project_onto_plane(
+        *(torch.tensor(a[None], dtype=torch.float64) for a in (x, w)),
+        torch.tensor([shortfall]).double(),
+        "L2",
+    )
     got = move[0].numpy()
     best = minimize(
-        lambda r: r @ r, got * 0, jac=lambda r: 2 * r, bounds=[(-a, 1 - a) for a in x], method="SLSQP",
-        constraints={"type": "eq", "fun": lambda r: w @ r - shortfall}, options={"ftol": 1e-14, "maxiter": 500},
+        lambda r: r @ r,
+        got * 0,
+        jac=lambda r: 2 * r,
+        bounds=[(-a, 1 - a) for a in x],
+        method="SLSQP",
+        constraints={"type": "eq", "fun": lambda r: w @ r - shortfall},
+        options={"ftol": 1e-14, "maxiter": 500},
     )
     assert w @ got == pytest.approx(shortfall, rel=1e-5)
     assert np.linalg.norm(got) == pytest.approx(np.sqrt(best.fun), rel=1e-3)
@@ -86,7 +112,17 @@ def test_an_unreachable_plane_gives_the_closest_corner():
 
 def test_square_windows_follow_the_papers_schedule():
     # p = 0.8 at first, halved after 10, 50, 200, ... changes; query 0 is the stripes, query 1 the first change.
-    for query, halvings in ((1, 0), (11, 0), (12, 1), (51, 1), (52, 2), (202, 3), (502, 4), (1002, 5), (4002, 7)):
+    for query, halvings in (
+        (1, 0),
+        (11, 0),
+        (12, 1),
+        (51, 1),
+        (52, 2),
+        (202, 3),
+        (502, 4),
+        (1002, 5),
+        (4002, 7),
+    ):
         expected = max(round((0.8 / 2**halvings * 32 * 32) ** 0.5), 1)
         assert int(window_side(torch.tensor([query]), 32, 32)) == expected
     mask = window(torch.tensor([1]), torch.tensor([2]), torch.tensor([3]), 8, 8)[0, 0]

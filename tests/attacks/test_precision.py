@@ -61,4 +61,6 @@ def test_what_cannot_be_traced_is_used_as_it_is():
     assert fold_batch_norm(Branching(), x) is None
     with torch.no_grad():
         assert torch.allclose(search_model(Branching(), torch.device("cpu"), x)(x), inner(x), atol=1e-5)
-        assert torch.equal(search_model(Wrapped(lambda x: x.flatten(1)), torch.device("cpu"), x)(x), x.flatten(1))
+        assert torch.equal(
+            search_model(Wrapped(lambda x: x.flatten(1)), torch.device("cpu"), x)(x), x.flatten(1)
+        )

@@ -97,7 +97,9 @@ def test_the_coarsest_form_of_a_corner_is_the_corner_and_small():
 @settings(max_examples=40, deadline=None)
 def test_images_come_back_exactly(seed, shape):
     pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-    assert np.array_equal(decode_image(encode_image(pixels), shape), pixels.astype(np.float32) / np.float32(255))
+    assert np.array_equal(
+        decode_image(encode_image(pixels), shape), pixels.astype(np.float32) / np.float32(255)
+    )
     floats = np.random.default_rng(seed).random(shape).astype(np.float32)
     assert np.array_equal(decode_image(encode_image(floats), shape), floats)
 
@@ -106,7 +108,9 @@ def test_stored_pixels_are_the_attacks_pixels():
     """torch and numpy divide by 255 alike."""
     torch = pytest.importorskip("torch")
     every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    assert np.array_equal(decode_image(encode_image(every), (1, 16, 16)), torch.from_numpy(every).float().div_(255).numpy())
+    assert np.array_equal(
+        decode_image(encode_image(every), (1, 16, 16)), torch.from_numpy(every).float().div_(255).numpy()
+    )
 
 
 @given(data=st.binary(max_size=200))
@@ -123,7 +127,10 @@ def test_damaged_bytes_are_a_value_error(data):
 def fill(file):
     file.add_examples([ExampleRow(0, 7, 1, 1), ExampleRow(1, 3, 2, 0), ExampleRow(2, 4, 5, 5)])
     file.add_outcomes(
-        [OutcomeRow("pgd10", 7, Outcome.BROKEN, 11, 11, 11, b"w", b"i"), OutcomeRow("pgd10", 4, Outcome.ROBUST, 11, 11, 11)],
+        [
+            OutcomeRow("pgd10", 7, Outcome.BROKEN, 11, 11, 11, b"w", b"i"),
+            OutcomeRow("pgd10", 4, Outcome.ROBUST, 11, 11, 11),
+        ],
         [MetricsRow(7, 0.5, 0.25, 0.9, 2)],
     )
 
@@ -182,7 +189,9 @@ def test_another_audit_under_the_same_file_is_refused_with_the_reason(tmp_path, 
     EvidenceFile.create(path, header()).close()
 
 
-@pytest.mark.parametrize("content", [b"not a database at all, just text" * 40, b"SQLite format 3\0" + b"\xff" * 500])
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, just text" * 40, b"SQLite format 3\0" + b"\xff" * 500]
+)
 def test_a_foreign_or_damaged_file_is_one_clear_error(tmp_path, content):
     path = tmp_path / "a.evidence"
     path.write_bytes(content)

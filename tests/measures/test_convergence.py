@@ -23,8 +23,7 @@ def run_pgd(model, x, norm="Linf", eps=0.05, steps=10, labels=None):
     engine = Engine(model, model, ThreatModel(norm, eps), len(x), CPU)
     engine.run(PGD(norm, eps, eps / 4, steps), Examples(x, y, torch.arange(len(x)), logits), states.append)
     order = torch.cat([s.rows for s in states]).argsort()
-    joined = {k: torch.cat([vars(s.state)[k] for s in states])[order] for k in vars(states[0].state)}
-    return joined
+    return {k: torch.cat([vars(s.state)[k] for s in states])[order] for k in vars(states[0].state)}
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
@@ -49,7 +48,9 @@ def test_a_linear_model_is_converged_and_aligned():
     s = run_pgd(model, x, eps=0.05)
     found = fosc(s["gradient"], s["candidate"], s["x"], "Linf", 0.05)
     assert float(found.normalised.max()) < 1e-5
-    assert torch.allclose(sgcs(s["direction_sum"], s["directions"], 10), torch.ones(50, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(
+        sgcs(s["direction_sum"], s["directions"], 10), torch.ones(50, dtype=torch.float64), atol=1e-6
+    )
 
 
 def test_sgcs_is_the_mean_over_pairs_of_equation_3():
@@ -62,10 +63,15 @@ def test_sgcs_is_the_mean_over_pairs_of_equation_3():
     state = attack.start(Examples(x, y, torch.arange(6), model(x)), torch.zeros(6, dtype=torch.int64))
     signs = []
     for _ in range(5):
-        signs.append(evaluate(model, state.candidate, lambda z: cross_entropy(z, y)).gradient.sign().flatten(1))
+        signs.append(
+            evaluate(model, state.candidate, lambda z: cross_entropy(z, y)).gradient.sign().flatten(1)
+        )
         state = attack.step(model, state)
     pairs = [
-        torch.nn.functional.cosine_similarity(signs[i], signs[j], dim=1) for i in range(5) for j in range(5) if i != j
+        torch.nn.functional.cosine_similarity(signs[i], signs[j], dim=1)
+        for i in range(5)
+        for j in range(5)
+        if i != j
     ]
     expected = torch.stack(pairs).mean(0)
     assert float(expected.min()) < 0.999, "a model on which all gradients agree shows nothing"

@@ -51,7 +51,7 @@ def fold_batch_norm(network: nn.Module, sample: Tensor) -> nn.Module | None:
     """
     try:
         traced = fx.symbolic_trace(copy.deepcopy(network))
-    except Exception:  # noqa: BLE001  control flow, foreign code: whatever stops the tracer, we go on without
+    except Exception:
         return None
     modules = dict(traced.named_modules())
     folded = 0
@@ -65,7 +65,7 @@ def fold_batch_norm(network: nn.Module, sample: Tensor) -> nn.Module | None:
         shared = sum(other.target == before.target for other in traced.graph.nodes) > 1
         if not isinstance(conv, nn.Conv2d) or shared or norm.running_mean is None:
             continue
-        _replace(traced, before.target, fuse_conv_bn_eval(conv, norm))
+        _replace(traced, str(before.target), fuse_conv_bn_eval(conv, norm))
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
         folded += 1

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -209,11 +208,6 @@ class _Audit:
         Robust accuracy needs the correctly classified examples only; PGD-10 runs on all, because the means of
         FOSC and SGCS are over the data (Equation 3).
         """
-        if name == "pgd10":
-            done, wanted = np.isfinite(self.file.read().fosc), torch.ones_like(self.correct)
-        else:
-            finished = self.file.finished_ids(name)
-            done, wanted = np.isin(self.images.ids.numpy(), finished), self.correct
-        return stretch[
-            [place < len(done) and wanted[place] and not done[place] for place in stretch.tolist()]
-        ]
+        wanted = torch.ones_like(self.correct) if name == "pgd10" else self.correct
+        done = torch.isin(self.images.ids, torch.tensor(self.file.finished_ids(name), dtype=torch.int64))
+        return stretch[(wanted & ~done)[stretch]]

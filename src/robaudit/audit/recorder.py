@@ -70,11 +70,9 @@ class Recorder:
         for k, (key, outcome, steps) in enumerate(
             zip(ids, retired.outcome.tolist(), retired.steps.tolist(), strict=True)
         ):
-            row = OutcomeRow(
-                attack, key, Outcome(outcome), steps, steps * retired.forwards, steps * retired.backwards
-            )
-            if not self._correct[here[k]]:
-                continue
+            # A misclassified example is walked through PGD-10 for its metrics only.
+            kept = Outcome(outcome) if self._correct[here[k]] else Outcome.NOT_RUN
+            row = OutcomeRow(attack, key, kept, steps, steps * retired.forwards, steps * retired.backwards)
             if row.outcome == Outcome.BROKEN:
                 broken += 1
                 self._broken.append(_Broken(row, int(here[k]), retired.witness[k].numpy()))

@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 
-import click
 import typer
 
 import robaudit
@@ -22,6 +21,9 @@ from robaudit.errors import RobauditError
 
 COULD_NOT_AUDIT = 2
 INTERRUPTED = 130
+
+# Newer releases of typer carry their own copy of click; this is the base of its errors in either.
+_UsageError: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     name="robaudit",
@@ -65,12 +67,12 @@ def run(arguments: list[str]) -> int:
     try:
         result = app(arguments, standalone_mode=False)
         return int(result) if isinstance(result, int) else 0
-    except click.exceptions.Exit as done:
+    except typer.Exit as done:
         return done.exit_code
-    except click.ClickException as error:
-        error.show()
+    except _UsageError as error:
+        error.show()  # type: ignore[attr-defined]
         return COULD_NOT_AUDIT
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write(
             "robaudit: interrupted; what was finished is kept, the same command goes on from there\n"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,7 @@ def check(
         split=split,
         limit=limit,
         seed=seed,
-        download=download or _confirm_download(dataset, data_dir),
+        download=download or _confirm_download,
     )
     classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=images, force=force)
     path = evidence or default_evidence(model, classifier.info.sha256, plan, images)
@@ -199,15 +200,11 @@ def _radius(eps: str | None, dataset: str, norm: str) -> float:
     return spec.eps_l2 if norm == "L2" else spec.eps_linf
 
 
-def _confirm_download(dataset: str, data_dir: Path | None) -> bool:
+def _confirm_download(name: str) -> bool:
     """Ask before fetching, where somebody is there to be asked."""
-    import sys
-
-    from robaudit.inputs import is_absent
-
-    if not (sys.stdin.isatty() and sys.stderr.isatty()) or not is_absent(dataset, data_dir):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    return typer.confirm(f"{dataset} is not here yet. Download it?", err=True)
+    return typer.confirm(f"{name} is not here yet. Download it?", err=True)
 
 
 check.__doc__ = f"{check.__doc__}\n{_EXAMPLES}"

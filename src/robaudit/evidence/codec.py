@@ -40,6 +40,9 @@ def encode_witness(x_adv: Floats, x: Floats, threat: ThreatModel, level: int) ->
     reach = threat.eps if threat.norm == "Linf" else float(np.abs(delta).max())
     scale = reach / level or 1.0
     steps = np.clip(np.rint(delta / scale), -level, level).astype(np.int8)
+    if threat.norm == "Linf":  # stopped by 0 or 1 rather than by the ball: as far as it goes, all the same
+        steps[(delta > 0) & (x_adv >= 1)] = level
+        steps[(delta < 0) & (x_adv <= 0)] = -level
     # At level 1, two planes of bits: where it moves, and which way.
     raw = np.packbits(np.stack([steps != 0, steps > 0]).reshape(2, -1), axis=1) if level == 1 else steps
     return _HEAD.pack(level, scale) + zlib.compress(raw.tobytes(), 9)

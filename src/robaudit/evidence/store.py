@@ -180,13 +180,14 @@ class EvidenceFile:
         file = cls.open(path)
         with _reading(path):
             stored = dict(file._db.execute("SELECT key, value FROM header"))
-        wanted = dict(_to_rows(header))
-        changed = [key for key in _IDENTITY if stored.get(key) != wanted[key]]
+            stored = {key: _identity(key, json.loads(stored[key])) for key in _IDENTITY}
+        wanted = {key: _identity(key, json.loads(value)) for key, value in _to_rows(header) if key in _IDENTITY}
+        changed = [key for key in _IDENTITY if stored[key] != wanted[key]]
         if changed:
             file.close()
             raise RobauditError(
                 f"{path}: holds an audit with another {' and '.join(changed)}"
-                f"{_difference(stored, wanted, changed[0])}; choose another --evidence, or delete it"
+                f"{_difference(stored[changed[0]], wanted[changed[0]])}; choose another --evidence, or delete it"
             )
         return file
 
@@ -288,9 +289,15 @@ def _to_rows(header: Header) -> list[tuple[str, str]]:
     return [(key, json.dumps(value, sort_keys=True)) for key, value in values.items()]
 
 
-def _difference(stored: dict[str, str], wanted: dict[str, str], key: str) -> str:
-    """The first field in which two header entries differ, as ` (eps: 0.03 there, 0.01 now)`."""
-    old, new = json.loads(stored.get(key, "null")), json.loads(wanted[key])
+def _identity(key: str, value: Any) -> Any:
+    """A model is its weights and how they are used, wherever the file lies and however it was recognised."""
+    if key != "model":
+        return value
+    return {name: item for name, item in value.items() if name not in ("path", "notes")}
+
+
+def _difference(old: Any, new: Any) -> str:
+    """The first field in which two header entries differ, as ` (seed: 0 there, 1 now)`."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):

@@ -1,8 +1,8 @@
 """Evidence in, judgement out."""
 
-from robaudit.verdict.accuracy import GAPS, accuracy, gap, gaps, paired, population, rows
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, judge
+from robaudit.verdict.table import GAPS, accuracy, gap, gaps, paired, population, rows
 
 __all__ = [
     "ADVICE",

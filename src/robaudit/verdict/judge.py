@@ -9,7 +9,7 @@ import numpy as np
 
 from robaudit.evidence import Evidence
 from robaudit.stats import Decision, decide
-from robaudit.verdict import accuracy as table
+from robaudit.verdict import table
 from robaudit.verdict.findings import Finding, finding, from_dict
 
 Result = Literal["overestimated", "not-overestimated", "inconclusive"]

@@ -1,0 +1,234 @@
+"""The audit as a whole on the embedded default: outcomes, resume, verify, preflight."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robaudit.audit import audit, preflight, verify
+from robaudit.errors import RobauditError
+from robaudit.evidence import Outcome, encode_witness
+from robaudit.inputs import Classifier, load_classifier, load_images
+from robaudit.inputs.normalisation import parse_normalisation
+from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.verdict import judge
+from tests.models import Wrapped
+from tests.shipped import ADVERSARIAL, DISTILLED
+
+CPU = torch.device("cpu")
+SMALL = Budget(apgd_steps=10, fab_steps=10, square_queries=60, targets=3)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_images("digits", limit=60, seed=1)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return load_classifier(str(ADVERSARIAL))
+
+
+def plan(**changes):
+    return AuditPlan(**{"threat": ThreatModel("Linf", 0.1), "examples": "all", "budget": SMALL} | changes)
+
+
+def outcomes(evidence):
+    return {
+        name: (record.outcome.tolist(), record.steps.tolist()) for name, record in evidence.attacks.items()
+    }
+
+
+def test_every_example_has_an_outcome_under_every_attack(tmp_path, classifier, images):
+    evidence = audit(classifier, images, plan(), path=tmp_path / "a", device="cpu")
+    assert len(evidence) == 60
+    assert evidence.header.finished
+    with torch.no_grad():
+        assert evidence.correct.tolist() == (classifier(images.float()).argmax(1) == images.labels).tolist()
+    for name in plan().attacks:
+        record = evidence.attacks[name]
+        assert (record.outcome[evidence.correct] != Outcome.NOT_RUN).all()
+        assert not evidence.survives(name)[~evidence.correct].any()
+        assert (record.forwards[evidence.correct] > 0).all()
+    for values in (evidence.fosc, evidence.fosc_normalised, evidence.sgcs):
+        assert np.isfinite(values).all()
+    assert (evidence.survives("autoattack") <= evidence.survives("square")).all()
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_every_break_is_verified_and_a_forged_one_is_not(tmp_path, classifier, images, norm):
+    path = tmp_path / "a"
+    evidence = audit(
+        classifier, images, plan(threat=ThreatModel(norm, 0.2 if norm == "Linf" else 1.0)), path=path
+    )
+    broken = sum(int((record.outcome == Outcome.BROKEN).sum()) for record in evidence.attacks.values())
+    result = verify(path, classifier)
+    assert broken > 50
+    assert (result.witnesses, result.failures) == (broken, ())
+    with sqlite3.connect(path) as db:  # claim that an example is broken by its own clean image
+        row = db.execute("SELECT attack, id FROM outcomes WHERE outcome = 1").fetchone()
+        still = np.zeros((1, 8, 8), np.float32)
+        blob = encode_witness(still, still, ThreatModel("Linf", 0.2), 127)
+        db.execute("UPDATE outcomes SET witness = ? WHERE attack = ? AND id = ?", (blob, *row))
+    assert verify(path, classifier).failures == (
+        f"{row[0]} on example {row[1]}: the model classifies it correctly",
+    )
+
+
+def test_a_witness_outside_the_ball_does_not_verify(tmp_path, classifier, images):
+    path = tmp_path / "a"
+    audit(classifier, images, plan(threat=ThreatModel("Linf", 0.2)), path=path)
+    with sqlite3.connect(path) as db:
+        text = db.execute("SELECT value FROM header WHERE key = 'plan'").fetchone()[0]
+        db.execute(
+            "UPDATE header SET value = ? WHERE key = 'plan'", (text.replace('"eps": 0.2', '"eps": 0.01'),)
+        )
+        # Only the form that keeps its own float values can leave the ball; the coded ones are sealed again.
+        row = db.execute("SELECT attack, id FROM outcomes WHERE outcome = 1").fetchone()
+        far = np.ones((1, 8, 8), np.float32)
+        blob = encode_witness(far, far, ThreatModel("Linf", 0.2), 0)
+        db.execute("UPDATE outcomes SET witness = ? WHERE attack = ? AND id = ?", (blob, *row))
+    assert any("outside the ball" in line for line in verify(path, classifier).failures)
+
+
+def test_another_model_is_refused(tmp_path, classifier, images):
+    path = tmp_path / "a"
+    audit(classifier, images, plan(attacks=("pgd10",)), path=path)
+    with pytest.raises(RobauditError, match="not the model of this evidence"):
+        verify(path, load_classifier(str(DISTILLED)))
+
+
+def test_an_audit_that_is_run_again_does_nothing_twice(tmp_path, classifier, images):
+    first = audit(classifier, images, plan(), path=tmp_path / "a")
+    started = time.monotonic()
+    second = audit(classifier, images, plan(), path=tmp_path / "a")
+    assert outcomes(first) == outcomes(second)
+    assert time.monotonic() - started < 5
+
+
+_VICTIM = """
+import sys
+from pathlib import Path
+from robaudit.audit import audit
+from robaudit.inputs import load_classifier, load_images
+from robaudit.plan import AuditPlan, Budget, ThreatModel
+plan = AuditPlan(ThreatModel("Linf", 0.1), examples="all", budget=Budget(10, 10, 10, 3, 60, 1))
+audit(load_classifier(sys.argv[1]), load_images("digits", limit=60, seed=1), plan, path=Path(sys.argv[2]))
+"""
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path, classifier, images):
+    undisturbed = outcomes(audit(classifier, images, plan(), path=tmp_path / "whole"))
+    path, kills = tmp_path / "killed", 0
+    draw = np.random.default_rng(0)
+    for _ in range(4):
+        before = path.stat().st_size if path.exists() else 0
+        child = subprocess.Popen([sys.executable, "-c", _VICTIM, str(ADVERSARIAL), str(path)])
+        deadline = time.monotonic() + 60
+        while child.poll() is None and time.monotonic() < deadline:
+            if path.exists() and path.stat().st_size > before + 4096:
+                time.sleep(float(draw.uniform(0, 0.3)))
+                os.kill(child.pid, signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.01)
+        child.wait()
+    assert kills >= 1
+    assert outcomes(audit(classifier, images, plan(), path=path)) == undisturbed
+    assert not verify(path, classifier).failures
+
+
+def test_the_same_seed_gives_the_same_outcomes_whatever_the_slots(tmp_path, classifier, images, monkeypatch):
+    found = []
+    for slots in (7, 64, 500):
+        monkeypatch.setattr("robaudit.audit.audit.SLOTS", slots)
+        found.append(outcomes(audit(classifier, images, plan(), path=tmp_path / str(slots))))
+    assert found[0] == found[1] == found[2]
+
+
+def test_auto_stops_early_on_a_masked_model_and_all_does_not(tmp_path):
+    model, images = load_classifier(str(DISTILLED)), load_images("digits", limit=200, seed=0)
+    auto = audit(
+        model, images, plan(examples="auto", budget=replace(SMALL, square_queries=400)), path=tmp_path / "a"
+    )
+    assert judge(auto).outcome == "overestimated"
+    assert len(auto) < 200
+    assert {"black-box-beats-white-box", "vanishing-gradients"} <= {item.code for item in judge(auto).causes}
+
+
+class _Noisy(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :10] + 0.3 * torch.randn(len(x), 10)
+
+
+class _Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x.flatten(1)[:, :10] * (1 + self.calls)
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        (_Noisy(), "randomised-output"),
+        (_Counting(), "stateful-output"),
+        (Wrapped(lambda x: x.flatten(1)[:, :10] - x.flatten(1)[:, :10].mean(0)), "batch-dependent-output"),
+        (Wrapped(lambda x: x.flatten(1)[:, 20:30].softmax(1)), "probabilities"),
+        (Wrapped(lambda x: x.flatten(1)[:, 20:30] / (x[:, 0, 0, :1] * 0)), "nonfinite-output"),
+        (Wrapped(lambda x: x.flatten(1)[:, :10] * 0 + torch.arange(10.0)), "near-chance"),
+    ],
+)
+def test_preflight_finds(model, code, images):
+    assert code in {item.code for item in preflight(model, images, CPU)}
+
+
+def test_preflight_is_silent_on_an_honest_model(classifier, images):
+    assert preflight(classifier, images, CPU) == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (Wrapped(lambda x: x.flatten(1)[:, :7]), "7 classes and digits has 10"),
+        (Wrapped(lambda x: x), "not \\(examples, classes\\)"),
+        (Wrapped(lambda x: x.flatten(1)[:, :1]), "one output"),
+        (nn.Conv2d(3, 10, 3), "does not take images of shape \\(1, 8, 8\\)"),
+    ],
+)
+def test_preflight_refuses(model, words, images):
+    with pytest.raises(RobauditError, match=words):
+        preflight(model, images, CPU)
+
+
+def test_a_blocking_finding_stops_the_audit_before_anything_is_written(
+    tmp_path, classifier, images
+):
+    broken = Classifier(_Noisy(), parse_normalisation("none", 1), classifier.info)
+    with pytest.raises(RobauditError, match="differ by"):
+        audit(broken, images, plan(), path=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_forced_past_a_blocking_finding_nothing_is_decided(tmp_path, images):
+    chance = Wrapped(lambda x: x.flatten(1)[:, :10] * 0 + torch.arange(10.0))
+    model = Classifier(chance, parse_normalisation("none", 1), load_classifier(str(ADVERSARIAL)).info)
+    evidence = audit(model, images, plan(), path=tmp_path / "a", force=True)
+    assert judge(evidence).outcome == "inconclusive"
+
+
+def test_the_global_generator_is_not_touched(tmp_path, classifier, images):
+    before = torch.get_rng_state()
+    audit(classifier, images, plan(), path=tmp_path / "a")
+    assert torch.equal(before, torch.get_rng_state())

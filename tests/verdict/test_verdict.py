@@ -1,0 +1,136 @@
+"""Evidence made by hand, judged: each side, the border cases, what may not be decided."""
+
+import numpy as np
+import pytest
+
+from robaudit.evidence import AttackRecord, Evidence, Header, Outcome
+from robaudit.plan import STANDARD_ATTACKS, AuditPlan, ThreatModel
+from robaudit.verdict import ADVICE, accuracy, gap, judge
+
+
+def evidence(
+    n, correct, robust, *, total=10_000, examples="auto", classes=10, findings=(), zero=0.0, attacks=None
+):
+    """`n` examples; the first `correct` right; of those `robust[attack]` survive, the first ones."""
+    attacks = attacks or STANDARD_ATTACKS
+    order = np.random.default_rng(0).permutation(n)
+    records = {}
+    for name in attacks:
+        outcome = np.full(n, int(Outcome.NOT_RUN))
+        outcome[:correct] = Outcome.BROKEN
+        outcome[: robust[name]] = Outcome.ROBUST
+        records[name] = AttackRecord(outcome[order], *(np.ones(n, dtype=np.int64) for _ in range(3)))
+    labels, predictions = np.ones(n, dtype=np.int64), np.ones(n, dtype=np.int64)
+    predictions[correct:] = 0
+    values = np.zeros(n)
+    header = Header(
+        plan=AuditPlan(ThreatModel("Linf", 0.1), attacks=attacks, examples=examples),
+        model={"path": "m", "classes": classes}, data={"name": "d", "total": total}, versions={}, device="cpu",
+        findings=findings, finished=True,
+    )  # fmt: skip
+    return Evidence(
+        header,
+        np.arange(n),
+        labels,
+        predictions[order],
+        records,
+        values,
+        values,
+        values + 1,
+        values + zero * 11,
+    )
+
+
+def same(value):
+    return dict.fromkeys(STANDARD_ATTACKS, value)
+
+
+def test_a_large_gap_is_overestimated():
+    verdict = judge(evidence(200, 150, same(40) | {"pgd10": 100}))
+    assert verdict.outcome == "overestimated"
+    assert verdict.decided_after < 200
+    assert {"black-box-beats-white-box", "autoattack-beats-pgd"} == {item.code for item in verdict.causes}
+
+
+def test_no_gap_is_nothing_found_never_safe():
+    verdict = judge(evidence(400, 300, same(150)))
+    assert verdict.outcome == "not-overestimated"
+    assert "Nothing found" in verdict.summary
+    assert "safe" not in verdict.summary
+    assert verdict.causes == ()
+
+
+def test_the_papers_own_table_1():
+    """Unstable: PGD-10 0.2872, Square 0.1215. Regular: 0.2441 and 0.2426, AutoAttack 0.2027."""
+    n = 10_000
+    unstable = same(1042) | {"pgd10": 2872, "square": 1215}
+    assert judge(evidence(n, 5593, unstable, examples="all")).outcome == "overestimated"
+    regular = same(2027) | {"pgd10": 2441, "square": 2426}
+    assert judge(evidence(n, 5363, regular, examples="all")).outcome == "not-overestimated"
+
+
+def test_autoattack_alone_can_show_it():
+    found = judge(evidence(600, 500, same(100) | {"pgd10": 300, "square": 320}))
+    assert found.outcome == "overestimated"
+    assert [item.code for item in found.causes if "beats" in item.code] == ["autoattack-beats-pgd"]
+
+
+@pytest.mark.parametrize("gap_points", [6, 8, 10])
+def test_a_few_examples_near_the_bound_decide_nothing(gap_points):
+    verdict = judge(evidence(100, 80, same(50 - gap_points) | {"pgd10": 50}))
+    assert verdict.outcome == "inconclusive"
+    assert verdict.decided_after == 100
+
+
+def test_the_whole_split_decides_by_its_own_value():
+    for points, outcome in ((9, "overestimated"), (7, "not-overestimated")):
+        found = judge(evidence(100, 80, same(50 - points) | {"pgd10": 50}, total=100))
+        assert found.outcome == outcome
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 49])
+def test_few_examples_are_worded_and_not_judged(n):
+    verdict = judge(evidence(n, n, same(n)))
+    assert verdict.outcome == "inconclusive"
+    assert "few-examples" in {item.code for item in verdict.causes}
+
+
+def test_all_misclassified_and_no_robust_accuracy_divide_by_nothing():
+    assert judge(evidence(300, 0, same(0))).outcome == "not-overestimated"
+    assert judge(evidence(300, 250, same(0))).outcome == "not-overestimated"
+
+
+def test_without_the_attacks_nothing_is_decided():
+    only = evidence(300, 200, {"pgd10": 100}, attacks=("pgd10",))
+    assert judge(only).outcome == "inconclusive"
+    assert "not measured" in judge(only).summary
+
+
+def test_a_blocking_finding_leaves_it_inconclusive():
+    finding = {"code": "randomised-output", "severity": "error", "message": "m.", "advice": "a."}
+    verdict = judge(evidence(300, 200, same(10) | {"pgd10": 190}, findings=(finding,)))
+    assert verdict.outcome == "inconclusive"
+    assert verdict.causes[0].code == "randomised-output"
+
+
+def test_zero_gradients_and_imbalance_are_named():
+    codes = {item.code for item in judge(evidence(300, 200, same(100) | {"apgd-ce": 150}, zero=0.5)).causes}
+    assert codes == {"vanishing-gradients", "imbalanced-gradients"}
+    assert "substituted-loss" in {i.code for i in judge(evidence(300, 200, same(100), classes=3)).causes}
+
+
+def test_accuracies_and_gaps_are_the_counts():
+    found = evidence(200, 150, same(40) | {"pgd10": 100}, examples="all")
+    assert accuracy(found, "clean").value == 0.75
+    assert accuracy(found, "pgd10").value == 0.5
+    assert accuracy(found, "autoattack").value == 0.2
+    assert gap(found, "pgd10-square").value == pytest.approx(0.3)
+    for interval in (accuracy(found, "pgd10"), gap(found, "pgd10-square")):
+        assert interval.low < interval.value < interval.high
+        assert interval.n == 200
+
+
+def test_every_code_says_what_to_do():
+    for code, (severity, advice) in ADVICE.items():
+        assert severity in ("error", "warning", "note"), code
+        assert advice.endswith("."), code
