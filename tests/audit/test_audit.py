@@ -149,7 +149,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path, classifier,
 def test_the_same_seed_gives_the_same_outcomes_whatever_the_slots(tmp_path, classifier, images, monkeypatch):
     found = []
     for slots in (7, 64, 500):
-        monkeypatch.setattr("robaudit.audit.audit.SLOTS", slots)
+        monkeypatch.setattr("robaudit.audit.run.SLOTS", slots)
         found.append(outcomes(audit(classifier, images, plan(), path=tmp_path / str(slots))))
     assert found[0] == found[1] == found[2]
 

@@ -1,8 +1,8 @@
 """From a model and images to evidence, and from evidence back to the model."""
 
-from robaudit.audit.audit import audit
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
+from robaudit.audit.run import audit
 from robaudit.audit.verify import Verification, verify
 
 __all__ = ["Progress", "Silent", "Verification", "audit", "preflight", "verify"]

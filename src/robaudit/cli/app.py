@@ -23,7 +23,9 @@ COULD_NOT_AUDIT = 2
 INTERRUPTED = 130
 
 # Newer releases of typer carry their own copy of click; this is the base of its errors in either.
-_UsageError: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_UsageError: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
 
 app = typer.Typer(
     name="robaudit",

@@ -127,7 +127,7 @@ def check(
         raise RobauditError(str(error)) from error
     from robaudit.audit import audit
     from robaudit.inputs import load_classifier, load_images
-    from robaudit.reports import as_json, terminal
+    from robaudit.reports import as_json, plain, terminal
     from robaudit.verdict import judge
 
     where = pick_device(device)
@@ -147,9 +147,8 @@ def check(
     if json_path != "-":
         out = console()
         out.print(terminal(found, verdict))
-        out.print(
-            f"evidence: {path}   (re-check it: robaudit verify {path} {model})", markup=False, soft_wrap=True
-        )
+        hint = plain(f"evidence: {path}   (re-check it: robaudit verify {path} {model})")
+        out.print(hint, markup=False, soft_wrap=True)
     if json_path:
         write_text(json_path, as_json(found, verdict))
     return EXIT_CODES[verdict.outcome]

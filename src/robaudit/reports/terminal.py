@@ -41,7 +41,7 @@ def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
     return Group(*parts, _footer(data))
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """Text of a stranger's file without control characters, which could move the cursor or recolour."""
     return "".join(c if c.isprintable() else "�" for c in str(value))
 
@@ -54,11 +54,11 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     body.append(f"   decided after {data['verdict']['decided_after']} examples at confidence ")
     body.append(f"{data['verdict']['confidence']:g}\n")
     body.append(data["verdict"]["summary"] + "\n\n")
-    body.append(f"{_plain(model['path'])}", style="bold")
+    body.append(f"{plain(model['path'])}", style="bold")
     body.append(
-        f"   {_plain(model['architecture'])}, normalisation {_plain(model['normalisation'])}, "
+        f"   {plain(model['architecture'])}, normalisation {plain(model['normalisation'])}, "
         f"{model['parameters']:,} parameters\n"
-        f"{_plain(images['name'])} {_plain(images['split'])}, {images['audited']} of {images['total']} examples, "
+        f"{plain(images['name'])} {plain(images['split'])}, {images['audited']} of {images['total']} examples, "
         f"{threat['norm']} eps {_eps(threat['eps'])}, seed {data['seed']}"
     )
     if not data["finished"]:
@@ -127,8 +127,8 @@ def _causes(data: dict[str, Any]) -> RenderableType | None:
     text = Text()
     for item in data["verdict"]["causes"]:
         mark, colour = _MARK[item["severity"]]
-        text.append(f"{mark} {_plain(item['code'])}", style=colour)
-        text.append(f"  {_plain(item['message'])}\n  {_plain(item['advice'])}\n")
+        text.append(f"{mark} {plain(item['code'])}", style=colour)
+        text.append(f"  {plain(item['message'])}\n  {plain(item['advice'])}\n")
     return text
 
 
@@ -136,9 +136,9 @@ def _footer(data: dict[str, Any]) -> RenderableType:
     spent = data["cost"]
     text = Text(style="dim")
     for note in data["model"].get("notes", []):
-        text.append(f"{_plain(note)}\n")
+        text.append(f"{plain(note)}\n")
     text.append(
         f"{spent['forwards']:,} forward and {spent['backwards']:,} backward passes in {spent['seconds']:.1f} s on "
-        f"{_plain(spent['device'])}; robaudit {data['versions']['robaudit']}, torch {data['versions']['torch']}"
+        f"{plain(spent['device'])}; robaudit {data['versions']['robaudit']}, torch {data['versions']['torch']}"
     )
     return text
