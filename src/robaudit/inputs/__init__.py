@@ -6,6 +6,7 @@ from robaudit.inputs.architectures import ARCHITECTURES, build_architecture
 from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
 from robaudit.inputs.datasets import DATASETS, DatasetSpec, load_images
 from robaudit.inputs.images import Images, make_images
+from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "Classifier",
     "DatasetSpec",
     "Images",
+    "Inspection",
     "ModelInfo",
     "build_architecture",
+    "inspect_checkpoint",
     "load_classifier",
     "load_images",
     "make_images",

@@ -23,6 +23,7 @@ class Candidate:
         image_size: their side.
         classes: outputs.
         cost: how unusual it is; the least is the likeliest before anything is tried.
+        network: the network itself where it needs no building: a program, a user's factory.
 
     """
 
@@ -32,6 +33,7 @@ class Candidate:
     image_size: int
     classes: int
     cost: float
+    network: nn.Module | None = field(default=None, repr=False)
 
 
 def assemble(candidate: Candidate) -> nn.Module:
@@ -41,6 +43,8 @@ def assemble(candidate: Candidate) -> nn.Module:
         RobauditError: the tensors do not fit the network.
 
     """
+    if candidate.network is not None:
+        return candidate.network.eval().requires_grad_(False)
     with torch.device("meta"):
         network = build_architecture(
             candidate.spec,

@@ -5,23 +5,25 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.candidates import Candidate, assemble
+from robaudit.inputs.catalogues import CATALOGUES, fetch
 from robaudit.inputs.checkpoints import Contents, file_sha256, own_metadata, read_checkpoint
 from robaudit.inputs.classifier import Classifier, ModelInfo
 from robaudit.inputs.images import Images
-from robaudit.inputs.layers import Layer, State, read_layers
-from robaudit.inputs.matching import candidates, drop_batches, input_channels, named_candidate
-from robaudit.inputs.normalisation import (
-    Normalisation,
-    parse_normalisation,
-    stored_normalisation,
-    usual_normalisations,
-)
+from robaudit.inputs.members import member_options, read_members
+from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
+from robaudit.inputs.programs import Shape, call_factory, count_classes, is_factory, load_program
 from robaudit.inputs.selection import Choice, choose, near_chance
+from robaudit.inputs.states import choose_states
+
+#: Formats that are networks already; also the word for their architecture.
+PROGRAMS = ("onnx", "torchscript", "pt2")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,28 @@ class Wishes:
     force: bool = False
 
 
+@dataclass(frozen=True)
+class Found:
+    """A model before its choice is made: what it may be, and what is known of it.
+
+    Attributes:
+        options: candidates, the likeliest first.
+        stored: a normalisation that the file states.
+        notes: sentences for the report.
+        format: as in `ModelInfo`.
+        sha256: as in `ModelInfo`.
+        shape: (C, H, W) where it is known.
+
+    """
+
+    options: list[Candidate]
+    stored: Normalisation | None
+    notes: list[str]
+    format: str
+    sha256: str
+    shape: Shape | None
+
+
 def load_classifier(
     source: str,
     *,
@@ -56,11 +80,13 @@ def load_classifier(
     device: str | torch.device = "cpu",
     force: bool = False,
 ) -> Classifier:
-    """A model from a file, ready to be audited.
+    """A model, ready to be audited.
 
     Args:
-        source: a checkpoint's path.
-        arch: architecture, as `build_architecture` takes it; recovered from the file's tensors otherwise.
+        source: a checkpoint's path; `FILE.py:FACTORY` or `package.module:FACTORY`; `torchvision:NAME`,
+            `timm:NAME`, `hf:OWNER/NAME` or `robustbench:NAME[:DATASET[:THREAT]]`.
+        arch: architecture, as `build_architecture` takes it, or a factory; recovered from the file's
+            tensors otherwise.
         normalise: as `parse_normalisation` takes it; found in the file or by clean accuracy otherwise.
         key: which of several state dicts in the file.
         images: labelled images to choose by; without them the likeliest architecture is taken, and no
@@ -77,118 +103,121 @@ def load_classifier(
 
     """
     wishes = Wishes(arch, normalise, key, images, str(device), force)
-    path = Path(source).expanduser()
-    contents = read_checkpoint(path)
-    return _from_states(source, contents, wishes).to(device)
-
-
-def _members(contents: Contents, wishes: Wishes) -> tuple[list[State], list[str]]:
-    """The state dicts that make the model, and notes on what was left aside."""
-    from robaudit.inputs.states import choose_states  # noqa: PLC0415
-
-    chosen, aside = choose_states(contents.tree, str(contents.path), wishes.key)
-    notes = []
-    if [name for name in chosen if name]:
-        notes.append(f"weights taken from {', '.join(chosen)}")
-    if aside:
-        notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
-    return list(chosen.values()), notes
-
-
-def _from_states(source: str, contents: Contents, wishes: Wishes) -> Classifier:
-    entry = own_metadata(contents)
-    if entry:
-        wishes = replace(
-            wishes,
-            arch=wishes.arch or entry.get("architecture"),
-            normalise=wishes.normalise or entry.get("normalisation"),
+    found, wishes = find_model(source, wishes)
+    first = found.options[0]
+    if images is not None and first.classes not in (0, images.classes):
+        raise RobauditError(
+            f"{source}: has {first.classes} classes, {images.name} has {images.classes}; pass the right --dataset"
         )
-    states, notes = _members(contents, wishes)
-    shape = (
-        wishes.images.shape
-        if wishes.images
-        else tuple(entry["input_shape"])
-        if "input_shape" in entry
-        else None
-    )
-    layers, stored, found = _read_members(states, contents.path)
-    notes += found
-    options = _options(layers, wishes, shape, contents.path)
-    channels = options[0].in_channels
-    norms, how = _normalisations(wishes, stored, channels)
-    choice, told = _decide(options, norms, wishes, str(contents.path))
+    norms, how = _normalisations(wishes, found.stored, first.in_channels)
+    choice, told = _decide(found.options, norms, wishes, source)
     network = copy.deepcopy(assemble(choice.candidate))  # its own memory, not the file's
     info = ModelInfo(
         path=source,
-        sha256=file_sha256(contents.path),
+        sha256=found.sha256,
         architecture=choice.candidate.spec,
         normalisation=choice.normalisation.text,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         classes=choice.candidate.classes,
-        input_shape=shape or (channels, choice.candidate.image_size, choice.candidate.image_size),
-        format=contents.format,
-        notes=(*notes, *how, *told),
+        input_shape=found.shape,
+        format=found.format,
+        notes=(*found.notes, *how, *told),
     )
-    return Classifier(network, choice.normalisation, info)
+    return Classifier(network, choice.normalisation, info).to(device)
 
 
-def _read_members(
-    states: list[State], path: Path
-) -> tuple[list[list[Layer]], Normalisation | None, list[str]]:
-    """Layers of each member, the normalisation in the file if any, notes."""
-    notes: list[str] = []
-    members = []
-    normalisation: Normalisation | None = None
-    for state in states:
-        for name, tensor in state.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise RobauditError(
-                    f"{path}: {name} holds NaN or infinite values; the training diverged, pass another checkpoint"
-                )
-        channels = input_channels(read_layers(state)) or 1
-        normalisation, rest = stored_normalisation(state, channels)
-        layers, stored = drop_batches(read_layers(rest))
-        if stored:
-            notes.append(f"ignored stored images: {', '.join(stored)}")
-        members.append(layers)
-    return members, normalisation, notes
+def find_model(source: str, wishes: Wishes) -> tuple[Found, Wishes]:
+    """What `source` may be, and the wishes completed by what the file states of itself.
+
+    Raises:
+        RobauditError: it cannot be read or fits nothing.
+
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        kind, _, name = source.partition(":")
+        if kind in CATALOGUES and name:
+            network, stored, notes, path_found = fetch(kind, name)
+            if network is not None:
+                return _ready(source, network, f"{kind} model", wishes, stored, notes), wishes
+            assert path_found is not None
+            found, wishes = find_model(str(path_found), wishes)
+            return replace(found, notes=[*notes, *found.notes]), wishes
+        if is_factory(source):
+            return _ready(source, call_factory(source), "factory", wishes, None, []), wishes
+    contents = read_checkpoint(path)
+    if contents.format in PROGRAMS:
+        return _program(contents, wishes), wishes
+    return _states(contents, wishes)
 
 
-def _options(
-    members: list[list[Layer]], wishes: Wishes, shape: tuple[int, int, int] | None, path: Path
-) -> list[Candidate]:
-    """Candidates for all members together, the likeliest first."""
-    first = members[0]
-    count = len(members)
-    head = f"ensemble:{count}*"
-    if wishes.arch:
-        options = [named_candidate(wishes.arch.removeprefix(head), first, shape)]
+def _ready(
+    source: str, network: nn.Module, kind: str, wishes: Wishes, stored: Normalisation | None, notes: list[str]
+) -> Found:
+    """A network made by code, with the weights it came with."""
+    shape = wishes.images.shape if wishes.images else None
+    classes = count_classes(network, torch.rand(1, *shape), source) if shape else 0
+    side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
+    option = Candidate(source, (), channels, side, classes, 0.0, network)
+    return Found([option], stored, notes, kind, "", shape)
+
+
+def _program(contents: Contents, wishes: Wishes) -> Found:
+    kind = contents.format
+    if wishes.arch not in (None, kind):
+        raise RobauditError(
+            f"--arch {wishes.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
+        )
+    network, shape, classes = load_program(
+        contents.path, kind, wishes.images.shape if wishes.images else None
+    )
+    channels, side = (shape[0], shape[1]) if shape else (3, 0)
+    option = Candidate(kind, (), channels, side, classes, 0.0, network)
+    return Found([option], None, [], kind, file_sha256(contents.path), shape)
+
+
+def _states(contents: Contents, wishes: Wishes) -> tuple[Found, Wishes]:
+    entry = own_metadata(contents)
+    if entry:
+        wishes = replace(
+            wishes,
+            arch=wishes.arch or entry["architecture"],
+            normalise=wishes.normalise or entry["normalisation"],
+        )
+    chosen, aside = choose_states(contents.tree, str(contents.path), wishes.key)
+    notes = [f"weights taken from {', '.join(chosen)}"] if any(chosen) else []
+    if aside:
+        notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
+    shape = wishes.images.shape if wishes.images else tuple(entry["input_shape"]) if entry else None
+    members = read_members(list(chosen.values()), contents.path)
+    if wishes.arch and is_factory(wishes.arch):
+        options = [_filled(wishes.arch, chosen, shape, contents.path)]
     else:
-        options = candidates(first, shape)
-    if not options:
-        channels = input_channels(first)
-        if shape and channels not in (None, shape[0]):
-            raise RobauditError(
-                f"{path}: takes images of {channels} channels, the data set has {shape[0]}; pass its own --dataset"
-            )
-        raise RobauditError(
-            f"{path}: fits no known architecture; pass --arch NAME or --arch FILE.py:FACTORY (robaudit inspect shows its tensors)"
-        )
-    if wishes.images and options[0].classes != wishes.images.classes:
-        raise RobauditError(
-            f"{path}: has {options[0].classes} classes, {wishes.images.name} has {wishes.images.classes}; pass the right --dataset"
-        )
-    if count == 1:
-        return options
-    names = [{layer.name: layer for layer in member} for member in members]
-    return [
-        replace(
-            option,
-            spec=head + option.spec,
-            layers=tuple(by[layer.name] for by in names for layer in option.layers),
-        )
-        for option in options
-    ]
+        options = member_options(members, wishes.arch, shape, contents.path)
+    side = options[0].image_size
+    shape = shape or ((options[0].in_channels, side, side) if side else None)
+    digest = file_sha256(contents.path)
+    return Found(options, members.stored, [*notes, *members.notes], contents.format, digest, shape), wishes
+
+
+def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, path: Path) -> Candidate:
+    """A user's network with the file's tensors, matched by name after cutting true prefixes."""
+    network = call_factory(arch)
+    state = next(iter(chosen.values()))
+    own = network.state_dict()
+    for prefix in ("", *(f"{p}." for p in {key.split(".")[0] for key in state})):
+        renamed = {key.removeprefix(prefix): value for key, value in state.items()}
+        if own.keys() <= renamed.keys() and all(own[key].shape == renamed[key].shape for key in own):
+            network.load_state_dict({key: renamed[key] for key in own})
+            channels, side = (shape[0], shape[1]) if shape else (3, 0)
+            classes = count_classes(network, torch.rand(1, *shape), arch) if shape else 0
+            return Candidate(arch, (), channels, side, classes, 0.0, network)
+    missing = sorted(set(own) - set(state)) or sorted(
+        key for key in own if own[key].shape != state[key].shape
+    )
+    raise RobauditError(
+        f"{path}: does not fit {arch}, which has {missing[0]} of another name or shape; pass its own factory"
+    )
 
 
 def _normalisations(
@@ -198,20 +227,26 @@ def _normalisations(
     if wishes.normalise:
         return [parse_normalisation(wishes.normalise, channels)], []
     if stored:
-        return [stored], [f"normalisation {stored.text} is stored in the file"]
+        return [stored], [f"normalisation {stored.text} is stored with the model"]
     if wishes.images:
         return usual_normalisations(wishes.images.name, channels), []
     return [parse_normalisation("none", channels)], [
-        "no normalisation in the file and no images to choose by: none used; --normalise sets one"
+        "warning: no normalisation in the file and no images to choose by: none used; --normalise sets one"
     ]
 
 
 def _decide(
-    options: list[Candidate], norms: list[Normalisation], wishes: Wishes, path: str
+    options: list[Candidate], norms: list[Normalisation], wishes: Wishes, source: str
 ) -> tuple[Choice, list[str]]:
     if wishes.images is None:
-        return Choice(options[0], norms[0], torch.zeros(0, dtype=torch.bool)), []
-    choices = choose(options, norms, wishes.images, wishes.device)
+        told = []
+        if len(options) > 1 and options[1].cost < options[0].cost + 1:
+            told = [f"{len(options)} architectures fit; took the likeliest, next {options[1].spec}"]
+        return Choice(options[0], norms[0], torch.zeros(0, dtype=torch.bool)), told
+    try:
+        choices = choose(options, norms, wishes.images, wishes.device)
+    except RobauditError as error:
+        raise RobauditError(f"{source}: {error}") from error
     best = choices[0]
     count = len(best.right)
     if near_chance(best.accuracy, wishes.images.classes, count) and not wishes.force:
@@ -219,7 +254,7 @@ def _decide(
             f"{c.candidate.spec[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
         )
         raise RobauditError(
-            f"{path}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"
+            f"{source}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"
             "pass the right --dataset, --arch or --normalise, or --force to go on"
         )
     return best, _told(choices, norms)
@@ -228,8 +263,7 @@ def _decide(
 def _told(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
     """How the choice was made, in sentences."""
     best = choices[0]
-    count = len(best.right)
-    notes = [f"clean accuracy {best.accuracy:.1%} on {count} images"]
+    notes = [f"clean accuracy {best.accuracy:.1%} on {len(best.right)} images"]
     same = [c for c in choices[1:] if c.candidate.spec == best.candidate.spec]
     other = [c for c in choices[1:] if c.candidate.spec != best.candidate.spec]
     if len(norms) > 1 and same:
@@ -244,6 +278,6 @@ def _told(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
         rival = other[0]
         notes.append(
             f"architecture {best.candidate.spec} chosen by clean accuracy: {best.accuracy:.1%}, "
-            f"next {rival.candidate.spec} with {rival.accuracy:.1%} on {len(rival.right)}"
+            f"next {rival.candidate.spec} {rival.accuracy:.1%} on {len(rival.right)} images"
         )
     return notes

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.checkpoints import RESAVE
 from robaudit.inputs.layers import State
+from robaudit.inputs.pickles import pickled_objects
 
 #: Names of what is not the model.
 SIDE = (
@@ -106,6 +108,11 @@ def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, Stat
             raise RobauditError(f"--key {key}: not in {path}, which holds {names}")
         return {key: found[key]}, [name for name in found if name != key]
     if not found:
+        objects = pickled_objects(tree)
+        if objects:
+            raise RobauditError(
+                f"{path}: holds whole pickled objects ({', '.join(objects)[:80]}), which are never unpickled; {RESAVE}"
+            )
         raise RobauditError(f"{path}: holds no state dict (names with tensors); pass a model's checkpoint")
     ordered = sorted(found, key=_rank)
     best = ordered[0]

@@ -18,6 +18,8 @@ from robaudit.inputs.architectures.specs import (
 
 def variations(spec: str) -> Iterator[tuple[str, float]]:
     """(text, extra cost) of architectures that differ in one such thing; none for other kinds."""
+    if spec in ("onnx", "torchscript", "pt2"):
+        return
     if spec.startswith("ensemble:"):
         head, _, member = spec.partition("*")
         for text, cost in variations(member):

@@ -106,9 +106,10 @@ def _module(word: str, channels: int, side: int) -> tuple[nn.Module, int, int]:
         if after < 0 or 2 * padding > kernel:
             return nn.Identity(), channels, -1
         return (nn.MaxPool2d if match[1] == "max" else nn.AvgPool2d)(kernel, stride, padding), channels, after
-    if re.fullmatch(r"adapt\d+", word):
-        target = int(word[5:])
-        return nn.AdaptiveAvgPool2d(target), channels, target if side and target else -1
+    if match := re.fullmatch(r"gap|gmp|adapt(\d+)", word):
+        target = int(match[1] or 1)
+        kind = nn.AdaptiveMaxPool2d if word == "gmp" else nn.AdaptiveAvgPool2d
+        return kind(target), channels, target if side and target else -1
     raise RobauditError(f"{word}: not a word of a 'sequential:' architecture; see its documentation")
 
 

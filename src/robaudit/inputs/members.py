@@ -1,0 +1,93 @@
+"""The state dicts of a model (one, or several for an ensemble) as layers, and what they may be together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.candidates import Candidate
+from robaudit.inputs.layers import Layer, State, read_layers
+from robaudit.inputs.matching import candidates, drop_batches, input_channels, named_candidate
+from robaudit.inputs.normalisation import Normalisation, stored_normalisation
+
+#: More layers than any published classifier has.
+LAYERS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Layers of each member, the normalisation that the file stores, sentences for the report."""
+
+    layers: list[list[Layer]]
+    stored: Normalisation | None
+    notes: list[str]
+
+
+def read_members(states: list[State], path: Path) -> Members:
+    """The layers of each state dict.
+
+    Raises:
+        RobauditError: values that are not finite, or more tensors than a classifier has.
+
+    """
+    notes: list[str] = []
+    members = []
+    stored: Normalisation | None = None
+    for state in states:
+        if len(state) > LAYERS:
+            raise RobauditError(
+                f"{path}: holds {len(state):,} tensors, more than any classifier; pass another checkpoint"
+            )
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise RobauditError(
+                    f"{path}: {name} holds NaN or infinite values; pass a checkpoint that did not diverge"
+                )
+            if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
+                raise RobauditError(
+                    f"{path}: {name} is {tensor.dtype} ({tensor.layout}); pass plain float weights"
+                )
+        channels = input_channels(read_layers(state)) or 1
+        stored, rest = stored_normalisation(state, channels)
+        layers, images = drop_batches(read_layers(rest))
+        if images:
+            notes.append(f"ignored stored images: {', '.join(images)}")
+        members.append(layers)
+    return Members(members, stored, notes)
+
+
+def member_options(
+    members: Members, arch: str | None, shape: tuple[int, int, int] | None, path: Path
+) -> list[Candidate]:
+    """Candidates for all members together, the likeliest first.
+
+    Raises:
+        RobauditError: nothing fits, or the images have other channels.
+
+    """
+    first = members.layers[0]
+    head = f"ensemble:{len(members.layers)}*"
+    options = [named_candidate(arch.removeprefix(head), first, shape)] if arch else candidates(first, shape)
+    if not options:
+        channels = input_channels(first)
+        if shape and channels not in (None, shape[0]):
+            raise RobauditError(
+                f"{path}: takes images of {channels} channels, the data set has {shape[0]}; pass its own --dataset"
+            )
+        raise RobauditError(
+            f"{path}: fits no known architecture; pass --arch NAME or FILE.py:FACTORY (robaudit inspect shows why)"
+        )
+    if len(members.layers) == 1:
+        return options
+    names = [{layer.name: layer for layer in member} for member in members.layers]
+    return [
+        replace(
+            option,
+            spec=head + option.spec,
+            layers=tuple(by[layer.name] for by in names for layer in option.layers),
+        )
+        for option in options
+    ]
