@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from robaudit.attacks import Tuning
 from robaudit.audit import audit, preflight, verify
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, encode_witness
@@ -117,6 +118,7 @@ def test_an_audit_that_is_run_again_does_nothing_twice(tmp_path, classifier, ima
 _VICTIM = """
 import sys
 from pathlib import Path
+from robaudit.attacks import Tuning
 from robaudit.audit import audit
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
@@ -149,7 +151,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path, classifier,
 def test_the_same_seed_gives_the_same_outcomes_whatever_the_slots(tmp_path, classifier, images, monkeypatch):
     found = []
     for slots in (7, 64, 500):
-        monkeypatch.setattr("robaudit.audit.run.SLOTS", slots)
+        monkeypatch.setattr("robaudit.audit.run.tune", lambda *_, slots=slots: Tuning(slots, 1))
         found.append(outcomes(audit(classifier, images, plan(), path=tmp_path / str(slots))))
     assert found[0] == found[1] == found[2]
 
@@ -212,9 +214,7 @@ def test_preflight_refuses(model, words, images):
         preflight(model, images, CPU)
 
 
-def test_a_blocking_finding_stops_the_audit_before_anything_is_written(
-    tmp_path, classifier, images
-):
+def test_a_blocking_finding_stops_the_audit_before_anything_is_written(tmp_path, classifier, images):
     broken = Classifier(_Noisy(), parse_normalisation("none", 1), classifier.info)
     with pytest.raises(RobauditError, match="differ by"):
         audit(broken, images, plan(), path=tmp_path / "a")

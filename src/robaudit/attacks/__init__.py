@@ -10,6 +10,7 @@ from robaudit.attacks.pgd import PGD, PGDState
 from robaudit.attacks.precision import search_model, strict_arithmetic
 from robaudit.attacks.square import Square
 from robaudit.attacks.state import Attack, Examples
+from robaudit.attacks.tuning import Tuning, tune
 from robaudit.plan import AuditPlan
 
 #: PGD's step at eps 8/255 is 2/255 (Li et al., Appendix B), and in proportion elsewhere.
@@ -78,8 +79,10 @@ __all__ = [
     "PGDState",
     "Retired",
     "Square",
+    "Tuning",
     "forward",
     "search_model",
     "strict_arithmetic",
     "truly_misclassified",
+    "tune",
 ]

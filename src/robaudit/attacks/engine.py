@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.objectives import Model, forward
-from robaudit.attacks.state import Attack, Examples, put, take
+from robaudit.attacks.state import Attack, Examples, join, put, take
+from robaudit.attacks.tuning import out_of_memory
+from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
 from robaudit.plan import ThreatModel
 
@@ -86,6 +88,7 @@ class _Run:
         self.engine, self.attack, self.examples, self.retire = engine, attack, examples, retire
         self.runs = attack.runs(examples.logits.shape[1]) if len(examples) else 0
         self.width = min(engine.slots, len(examples))
+        self.part = max(self.width, 1)
         self.queued = 0
         # Of each slot: the example's row, which of its runs this is, its steps so far, whether it is in use.
         self.row = torch.zeros(self.width, dtype=torch.int64)
@@ -104,7 +107,24 @@ class _Run:
             self._settle()
 
     def _step(self, state: Any) -> Any:
-        return self.attack.step(self.engine.search, state)
+        """One step of all slots; in halves, and halves of halves, where memory does not hold them all."""
+        count = len(state.fooled)
+        while True:
+            try:
+                parts = [
+                    self.attack.step(self.engine.search, take(state, rows) if self.part < count else state)
+                    for rows in torch.arange(count, device=self.engine.device).split(self.part)
+                ]
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if self.part == 1:
+                    raise RobauditError(
+                        "model: memory does not hold one example; use a larger machine"
+                    ) from error
+                self.part = min(self.part, count) // 2
+            else:
+                return parts[0] if len(parts) == 1 else join(parts)
 
     def _begin(self, slots: Tensor) -> None:
         """Start the run whose turn it is in each of `slots`."""

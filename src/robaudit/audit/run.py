@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import robaudit
-from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model, strict_arithmetic
+from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model, strict_arithmetic, tune
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.recorder import Recorder
@@ -24,8 +25,6 @@ from robaudit.verdict import Finding, judge
 
 #: Examples audited before the verdict is first looked at; each further stretch is half of what came before.
 FIRST_STRETCH = 64
-#: Examples worked on at once, until the batch size is found by a probe.
-SLOTS = 256
 _CLEAN_BATCH = 256
 
 
@@ -123,19 +122,21 @@ class _Audit:
         self.device, self.progress = device, progress
         self.search = search_model(strict, device, images.float(slice(0, 8)))
         self.correct = torch.zeros(len(images), dtype=torch.bool)
+        self.tuning = tune(self.search, images.float(slice(0, 1)).to(device))
         self.logits = torch.empty(len(images), 0)
         self.before = file.header().seconds
         self.started = time.monotonic()
 
     def go(self) -> Evidence:
         """All stretches, or as many as it takes."""
-        for stretch in self._stretches():
-            self._classify(stretch)
-            for attack in self.plan.attacks:
-                self._attack(attack, stretch)
-            evidence = self._save()
-            if self.plan.examples == "auto" and judge(evidence).outcome != "inconclusive":
-                break
+        with _threads(self.tuning.threads):
+            for stretch in self._stretches():
+                self._classify(stretch)
+                for attack in self.plan.attacks:
+                    self._attack(attack, stretch)
+                evidence = self._save()
+                if self.plan.examples == "auto" and judge(evidence).outcome != "inconclusive":
+                    break
         self.file.update(finished=True)
         return self.file.read()
 
@@ -196,7 +197,7 @@ class _Audit:
                     lambda r: recorder.add(name, places, r),
                 )
             else:
-                engine = Engine(self.search, self.strict, self.plan.threat, SLOTS, self.device)
+                engine = Engine(self.search, self.strict, self.plan.threat, self.tuning.slots, self.device)
                 engine.run(ATTACKS[name](self.plan), examples, lambda r: recorder.add(name, places, r))
         finally:
             recorder.flush()
@@ -211,3 +212,14 @@ class _Audit:
         wanted = torch.ones_like(self.correct) if name == "pgd10" else self.correct
         done = torch.isin(self.images.ids, torch.tensor(self.file.finished_ids(name), dtype=torch.int64))
         return stretch[(wanted & ~done)[stretch]]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads on the CPU, and as many as before afterwards; 0 changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,88 @@
+"""How many slots and threads suit a model on this machine: found by a quick probe, not asked for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.objectives import Model
+
+#: The sizes tried, and how long the whole probe may take in seconds.
+_SIZES = (8, 32, 128, 512)
+_CUDA_SIZES = (256, 1024, 4096)
+_PATIENCE = 3.0
+#: A larger batch must be this much faster to be worth its memory.
+_GAIN = 1.08
+#: All threads must be this much faster than one: the attacks' own small operations gain nothing by them, and a
+#: neighbour on the same cores makes threads that wait for each other many times slower.
+_THREAD_GAIN = 1.3
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """`slots` examples at once, on so many `threads` (of the CPU; 0 leaves them as they are)."""
+
+    slots: int
+    threads: int
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether this is torch's way of saying that memory ran out, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def tune(model: Model, example: Tensor) -> Tuning:
+    """The fastest setting for a forward and backward pass.
+
+    Small networks run faster on one thread than on all: the threads wait for each other at every layer.
+
+    Args:
+        model: from (n, C, H, W) in [0, 1] to logits.
+        example: (1, C, H, W), on the model's device.
+
+    """
+    if example.is_cuda:
+        return Tuning(_best_size(model, example, _CUDA_SIZES, time.monotonic() + _PATIENCE)[0], 0)
+    before = torch.get_num_threads()
+    try:
+        many, rate_of_many = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
+        if before == 1:
+            return Tuning(many, 1)
+        torch.set_num_threads(1)
+        one, rate_of_one = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
+    finally:
+        torch.set_num_threads(before)
+    return Tuning(many, before) if rate_of_many > _THREAD_GAIN * rate_of_one else Tuning(one, 1)
+
+
+def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: float) -> tuple[int, float]:
+    """The smallest size that no larger one beats by much, and its examples a second."""
+    best, best_rate = 1, 0.0
+    for size in sizes:
+        try:
+            rate = max(_rate(model, example.expand(size, -1, -1, -1).contiguous()) for _ in range(2))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            break
+        if rate > best_rate * _GAIN:
+            best, best_rate = size, rate
+        if time.monotonic() > deadline:
+            break
+    return best, best_rate
+
+
+def _rate(model: Model, x: Tensor) -> float:
+    """Examples a second of one forward and backward pass."""
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    started = time.perf_counter()
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        torch.autograd.grad(model(x).float().sum(), x)
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return len(x) / max(time.perf_counter() - started, 1e-9)
