@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.architectures import build_architecture
+from robaudit.inputs.architectures.specs import SEQUENTIAL, VGGS
 from robaudit.inputs.candidates import Candidate, fits
 from robaudit.inputs.layers import Layer, chain_classes, module_layers
 from robaudit.inputs.recover_residual import residual_candidates
-from robaudit.inputs.recover_sequential import sequential_candidates
+from robaudit.inputs.recover_sequential import file_order, read_units, sequential_candidates
 
 #: Image sides tried by channels where no images are given.
 SIDES = {1: (28, 32, 8), 3: (32, 64, 224, 96)}
@@ -26,6 +28,26 @@ def drop_batches(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
 def input_channels(layers: list[Layer]) -> int | None:
     """Channels of the images, by the first convolution; None for a net of linear layers."""
     return next((layer.shape[1] for layer in layers if layer.kind == "conv"), None)
+
+
+def published(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
+    """Plain networks with a name whose layers are exactly these."""
+    read = read_units(layers)
+    if read is None:
+        return []
+    order = file_order(*read)
+    found = []
+    for name in (*SEQUENTIAL, *VGGS):
+        try:
+            with torch.device("meta"):
+                network = build_architecture(
+                    name, classes=chain_classes(layers), in_channels=channels, image_size=side
+                )
+        except RobauditError:
+            continue
+        if fits(module_layers(network), list(order)):
+            found.append(Candidate(name, order, channels, side, chain_classes(layers), -1.0))
+    return found
 
 
 def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
@@ -48,7 +70,13 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
         if found and rank > 0:
             break
         residual = residual_candidates(layers, side)
-        found += residual or sequential_candidates(layers, c, side)
+        named = published(layers, c, side)
+        plain = [] if residual else sequential_candidates(layers, c, side)
+        found += [
+            *named,
+            *residual,
+            *(option for option in plain if option.spec not in {n.spec for n in named}),
+        ]
     return sorted(found, key=lambda candidate: candidate.cost)
 
 

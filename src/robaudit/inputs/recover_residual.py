@@ -77,13 +77,15 @@ def _fits(role: str, layer: Layer, ins: int, template: Template, block: dict[str
     before = block.get(f"c{int(role[1]) - 1}")
     expected = before.shape[0] if before else ins if role == "c1" else inner
     square = template.convs == 3 or role == "c1" or outs == inner
+    if role == "c2" and template.convs == 3 and outs == expected and inner and expected % inner == 0:
+        return height == width == kernel  # perhaps grouped
     return height == width == kernel and inner == expected and square
 
 
 def _sound(block: dict[str, Layer], template: Template, ins: int) -> bool:
     """Whether the norms of a complete block have the channels of their places, and the shortcut its shape."""
     outs = block[f"c{template.convs}"].shape[0]
-    if template.convs == 3 and (block["c2"].shape[0] != block["c2"].shape[1] or outs % block["c2"].shape[0]):
+    if template.convs == 3 and (outs % block["c2"].shape[0] and block["c2"].shape[0] % outs):
         return False
     for i in range(1, template.convs + 1):
         conv, norm = block[f"c{i}"], block.get(f"n{i}")
@@ -179,6 +181,7 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         depths=tuple(len(stage) for stage in stages),
         strides=(1,) + (2,) * (len(stages) - 1),
         mid=tuple(stage[0]["c1"].shape[0] for stage in stages) if template.convs == 3 else (),
+        groups=(lambda s: s[0] // s[1])(stages[0][0]["c2"].shape) if template.convs == 3 else 1,
         stem=(stem[0], stem[2], 2 if stem[2] == 7 else 1),
         stem_pool=stem[2] == 7,
         order="pre" if template.pre else "post",

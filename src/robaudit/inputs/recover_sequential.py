@@ -118,6 +118,12 @@ def read_units(layers: list[Layer]) -> tuple[Layer | None, list[Unit]] | None:
     return first, units
 
 
+def file_order(first: Layer | None, units: list[Unit]) -> tuple[Layer, ...]:
+    """The file's layers in the order in which a plain network runs them."""
+    pairs = ([unit.layer, *([unit.norm] if unit.norm else [])] for unit in units)
+    return tuple(itertools.chain([first] if first else [], *pairs))
+
+
 def _owners(layers: list[Layer], mains: list[Layer], norms: list[Layer]) -> dict[int, Layer] | None:
     """Which unit each normalisation follows: the one before it in the file, else the next of its width."""
     owner: dict[int, Layer] = {}
@@ -305,9 +311,7 @@ def sequential_candidates(layers: list[Layer], in_channels: int, image_size: int
     else:
         for side, ways in _ways(convs, in_channels, image_size).items():
             texts += _finished(ways, side, convs, linears)
-    order = tuple(
-        itertools.chain([first] if first else [], *([u.layer, *([u.norm] if u.norm else [])] for u in units))
-    )
+    order = file_order(first, units)
     lead = ("bn",) if first else ()
     classes = units[-1].layer.shape[0]
     return [

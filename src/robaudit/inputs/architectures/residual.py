@@ -29,6 +29,7 @@ class ResidualPlan:
         widths: output channels of each stage.
         depths: blocks in each stage.
         strides: of each stage's first block.
+        groups: of the 3x3 convolution in a bottleneck (ResNeXt, https://arxiv.org/abs/1611.05431).
         mid: inner channels of each stage's bottlenecks; empty for basic blocks of two 3x3.
         stem: channels, kernel, stride of the first convolution.
         stem_pool: a 3x3 max-pooling of stride 2 follows it (ImageNet's stem).
@@ -56,6 +57,7 @@ class ResidualPlan:
     depths: tuple[int, ...]
     strides: tuple[int, ...]
     mid: tuple[int, ...] = ()
+    groups: int = 1
     stem: tuple[int, int, int] = (64, 3, 1)
     stem_pool: bool = False
     order: Literal["post", "pre"] = "post"
@@ -106,7 +108,10 @@ class Block(nn.Module):
         self.pre, self.raw = plan.order == "pre", plan.shortcut_raw
         self.count = len(sizes)
         for i, (a, b, k) in enumerate(sizes, start=1):
-            conv = nn.Conv2d(a, b, k, stride if i - 1 == strided else 1, k // 2, bias=plan.bias)
+            groups = plan.groups if k == 3 else 1
+            conv = nn.Conv2d(
+                a, b, k, stride if i - 1 == strided else 1, k // 2, groups=groups, bias=plan.bias
+            )
             pair = (
                 [(f"bn{i}", norm(a)), (f"conv{i}", conv)]
                 if self.pre

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any
+from typing import Any, get_args
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.architectures.residual import ResidualPlan
+from robaudit.inputs.architectures.activations import ACTIVATIONS
+from robaudit.inputs.architectures.residual import ResidualPlan, Shortcut
 
 _SMALL = ResidualPlan((16, 32, 64), (3, 3, 3), (1, 2, 2), stem=(16, 3, 1))
 _LARGE = ResidualPlan((64, 128, 256, 512), (2, 2, 2, 2), (1, 2, 2, 2))
@@ -79,6 +80,31 @@ def wide_plan(depth: int, width: int) -> ResidualPlan:
     )
 
 
+#: The VGG names that files are compared with.
+VGGS = tuple(f"vgg{depth}{norm}" for depth in _VGG for norm in ("", "_bn"))
+
+
+def mobilenet_text() -> str:
+    """MobileNet (Howard et al. 2017, https://arxiv.org/abs/1704.04861) with CIFAR's strides."""
+    words, channels = ["conv32k3p1n bn relu"], 32
+    for width, stride in [
+        (64, 1),
+        (128, 2),
+        (128, 1),
+        (256, 2),
+        (256, 1),
+        (512, 2),
+        *[(512, 1)] * 5,
+        (1024, 2),
+        (1024, 1),
+    ]:
+        words.append(
+            f"conv{channels}k3{'s2' if stride == 2 else ''}p1g{channels}n bn relu conv{width}k1n bn relu"
+        )
+        channels = width
+    return " ".join([*words, "gap", "flatten", "fcK"])
+
+
 def vgg_text(name: str) -> str | None:
     """`vgg16`, `vgg16_bn`: the CIFAR version, one linear layer after five poolings (else None)."""
     match = re.fullmatch(r"vgg(\d+)(_bn)?", name)
@@ -88,6 +114,9 @@ def vgg_text(name: str) -> str | None:
     for width, depth in zip((64, 128, 256, 512, 512), _VGG[match[1]], strict=True):
         words += [f"conv{width}k3p1", *(["bn"] if match[2] else []), "relu"] * depth + ["max2"]
     return " ".join([*words, "gap", "flatten", "fcK"])
+
+
+SEQUENTIAL["mobilenet"] = mobilenet_text()
 
 
 def parse_residual(spec: str) -> ResidualPlan | None:
@@ -121,7 +150,13 @@ def parse_residual(spec: str) -> ResidualPlan | None:
 
 def _value(spec: str, key: str, text: str) -> Any:
     default = getattr(_LARGE, key, None)
-    choices = {"order": ("post", "pre"), "project": ("needed", "first", "all"), "norm": ("batch", "none")}
+    choices: dict[str, tuple[str, ...]] = {
+        "order": ("post", "pre"),
+        "project": ("needed", "first", "all"),
+        "norm": ("batch", "none"),
+        "shortcut": get_args(Shortcut),
+        "activation": tuple(ACTIVATIONS),
+    }
     try:
         if key not in ResidualPlan.__dataclass_fields__ or (key in choices and text not in choices[key]):
             raise ValueError

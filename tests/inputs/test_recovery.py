@@ -1,0 +1,147 @@
+"""Architectures from shapes alone: every name is erased, and the network must come back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from robaudit.inputs import build_architecture
+from robaudit.inputs.candidates import assemble
+from robaudit.inputs.layers import read_layers
+from robaudit.inputs.matching import candidates
+
+#: Built by name here, recovered with the names erased; (name, channels, side).
+NETWORKS = [
+    ("resnet20", 3, 32),
+    ("resnet20:shortcut=pad", 3, 32),
+    ("resnet56:shortcut=pad-end", 3, 32),
+    ("resnet18", 3, 32),
+    ("resnet34", 3, 64),
+    ("resnet50", 3, 32),
+    ("resnet18:stem=64-7-2,stem_pool=yes", 3, 64),
+    ("resnet50:mid=128-256-512-1024,groups=32", 3, 32),
+    ("preactresnet18", 3, 32),
+    ("preactresnet18:last_norm=no", 3, 32),
+    ("preactresnet18:shortcut_norm=yes", 3, 32),
+    ("wrn-16-4", 3, 32),
+    ("wrn-10-1:project=first", 3, 32),
+    ("residual:widths=16-32,depths=2-2,strides=2-2,stem=8-3-2,norm=none,bias=yes,pool=1,hidden=100", 3, 32),
+    ("vgg11_bn", 3, 32),
+    ("vgg16", 3, 32),
+    ("vgg19_bn", 3, 32),
+    ("mobilenet", 3, 32),
+    ("lenet5", 3, 32),
+    ("lenet-mnist", 1, 28),
+    ("madry-mnist", 1, 28),
+    ("smallcnn", 1, 28),
+    ("cnn-small", 3, 32),
+    ("cnn-large", 3, 32),
+    ("cnn7", 3, 32),
+    ("cnn6", 3, 32),
+    ("digits-cnn", 1, 8),
+    ("mlp", 1, 28),
+    ("sequential:conv16k5s2p2 relu conv32k5s2p2 relu flatten fc64 relu fcK", 3, 32),
+    ("sequential:conv16k3 relu max2 conv32k3 relu max2 flatten fcK", 1, 28),
+    ("sequential:conv32k3p1 relu conv32k3p1 relu max2 gap flatten fcK", 3, 32),
+]
+
+
+def varied(network: nn.Module) -> nn.Module:
+    """Weights and statistics that make every part of a network matter."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+            elif tensor.is_floating_point() and tensor.ndim == 1:
+                tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.1)
+    return network.eval()
+
+
+def nameless(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict with one meaningless name a layer."""
+    numbers: dict[str, str] = {}
+    state = {}
+    for key, tensor in network.state_dict().items():
+        layer, _, role = key.rpartition(".")
+        state[f"{numbers.setdefault(layer, f'part{len(numbers)}x')}.{role}"] = tensor
+    return state
+
+
+@pytest.mark.parametrize(("name", "channels", "side"), NETWORKS)
+def test_a_network_comes_back_without_its_names(name: str, channels: int, side: int) -> None:
+    torch.manual_seed(0)
+    network = varied(build_architecture(name, classes=10, in_channels=channels, image_size=side))
+    options = candidates(read_layers(nameless(network)), (channels, side, side))
+    x = torch.rand(2, channels, side, side)
+    with torch.inference_mode():
+        expected = network(x)
+        for rank, option in enumerate(options[:40]):
+            logits = assemble(option)(x)
+            if logits.shape == expected.shape and torch.allclose(logits, expected, atol=1e-4):
+                assert rank < 40
+                return
+    pytest.fail(f"{name} is not among {[option.spec for option in options[:10]]}")
+
+
+class Reordered(nn.Module):
+    """A residual block as somebody else writes it: shortcut first, norms last."""
+
+    def __init__(self, ins: int, outs: int, stride: int) -> None:
+        super().__init__()
+        self.skip = nn.Sequential()
+        if stride > 1 or ins != outs:
+            self.skip = nn.Sequential(nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs))
+        self.a = nn.Conv2d(ins, outs, 3, stride, 1, bias=False)
+        self.b = nn.Conv2d(outs, outs, 3, 1, 1, bias=False)
+        self.norm_a, self.norm_b = nn.BatchNorm2d(outs), nn.BatchNorm2d(outs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.skip(x) + self.norm_b(self.b(torch.relu(self.norm_a(self.a(x))))))
+
+
+def test_a_block_in_another_order() -> None:
+    torch.manual_seed(0)
+    body = [Reordered(16, 16, 1), Reordered(16, 32, 2), Reordered(32, 32, 1)]
+    stem = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    network = varied(nn.Sequential(*stem, *body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 7)))
+    option = candidates(read_layers(network.state_dict()), (3, 32, 32))[0]
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(assemble(option)(x), network(x), atol=1e-5)
+
+
+def test_numbers_in_names_tell_where_the_norm_stands() -> None:
+    torch.manual_seed(0)
+    network = varied(
+        nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1),
+            nn.ReLU(), nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 10),
+        )
+    )  # fmt: skip
+    option = candidates(read_layers(network.state_dict()), (3, 32, 32))[0]
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(assemble(option)(x), network(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm])
+def test_weight_normalisation_is_folded(wrap: object) -> None:
+    torch.manual_seed(0)
+    network = build_architecture("lenet5", classes=10)
+    plain = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    for module in plain:
+        wrap(module)  # type: ignore[operator]
+    option = candidates(read_layers(network.state_dict()), (3, 32, 32))[0]
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(assemble(option)(x), network.eval()(x), atol=1e-5)
+
+
+def test_tensors_with_other_names_are_weights_and_biases() -> None:
+    torch.manual_seed(0)
+    network = build_architecture("lenet5", classes=10).eval()
+    renamed = {}
+    for i, tensor in enumerate(network.state_dict().values()):
+        renamed[f"{'W' if i % 2 == 0 else 'b'}{i // 2 + 1}"] = tensor
+    option = candidates(read_layers(renamed), (3, 32, 32))[0]
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(assemble(option)(x), network(x), atol=1e-5)
