@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("cases", nargs="+", metavar="DATASET:MODEL:EPS:EXAMPLES")
     parser.add_argument("--norm", default="Linf", choices=["Linf", "L2"])
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--arch", help="as for robaudit check; of all cases")
+    parser.add_argument("--normalise", help="as for robaudit check; of all cases")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="append the table's rows to this Markdown file")
     options = parser.parse_args()
@@ -52,7 +54,7 @@ def main() -> None:
     for case in options.cases:
         dataset, path, eps, count = case.split(":")
         images = load_images(dataset, data_dir=options.data_dir, limit=int(count), seed=0)
-        classifier = load_classifier(path, images=images)
+        classifier = load_classifier(path, arch=options.arch, normalise=options.normalise, images=images)
         plan = AuditPlan(ThreatModel(options.norm, parse_fraction(eps)), examples="all")
         rows = compare(f"{Path(path).name} {options.norm} {eps}", classifier, images, plan)
         text = "".join(line(row) for row in rows)
@@ -93,7 +95,7 @@ def timed(
     if reference:
         run_reference(attack, plan, classifier, examples, CPU, retire)
     else:
-        search = search_model(classifier, CPU, x[:8])
+        search = search_model(classifier, CPU, sample=x[:8])
         Engine(search, classifier, plan.threat, 256, CPU).run(ATTACKS[attack](plan), examples, retire)
     return robust, time.perf_counter() - started
 

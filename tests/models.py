@@ -9,7 +9,10 @@ class Linear(nn.Module):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor):
         super().__init__()
-        self.weight, self.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
+        self.weight, self.bias = (
+            nn.Parameter(weight, requires_grad=False),
+            nn.Parameter(bias, requires_grad=False),
+        )
 
     def forward(self, x):
         return x.flatten(1) @ self.weight.T + self.bias

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, get_args
 Norm = Literal["Linf", "L2"]
 Examples = Literal["auto", "all"]
 Engine = Literal["robaudit", "reference"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 #: The attacks whose worst case is `autoattack` (Croce & Hein 2020, https://arxiv.org/abs/2003.01690).
 AUTOATTACK: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -105,7 +106,7 @@ class AuditPlan:
     examples: Examples = "auto"
     limit: int | None = None
     engine: Engine = "robaudit"
-    precision: str = "auto"
+    precision: Precision = "auto"
     budget: Budget = field(default_factory=Budget)
     bounds: Bounds = field(default_factory=Bounds)
 
@@ -125,6 +126,10 @@ class AuditPlan:
             raise ValueError(f"seed {self.seed} must be in [0, 2^63)")
         if self.examples not in get_args(Examples):
             raise ValueError(f"examples '{self.examples}' is not known; use auto or all")
+        if self.precision not in get_args(Precision):
+            raise ValueError(
+                f"precision '{self.precision}' is not known; use {', '.join(get_args(Precision))}"
+            )
         if self.engine not in get_args(Engine):
             raise ValueError(f"engine '{self.engine}' is not known; use robaudit or reference")
 

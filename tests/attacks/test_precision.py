@@ -60,7 +60,25 @@ def test_what_cannot_be_traced_is_used_as_it_is():
     x = torch.rand(4, 1, 8, 8)
     assert fold_batch_norm(Branching(), x) is None
     with torch.no_grad():
-        assert torch.allclose(search_model(Branching(), torch.device("cpu"), x)(x), inner(x), atol=1e-5)
-        assert torch.equal(
-            search_model(Wrapped(lambda x: x.flatten(1)), torch.device("cpu"), x)(x), x.flatten(1)
+        assert torch.allclose(
+            search_model(Branching(), torch.device("cpu"), sample=x)(x), inner(x), atol=1e-5
         )
+        assert torch.equal(
+            search_model(Wrapped(lambda x: x.flatten(1)), torch.device("cpu"), sample=x)(x), x.flatten(1)
+        )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "auto"])
+def test_every_precision_answers_nearly_alike_and_leaves_the_switches_alone(precision):
+    model, x = with_statistics(cnn()), torch.rand(16, 1, 8, 8)
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    search = search_model(model, torch.device("cpu"), precision, x)
+    with search.arithmetic():
+        assert torch.backends.cudnn.allow_tf32 == (search.precision == "tf32")
+        with torch.no_grad():
+            found = search(x).float()
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+    with torch.no_grad():
+        expected = model(x)
+    spread = expected.amax(1) - expected.amin(1)
+    assert float(((found - expected).abs() / spread[:, None]).max()) < 0.05

@@ -242,3 +242,26 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path, capsys):
 def test_the_demo_tells_the_two_apart(capsys):
     assert run(["demo"]) == 0
     assert "As expected" in capsys.readouterr().out
+
+
+def test_a_refuted_claim_exits_1_and_a_met_one_does_not(tmp_path, capsys):
+    common = [
+        "--dataset",
+        "digits",
+        "--attacks",
+        "pgd10",
+        "--limit",
+        "150",
+        "--claim-attack",
+        "pgd",
+        "--json",
+        "-",
+    ]
+    assert check(ADVERSARIAL, *common, "--evidence", tmp_path / "a", "--claim", "0.99") == 1
+    assert json.loads(capsys.readouterr().out)["claim"]["outcome"] == "refuted"
+    assert check(ADVERSARIAL, *common, "--evidence", tmp_path / "a", "--claim", "0.3") == 3, (
+        "no verdict without Square"
+    )
+    assert json.loads(capsys.readouterr().out)["claim"]["outcome"] == "consistent"
+    assert_clear(capsys, check(ADVERSARIAL, *common, "--claim", "53.29"), "claim 53.29 must be in [0, 1]")
+    assert_clear(capsys, check(ADVERSARIAL, *common[:4], "--claim", "0.5"), "claim-attack 'autoattack' needs")

@@ -5,7 +5,7 @@ import pytest
 
 from robaudit.evidence import AttackRecord, Evidence, Header, Outcome
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan, ThreatModel
-from robaudit.verdict import ADVICE, accuracy, gap, judge
+from robaudit.verdict import ADVICE, Claim, accuracy, gap, judge, judge_claim
 
 
 def evidence(
@@ -134,3 +134,30 @@ def test_every_code_says_what_to_do():
     for code, (severity, advice) in ADVICE.items():
         assert severity in ("error", "warning", "note"), code
         assert advice.endswith("."), code
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"), [(0.9, "refuted"), (0.5, "refuted"), (0.21, "consistent"), (0.05, "consistent")]
+)
+def test_claims(value, outcome):
+    found = evidence(6000, 5000, same(1200), total=10_000)  # AutoAttack leaves 20 %
+    assert judge_claim(found, Claim(value)).outcome == outcome
+    assert judge(found, Claim(value)).settled
+
+
+def test_a_claim_is_open_on_few_examples_and_keeps_the_audit_going():
+    verdict = judge(evidence(120, 100, same(40)), Claim(0.35))
+    assert verdict.outcome == "not-overestimated"
+    assert verdict.claim.outcome == "inconclusive"
+    assert not verdict.settled
+
+
+@pytest.mark.parametrize(("value", "attack"), [(53, "autoattack"), (-0.1, "pgd10"), (0.5, "fgsm")])
+def test_bad_claims_are_refused(value, attack):
+    with pytest.raises(ValueError, match="claim"):
+        Claim(value, attack)
+
+
+def test_a_claim_about_an_attack_that_was_not_run_is_refused():
+    with pytest.raises(ValueError, match="not run"):
+        judge_claim(evidence(100, 90, {"pgd10": 40}, attacks=("pgd10",)), Claim(0.5))

@@ -9,6 +9,7 @@ misclassified by the strict float32 model.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.objectives import Model, forward
+from robaudit.attacks.precision import SearchModel, strict_arithmetic
 from robaudit.attacks.state import Attack, Examples, join, put, take
 from robaudit.attacks.tuning import out_of_memory
 from robaudit.errors import RobauditError
@@ -51,7 +53,8 @@ class Retired:
 
 def truly_misclassified(strict: Model, x: Tensor, y: Tensor) -> Tensor:
     """(n,) bool: what the strict model says of inputs that already lie in the ball and in [0, 1]."""
-    logits = forward(strict, x)
+    with strict_arithmetic():
+        logits = forward(strict, x)
     others = logits.scatter(1, y[:, None], float("-inf")).amax(1)
     lead = others - logits.gather(1, y[:, None]).squeeze(1)
     spread = logits.amax(1) - logits.amin(1)
@@ -101,8 +104,10 @@ class _Run:
     def go(self) -> None:
         """Step until every example has left."""
         self._fill(torch.arange(self.width))
+        search = self.engine.search
         while bool(self.live.any()):
-            self.state = self._step(self.state)
+            with search.arithmetic() if isinstance(search, SearchModel) else nullcontext():
+                self.state = self._step(self.state)
             self.steps += self.live
             self._settle()
 

@@ -4,41 +4,71 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from robaudit.attacks.tuning import rate
+
 #: A folded network may differ by rounding only: at most this share of the logits' spread.
 _ROUNDING = 1e-3
+#: Half precision must be this much faster to be worth its rounding.
+_GAIN = 1.3
+
+
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class SearchModel(nn.Module):
     """A frozen copy of a classifier: channels-last, batch norm folded into convolutions where that is exact."""
 
-    def __init__(self, classifier: nn.Module, device: torch.device, sample: Tensor | None = None):
+    def __init__(self, classifier: nn.Module, device: torch.device, precision: str, sample: Tensor | None):
         super().__init__()
         network = copy.deepcopy(classifier).to(device).eval().requires_grad_(False)
         folded = None if sample is None else fold_batch_norm(network, sample.to(device))
         self.network = (network if folded is None else folded).to(memory_format=torch.channels_last)
+        self.precision, self._device_type = precision, device.type
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) in [0, 1] to logits (n, K)."""
-        return self.network(x.contiguous(memory_format=torch.channels_last))
+        x = x.contiguous(memory_format=torch.channels_last)
+        if self.precision not in _HALF:
+            return self.network(x)
+        # Autocast rather than a cast network: the normalisation still sees the input in float32.
+        with torch.autocast(self._device_type, _HALF[self.precision]):
+            return self.network(x)
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """The state of the GPU's switches that this model's forward and backward passes want."""
+        return arithmetic(tf32=self.precision == "tf32")
 
 
-def search_model(classifier: nn.Module, device: torch.device, sample: Tensor | None = None) -> SearchModel:
+def search_model(
+    classifier: nn.Module, device: torch.device, precision: str = "fp32", sample: Tensor | None = None
+) -> SearchModel:
     """The form of `classifier` that attacks search with; the original is left as it is.
 
     Args:
         classifier: from inputs in [0, 1] to logits.
         device: where to put the copy.
+        precision: fp32, tf32, bf16, fp16, or auto: the fastest that loses no strength (`docs/performance.md`):
+            tf32 on a GPU; on the CPU bf16 where a probe finds it faster, as on processors that compute in it.
         sample: (n, C, H, W) inputs on which folding is checked; without any nothing is folded.
 
     """
-    return SearchModel(classifier, device, sample)
+    if precision != "auto":
+        return SearchModel(classifier, device, precision, sample)
+    if device.type == "cuda":
+        return SearchModel(classifier, device, "tf32", sample)
+    plain, half = (SearchModel(classifier, device, name, sample) for name in ("fp32", "bf16"))
+    if sample is None or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return plain
+    batch = sample[:1].expand(32, -1, -1, -1).contiguous()
+    faster = max(rate(half, batch) for _ in range(2)) > _GAIN * max(rate(plain, batch) for _ in range(2))
+    return half if faster else plain
 
 
 def fold_batch_norm(network: nn.Module, sample: Tensor) -> nn.Module | None:
@@ -89,11 +119,16 @@ def _same(network: nn.Module, folded: nn.Module, sample: Tensor) -> bool:
 
 
 @contextmanager
-def strict_arithmetic() -> Iterator[None]:
-    """Full float32 in matrix products and convolutions on CUDA; restored afterwards."""
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+def arithmetic(*, tf32: bool) -> Iterator[None]:
+    """Whether CUDA may use TF32 in matrix products and convolutions; as before afterwards."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def strict_arithmetic() -> AbstractContextManager[None]:
+    """Full float32, in which every witness is checked."""
+    return arithmetic(tf32=False)

@@ -63,19 +63,19 @@ def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: 
     best, best_rate = 1, 0.0
     for size in sizes:
         try:
-            rate = max(_rate(model, example.expand(size, -1, -1, -1).contiguous()) for _ in range(2))
+            speed = max(rate(model, example.expand(size, -1, -1, -1).contiguous()) for _ in range(2))
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             break
-        if rate > best_rate * _GAIN:
-            best, best_rate = size, rate
+        if speed > best_rate * _GAIN:
+            best, best_rate = size, speed
         if time.monotonic() > deadline:
             break
     return best, best_rate
 
 
-def _rate(model: Model, x: Tensor) -> float:
+def rate(model: Model, x: Tensor) -> float:
     """Examples a second of one forward and backward pass."""
     if x.is_cuda:
         torch.cuda.synchronize(x.device)

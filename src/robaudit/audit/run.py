@@ -21,14 +21,14 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence, EvidenceFile, ExampleRow, Header
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan
-from robaudit.verdict import Finding, judge
+from robaudit.verdict import Claim, Finding, judge
 
 #: Examples audited before the verdict is first looked at; each further stretch is half of what came before.
 FIRST_STRETCH = 64
 _CLEAN_BATCH = 256
 
 
-def audit(
+def audit(  # noqa: PLR0913  one audit; all but three by keyword
     classifier: Classifier,
     images: Images,
     plan: AuditPlan,
@@ -37,11 +37,13 @@ def audit(
     device: str = "cpu",
     progress: Progress | None = None,
     force: bool = False,
+    claim: Claim | None = None,
 ) -> Evidence:
     """Audit `classifier` on `images` as `plan` says, and return the evidence, which is in the file `path` too.
 
     The examples are taken in the order of `images`, which must be random. With `plan.examples == "auto"` the
-    audit stops as soon as the verdict is decided. An unfinished audit in `path` is gone on with.
+    audit stops as soon as the verdict is decided, and that on `claim` too. An unfinished audit in `path` is
+    gone on with.
 
     Raises:
         RobauditError: the model cannot be audited on these images, a preflight check failed and `force` is
@@ -59,8 +61,8 @@ def audit(
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
     header = _header(classifier, images, plan, where, findings)
-    with EvidenceFile.create(path, header) as file, strict_arithmetic():
-        return _Audit(strict, images, plan, file, where, progress or Silent()).go()
+    with EvidenceFile.create(path, header) as file:
+        return _Audit(strict, images, plan, file, where, progress or Silent(), claim).go()
 
 
 def _header(
@@ -117,12 +119,18 @@ class _Audit:
         file: EvidenceFile,
         device: torch.device,
         progress: Progress,
+        claim: Claim | None,
     ):
-        self.strict, self.images, self.plan, self.file = strict, images, plan, file
+        self.strict, self.claim, self.images, self.plan, self.file = strict, claim, images, plan, file
         self.device, self.progress = device, progress
-        self.search = search_model(strict, device, images.float(slice(0, 8)))
+        sample = images.float(slice(0, 8)).to(device)
+        self.search = search_model(strict, device, plan.precision, sample)
+        # PGD-10's gradients are measured too, so it always searches in float32.
+        self.exact = (
+            self.search if self.search.precision == "fp32" else search_model(strict, device, "fp32", sample)
+        )
         self.correct = torch.zeros(len(images), dtype=torch.bool)
-        self.tuning = tune(self.search, images.float(slice(0, 1)).to(device))
+        self.tuning = tune(self.search, sample[:1])
         self.logits = torch.empty(len(images), 0)
         self.before = file.header().seconds
         self.started = time.monotonic()
@@ -135,7 +143,7 @@ class _Audit:
                 for attack in self.plan.attacks:
                     self._attack(attack, stretch)
                 evidence = self._save()
-                if self.plan.examples == "auto" and judge(evidence).outcome != "inconclusive":
+                if self.plan.examples == "auto" and judge(evidence, self.claim).settled:
                     break
         self.file.update(finished=True)
         return self.file.read()
@@ -154,10 +162,11 @@ class _Audit:
 
     def _classify(self, stretch: Tensor) -> None:
         """The clean pass. It is cheap, and the attacks want the logits, so a resumed audit makes it again."""
-        batches = [
-            forward(self.strict, self.images.float(part).to(self.device)).cpu()
-            for part in stretch.split(_CLEAN_BATCH)
-        ]
+        with strict_arithmetic():
+            batches = [
+                forward(self.strict, self.images.float(part).to(self.device)).cpu()
+                for part in stretch.split(_CLEAN_BATCH)
+            ]
         logits = torch.cat(batches)
         if not self.logits.shape[1]:
             self.logits = torch.zeros(len(self.images), logits.shape[1])
@@ -197,7 +206,8 @@ class _Audit:
                     lambda r: recorder.add(name, places, r),
                 )
             else:
-                engine = Engine(self.search, self.strict, self.plan.threat, self.tuning.slots, self.device)
+                search = self.exact if name == "pgd10" else self.search
+                engine = Engine(search, self.strict, self.plan.threat, self.tuning.slots, self.device)
                 engine.run(ATTACKS[name](self.plan), examples, lambda r: recorder.add(name, places, r))
         finally:
             recorder.flush()

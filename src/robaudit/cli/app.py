@@ -57,15 +57,14 @@ def _main(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    if debug:
-        os.environ["ROBAUDIT_DEBUG"] = "1"
+    del debug, version  # both are acted on before a command runs
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors are printed to standard error in one or two lines."""
     # `--debug` is wanted where people think of it: after the command that failed.
-    if "--debug" in arguments:
-        arguments = ["--debug", *[item for item in arguments if item != "--debug"]]
+    debug = "--debug" in arguments or bool(os.environ.get("ROBAUDIT_DEBUG"))
+    arguments = [item for item in arguments if item != "--debug"]
     try:
         result = app(arguments, standalone_mode=False)
         return int(result) if isinstance(result, int) else 0
@@ -80,7 +79,7 @@ def run(arguments: list[str]) -> int:
         )
         return INTERRUPTED
     except RobauditError as error:
-        _complain(str(error))
+        _complain(str(error), debug)
         return COULD_NOT_AUDIT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -93,8 +92,8 @@ def run(arguments: list[str]) -> int:
         return COULD_NOT_AUDIT
 
 
-def _complain(message: str) -> None:
-    if os.environ.get("ROBAUDIT_DEBUG"):
+def _complain(message: str, debug: bool) -> None:
+    if debug:
         traceback.print_exc()
     printable = "".join(c if c.isprintable() or c == "\n" else "�" for c in message)
     sys.stderr.write(f"robaudit: {printable}\n")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.common import EXIT_CODES, check_writable, console, progress, write_text
+from robaudit.cli.common import check_writable, console, exit_code, progress, write_text
 from robaudit.errors import RobauditError
-from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Bounds, Budget, ThreatModel, parse_fraction
+from robaudit.plan import AUTOATTACK, STANDARD_ATTACKS, AuditPlan, Bounds, Budget, ThreatModel, parse_fraction
 
 if TYPE_CHECKING:
     from robaudit.inputs import Images
+    from robaudit.verdict import Claim
 
 _MODEL, _DATA, _THREAT, _BUDGET, _OUT = (
     "Model",
@@ -93,8 +94,19 @@ def check(
     autoattack_bound: float = typer.Option(
         0.10, help="Overestimated when PGD-10 minus AutoAttack reaches this.", rich_help_panel=_THREAT
     ),
+    claim: float | None = typer.Option(
+        None, help="A published robust accuracy in [0, 1], to be refuted or not.", rich_help_panel=_THREAT
+    ),
+    claim_attack: str = typer.Option(
+        "autoattack", help="What the claim is about: autoattack or pgd.", rich_help_panel=_THREAT
+    ),
     engine: str = typer.Option(
         "robaudit", help="robaudit, or reference: the unmodified pyautoattack.", rich_help_panel=_BUDGET
+    ),
+    precision: str = typer.Option(
+        "auto",
+        help="Of the search: auto, fp32, tf32, bf16 or fp16; every break is re-checked in float32.",
+        rich_help_panel=_BUDGET,
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 …", rich_help_panel=_MODEL),
     evidence: Path | None = typer.Option(
@@ -122,7 +134,9 @@ def check(
             engine=engine,  # type: ignore[arg-type]
             budget=Budget(pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts),
             bounds=Bounds(square_bound, autoattack_bound),
+            precision=precision,  # type: ignore[arg-type]
         )
+        claimed = make_claim(claim, claim_attack, plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error
     from robaudit.audit import audit
@@ -142,8 +156,10 @@ def check(
     classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=images, force=force)
     path = evidence or default_evidence(model, classifier.info.sha256, plan, images)
     with progress(quiet=json_path == "-") as bars:
-        found = audit(classifier, images, plan, path=path, device=where, progress=bars, force=force)
-    verdict = judge(found)
+        found = audit(
+            classifier, images, plan, path=path, device=where, progress=bars, force=force, claim=claimed
+        )
+    verdict = judge(found, claimed)
     if json_path != "-":
         out = console()
         out.print(terminal(found, verdict))
@@ -151,7 +167,25 @@ def check(
         out.print(hint, markup=False, soft_wrap=True)
     if json_path:
         write_text(json_path, as_json(found, verdict))
-    return EXIT_CODES[verdict.outcome]
+    return exit_code(verdict)
+
+
+def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:
+    """The claim to be judged, if there is one.
+
+    Raises:
+        ValueError: it is no accuracy, or the plan lacks its attack.
+
+    """
+    if value is None:
+        return None
+    from robaudit.verdict import Claim
+
+    name = "pgd10" if attack == "pgd" else attack
+    needed = set(AUTOATTACK) if name == "autoattack" else {name}
+    if not needed <= set(plan.attacks):
+        raise ValueError(f"claim-attack '{attack}' needs {', '.join(sorted(needed))} among --attacks")
+    return Claim(value, name)
 
 
 def pick_device(name: str) -> str:

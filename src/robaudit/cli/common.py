@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from robaudit.audit import Progress as AuditProgress
+    from robaudit.verdict import Verdict
 
-EXIT_CODES = {"not-overestimated": 0, "overestimated": 1, "inconclusive": 3}
+_EXIT_CODES = {"not-overestimated": 0, "overestimated": 1, "inconclusive": 3}
+
+
+def exit_code(verdict: Verdict) -> int:
+    """1 when overestimated or the claim is refuted, 3 when either is open, else 0."""
+    codes = {_EXIT_CODES[verdict.outcome]}
+    if verdict.claim:
+        codes.add({"refuted": 1, "consistent": 0, "inconclusive": 3}[verdict.claim.outcome])
+    return next(code for code in (1, 3, 0) if code in codes)
 
 
 def console() -> Console:

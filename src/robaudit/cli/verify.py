@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from robaudit.cli.check import pick_device
-from robaudit.cli.common import EXIT_CODES, console
+from robaudit.cli.common import console, exit_code
 
 
 def verify(
@@ -48,4 +48,4 @@ def verify(
         verdict = judge(file.read())
     out.print(f"{result.witnesses} of {result.witnesses} witnesses hold.", style="bold")
     out.print(f"The evidence says: {verdict.outcome}. {verdict.summary}", markup=False)
-    return EXIT_CODES[verdict.outcome]
+    return exit_code(verdict)

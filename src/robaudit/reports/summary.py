@@ -26,6 +26,7 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
             "confidence": verdict.confidence,
             "decided_after": verdict.decided_after,
         },
+        "claim": _claim(verdict),
         "accuracy": {
             name: _interval(found) for name in rows(evidence) if (found := accuracy(evidence, name))
         },
@@ -74,6 +75,19 @@ def cost(evidence: Evidence) -> dict[str, Any]:
 def as_json(evidence: Evidence, verdict: Verdict) -> str:
     """`summary` as a JSON document."""
     return json.dumps(summary(evidence, verdict), indent=2, allow_nan=False) + "\n"
+
+
+def _claim(verdict: Verdict) -> dict[str, Any] | None:
+    if verdict.claim is None:
+        return None
+    found = verdict.claim
+    interval = _interval(found.interval) if found.interval else None
+    return {
+        "value": found.claim.value,
+        "attack": found.claim.attack,
+        "outcome": found.outcome,
+        "measured": interval,
+    }
 
 
 def _interval(found: Interval) -> dict[str, float | int]:

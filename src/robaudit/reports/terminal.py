@@ -53,7 +53,10 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     body.append(title, style=f"bold {colour}")
     body.append(f"   decided after {data['verdict']['decided_after']} examples at confidence ")
     body.append(f"{data['verdict']['confidence']:g}\n")
-    body.append(data["verdict"]["summary"] + "\n\n")
+    body.append(data["verdict"]["summary"] + "\n")
+    if data["claim"]:
+        body.append(_claim(data["claim"]) + "\n")
+    body.append("\n")
     body.append(f"{plain(model['path'])}", style="bold")
     body.append(
         f"   {plain(model['architecture'])}, normalisation {plain(model['normalisation'])}, "
@@ -64,6 +67,14 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     if not data["finished"]:
         body.append("\nThis audit is unfinished; run the same command to go on.", style="yellow")
     return Panel(body, border_style=colour)
+
+
+def _claim(claim: dict[str, Any]) -> str:
+    text = f"The claim of {100 * claim['value']:.2f} % under {_LABELS[claim['attack']]} is {claim['outcome']}"
+    if not claim["measured"]:
+        return text + "."
+    value, interval = _percent(claim["measured"])
+    return f"{text}: measured {value} % ({interval})."
 
 
 def _eps(eps: float) -> str:

@@ -1,5 +1,6 @@
 """Evidence in, judgement out."""
 
+from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, judge
 from robaudit.verdict.table import GAPS, accuracy, gap, gaps, paired, population, rows
@@ -7,6 +8,8 @@ from robaudit.verdict.table import GAPS, accuracy, gap, gaps, paired, population
 __all__ = [
     "ADVICE",
     "GAPS",
+    "Claim",
+    "ClaimResult",
     "Finding",
     "Verdict",
     "accuracy",
@@ -14,6 +17,7 @@ __all__ = [
     "gap",
     "gaps",
     "judge",
+    "judge_claim",
     "paired",
     "population",
     "rows",

@@ -10,6 +10,7 @@ import numpy as np
 from robaudit.evidence import Evidence
 from robaudit.stats import Decision, decide
 from robaudit.verdict import table
+from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
 from robaudit.verdict.findings import Finding, finding, from_dict
 
 Result = Literal["overestimated", "not-overestimated", "inconclusive"]
@@ -32,6 +33,7 @@ class Verdict:
         causes: findings, the gravest first.
         confidence: probability with which a decided outcome is right, whatever the model.
         decided_after: examples that it took; all audited ones where it is inconclusive.
+        claim: what became of the claim, if there was one.
 
     """
 
@@ -40,10 +42,21 @@ class Verdict:
     causes: tuple[Finding, ...]
     confidence: float
     decided_after: int
+    claim: ClaimResult | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether more examples could change nothing that was asked."""
+        return self.outcome != "inconclusive" and (self.claim is None or self.claim.outcome != "inconclusive")
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """The verdict on the evidence so far."""
+def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
+    """The verdict on the evidence so far, and on a claim about it.
+
+    Raises:
+        ValueError: the claim is about an attack that the plan lacks.
+
+    """
     preflight = tuple(from_dict(item) for item in evidence.header.findings)
     decisions = {name: _decide(evidence, name) for name in table.gaps(evidence)}
     outcome, summary, after = _outcome(evidence, decisions)
@@ -54,7 +67,8 @@ def judge(evidence: Evidence) -> Verdict:
         (*preflight, *_causes(evidence, decisions)),
         key=lambda item: ("error", "warning", "note").index(item.severity),
     )
-    return Verdict(outcome, summary, tuple(causes), evidence.header.plan.confidence, after)
+    answer = judge_claim(evidence, claim) if claim else None
+    return Verdict(outcome, summary, tuple(causes), evidence.header.plan.confidence, after, answer)
 
 
 def _decide(evidence: Evidence, name: str) -> tuple[Decision, int]:

@@ -1,0 +1,60 @@
+"""A published robust accuracy against the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from robaudit.evidence import Evidence
+from robaudit.plan import ATTACK_NAMES
+from robaudit.stats import Interval
+from robaudit.verdict import table
+
+#: An interval around the claim no wider than this, on either side, makes it consistent rather than open.
+PRECISION = 0.03
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`value`, a robust accuracy in [0, 1], said to be left by `attack`: `autoattack` or one by name."""
+
+    value: float
+    attack: str = "autoattack"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            hint = f"; did you mean {self.value / 100:g}?" if 1 < self.value <= 100 else ""
+            raise ValueError(f"claim {self.value:g} must be in [0, 1]{hint}")
+        if self.attack not in ("autoattack", *ATTACK_NAMES):
+            raise ValueError(f"claim attack '{self.attack}' is not known; use pgd10 or autoattack")
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """What the evidence says of a claim: `refuted` when the whole interval lies below it."""
+
+    claim: Claim
+    outcome: Literal["refuted", "consistent", "inconclusive"]
+    interval: Interval | None
+
+
+def judge_claim(evidence: Evidence, claim: Claim) -> ClaimResult:
+    """Refuted, consistent, or not settled by these examples.
+
+    A claim below the interval is consistent: the model is at least as robust as was said.
+
+    Raises:
+        ValueError: the plan lacks an attack that the claim is about.
+
+    """
+    if claim.attack not in table.rows(evidence):
+        raise ValueError(f"claim attack '{claim.attack}' was not run; add it to --attacks")
+    interval = table.accuracy(evidence, claim.attack)
+    if interval is None:
+        return ClaimResult(claim, "inconclusive", None)
+    if interval.high < claim.value:
+        return ClaimResult(claim, "refuted", interval)
+    close = interval.high - claim.value <= PRECISION and claim.value - interval.low <= PRECISION
+    return ClaimResult(
+        claim, "consistent" if claim.value <= interval.low or close else "inconclusive", interval
+    )
