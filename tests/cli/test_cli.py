@@ -78,12 +78,12 @@ def test_help_is_quick_and_imports_no_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    for command in ("check", "verify", "report", "demo"):
+    for command in ("check", "inspect", "verify", "report", "demo"):
         assert command in result.stdout
     assert time.perf_counter() - started < 5  # 0.5 s on an idle machine; see `make bench`
 
 
-@pytest.mark.parametrize("command", ["check", "verify", "report", "demo"])
+@pytest.mark.parametrize("command", ["check", "inspect", "verify", "report", "demo"])
 def test_every_command_has_help(command, capsys):
     assert run([command, "--help"]) == 0
     assert "xample" in capsys.readouterr().out or command == "demo"

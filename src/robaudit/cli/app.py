@@ -15,6 +15,7 @@ import typer
 import robaudit
 from robaudit.cli.check import check
 from robaudit.cli.demo import demo
+from robaudit.cli.inspect import inspect
 from robaudit.cli.report import report
 from robaudit.cli.verify import verify
 from robaudit.errors import RobauditError
@@ -37,6 +38,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 nothing found · 1 overestimated or claim refuted · 2 could not audit · 3 inconclusive",
 )
 app.command()(check)
+app.command()(inspect)
 app.command()(verify)
 app.command()(report)
 app.command()(demo)
@@ -86,9 +88,8 @@ def run(arguments: list[str]) -> int:
         return COULD_NOT_AUDIT
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
-        _complain(
-            f"{type(error).__name__}: {first}\nThis should not happen; run again with --debug and report it."
-        )
+        advice = "This should not happen; run again with --debug and report it."
+        _complain(f"{type(error).__name__}: {first}\n{advice}", debug)
         return COULD_NOT_AUDIT
 
 
