@@ -44,7 +44,9 @@ def assemble(candidate: Candidate) -> nn.Module:
 
     """
     if candidate.network is not None:
-        return candidate.network.eval().requires_grad_(False)
+        for parameter in candidate.network.parameters():
+            parameter.requires_grad_(False)
+        return candidate.network.eval()
     with torch.device("meta"):
         network = build_architecture(
             candidate.spec,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -121,9 +122,8 @@ def save_classifier(
             tensors, str(partial), metadata={**(extra or {}), METADATA: json.dumps(entry), "format": "pt"}
         )
         partial.replace(path)
-    except OSError as error:
-        raise RobauditError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another place"
-        ) from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).removeprefix("Error while serializing: ")
+        raise RobauditError(f"{path}: cannot be written ({reason}); choose another place") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -10,6 +12,7 @@ from robaudit.inputs.architectures import build_architecture
 from robaudit.inputs.architectures.specs import SEQUENTIAL, VGGS
 from robaudit.inputs.candidates import Candidate, fits
 from robaudit.inputs.layers import Layer, chain_classes, module_layers
+from robaudit.inputs.ordering import alphabetical, in_natural_order
 from robaudit.inputs.recover_residual import residual_candidates
 from robaudit.inputs.recover_sequential import file_order, read_units, sequential_candidates
 
@@ -58,6 +61,17 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
         shape: (C, H, W) of the images, or None to guess.
 
     """
+    natural = [in_natural_order(layers), in_natural_order(layers, stem_norm=False)]
+    if not alphabetical(layers):
+        return next((found for order in [layers, *natural] if (found := _candidates(order, shape))), [])
+    merged: dict[str, Candidate] = {}
+    for rank, order in enumerate([*natural, layers]):
+        for option in _candidates(order, shape):
+            merged.setdefault(option.spec, replace(option, cost=option.cost + 0.4 * rank))
+    return sorted(merged.values(), key=lambda option: option.cost)
+
+
+def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
     channels = input_channels(layers)
     found: list[Candidate] = []
     if shape is not None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 #: More opcodes than a checkpoint of a million parameters' names needs.
-OPCODES = 20_000_000
+OPCODES = 2_000_000
 #: A pickle of names and shapes is never larger; tensors are stored beside it.
 PICKLE = 64 << 20
 #: Standard-library names that plain data is made of. Nothing here does anything.

@@ -97,7 +97,11 @@ def _sound(block: dict[str, Layer], template: Template, ins: int) -> bool:
     return not (short and short.shape[0] != outs) and not (after and after.shape[0] != outs) and ins > 0
 
 
-def _block(layers: list[Layer], at: int, ins: int, template: Template) -> tuple[dict[str, Layer], int] | None:
+def _block(
+    layers: list[Layer], at: int, ins: int, template: Template, eager: bool
+) -> tuple[dict[str, Layer], int] | None:
+    """The block that begins at `at`, and where it ends; `eager` takes a projection wherever one fits."""
+    found = {}
     for projected in (True, False):
         order = template.order(projected)
         if at + len(order) > len(layers):
@@ -109,8 +113,11 @@ def _block(layers: list[Layer], at: int, ins: int, template: Template) -> tuple[
             block[role] = layer
         else:
             if _sound(block, template, ins):
-                return block, at + len(order)
-    return None
+                found[projected] = (block, at + len(order))
+    plain = found.get(False)
+    if plain and not eager and plain[0][f"c{template.convs}"].shape[0] == ins:
+        return plain
+    return found.get(True, plain)
 
 
 def read_residual(layers: list[Layer]) -> Iterator[Reading]:
@@ -118,24 +125,25 @@ def read_residual(layers: list[Layer]) -> Iterator[Reading]:
     if len(layers) < 4 or any(layer.kind not in ("conv", "norm", "linear") for layer in layers):
         return
     seen = set()
-    for template, stem_normed in itertools.product(TEMPLATES, (True, False)):
-        reading = _read(layers, template, stem_normed)
-        if reading and any("s" in block for block in reading.blocks) is False:
-            key = (template.convs, template.pre, template.main, stem_normed)
-            if key in seen:
-                continue
+    for template, stem_normed, eager in itertools.product(TEMPLATES, (True, False), (False, True)):
+        reading = _read(layers, template, stem_normed, eager)
+        if reading is None:
+            continue
+        key = tuple(
+            tuple(sorted((role, layer.name) for role, layer in block.items())) for block in reading.blocks
+        )
+        if key not in seen:
             seen.add(key)
-        if reading:
             yield reading
 
 
-def _read(layers: list[Layer], template: Template, stem_normed: bool) -> Reading | None:
+def _read(layers: list[Layer], template: Template, stem_normed: bool, eager: bool) -> Reading | None:
     head = 1 + stem_normed
     if layers[0].kind != "conv" or (stem_normed and layers[1].kind != "norm"):
         return None
     stem = {"c": layers[0]} | ({"n": layers[1]} if stem_normed else {})
     channels, at, blocks = layers[0].shape[0], head, []
-    while found := _block(layers, at, channels, template):
+    while found := _block(layers, at, channels, template, eager):
         blocks.append(found[0])
         channels, at = found[0][f"c{template.convs}"].shape[0], found[1]
     last = (

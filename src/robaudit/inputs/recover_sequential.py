@@ -16,9 +16,6 @@ from robaudit.inputs.architectures.specs import sequential_spec
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer
 
-#: Ways kept a side and padding habit; enough for every net tried, small enough to be instant.
-BEAM = 8
-
 #: (stride, padding, cost) by kernel: habits of published small networks.
 CONVS: dict[int, tuple[tuple[int, int, float], ...]] = {
     1: ((1, 0, 0.0), (2, 0, 1.5)),
@@ -49,6 +46,14 @@ POOLS = (
     ("max3", 3, 3, 0, 1.8),
     ("max4", 4, 4, 0, 1.8),
     ("max2p1", 2, 2, 1, 2.2),
+)
+
+
+#: (most convolutions, ways kept a side and habit, poolings tried): deep nets are regular, small ones odd.
+LIMITS: tuple[tuple[int, int, tuple[tuple[str, int, int, int, float], ...]], ...] = (
+    (4, 8, POOLS),
+    (8, 4, POOLS[:5]),
+    (1 << 30, 3, POOLS[:4]),
 )
 
 
@@ -98,10 +103,11 @@ def read_units(layers: list[Layer]) -> tuple[Layer | None, list[Unit]] | None:
         return None
     mains = [layer for layer in layers if layer.kind != "norm"]
     norms = [layer for layer in layers if layer.kind == "norm"]
-    first = norms.pop(0) if norms and layers[0].kind == "norm" else None
     kinds = [layer.kind for layer in mains]
     if not mains or kinds != sorted(kinds):
         return None
+    opening = bool(norms) and layers[0].kind == "norm" and layers[0].shape[0] == mains[0].shape[1]
+    first = norms.pop(0) if opening else None
     owner = _owners(layers, mains, norms)
     if owner is None:
         return None
@@ -157,6 +163,9 @@ def _chained(units: list[Unit], in_channels: int) -> bool:
         if unit.layer.kind == "conv":
             if (
                 len(shape) != 4
+                or (
+                    shape[2] == 1 and channels != shape[1]
+                )  # a grouped 1x1: a shortcut, read in the wrong place
                 or channels % shape[1]
                 or shape[0] % (channels // shape[1])
                 or shape[2] != shape[3]
@@ -213,7 +222,7 @@ def _ways(convs: list[Unit], in_channels: int, side: int) -> dict[int, list[_Way
     """The cheapest ways through all convolutions, by the side they leave."""
     beams: dict[int, list[_Way]] = {side: [_Way(0.0, (), None, "")]}
     channels = in_channels
-    beam, pools = (BEAM, POOLS) if len(convs) <= 8 else (3, POOLS[:4])
+    beam, pools = next((beam, pools) for most, beam, pools in LIMITS if len(convs) <= most)
     for i, unit in enumerate(convs):
         last = i + 1 == len(convs)
         outs = unit.layer.shape[0]

@@ -14,12 +14,14 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.candidates import Candidate, assemble
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation, Normalise
-from robaudit.inputs.variations import variations
+from robaudit.inputs.variations import combinations, variations
 
 #: Structures tried on the first few images.
 TRIED = 160
 #: Images of each round: all structures, the better ones, the finalists.
 ROUNDS = (100, 400, 2000)
+#: Clean accuracy above which no other activation is tried on structures that are not the best.
+CLEAR = 0.95
 #: Deviations by which one of many variations must be better to be believed.
 SURE = 3.5
 #: Seconds that trying takes, roughly; large networks get fewer images and fewer alternatives.
@@ -74,7 +76,7 @@ class Trial:
         network = nn.Sequential(Normalise(normalisation), network).to(self.device).eval()
         found = []
         count = min(count, len(self.images))
-        with torch.inference_mode():
+        with torch.no_grad():
             for start in range(0, count, 100):
                 rows = slice(start, min(start + 100, count))
                 logits = network(self.images.float(rows).to(self.device))
@@ -146,7 +148,7 @@ def choose(
     if len(candidates) == 1 and len(normalisations) == 1:
         return [trial.choice(candidates[0], normalisations[0], trial.counts[2]) or first[0]]
     finalists = _finalists(first)
-    second = _round(trial, finalists, trial.counts[1], 0.4)
+    second = _round(trial, finalists, trial.counts[1], 0.5)
     best = _settled(second)
     compared = _round(trial, [(best.candidate, norm) for norm in normalisations], trial.counts[1], 0.6)
     best = _first_level(compared)
@@ -174,7 +176,15 @@ def _first_round(
         pairs = [(candidate, norm) for candidate in candidates[:TRIED] for norm in batch]
         if found and not near_chance(_ranked(found)[0].accuracy, trial.images.classes, len(found[0].right)):
             break
-        found += _round(trial, pairs, trial.counts[0], 0.25 if not found else 0.35)
+        found += _round(trial, pairs, trial.counts[0], 0.25 if not found else 0.3)
+    if found and _ranked(found)[0].accuracy < CLEAR:
+        changed = [
+            (dataclasses.replace(candidate, spec=spec, cost=candidate.cost + cost), norm)
+            for candidate in candidates[:3]
+            for spec, cost in combinations(candidate.spec)
+            for norm in normalisations[:3]
+        ]
+        found += _round(trial, changed, trial.counts[0], 0.4)
     return found
 
 

@@ -35,6 +35,22 @@ def variations(spec: str) -> Iterator[tuple[str, float]]:
                 yield residual_spec(other), cost
 
 
+def combinations(spec: str) -> Iterator[tuple[str, float]]:
+    """(text, extra cost) of a plain network with another activation and perhaps average pooling."""
+    plain = sequential_words(spec)
+    if plain is None:
+        return
+    words = plain.split()
+    for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1"):
+        for pool in ("max", "avg"):
+            changed = [name if word in ACTIVATIONS else re.sub("^(max|avg)", pool, word) for word in words]
+            if changed != words:
+                yield (
+                    sequential_spec(" ".join(changed)),
+                    (0.5 if name != "relu" else 0.0) + 0.3 * (pool == "avg"),
+                )
+
+
 def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
     acts = [word for word in words if word in ACTIVATIONS]
     for name in ACTIVATIONS:
