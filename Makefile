@@ -26,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 setup: $(READY) ## Make .venv with the package and its tools
+	@echo ".venv: ready"
 
 demo: $(READY) ## Audit two shipped checkpoints, one honest and one masked
 	$(BIN)/robaudit demo $(ARGS)
