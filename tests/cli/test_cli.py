@@ -265,3 +265,21 @@ def test_a_refuted_claim_exits_1_and_a_met_one_does_not(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["claim"]["outcome"] == "consistent"
     assert_clear(capsys, check(ADVERSARIAL, *common, "--claim", "53.29"), "claim 53.29 must be in [0, 1]")
     assert_clear(capsys, check(ADVERSARIAL, *common[:4], "--claim", "0.5"), "claim-attack 'autoattack' needs")
+
+
+def test_many_checkpoints_get_one_table_and_a_bad_file_does_not_stop_the_rest(tmp_path, capsys):
+    (tmp_path / "bad.pt").write_text("no checkpoint")
+    (tmp_path / "list.txt").write_text(f"# two more\n{tmp_path / 'bad.pt'}\n\n{DISTILLED}\n")
+    code = check(
+        ADVERSARIAL, tmp_path / "list.txt", "--dataset", "digits", "--limit", 80, *QUICK, "--evidence", tmp_path,
+        "--json", tmp_path / "all.json",
+    )  # fmt: skip
+    reports = json.loads((tmp_path / "all.json").read_text())["reports"]
+    assert code == 1
+    assert len(reports) == 3
+    assert reports[1]["error"].startswith(str(tmp_path / "bad.pt"))
+    assert reports[2]["verdict"]["outcome"] == "overestimated"
+    assert "could not audit" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.evidence"))) == 2
+    (tmp_path / "none.txt").write_text("# nothing\n")
+    assert_clear(capsys, check(tmp_path / "none.txt", "--dataset", "digits"), str(tmp_path / "none.txt"))

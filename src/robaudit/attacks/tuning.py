@@ -13,7 +13,7 @@ from robaudit.attacks.objectives import Model
 #: The sizes tried, and how long the whole probe may take in seconds.
 _SIZES = (8, 32, 128, 512)
 _CUDA_SIZES = (256, 1024, 4096)
-_PATIENCE = 3.0
+_PATIENCE = 1.5
 #: A larger batch must be this much faster to be worth its memory.
 _GAIN = 1.08
 #: All threads must be this much faster than one: the attacks' own small operations gain nothing by them, and a

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.common import check_writable, console, exit_code, progress, write_text
+from robaudit.cli.auditing import Wishes, check_many, check_one, expand, make_claim, pick_device, report_one
+from robaudit.cli.common import check_writable
 from robaudit.errors import RobauditError
-from robaudit.plan import AUTOATTACK, STANDARD_ATTACKS, AuditPlan, Bounds, Budget, ThreatModel, parse_fraction
-
-if TYPE_CHECKING:
-    from robaudit.inputs import Images
-    from robaudit.verdict import Claim
+from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Bounds, Budget, ThreatModel, parse_fraction
 
 _MODEL, _DATA, _THREAT, _BUDGET, _OUT = (
     "Model",
@@ -36,11 +30,15 @@ Examples:
   robaudit check weights.pth --dataset data.npz --arch mynet.py:build --normalise none --eps 8/255
 
   robaudit check model.pt --dataset cifar100 --attacks pgd10 --limit 512   (a quick look)
+
+  robaudit check runs/*.safetensors --dataset cifar10 --evidence evidence/
 """
 
 
 def check(
-    model: str = typer.Argument(..., help="Checkpoint to audit.", metavar="MODEL"),
+    models: list[str] = typer.Argument(
+        ..., help="Checkpoints to audit, or a .txt file that lists them.", metavar="MODEL..."
+    ),
     dataset: str = typer.Option(
         ...,
         help="Name (cifar10, cifar100, tiny-imagenet, mnist, fashion-mnist, svhn, digits), folder, .npz or "
@@ -121,7 +119,10 @@ def check(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
     ),
 ) -> int:
-    """Say whether the robustness of a checkpoint is overestimated, with evidence."""
+    """Say whether the robustness of a checkpoint is overestimated, with evidence.
+
+    Several checkpoints get one summary table; a bad file does not stop the rest.
+    """
     check_writable(json_path)
     try:
         plan = AuditPlan(
@@ -139,12 +140,12 @@ def check(
         claimed = make_claim(claim, claim_attack, plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error
-    from robaudit.audit import audit
-    from robaudit.inputs import load_classifier, load_images
-    from robaudit.reports import as_json, plain, terminal
-    from robaudit.verdict import judge
+    wishes = Wishes(plan, claimed, arch, normalise, key, pick_device(device), force, quiet=json_path == "-")
+    paths = expand(models)
+    if evidence and len(paths) > 1 and not evidence.is_dir():
+        raise RobauditError(f"{evidence}: must be a folder, for the evidence of {len(paths)} checkpoints")
+    from robaudit.inputs import load_images
 
-    where = pick_device(device)
     images = load_images(
         dataset,
         data_dir=data_dir,
@@ -153,73 +154,9 @@ def check(
         seed=seed,
         download=download or _confirm_download,
     )
-    classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=images, force=force)
-    path = evidence or default_evidence(model, classifier.info.sha256, plan, images)
-    with progress(quiet=json_path == "-") as bars:
-        found = audit(
-            classifier, images, plan, path=path, device=where, progress=bars, force=force, claim=claimed
-        )
-    verdict = judge(found, claimed)
-    if json_path != "-":
-        out = console()
-        out.print(terminal(found, verdict))
-        hint = plain(f"evidence: {path}   (re-check it: robaudit verify {path} {model})")
-        out.print(hint, markup=False, soft_wrap=True)
-    if json_path:
-        write_text(json_path, as_json(found, verdict))
-    return exit_code(verdict)
-
-
-def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:
-    """The claim to be judged, if there is one.
-
-    Raises:
-        ValueError: it is no accuracy, or the plan lacks its attack.
-
-    """
-    if value is None:
-        return None
-    from robaudit.verdict import Claim
-
-    name = "pgd10" if attack == "pgd" else attack
-    needed = set(AUTOATTACK) if name == "autoattack" else {name}
-    if not needed <= set(plan.attacks):
-        raise ValueError(f"claim-attack '{attack}' needs {', '.join(sorted(needed))} among --attacks")
-    return Claim(value, name)
-
-
-def pick_device(name: str) -> str:
-    """`auto` is the first GPU, else the CPU.
-
-    Raises:
-        RobauditError: no such device here.
-
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise RobauditError(f"device '{name}' cannot be used ({reason}); try --device cpu") from error
-    return name
-
-
-def default_evidence(model: str, sha256: str, plan: AuditPlan, images: Images) -> Path:
-    """A place in the cache folder that the same audit finds again and another never takes."""
-    import platformdirs
-
-    identity = json.dumps([sha256, plan.to_dict(), images.sha256, images.split], sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
-    folder = Path(platformdirs.user_cache_dir("robaudit")) / "evidence"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RobauditError(f"{folder}: cannot be created ({error.strerror}); pass --evidence") from error
-    return folder / f"{Path(model).stem}-{digest}.evidence"
+    if len(paths) > 1:
+        return check_many(paths, images, wishes, evidence, json_path)
+    return report_one(check_one(paths[0], images, wishes, evidence), json_path)
 
 
 def _radius(eps: str | None, dataset: str, norm: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.check import pick_device
+from robaudit.cli.auditing import pick_device
 from robaudit.cli.common import console, exit_code
 
 

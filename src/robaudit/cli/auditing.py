@@ -1,0 +1,232 @@
+"""One checkpoint or many through the audit, and what is printed of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robaudit.cli.common import console, exit_code, progress, write_text
+from robaudit.errors import RobauditError
+from robaudit.plan import AUTOATTACK, AuditPlan
+
+if TYPE_CHECKING:
+    from robaudit.evidence import Evidence
+    from robaudit.inputs import Images, ModelInfo
+    from robaudit.verdict import Claim, Verdict
+
+COULD_NOT_AUDIT = 2
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the flags say of every checkpoint of one call."""
+
+    plan: AuditPlan
+    claim: Claim | None
+    arch: str | None
+    normalise: str | None
+    key: str | None
+    device: str
+    force: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One checkpoint's audit; `evidence` and `verdict` are None where it could not be audited, because of `error`."""
+
+    model: str
+    path: Path | None = None
+    evidence: Evidence | None = None
+    verdict: Verdict | None = None
+    error: str = ""
+
+    @property
+    def code(self) -> int:
+        """The exit code that this checkpoint alone would give."""
+        return exit_code(self.verdict) if self.verdict else COULD_NOT_AUDIT
+
+
+def expand(models: list[str]) -> list[str]:
+    """The checkpoints named, those listed in `.txt` files included (one a line, # for comments)."""
+    found: list[str] = []
+    for name in models:
+        if not name.endswith(".txt"):
+            found.append(name)
+            continue
+        try:
+            lines = Path(name).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RobauditError(
+                f"{name}: cannot be read as a list of checkpoints; give one path a line"
+            ) from error
+        found += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    if not found:
+        raise RobauditError(f"{', '.join(models)}: lists no checkpoint; give one path a line")
+    return found
+
+
+def check_one(model: str, images: Images, wishes: Wishes, evidence: Path | None) -> Checked:
+    """Audit one checkpoint.
+
+    Raises:
+        RobauditError: it could not be audited.
+
+    """
+    from robaudit.audit import audit
+    from robaudit.inputs import load_classifier
+    from robaudit.verdict import judge
+
+    classifier = load_classifier(
+        model, arch=wishes.arch, normalise=wishes.normalise, key=wishes.key, images=images, force=wishes.force
+    )
+    path = evidence or default_evidence(model, classifier.info, wishes.plan, images)
+    with progress(quiet=wishes.quiet) as bars:
+        found = audit(
+            classifier,
+            images,
+            wishes.plan,
+            path=path,
+            device=wishes.device,
+            progress=bars,
+            force=wishes.force,
+            claim=wishes.claim,
+        )
+    return Checked(model, path, found, judge(found, wishes.claim))
+
+
+def report_one(checked: Checked, json_path: str | None) -> int:
+    """Print one report and write its JSON; the exit code."""
+    from robaudit.reports import as_json, plain, terminal
+
+    assert checked.evidence is not None
+    assert checked.verdict is not None
+    if json_path != "-":
+        out = console()
+        out.print(terminal(checked.evidence, checked.verdict))
+        hint = f"evidence: {checked.path}   (re-check it: robaudit verify {checked.path} {checked.model})"
+        out.print(plain(hint), markup=False, soft_wrap=True)
+    if json_path:
+        write_text(json_path, as_json(checked.evidence, checked.verdict))
+    return checked.code
+
+
+def check_many(
+    paths: list[str], images: Images, wishes: Wishes, folder: Path | None, json_path: str | None
+) -> int:
+    """Audit several; one that fails is a row of the table. The exit code is the gravest: 1, then 2, 3, 0."""
+    from robaudit.evidence import SCHEMA
+
+    out = console()
+    results = []
+    for number, model in enumerate(paths):
+        place = folder / f"{number:03d}-{Path(model).stem}.evidence" if folder else None
+        try:
+            results.append(check_one(model, images, wishes, place))
+        except RobauditError as error:
+            results.append(Checked(model, error=str(error)))
+        if not wishes.quiet:
+            out.print(_line(results[-1]), markup=False, soft_wrap=True)
+    if not wishes.quiet:
+        out.print(_table(results))
+    if json_path:
+        write_text(
+            json_path,
+            json.dumps({"schema": "robaudit/1", "reports": [_data(r) for r in results]}, indent=2) + "\n",
+        )
+    return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in results})
+
+
+def _line(checked: Checked) -> str:
+    from robaudit.reports import plain
+
+    said = checked.verdict.summary if checked.verdict else checked.error.splitlines()[0]
+    return plain(f"{checked.model}: {said}")
+
+
+def _table(results: list[Checked]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    from robaudit.reports import plain
+    from robaudit.verdict import accuracy
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("checkpoint", overflow="fold")
+    table.add_column("verdict")
+    for title in ("clean", "pgd10", "square", "autoattack"):
+        table.add_column(title, justify="right")
+    table.add_column("examples", justify="right")
+    for item in results:
+        name = Text(plain(item.model))
+        if item.evidence is None or item.verdict is None:
+            table.add_row(name, "could not audit")
+            continue
+        found = [accuracy(item.evidence, key) for key in ("clean", "pgd10", "square", "autoattack")]
+        cells = [f"{100 * value.value:.1f}" if value else "" for value in found]
+        table.add_row(name, item.verdict.outcome, *cells, str(len(item.evidence)))
+    return table
+
+
+def _data(checked: Checked) -> dict[str, Any]:
+    from robaudit.reports import summary
+
+    if checked.evidence is None or checked.verdict is None:
+        return {"model": {"path": checked.model}, "error": checked.error}
+    return summary(checked.evidence, checked.verdict)
+
+
+def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:
+    """The claim to be judged, if there is one.
+
+    Raises:
+        ValueError: it is no accuracy, or the plan lacks its attack.
+
+    """
+    if value is None:
+        return None
+    from robaudit.verdict import Claim
+
+    name = "pgd10" if attack == "pgd" else attack
+    needed = set(AUTOATTACK) if name == "autoattack" else {name}
+    if not needed <= set(plan.attacks):
+        raise ValueError(f"claim-attack '{attack}' needs {', '.join(sorted(needed))} among --attacks")
+    return Claim(value, name)
+
+
+def pick_device(name: str) -> str:
+    """`auto` is the first GPU, else the CPU.
+
+    Raises:
+        RobauditError: no such device here.
+
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise RobauditError(f"device '{name}' cannot be used ({reason}); try --device cpu") from error
+    return name
+
+
+def default_evidence(model: str, info: ModelInfo, plan: AuditPlan, images: Images) -> Path:
+    """A place in the cache folder that the same audit finds again and another never takes."""
+    import platformdirs
+
+    parts = [info.sha256, info.architecture, info.normalisation, plan.to_dict(), images.sha256, images.split]
+    identity = json.dumps(parts, sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    folder = Path(platformdirs.user_cache_dir("robaudit")) / "evidence"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RobauditError(f"{folder}: cannot be created ({error.strerror}); pass --evidence") from error
+    return folder / f"{Path(model).stem}-{digest}.evidence"
