@@ -133,10 +133,8 @@ def check_many(
     if not wishes.quiet:
         out.print(_table(results))
     if json_path:
-        write_text(
-            json_path,
-            json.dumps({"schema": "robaudit/1", "reports": [_data(r) for r in results]}, indent=2) + "\n",
-        )
+        reports = [_data(item) for item in results]
+        write_text(json_path, json.dumps({"schema": SCHEMA, "reports": reports}, indent=2) + "\n")
     return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in results})
 
 
