@@ -9,7 +9,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.architectures import build_architecture
-from robaudit.inputs.architectures.specs import SEQUENTIAL, VGGS
+from robaudit.inputs.architectures.specs import SEQUENTIAL, VGGS, sequential_words
 from robaudit.inputs.candidates import Candidate, fits
 from robaudit.inputs.layers import Layer, chain_classes, module_layers
 from robaudit.inputs.ordering import alphabetical, in_natural_order
@@ -40,7 +40,12 @@ def published(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
         return []
     order = file_order(*read)
     found = []
+    kinds = [layer.kind for layer in order]
+    counts = tuple(kinds.count(kind) for kind in ("conv", "norm", "linear"))
     for name in (*SEQUENTIAL, *VGGS):
+        words = (sequential_words(name) or "").split()
+        if counts != tuple(sum(word.startswith(start) for word in words) for start in ("conv", "bn", "fc")):
+            continue
         try:
             with torch.device("meta"):
                 network = build_architecture(

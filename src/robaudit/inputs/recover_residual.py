@@ -189,7 +189,7 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         depths=tuple(len(stage) for stage in stages),
         strides=(1,) + (2,) * (len(stages) - 1),
         mid=tuple(stage[0]["c1"].shape[0] for stage in stages) if template.convs == 3 else (),
-        groups=(lambda s: s[0] // s[1])(stages[0][0]["c2"].shape) if template.convs == 3 else 1,
+        groups=_groups(stages[0][0]["c2"]) if template.convs == 3 else 1,
         stem=(stem[0], stem[2], 2 if stem[2] == 7 else 1),
         stem_pool=stem[2] == 7,
         order="pre" if template.pre else "post",
@@ -204,6 +204,11 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         bias=not template.normed,
         hidden=tuple(layer.shape[0] for layer in reading.linears[:-1]),
     )
+
+
+def _groups(layer: Layer) -> int:
+    """Groups of a convolution with as many outputs as inputs."""
+    return layer.shape[0] // layer.shape[1]
 
 
 def _file_order(reading: Reading) -> tuple[Layer, ...]:

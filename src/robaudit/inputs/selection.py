@@ -19,7 +19,7 @@ from robaudit.inputs.variations import combinations, variations
 #: Structures tried on the first few images.
 TRIED = 160
 #: Images of each round: all structures, the better ones, the finalists.
-ROUNDS = (100, 400, 2000)
+ROUNDS = (100, 600, 2000)
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
 #: Deviations by which one of many variations must be better to be believed.
@@ -98,12 +98,17 @@ class Trial:
         return (time.monotonic() - self.start) / SECONDS
 
 
-def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:
-    """Whether `challenger` is significantly worse than `best` on the images both saw (sign test)."""
+def deviations(challenger: Choice, best: Choice) -> float:
+    """By how many standard deviations `challenger` is worse than `best` on the images both saw (sign test)."""
     count = min(len(challenger.right), len(best.right))
     mine, theirs = challenger.right[:count], best.right[:count]
     lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
-    return lost - won > sigmas * math.sqrt(lost + won)
+    return (lost - won) / math.sqrt(max(lost + won, 1))
+
+
+def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:
+    """Whether `challenger` is significantly worse than `best`."""
+    return deviations(challenger, best) > sigmas
 
 
 def _ranked(choices: list[Choice]) -> list[Choice]:
@@ -111,11 +116,13 @@ def _ranked(choices: list[Choice]) -> list[Choice]:
 
 
 def _settled(choices: list[Choice]) -> Choice:
-    """The likeliest choice: the cheapest structure that is not significantly worse than the best."""
-    ranked = _ranked(choices)
-    equal = [choice for choice in ranked if not worse(choice, ranked[0])]
-    cheapest = min(choice.candidate.cost for choice in equal)
-    return next(choice for choice in equal if choice.candidate.cost <= cheapest + 0.35)
+    """The likeliest choice: being usual is worth as many standard deviations as it costs less, two at most."""
+    best = _ranked(choices)[0]
+
+    def doubt(choice: Choice) -> float:
+        return deviations(choice, best) - max(-2.0, min(2.0, best.candidate.cost - choice.candidate.cost))
+
+    return min(choices, key=doubt)
 
 
 def _first_level(choices: list[Choice]) -> Choice:

@@ -67,6 +67,8 @@ def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
         yield text.replace(f" {act} bn ", f" bn {act} ").split(), 0.3
         for pool in {word for word in words if word.startswith(("max", "avg"))}:
             yield text.replace(f" bn {act} {pool} ", f" {act} {pool} bn ").split(), 0.6
+            if pool.startswith("max") and act == "relu":
+                continue  # they commute
             yield text.replace(f" {act} {pool} ", f" {pool} {act} ").split(), 0.3
             yield text.replace(f" bn {act} {pool} ", f" {pool} bn {act} ").split(), 0.3
         flat = text.split(" flatten", maxsplit=1)[0]

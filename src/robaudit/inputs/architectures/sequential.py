@@ -84,12 +84,6 @@ def _module(word: str, channels: int, side: int) -> tuple[nn.Module, int, int]:
     if word in ("flatten", "flatten-nhwc"):
         flat = channels * side * side if side else channels
         return nn.Flatten() if word == "flatten" else ChannelsLast(), flat, 0
-    if word in ("gap", "gmp"):
-        return (
-            nn.AdaptiveAvgPool2d(1) if word == "gap" else nn.AdaptiveMaxPool2d(1),
-            channels,
-            1 if side else -1,
-        )
     if match := CONV.fullmatch(word):
         return _conv(match, channels, side)
     if match := LINEAR.fullmatch(word):
