@@ -15,6 +15,7 @@ import robaudit
 from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model, strict_arithmetic, tune
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
+from robaudit.audit.ranks import Ranks, joined, open_part
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
 from robaudit.errors import RobauditError
@@ -61,8 +62,8 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
     header = _header(classifier, images, plan, where, findings)
-    with EvidenceFile.create(path, header) as file:
-        return _Audit(strict, images, plan, file, where, progress or Silent(), claim).go()
+    with joined() as ranks, open_part(path, header, ranks) as file:
+        return _Audit(strict, images, plan, file, ranks, where, progress or Silent(), claim).go()
 
 
 def _header(
@@ -111,18 +112,19 @@ def _header(
 class _Audit:
     """One audit under way."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  made in one place only
         self,
         strict: nn.Module,
         images: Images,
         plan: AuditPlan,
         file: EvidenceFile,
+        ranks: Ranks,
         device: torch.device,
         progress: Progress,
         claim: Claim | None,
     ):
         self.strict, self.claim, self.images, self.plan, self.file = strict, claim, images, plan, file
-        self.device, self.progress = device, progress
+        self.ranks, self.device, self.progress = ranks, device, progress
         sample = images.float(slice(0, 8)).to(device)
         self.search = search_model(strict, device, plan.precision, sample)
         # PGD-10's gradients are measured too, so it always searches in float32.
@@ -138,15 +140,19 @@ class _Audit:
     def go(self) -> Evidence:
         """All stretches, or as many as it takes."""
         with _threads(self.tuning.threads):
+            self.ranks.hand_over(self.file)
             for stretch in self._stretches():
                 self._classify(stretch)
+                # What is done already, by whichever rank of an earlier run.
+                done = self.ranks.agree({name: self.file.finished_ids(name) for name in self.plan.attacks})
                 for attack in self.plan.attacks:
-                    self._attack(attack, stretch)
-                evidence = self._save()
+                    self._attack(attack, self._pending(attack, self.ranks.share(stretch), done[attack]))
+                self.ranks.hand_over(self.file)
+                evidence = self.ranks.agree(self._save())
                 if self.plan.examples == "auto" and judge(evidence, self.claim).settled:
                     break
         self.file.update(finished=True)
-        return self.file.read()
+        return self.ranks.agree(self.file.read())
 
     def _stretches(self) -> Iterator[Tensor]:
         """Places in the images, a growing number at a time; all at once when all are wanted anyway."""
@@ -180,9 +186,8 @@ class _Audit:
             if place >= recorded
         )
 
-    def _attack(self, name: str, stretch: Tensor) -> None:
-        """One attack on the examples of the stretch that it has not been run on yet."""
-        places = self._pending(name, stretch)
+    def _attack(self, name: str, places: Tensor) -> None:
+        """One attack on the examples at `places`."""
         if not len(places):
             return
         recorder = Recorder(
@@ -213,15 +218,15 @@ class _Audit:
             recorder.flush()
         self.progress.end(name)
 
-    def _pending(self, name: str, stretch: Tensor) -> Tensor:
-        """The places that `name` is to be run on still.
+    def _pending(self, name: str, places: Tensor, finished: list[int]) -> Tensor:
+        """Those of `places` that `name` is to be run on still.
 
         Robust accuracy needs the correctly classified examples only; PGD-10 runs on all, because the means of
         FOSC and SGCS are over the data (Equation 3).
         """
         wanted = torch.ones_like(self.correct) if name == "pgd10" else self.correct
-        done = torch.isin(self.images.ids, torch.tensor(self.file.finished_ids(name), dtype=torch.int64))
-        return stretch[(wanted & ~done)[stretch]]
+        done = torch.isin(self.images.ids, torch.tensor(finished, dtype=torch.int64))
+        return places[(wanted & ~done)[places]]
 
 
 @contextmanager

@@ -24,7 +24,9 @@ _TABLES = """
 CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE examples (
     position INTEGER PRIMARY KEY, id INTEGER NOT NULL UNIQUE, label INTEGER NOT NULL,
-    prediction INTEGER NOT NULL, image BLOB, fosc REAL, fosc_normalised REAL, sgcs REAL, zero_gradients REAL);
+    prediction INTEGER NOT NULL);
+CREATE TABLE images (id INTEGER PRIMARY KEY, image BLOB NOT NULL);
+CREATE TABLE metrics (id INTEGER PRIMARY KEY, fosc REAL, fosc_normalised REAL, sgcs REAL, zero_gradients REAL);
 CREATE TABLE outcomes (
     attack TEXT NOT NULL, id INTEGER NOT NULL, outcome INTEGER NOT NULL, steps INTEGER NOT NULL,
     forwards INTEGER NOT NULL, backwards INTEGER NOT NULL, witness BLOB,
@@ -106,7 +108,9 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, error: Exception) -> RobauditError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return RobauditError(f"{path}: not an evidence file, or a damaged one ({reason}); delete it or name another")
+    return RobauditError(
+        f"{path}: not an evidence file, or a damaged one ({reason}); delete it or name another"
+    )
 
 
 class EvidenceFile:
@@ -181,7 +185,9 @@ class EvidenceFile:
         with _reading(path):
             stored = dict(file._db.execute("SELECT key, value FROM header"))
             stored = {key: _identity(key, json.loads(stored[key])) for key in _IDENTITY}
-        wanted = {key: _identity(key, json.loads(value)) for key, value in _to_rows(header) if key in _IDENTITY}
+        wanted = {
+            key: _identity(key, json.loads(value)) for key, value in _to_rows(header) if key in _IDENTITY
+        }
         changed = [key for key in _IDENTITY if stored[key] != wanted[key]]
         if changed:
             file.close()
@@ -218,12 +224,12 @@ class EvidenceFile:
                 [(r.attack, r.id, int(r.outcome), r.steps, r.forwards, r.backwards, r.witness) for r in rows],
             )
             self._db.executemany(
-                "UPDATE examples SET image = ? WHERE id = ? AND image IS NULL",
-                [(r.image, r.id) for r in rows if r.image is not None],
+                "INSERT OR IGNORE INTO images VALUES (?, ?)",
+                [(r.id, r.image) for r in rows if r.image is not None],
             )
             self._db.executemany(
-                "UPDATE examples SET fosc = ?, fosc_normalised = ?, sgcs = ?, zero_gradients = ? WHERE id = ?",
-                [(m.fosc, m.fosc_normalised, m.sgcs, m.zero_gradients, m.id) for m in metrics],
+                "INSERT OR REPLACE INTO metrics VALUES (?, ?, ?, ?, ?)",
+                [dataclasses.astuple(row) for row in metrics],
             )
 
     def update(self, **values: Any) -> None:
@@ -252,7 +258,7 @@ class EvidenceFile:
         with _reading(self.path):
             table = self._db.execute(
                 "SELECT id, label, prediction, fosc, fosc_normalised, sgcs, zero_gradients "
-                "FROM examples ORDER BY position"
+                "FROM examples LEFT JOIN metrics USING (id) ORDER BY position"
             ).fetchall()
             outcomes = self._db.execute(
                 "SELECT attack, id, outcome, steps, forwards, backwards FROM outcomes"
@@ -268,12 +274,30 @@ class EvidenceFile:
             rows = self._db.execute("SELECT id FROM outcomes WHERE attack = ?", (attack,)).fetchall()
         return [row[0] for row in rows]
 
+    def rows(self) -> tuple[list[OutcomeRow], list[MetricsRow]]:
+        """Everything that `add_outcomes` was given, for another file."""
+        with _reading(self.path):
+            outcomes = self._db.execute(
+                "SELECT attack, id, outcome, steps, forwards, backwards, witness, image FROM outcomes "
+                "LEFT JOIN images USING (id)"
+            ).fetchall()
+            metrics = self._db.execute("SELECT * FROM metrics").fetchall()
+            return [OutcomeRow(r[0], r[1], Outcome(r[2]), *r[3:]) for r in outcomes], [
+                MetricsRow(*r) for r in metrics
+            ]
+
+    def clear(self) -> None:
+        """Forget every outcome."""
+        with _explained(self.path), self._db:
+            for table in ("outcomes", "images", "metrics"):
+                self._db.execute(f"DELETE FROM {table}")
+
     def witnesses(self) -> list[WitnessRow]:
         """Every claimed break, with the clean image it starts from."""
         with _reading(self.path):
             rows = self._db.execute(
-                "SELECT o.attack, o.id, e.label, e.image, o.witness FROM outcomes o JOIN examples e ON e.id = o.id "
-                "WHERE o.outcome = ? ORDER BY e.position, o.attack",
+                "SELECT o.attack, o.id, e.label, i.image, o.witness FROM outcomes o JOIN examples e ON e.id = o.id "
+                "LEFT JOIN images i ON i.id = o.id WHERE o.outcome = ? ORDER BY e.position, o.attack",
                 (int(Outcome.BROKEN),),
             ).fetchall()
         if any(row[3] is None or row[4] is None for row in rows):

@@ -1,0 +1,76 @@
+"""Several processes give what one gives, and a dead rank's work is kept."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from robaudit.audit import audit, verify
+from robaudit.inputs import load_classifier, load_images
+from robaudit.plan import AuditPlan, Budget, ThreatModel
+from tests.shipped import ADVERSARIAL
+
+PLAN = AuditPlan(ThreatModel("Linf", 0.1), examples="all", budget=Budget(10, 10, 10, 3, 200, 1))
+_CODE = """
+import sys
+from pathlib import Path
+from robaudit.audit import audit
+from robaudit.inputs import load_classifier, load_images
+from robaudit.plan import AuditPlan, Budget, ThreatModel
+plan = AuditPlan(ThreatModel("Linf", 0.1), examples="all", budget=Budget(10, 10, 10, 3, 200, 1))
+evidence = audit(load_classifier(sys.argv[1]), load_images("digits", limit=50, seed=1), plan, path=Path(sys.argv[2]))
+assert len(evidence) == 50
+"""
+
+
+def start(world, folder):
+    script = folder / "run.py"
+    script.write_text(_CODE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+    return subprocess.Popen(
+        [*command, str(script), str(ADVERSARIAL), str(folder / "evidence")], stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def outcomes(evidence):
+    return {name: record.outcome.tolist() for name, record in evidence.attacks.items()}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    images = load_images("digits", limit=50, seed=1)
+    return outcomes(
+        audit(load_classifier(str(ADVERSARIAL)), images, PLAN, path=tmp_path_factory.mktemp("one") / "a")
+    )
+
+
+def read(folder):
+    """What is in the evidence file, after an audit that has nothing left to do."""
+    images, model = load_images("digits", limit=50, seed=1), load_classifier(str(ADVERSARIAL))
+    found = outcomes(audit(model, images, PLAN, path=folder / "evidence"))
+    assert not verify(folder / "evidence", model).failures
+    assert [path.name for path in folder.glob("*rank*")] == []
+    return found
+
+
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.heavy)])
+def test_several_ranks_give_what_one_gives(world, tmp_path, alone):
+    child = start(world, tmp_path)
+    _, errors = child.communicate(timeout=300)
+    assert child.returncode == 0, errors
+    assert read(tmp_path) == alone
+
+
+def test_killed_ranks_are_resumed_by_one_process(tmp_path, alone):
+    child = start(2, tmp_path)
+    part, deadline = tmp_path / "evidence.rank1", time.monotonic() + 120
+    while time.monotonic() < deadline and not (part.exists() and part.stat().st_size > 40_000):
+        time.sleep(0.02)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert part.exists()
+    assert read(tmp_path) == alone
