@@ -19,6 +19,8 @@ _GAIN = 1.08
 #: All threads must be this much faster than one: the attacks' own small operations gain nothing by them, and a
 #: neighbour on the same cores makes threads that wait for each other many times slower.
 _THREAD_GAIN = 1.3
+#: Seconds: a step that one thread makes in less is not worth sharing.
+_SHORT_STEP = 0.05
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def tune(model: Model, example: Tensor) -> Tuning:
         one, rate_of_one = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
     finally:
         torch.set_num_threads(before)
-    return Tuning(many, before) if rate_of_many > _THREAD_GAIN * rate_of_one else Tuning(one, 1)
+    worth_it = one / rate_of_one > _SHORT_STEP and rate_of_many > _THREAD_GAIN * rate_of_one
+    return Tuning(many, before) if worth_it else Tuning(one, 1)
 
 
 def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: float) -> tuple[int, float]:
