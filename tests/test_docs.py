@@ -20,7 +20,9 @@ def test_every_finding_has_its_entry_and_every_entry_its_finding():
             assert part in re.sub(r"\s+", " ", body), (code, part)
 
 
-@pytest.mark.parametrize("page", [*DOCS.glob("**/*.md"), DOCS.parent / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*DOCS.glob("**/*.md"), DOCS.parent / "README.md"], ids=lambda page: page.name
+)
 def test_links_inside_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
