@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
+from robaudit.errors import RobauditError
 from robaudit.inputs import build_architecture
 from robaudit.inputs.candidates import assemble
+from robaudit.inputs.catalogue_index import catalogue_options
 from robaudit.inputs.layers import read_layers
 from robaudit.inputs.matching import candidates
 
+MOBILE = (
+    "mobilenetv2:stem=16-1,inner=16-48-72-72-96-144-144-192-192,outs=16-24-24-32-32-48-48-64-80,"
+    "strides=1-1-1-2-1-2-1-1-2,"
+)
 #: Built by name here, recovered with the names erased; (name, channels, side).
 NETWORKS = [
     ("resnet20", 3, 32),
@@ -31,6 +39,10 @@ NETWORKS = [
     ("vgg16", 3, 32),
     ("vgg19_bn", 3, 32),
     ("mobilenet", 3, 32),
+    ("densenet:growth=12,blocks=3-4-2,stem=24,transitions=30-39,neck=48,new_first=yes", 3, 32),
+    ("densenet:growth=8,blocks=4-4,stem=16,transitions=48,neck=0,new_first=no", 3, 32),
+    (MOBILE + "shortcuts=0-0-0-0-0-0-0-0-0,last=128,expand_first=no", 3, 32),
+    (MOBILE + "shortcuts=1-1-0-0-0-0-0-0-0,last=128,expand_first=yes", 3, 32),
     ("lenet5", 3, 32),
     ("lenet-mnist", 1, 28),
     ("madry-mnist", 1, 28),
@@ -145,3 +157,38 @@ def test_tensors_with_other_names_are_weights_and_biases() -> None:
     option = candidates(read_layers(renamed), (3, 32, 32))[0]
     x = torch.rand(2, 3, 32, 32)
     assert torch.allclose(assemble(option)(x), network(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "densenet121", "shufflenet_v2_x0_5", "squeezenet1_1"])
+def test_torchvision_networks_are_known_by_their_shapes(name: str) -> None:
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    network = models.get_model(name, weights=None, num_classes=10).eval()
+    state = {f"module.{key}": tensor for key, tensor in network.state_dict().items()}
+    options = catalogue_options(state, read_layers(state), (3, 64, 64))
+    x = torch.rand(2, 3, 64, 64)
+    assert f"torchvision:{name}" in [option.spec for option in options]
+    assert torch.allclose(assemble(options[0])(x), network(x), atol=1e-4)
+
+
+LAYERS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from([1, 3, 8, 16, 32]), st.sampled_from([1, 3, 8, 16, 32]), st.sampled_from([1, 3, 4, 5]))
+        .map(lambda s: {"weight": torch.zeros(s[0], s[1], s[2], s[2])}),
+        st.sampled_from([8, 16, 32]).map(lambda n: {"weight": torch.zeros(n), "running_mean": torch.zeros(n)}),
+        st.tuples(st.sampled_from([2, 10, 16]), st.sampled_from([8, 16, 64, 512])).map(lambda s: {"weight": torch.zeros(s)}),
+        st.just({"weight": torch.zeros(8), "bias": torch.zeros(8)}),
+    ),
+    max_size=14,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(parts=LAYERS)
+def test_any_sequence_of_layers_is_read_without_a_crash(parts: list[dict[str, torch.Tensor]]) -> None:
+    state = {f"{i}.{role}": tensor for i, part in enumerate(parts) for role, tensor in part.items()}
+    for option in candidates(read_layers(state), (3, 32, 32))[:3]:
+        try:
+            assemble(option)
+        except RobauditError:
+            continue

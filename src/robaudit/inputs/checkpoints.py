@@ -17,16 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.archives import archive_kind, open_archive, read_record
-from robaudit.inputs.pickles import (
-    PICKLE,
-    Inert,
-    UnsafePickle,
-    check_tree,
-    empty_dict,
-    refuse_unsafe,
-    scan,
-    stand_in,
-)
+from robaudit.inputs.pickle_names import UnsafePickle, refuse_unsafe
+from robaudit.inputs.pickles import PICKLE, Inert, check_tree, empty_dict, scan, stand_in
 
 RESAVE = "load it where you trust it and save torch.save(model.state_dict(), 'weights.pt')"
 #: The first pickle of PyTorch's format before 1.6.

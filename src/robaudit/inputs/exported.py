@@ -19,7 +19,8 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.archives import open_archive, read_record
-from robaudit.inputs.pickles import UnsafePickle, check_tree, refuse_unsafe, scan
+from robaudit.inputs.pickle_names import UnsafePickle, refuse_unsafe
+from robaudit.inputs.pickles import check_tree, scan
 
 #: `torch._export.serde.schema.ScalarType`.
 DTYPES = {

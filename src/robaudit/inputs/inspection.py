@@ -13,8 +13,9 @@ import torch
 from robaudit.errors import RobauditError
 from robaudit.inputs.architectures import ARCHITECTURES, build_architecture
 from robaudit.inputs.checkpoints import Contents, file_sha256, read_checkpoint
+from robaudit.inputs.deciding import Wishes
 from robaudit.inputs.layers import Layer, module_layers
-from robaudit.inputs.loading import PROGRAMS, Wishes, find_model
+from robaudit.inputs.loading import PROGRAMS, find_model
 from robaudit.inputs.matching import difference, input_channels
 from robaudit.inputs.members import read_members
 from robaudit.inputs.states import choose_states, find_states

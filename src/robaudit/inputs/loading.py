@@ -15,37 +15,15 @@ from robaudit.inputs.candidates import Candidate, assemble
 from robaudit.inputs.catalogues import CATALOGUES, fetch
 from robaudit.inputs.checkpoints import Contents, file_sha256, own_metadata, read_checkpoint
 from robaudit.inputs.classifier import Classifier, ModelInfo
+from robaudit.inputs.deciding import Wishes, decide, normalisations_to_try
 from robaudit.inputs.images import Images
 from robaudit.inputs.members import member_options, read_members
-from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
+from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.programs import Shape, call_factory, count_classes, is_factory, load_program
-from robaudit.inputs.selection import Choice, choose, near_chance
 from robaudit.inputs.states import choose_states
 
 #: Formats that are networks already; also the word for their architecture.
 PROGRAMS = ("onnx", "torchscript", "pt2")
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user said about the model; None where nothing.
-
-    Attributes:
-        arch: `--arch`.
-        normalise: `--normalise`.
-        key: `--key`.
-        images: labelled images to choose by.
-        device: where to compute.
-        force: load even what is right no more often than chance.
-
-    """
-
-    arch: str | None = None
-    normalise: str | None = None
-    key: str | None = None
-    images: Images | None = None
-    device: str = "cpu"
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,8 +87,8 @@ def load_classifier(
         raise RobauditError(
             f"{source}: has {first.classes} classes, {images.name} has {images.classes}; pass the right --dataset"
         )
-    norms, how = _normalisations(wishes, found.stored, first.in_channels)
-    choice, told = _decide(found.options, norms, wishes, source)
+    norms, how = normalisations_to_try(wishes, found.stored, first.in_channels)
+    choice, told = decide(found.options, norms, wishes, source)
     network = copy.deepcopy(assemble(choice.candidate))  # its own memory, not the file's
     info = ModelInfo(
         path=source,
@@ -218,66 +196,3 @@ def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, p
     raise RobauditError(
         f"{path}: does not fit {arch}, which has {missing[0]} of another name or shape; pass its own factory"
     )
-
-
-def _normalisations(
-    wishes: Wishes, stored: Normalisation | None, channels: int
-) -> tuple[list[Normalisation], list[str]]:
-    """What may stand before the network, and how that is known."""
-    if wishes.normalise:
-        return [parse_normalisation(wishes.normalise, channels)], []
-    if stored:
-        return [stored], [f"normalisation {stored.text} is stored with the model"]
-    if wishes.images:
-        return usual_normalisations(wishes.images.name, channels), []
-    return [parse_normalisation("none", channels)], [
-        "warning: no normalisation in the file and no images to choose by: none used; --normalise sets one"
-    ]
-
-
-def _decide(
-    options: list[Candidate], norms: list[Normalisation], wishes: Wishes, source: str
-) -> tuple[Choice, list[str]]:
-    if wishes.images is None:
-        told = []
-        if len(options) > 1 and options[1].cost < options[0].cost + 1:
-            told = [f"{len(options)} architectures fit; took the likeliest, next {options[1].spec}"]
-        return Choice(options[0], norms[0], torch.zeros(0, dtype=torch.bool)), told
-    try:
-        choices = choose(options, norms, wishes.images, wishes.device)
-    except RobauditError as error:
-        raise RobauditError(f"{source}: {error}") from error
-    best = choices[0]
-    count = len(best.right)
-    if near_chance(best.accuracy, wishes.images.classes, count) and not wishes.force:
-        tried = "; ".join(
-            f"{c.candidate.spec[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
-        )
-        raise RobauditError(
-            f"{source}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"
-            "pass the right --dataset, --arch or --normalise, or --force to go on"
-        )
-    return best, _told(choices, norms)
-
-
-def _told(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
-    """How the choice was made, in sentences."""
-    best = choices[0]
-    notes = [f"clean accuracy {best.accuracy:.1%} on {len(best.right)} images"]
-    same = [c for c in choices[1:] if c.candidate.spec == best.candidate.spec]
-    other = [c for c in choices[1:] if c.candidate.spec != best.candidate.spec]
-    if len(norms) > 1 and same:
-        rival = same[0]
-        notes.append(
-            f"normalisation {best.normalisation.text} chosen by clean accuracy: {best.accuracy:.1%}, "
-            f"next {rival.normalisation.text} {rival.accuracy:.1%}"
-        )
-        if best.accuracy - rival.accuracy < 0.01:
-            notes.append("warning: a close call between normalisations; --normalise settles it")
-    if other:
-        rival = other[0]
-        notes.append(
-            f"architecture {best.candidate.spec} chosen by clean accuracy: {best.accuracy:.1%}, "
-            f"next {rival.candidate.spec} {rival.accuracy:.1%} on {len(rival.right)} images"
-        )
-    return notes

@@ -11,10 +11,12 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.architectures import build_architecture
 from robaudit.inputs.architectures.specs import SEQUENTIAL, VGGS, sequential_words
 from robaudit.inputs.candidates import Candidate, fits
+from robaudit.inputs.chains import file_order, read_units
 from robaudit.inputs.layers import Layer, chain_classes, module_layers
 from robaudit.inputs.ordering import alphabetical, in_natural_order
+from robaudit.inputs.recover_dense import dense_candidates
 from robaudit.inputs.recover_residual import residual_candidates
-from robaudit.inputs.recover_sequential import file_order, read_units, sequential_candidates
+from robaudit.inputs.recover_sequential import sequential_candidates
 
 #: Image sides tried by channels where no images are given.
 SIDES = {1: (28, 32, 8), 3: (32, 64, 224, 96)}
@@ -90,6 +92,7 @@ def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list
             break
         residual = residual_candidates(layers, side)
         named = published(layers, c, side)
+        residual = residual or dense_candidates(layers, side)
         plain = [] if residual else sequential_candidates(layers, c, side)
         found += [
             *named,

@@ -9,6 +9,7 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.candidates import Candidate
+from robaudit.inputs.catalogue_index import catalogue_options
 from robaudit.inputs.layers import Layer, State, read_layers
 from robaudit.inputs.matching import candidates, drop_batches, input_channels, named_candidate
 from robaudit.inputs.normalisation import Normalisation, stored_normalisation
@@ -19,8 +20,9 @@ LAYERS = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """Layers of each member, the normalisation that the file stores, sentences for the report."""
+    """Tensors and layers of each member, the normalisation that the file stores, sentences for the report."""
 
+    states: list[State]
     layers: list[list[Layer]]
     stored: Normalisation | None
     notes: list[str]
@@ -34,7 +36,7 @@ def read_members(states: list[State], path: Path) -> Members:
 
     """
     notes: list[str] = []
-    members = []
+    members, rests = [], []
     stored: Normalisation | None = None
     for state in states:
         if len(state) > LAYERS:
@@ -56,7 +58,8 @@ def read_members(states: list[State], path: Path) -> Members:
         if images:
             notes.append(f"ignored stored images: {', '.join(images)}")
         members.append(layers)
-    return Members(members, stored, notes)
+        rests.append(rest)
+    return Members(rests, members, stored, notes)
 
 
 def member_options(
@@ -70,7 +73,7 @@ def member_options(
     """
     first = members.layers[0]
     head = f"ensemble:{len(members.layers)}*"
-    options = [named_candidate(arch.removeprefix(head), first, shape)] if arch else candidates(first, shape)
+    options = _one_member(members.states[0], first, arch.removeprefix(head) if arch else None, shape)
     if not options:
         channels = input_channels(first)
         if shape and channels not in (None, shape[0]):
@@ -91,3 +94,15 @@ def member_options(
         )
         for option in options
     ]
+
+
+def _one_member(
+    state: State, layers: list[Layer], arch: str | None, shape: tuple[int, int, int] | None
+) -> list[Candidate]:
+    """Candidates for one state dict: the named one, or those of its shapes and of the catalogues."""
+    if arch is None:
+        options = [*candidates(layers, shape), *catalogue_options(state, layers, shape)]
+        return sorted(options, key=lambda option: option.cost)
+    if arch.startswith(("torchvision:", "timm:")):
+        return catalogue_options(state, layers, shape, only=arch)
+    return [named_candidate(arch, layers, shape)]

@@ -12,56 +12,19 @@ import io
 import math
 import pickle
 import pickletools
-import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from robaudit.inputs.pickle_names import UnsafePickle
 
 #: More opcodes than a checkpoint of a million parameters' names needs.
 OPCODES = 2_000_000
 #: A pickle of names and shapes is never larger; tensors are stored beside it.
 PICKLE = 64 << 20
-#: Standard-library names that plain data is made of. Nothing here does anything.
-HARMLESS = {
-    "collections OrderedDict", "collections defaultdict", "collections Counter", "collections deque",
-    "argparse Namespace", "types SimpleNamespace", "_codecs encode", "copyreg _reconstructor",
-    "copy_reg _reconstructor", "datetime datetime", "datetime timedelta", "datetime date", "uuid UUID",
-    "decimal Decimal", "fractions Fraction", "pathlib Path", "pathlib PosixPath", "pathlib WindowsPath",
-    "pathlib PurePosixPath", "enum Enum", "enum IntEnum",
-    *(f"{module} {name}" for module in ("builtins", "__builtin__")
-      for name in ("set", "frozenset", "bytearray", "slice", "complex", "int", "float", "str", "bool", "list",
-                   "dict", "tuple", "object", "bytes", "unicode", "long", "range", "xrange")),
-}  # fmt: skip
-#: Torch's and numpy's names that carry data; all else of theirs is refused.
-DATA_PREFIXES = (
-    "torch._utils _rebuild_", "torch.optim", "torch.nn.modules", "torch.nn.backends", "torch.nn.parameter",
-    "torch Size", "torch device", "torch.serialization _get_layout", "torch._tensor _rebuild_from_type_v2",
-    "torch.nn ", "torch.utils.data", "torch.storage ", "torch.distributions", "torch.cuda.amp", "torch.amp",
-)  # fmt: skip
-#: Modules beside the standard library's that only an attack names.
-OUTSIDE = {"nt", "posix", "__builtin__", "commands", "pip", "setuptools", "cPickle", "webbrowser"}
-#: Parts of numpy that carry data.
-NUMPY = (
-    "dtype",
-    "ndarray",
-    "scalar",
-    "_reconstruct",
-    "dtypes",
-    "RandomState",
-    "float",
-    "int",
-    "bool",
-    "random",
-)
 BYTES = {
     "Float": 4, "Double": 8, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1,
     "Bool": 1, "ComplexFloat": 8, "ComplexDouble": 16, "Untyped": 1,
 }  # fmt: skip
-
-
-class UnsafePickle(Exception):  # noqa: N818  turned into a RobauditError that names the file
-    """What is wrong with a pickle, in words that continue 'FILE: '."""
 
 
 def scan(data: bytes, start: int = 0) -> tuple[set[str], int]:
@@ -99,43 +62,13 @@ def scan(data: bytes, start: int = 0) -> tuple[set[str], int]:
     return names, end
 
 
-def refuse_unsafe(names: set[str]) -> None:
-    """Refuse names of things that do something.
-
-    Raises:
-        UnsafePickle: a name is of the standard library, torch or numpy and not plain data.
-
-    """
-    for name in sorted(names):
-        module = name.split(" ")[0]
-        top = module.split(".")[0]
-        if name in HARMLESS:
-            continue
-        if top in ("torch", "torchvision"):
-            data = name.startswith(DATA_PREFIXES) or _plain_torch(name)
-            if not data:
-                raise UnsafePickle(f"it asks to run {name.replace(' ', '.')}")
-        elif top == "numpy":
-            if not any(part in name.split(" ")[-1] or part in module.split(".") for part in NUMPY):
-                raise UnsafePickle(f"it asks to run {name.replace(' ', '.')}")
-        elif top != "__main__" and (top in sys.stdlib_module_names or top in OUTSIDE):
-            raise UnsafePickle(f"it asks to run {name.replace(' ', '.')}")
-
-
-def _plain_torch(name: str) -> bool:
-    """Storages and dtypes: `torch FloatStorage`, `torch float32`, `torch.cuda FloatStorage`."""
-    module, _, last = name.partition(" ")
-    return module in ("torch", "torch.cuda", "torch.storage") and (
-        last.endswith("Storage") or isinstance(getattr(torch, last, None), torch.dtype)
-    )
-
-
 class Inert:
     """Stands for any object of a pickle; takes everything and does nothing."""
 
     named = "an object"
 
     def __new__(cls, *args: Any, **options: Any) -> Inert:
+        """Take any arguments."""
         return object.__new__(cls)
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -116,11 +116,11 @@ def _ranked(choices: list[Choice]) -> list[Choice]:
 
 
 def _settled(choices: list[Choice]) -> Choice:
-    """The likeliest choice: being usual is worth as many standard deviations as it costs less, two at most."""
+    """The likeliest choice: being usual is worth as many standard deviations as it costs less, up to `SURE`."""
     best = _ranked(choices)[0]
 
     def doubt(choice: Choice) -> float:
-        return deviations(choice, best) - max(-2.0, min(2.0, best.candidate.cost - choice.candidate.cost))
+        return deviations(choice, best) - max(-SURE, min(SURE, best.candidate.cost - choice.candidate.cost))
 
     return min(choices, key=doubt)
 

@@ -47,7 +47,7 @@ def combinations(spec: str) -> Iterator[tuple[str, float]]:
             if changed != words:
                 yield (
                     sequential_spec(" ".join(changed)),
-                    (0.5 if name != "relu" else 0.0) + 0.3 * (pool == "avg"),
+                    (3.5 if name != "relu" else 0.0) + 1.5 * (pool == "avg"),
                 )
 
 

@@ -8,10 +8,11 @@ from functools import partial
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.architectures.dense import DensePlan, MobilePlan, dense_net, mobile_net
 from robaudit.inputs.architectures.ensemble import Ensemble
 from robaudit.inputs.architectures.residual import ResidualNet
 from robaudit.inputs.architectures.sequential import build_sequential
-from robaudit.inputs.architectures.specs import RESIDUAL, SEQUENTIAL, parse_residual, vgg_text
+from robaudit.inputs.architectures.specs import RESIDUAL, SEQUENTIAL, parse_plan, parse_residual, vgg_text
 
 
 def _residual(spec: str, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:
@@ -26,6 +27,15 @@ def _sequential(text: str, *, classes: int, in_channels: int = 3, image_size: in
 
 def _vgg(name: str, **sizes: int) -> nn.Module:
     return _sequential(vgg_text(name) or "", **sizes)
+
+
+def _dense(spec: str, *, classes: int, in_channels: int, image_size: int) -> nn.Module:
+    if spec.startswith("densenet:"):
+        return dense_net(parse_plan(spec, DensePlan), classes, in_channels)
+    try:
+        return mobile_net(parse_plan(spec, MobilePlan), classes, in_channels, "relu6" in spec)
+    except ValueError:
+        raise RobauditError(f"{spec}: inner, outs, strides and shortcuts need one number a block") from None
 
 
 def _ensemble(text: str, **sizes: int) -> nn.Module:
@@ -70,6 +80,8 @@ def build_architecture(name: str, *, classes: int, in_channels: int = 3, image_s
     kind, _, rest = name.partition(":")
     if kind == "sequential":
         return _sequential(rest, **sizes)
+    if kind in ("densenet", "mobilenetv2", "mobilenetv2-relu6"):
+        return _dense(name, **sizes)
     if kind == "ensemble":
         return _ensemble(rest, **sizes)
     if parse_residual(name):

@@ -209,3 +209,34 @@ def sequential_words(spec: str) -> str | None:
     if spec.startswith("sequential:"):
         return spec.removeprefix("sequential:")
     return SEQUENTIAL.get(spec) or vgg_text(spec)
+
+
+def plan_text(kind: str, plan: Any) -> str:
+    """A plan of numbers as `kind:field=value,...`."""
+    fields = ((item.name, getattr(plan, item.name)) for item in dataclasses.fields(plan))
+    return f"{kind}:" + ",".join(f"{name}={_text(value)}" for name, value in fields)
+
+
+def parse_plan(spec: str, plan: type[Any]) -> Any:
+    """The plan that `plan_text` wrote.
+
+    Raises:
+        RobauditError: a field is missing, unknown or no number.
+
+    """
+    options = dict(part.partition("=")[::2] for part in spec.partition(":")[2].split(","))
+    names = {item.name: str(item.type) for item in dataclasses.fields(plan)}
+    try:
+        values: dict[str, Any] = {}
+        for name, text in options.items():
+            kind = names[name]
+            if kind.startswith("tuple"):
+                values[name] = tuple(int(part) for part in text.split("-")) if text else ()
+            else:
+                values[name] = {"yes": True, "no": False}[text] if kind == "bool" else int(text)
+        sizes = [n for value in values.values() for n in (value if isinstance(value, tuple) else (value,))]
+        if any(not 0 <= n <= 1 << 16 for n in sizes) or len(sizes) > 1000:
+            raise ValueError
+        return plan(**values)
+    except (KeyError, ValueError, TypeError):
+        raise RobauditError(f"{spec}: cannot be read; write it as robaudit prints it") from None

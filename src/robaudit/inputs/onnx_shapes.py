@@ -1,0 +1,167 @@
+"""ONNX's operators that move, cut and make tensors, and the helpers that all operators share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from robaudit.errors import RobauditError
+
+Values = list[Any]
+Attributes = dict[str, Any]
+#: A shape computed by a graph may not ask for more numbers.
+LIMIT = 1 << 28
+
+
+def bounded(shape: list[int]) -> list[int]:
+    """The shape itself, if it is not absurdly large."""
+    if math.prod(max(size, 1) for size in shape) > LIMIT:
+        raise RobauditError("asks for an absurdly large tensor; export it again")
+    return shape
+
+
+def as_list(value: Any) -> list[int]:
+    """Whole numbers of a tensor or sequence."""
+    return [int(n) for n in (value.flatten().tolist() if isinstance(value, torch.Tensor) else value)]
+
+
+def given(x: Values, i: int, a: Attributes, name: str, default: Any = None) -> Any:
+    """A parameter that newer operator sets pass as input `i` and older ones as attribute."""
+    return x[i] if len(x) > i and x[i] is not None else a.get(name, default)
+
+
+def reshape(x: Values, a: Attributes) -> torch.Tensor:
+    """To a given shape; a leading 1 of a graph exported for one image becomes the batch."""
+    shape = as_list(given(x, 1, a, "shape"))
+    image = x[0]
+    shape = [image.shape[i] if size == 0 and not a.get("allowzero") else size for i, size in enumerate(shape)]
+    if a["_batch"] > 1 and len(shape) > 1 and shape[0] == 1 and image.shape[0] == a["_batch"]:
+        shape[0] = a["_batch"]  # exported for one image
+    elif -1 not in shape and math.prod(shape) != image.numel() and image.shape[0] == a["_batch"]:
+        shape[0] = a["_batch"]
+    return image.reshape(shape)
+
+
+def flatten(x: Values, a: Attributes) -> torch.Tensor:
+    """To two dimensions at `axis`."""
+    axis = a.get("axis", 1) % (x[0].ndim + 1)
+    return x[0].reshape(math.prod(x[0].shape[:axis]), -1)
+
+
+def squeeze(x: Values, a: Attributes) -> torch.Tensor:
+    """Without dimensions of size 1."""
+    axes = given(x, 1, a, "axes")
+    result: torch.Tensor = x[0]
+    if axes is None:
+        return result.squeeze()
+    for axis in sorted((n % result.ndim for n in as_list(axes)), reverse=True):
+        result = result.squeeze(axis)
+    return result
+
+
+def unsqueeze(x: Values, a: Attributes) -> torch.Tensor:
+    """With dimensions of size 1."""
+    axes = as_list(given(x, 1, a, "axes"))
+    result = torch.as_tensor(x[0])
+    for axis in sorted(n % (result.ndim + len(axes)) for n in axes):
+        result = result.unsqueeze(axis)
+    return result
+
+
+def sliced(x: Values, a: Attributes) -> torch.Tensor:
+    """Part of each axis."""
+    starts, ends = as_list(given(x, 1, a, "starts")), as_list(given(x, 2, a, "ends"))
+    axes = as_list(given(x, 3, a, "axes", range(len(starts))))
+    steps = as_list(given(x, 4, a, "steps", [1] * len(starts)))
+    result: torch.Tensor = x[0]
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        rows = (
+            torch.arange(result.shape[axis], device=result.device)[slice(start, end, step)]
+            if step > 0
+            else None
+        )
+        if rows is None:
+            rows = torch.tensor(
+                list(range(result.shape[axis]))[slice(start, end if end > -(1 << 31) else None, step)]
+            )
+        result = result.index_select(axis, rows.to(result.device))
+    return result
+
+
+def gather(x: Values, a: Attributes) -> torch.Tensor:
+    """Rows along an axis."""
+    axis, rows = a.get("axis", 0), x[1].long()
+    rows = torch.where(rows < 0, rows + x[0].shape[axis], rows)
+    result = x[0].index_select(axis, rows.flatten())
+    shape = list(x[0].shape)
+    shape[axis : axis + 1 if axis != -1 else None] = list(rows.shape)
+    return result.reshape(shape)
+
+
+def split(x: Values, a: Attributes) -> list[torch.Tensor]:
+    """In parts along an axis."""
+    axis = a.get("axis", 0)
+    sizes = given(x, 1, a, "split")
+    if sizes is None:
+        return list(x[0].chunk(a["_outputs"], axis))
+    return list(x[0].split(as_list(sizes), axis))
+
+
+def pad(x: Values, a: Attributes) -> torch.Tensor:
+    """With a border; only images for modes other than constant."""
+    pads = as_list(given(x, 1, a, "pads", a.get("paddings", [])))
+    value = given(x, 2, a, "value", 0.0)
+    count = len(pads) // 2
+    pairs = bounded([n for i in reversed(range(count)) for n in (pads[i], pads[i + count])])
+    mode = {b"constant": "constant", b"reflect": "reflect", b"edge": "replicate"}[a.get("mode", b"constant")]
+    if mode != "constant":
+        return F.pad(x[0], pairs[:4], mode)
+    return F.pad(x[0], pairs, "constant", float(value))
+
+
+def constant(x: Values, a: Attributes) -> torch.Tensor:
+    """The attribute that holds a value."""
+    for name, value in a.items():
+        if name.startswith("value"):
+            return torch.as_tensor(value)
+    raise RobauditError("holds a constant without value; export it again")
+
+
+def cast(x: Values, a: Attributes) -> torch.Tensor:
+    """To another number type; half and double become single."""
+    kinds = {
+        1: torch.float32,
+        6: torch.int32,
+        7: torch.int64,
+        9: torch.bool,
+        10: torch.float32,
+        11: torch.float32,
+    }
+    result: torch.Tensor = x[0].to(kinds[a["to"]])
+    return result
+
+
+def filled(x: Values, a: Attributes) -> torch.Tensor:
+    """A tensor of one value."""
+    value = a.get("value", torch.zeros(1))
+    return torch.full(bounded(as_list(x[0])), value.item(), dtype=value.dtype)
+
+
+def expand(x: Values, a: Attributes) -> torch.Tensor:
+    """Broadcast to a shape."""
+    shape = bounded(as_list(x[1]))
+    return x[0].broadcast_to(torch.broadcast_shapes(tuple(shape), tuple(x[0].shape)))
+
+
+def concat(x: Values, a: Attributes) -> torch.Tensor:
+    """One after the other along an axis."""
+    return torch.cat([torch.as_tensor(part) for part in x], a.get("axis", 1))
+
+
+def transpose(x: Values, a: Attributes) -> torch.Tensor:
+    """Axes in another order."""
+    result: torch.Tensor = x[0].permute(a.get("perm", list(range(x[0].ndim))[::-1]))
+    return result

@@ -1,0 +1,114 @@
+"""DenseNets and MobileNetV2s from the sequence of shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+from robaudit.inputs.architectures.dense import DensePlan, MobilePlan
+from robaudit.inputs.architectures.specs import plan_text
+from robaudit.inputs.candidates import Candidate
+from robaudit.inputs.layers import Layer
+
+
+def dense_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
+    """DenseNets and MobileNetV2s that the layers may be, in the file's own order."""
+    if len(layers) < 12 or layers[0].kind != "conv" or layers[-1].kind != "linear":
+        return []
+    dense, mobile = _dense(layers), _mobile(layers)
+    specs: list[tuple[str, float]] = []
+    if dense:
+        plans = [dataclasses.replace(dense, new_first=first) for first in (True, False)]
+        specs += [(plan_text("densenet", plan), 0.1 * rank) for rank, plan in enumerate(plans)]
+    if mobile:
+        plans_of = [dataclasses.replace(mobile, strides=strides) for strides in _strides(mobile)]
+        kinds = ("mobilenetv2", "mobilenetv2-relu6")
+        specs += [(plan_text(kind, plan), 0.3 * rank) for rank, plan in enumerate(plans_of) for kind in kinds]
+    channels, classes = layers[0].shape[1], layers[-1].shape[0]
+    return [Candidate(spec, tuple(layers), channels, image_size, classes, cost) for spec, cost in specs]
+
+
+def _dense(layers: list[Layer]) -> DensePlan | None:
+    """Read `conv, (norm conv [norm conv])..., norm, linear`."""
+    body = layers[1:-2]
+    if len(body) % 2 or layers[-2].kind != "norm":
+        return None
+    pairs = [(body[i], body[i + 1]) for i in range(0, len(body), 2)]
+    if any(
+        norm.kind != "norm" or conv.kind != "conv" or conv.shape[1] != norm.shape[0] for norm, conv in pairs
+    ):
+        return None
+    convs = [conv.shape for _, conv in pairs]
+    growth = next((shape[0] for shape in convs if shape[2] == 3), 0)
+    neck = convs[0][0] if convs[0][2] == 1 else 0
+    blocks, transitions, at, channels = [0], [], 0, layers[0].shape[0]
+    step = 2 if neck else 1
+    while at < len(convs):
+        shape = convs[at]
+        if shape[1] != channels:
+            return None
+        if shape[2] == (1 if neck else 3) and at + step <= len(convs) and convs[at + step - 1][2] == 3:
+            blocks[-1] += 1
+            channels, at = channels + growth, at + step
+        elif shape[2] == 1:
+            transitions.append(shape[0])
+            blocks.append(0)
+            channels, at = shape[0], at + 1
+        else:
+            return None
+    if channels != layers[-1].shape[1] or not all(blocks):
+        return None
+    return DensePlan(growth, tuple(blocks), layers[0].shape[0], tuple(transitions), neck)
+
+
+def _mobile(layers: list[Layer]) -> MobilePlan | None:
+    """Read `conv norm, (1x1 norm, depthwise norm, 1x1 norm [, shortcut norm])..., 1x1 norm, linear`."""
+    body = layers[:-1]
+    pairs = [(body[i], body[i + 1]) for i in range(0, len(body) - 1, 2)]
+    if len(body) % 2 or any(conv.kind != "conv" or norm.kind != "norm" for conv, norm in pairs):
+        return None
+    convs = [conv.shape for conv, _ in pairs]
+    if not any(shape[1] == 1 and shape[2] == 3 for shape in convs[1:]) or convs[-1][2] != 1:
+        return None
+    at, channels = 1, convs[0][0]
+    inner, outs, shortcuts = [], [], []
+    expand_first = convs[1][2] == 1
+    while at < len(convs) - 1:
+        expanded = convs[at][2] == 1
+        depth = at + expanded
+        if depth + 2 >= len(convs) or convs[depth][1:3] != (1, 3) or convs[depth + 1][2] != 1:
+            return None
+        if expanded != bool(inner or expand_first):
+            return None
+        inner.append(convs[depth][0])
+        outs.append(convs[depth + 1][0])
+        at = depth + 2
+        short = (
+            convs[at] == (outs[-1], channels, 1, 1) and at + 1 < len(convs) and convs[at + 1][1:3] != (1, 3)
+        )
+        shortcuts.append(int(short))
+        at, channels = at + short, outs[-1]
+    if convs[-1][1] != channels or convs[-1][0] != layers[-1].shape[1]:
+        return None
+    return MobilePlan(
+        (convs[0][0], 1),
+        tuple(inner),
+        tuple(outs),
+        (1,) * len(outs),
+        tuple(shortcuts),
+        convs[-1][0],
+        expand_first,
+    )
+
+
+def _strides(plan: MobilePlan) -> list[tuple[int, ...]]:
+    """Strides by block: two where a stage begins, in the published patterns for small images."""
+    starts = [0, *(i for i in range(1, len(plan.outs)) if plan.outs[i] != plan.outs[i - 1])]
+    patterns = [(1, 1, 2, 2, 1, 2, 1), (1, 2, 2, 2, 1, 2, 1), (1, 1, 1, 2, 1, 2, 1), (1, 1, 2, 2, 2, 2, 1)]
+    found = []
+    for pattern in patterns:
+        strides = [1] * len(plan.outs)
+        for stage, start in enumerate(starts):
+            strides[start] = pattern[stage] if stage < len(pattern) and not plan.shortcuts[start] else 1
+        found.append(tuple(strides))
+    return list(dict.fromkeys(found))
