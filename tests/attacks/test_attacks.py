@@ -273,3 +273,13 @@ def test_batch_norm_statistics_stay_as_they_were():
         y = search(x).argmax(1)
     attack_all(APGD("Linf", 0.1, steps=5), search, x, y, ThreatModel("Linf", 0.1))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_point_with_an_infinite_logit_is_not_followed():
+    result = evaluate(
+        lambda x: torch.cat([x.flatten(1), 2 * x.flatten(1), x.flatten(1) / 0], 1),
+        torch.ones(1, 1, 1, 1),
+        lambda z: z[:, 1] - z[:, 0],
+    )
+    assert result.loss.tolist() == [float("-inf")]
+    assert result.gradient.tolist() == [[[[0.0]]]]

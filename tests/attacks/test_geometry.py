@@ -134,3 +134,13 @@ def test_square_windows_follow_the_papers_schedule():
 def test_l2_pattern_has_unit_length(side):
     assert l2_pattern(side).shape == (side, side)
     assert float(l2_pattern(side).square().sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_plane_projection_does_not_know_the_scale_of_the_gradient(norm, scale):
+    x, w = torch.full((1, 9), 0.5), torch.linspace(-1, 1, 9)[None]
+    expected = project_onto_plane(x, w, torch.tensor([0.7]), norm)
+    assert torch.allclose(
+        project_onto_plane(x, w * scale, torch.tensor([0.7 * scale]), norm), expected, atol=1e-5
+    )

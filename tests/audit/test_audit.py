@@ -134,9 +134,9 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path, classifier,
     for _ in range(4):
         before = path.stat().st_size if path.exists() else 0
         child = subprocess.Popen([sys.executable, "-c", _VICTIM, str(ADVERSARIAL), str(path)])
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while child.poll() is None and time.monotonic() < deadline:
-            if path.exists() and path.stat().st_size > before + 4096:
+            if path.exists() and path.stat().st_size > before:
                 time.sleep(float(draw.uniform(0, 0.3)))
                 os.kill(child.pid, signal.SIGKILL)
                 kills += 1
@@ -234,3 +234,35 @@ def test_the_global_generator_is_not_touched(tmp_path, classifier, images):
     before = torch.get_rng_state()
     audit(classifier, images, plan(), path=tmp_path / "a")
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_resumed_audit_keeps_to_the_predictions_it_recorded(tmp_path, classifier, images):
+    """On another device rounding may tip a near-tie; that example must not stop the count for good."""
+    path = tmp_path / "a"
+    audit(classifier, images, plan(attacks=("pgd10",)), path=path)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE examples SET prediction = (label + 1) % 10 WHERE position = 5")
+        db.execute("DELETE FROM outcomes")
+    evidence = audit(classifier, images, plan(attacks=("pgd10",)), path=path)
+    assert not evidence.correct[5]
+    assert evidence.known("pgd10").all()
+
+
+def test_a_randomised_model_can_be_forced_and_nothing_is_decided(tmp_path, classifier, images):
+    class Noise(nn.Module):
+        def forward(self, x):
+            z = classifier.network(x)
+            return z + 3 * z.std() * torch.randn_like(z)
+
+    model = Classifier(Noise(), parse_normalisation("none", 1), classifier.info)
+    evidence = audit(model, images, plan(), path=tmp_path / "a", force=True)
+    assert len(evidence) == 60
+    assert judge(evidence).outcome == "inconclusive"
+
+
+def test_the_reference_engine_leaves_the_global_generator_alone(tmp_path, classifier):
+    few = load_images("digits", limit=4, seed=1)
+    before = torch.get_rng_state()
+    evidence = audit(classifier, few, plan(attacks=("apgd-ce",), engine="reference"), path=tmp_path / "a")
+    assert torch.equal(before, torch.get_rng_state())
+    assert (evidence.attacks["apgd-ce"].outcome[evidence.correct] != Outcome.NOT_RUN).all()

@@ -283,3 +283,44 @@ def test_many_checkpoints_get_one_table_and_a_bad_file_does_not_stop_the_rest(tm
     assert len(list(tmp_path.glob("*.evidence"))) == 2
     (tmp_path / "none.txt").write_text("# nothing\n")
     assert_clear(capsys, check(tmp_path / "none.txt", "--dataset", "digits"), str(tmp_path / "none.txt"))
+
+
+def edited(report, tmp_path, statement, *values):
+    """A copy of the evidence with one statement run on it."""
+    import shutil
+    import sqlite3
+
+    path = tmp_path / "edited.evidence"
+    shutil.copy(report[1] / "a.evidence", path)
+    with sqlite3.connect(path) as db:
+        db.execute(statement, values)
+    return path
+
+
+@pytest.mark.parametrize("name", ["evil.py:build", "os:abort"])
+def test_verify_runs_no_code_on_the_word_of_the_evidence(report, tmp_path, name, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("open('canary', 'w')\ndef build(): open('canary', 'w')\n")
+    update = "UPDATE header SET value = json_set(value, '$.architecture', ?) WHERE key = 'model'"
+    path = edited(report, tmp_path, update, name)
+    assert_clear(capsys, run(["verify", str(path), str(DISTILLED)]), str(path))
+    assert not (tmp_path / "canary").exists()
+
+
+def test_verify_believes_no_break_without_a_witness(report, tmp_path, capsys):
+    for statement in (
+        "UPDATE outcomes SET outcome = 7, witness = NULL",
+        "UPDATE outcomes SET witness = NULL",
+    ):
+        path = edited(report, tmp_path, statement)
+        assert_clear(capsys, run(["verify", str(path), str(DISTILLED)]), str(path))
+
+
+def test_a_factory_that_exits_is_no_verdict(tmp_path, capsys):
+    (tmp_path / "net.py").write_text("import sys\ndef build():\n    sys.exit('needs a GPU')\n")
+    assert check(ADVERSARIAL, "--dataset", "digits", "--arch", f"{tmp_path / 'net.py'}:build") == 2
+
+
+def test_nobody_listening_is_no_verdict(tmp_path):
+    command = f"{sys.executable} -m robaudit check {tmp_path}/none.pt --dataset digits 2>&-"
+    assert subprocess.run(command, shell=True, check=False, stdout=subprocess.DEVNULL).returncode == 2

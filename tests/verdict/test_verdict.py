@@ -161,3 +161,22 @@ def test_bad_claims_are_refused(value, attack):
 def test_a_claim_about_an_attack_that_was_not_run_is_refused():
     with pytest.raises(ValueError, match="not run"):
         judge_claim(evidence(100, 90, {"pgd10": 40}, attacks=("pgd10",)), Claim(0.5))
+
+
+def test_an_interrupted_audit_decides_nothing_by_what_it_has_not_seen():
+    """Rows still to be run once shrank the population to what had been run, which then looked complete."""
+    found = evidence(797, 700, same(400), total=797)
+    found.attacks["fab-t"].outcome[40:] = Outcome.NOT_RUN
+    assert judge(found).outcome == "inconclusive"
+    assert gap(found, "pgd10-autoattack").n < 60
+
+
+def test_a_model_cannot_hide_behind_nan():
+    found = evidence(300, 280, same(200) | {"pgd10": 270}, total=10_000)
+    assert judge(found).outcome == "overestimated"
+    for name in ("square", "apgd-ce", "apgd-t", "fab-t"):
+        outcome = found.attacks[name].outcome
+        outcome[outcome == Outcome.BROKEN] = Outcome.NONFINITE
+    verdict = judge(found)
+    assert verdict.outcome == "inconclusive"
+    assert "no-answer-under-attack" in {item.code for item in verdict.causes}

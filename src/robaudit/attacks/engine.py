@@ -25,7 +25,7 @@ from robaudit.evidence import Outcome, seal
 from robaudit.plan import ThreatModel
 
 #: Below this share of the spread of the logits a margin is rounding, not a misclassification.
-_ROUNDING = 1e-5
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,17 @@ class Retired:
     state: Any
 
 
-def truly_misclassified(strict: Model, x: Tensor, y: Tensor) -> Tensor:
-    """(n,) bool: what the strict model says of inputs that already lie in the ball and in [0, 1]."""
+def truly_misclassified(strict: Model, x: Tensor, y: Tensor, least: float = ROUNDING) -> Tensor:
+    """(n,) bool: what the strict model says of inputs that already lie in the ball and in [0, 1].
+
+    The lead over the true class must be at least `least` of the logits' spread.
+    """
     with strict_arithmetic():
         logits = forward(strict, x)
     others = logits.scatter(1, y[:, None], float("-inf")).amax(1)
     lead = others - logits.gather(1, y[:, None]).squeeze(1)
     spread = logits.amax(1) - logits.amin(1)
-    return logits.isfinite().all(1) & (lead > _ROUNDING * spread)
+    return logits.isfinite().all(1) & (lead > least * spread)
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,9 @@ class _Run:
             x, y = state.x[rows].float().cpu(), state.y[rows]
             sealed = seal(state.candidate[rows].float().cpu().numpy(), x.numpy(), self.engine.threat)
             witnesses = torch.from_numpy(sealed)
-            broken[asked] = truly_misclassified(self.engine.strict, witnesses.to(y.device), y).cpu()
+            broken[asked] = truly_misclassified(
+                self.engine.strict, witnesses.to(y.device), y, 2 * ROUNDING
+            ).cpu()
             witnesses = witnesses[broken[asked]]
         over = finished & self.live & ~broken
         again = (over & (self.turn + 1 < self.runs)).nonzero().squeeze(1)

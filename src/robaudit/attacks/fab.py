@@ -42,6 +42,9 @@ def project_onto_plane(x: Tensor, w: Tensor, shortfall: Tensor, norm: str) -> Te
         (n, d); where the box cannot reach the plane, the move that comes closest to it.
 
     """
+    # Scaled, so that the squares of small gradients do not vanish.
+    largest = w.abs().amax(1).clamp_min(1e-38)
+    w, shortfall = w / largest[:, None], shortfall / largest
     helpful = w.sign() * shortfall.sign()[:, None]
     room = torch.where(helpful > 0, 1 - x, x) * (w != 0)
     weight = w.abs()

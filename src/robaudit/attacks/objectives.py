@@ -78,6 +78,7 @@ def evaluate(model: Model, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Evalu
         (gradient,) = torch.autograd.grad(value.sum(), x)
     finite = logits.detach().isfinite().all(1)
     value = torch.where(finite & value.isfinite(), value.detach(), float("-inf"))
+    gradient = torch.where(finite.reshape(-1, *[1] * (x.dim() - 1)), gradient, 0.0)
     return Evaluation(logits.detach(), value, gradient.nan_to_num(0.0, 0.0, 0.0))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from robaudit.attacks import PGDState, Retired, truly_misclassified
 from robaudit.attacks.objectives import Model
 from robaudit.audit.progress import Progress
-from robaudit.errors import RobauditError
 from robaudit.evidence import (
     WITNESS_LEVELS,
     EvidenceFile,
@@ -123,15 +122,7 @@ class Recorder:
             for item, blob, good in zip(waiting, blobs, fools, strict=True):
                 if good:
                     image = encode_image(self._images.pixels[item.place].numpy())
-                    done.append(_with_witness(item.row, blob, image))
+                    done.append(replace(item.row, witness=blob, image=image))
             waiting = [item for item, good in zip(waiting, fools, strict=True) if not good]
-        if waiting:
-            raise RobauditError(
-                f"model: example {waiting[0].row.id} was misclassified and, with the same input, is not any more; "
-                "its output is not a function of its input"
-            )
-        return done
-
-
-def _with_witness(row: OutcomeRow, witness: bytes, image: bytes) -> OutcomeRow:
-    return OutcomeRow(row.attack, row.id, row.outcome, row.steps, row.forwards, row.backwards, witness, image)
+        # Misclassified a moment ago, and with the very same input not any more: neither robust nor broken.
+        return done + [replace(item.row, outcome=Outcome.NONFINITE) for item in waiting]

@@ -47,7 +47,8 @@ def run_reference(
     reference.fab.n_target_classes = min(9, classes - 1)
     for rows in torch.arange(len(examples)).split(_BATCH):
         x, y = examples.x[rows], examples.y[rows]
-        x_adv, _ = reference.run_standard_evaluation(x, y, batch_size=_BATCH)
+        with torch.random.fork_rng():  # it seeds the process's generator
+            x_adv, _ = reference.run_standard_evaluation(x, y, batch_size=_BATCH)
         witness = torch.from_numpy(seal(x_adv.cpu().numpy(), x.numpy(), plan.threat))
         broken = truly_misclassified(strict, witness.to(device), y.to(device)).cpu()
         for outcome, chosen in ((Outcome.BROKEN, broken), (Outcome.ROBUST, ~broken)):

@@ -27,6 +27,9 @@ from robaudit.verdict import Claim, Finding, judge
 #: Examples audited before the verdict is first looked at; each further stretch is half of what came before.
 FIRST_STRETCH = 64
 _CLEAN_BATCH = 256
+#: Always in float32: PGD-10 because its gradients are measured, FAB because it walks along the boundary, where
+#: rounding decides.
+_EXACT = ("pgd10", "fab-t")
 
 
 def audit(  # noqa: PLR0913  one audit; all but three by keyword
@@ -127,7 +130,6 @@ class _Audit:
         self.ranks, self.device, self.progress = ranks, device, progress
         sample = images.float(slice(0, 8)).to(device)
         self.search = search_model(strict, device, plan.precision, sample)
-        # PGD-10's gradients are measured too, so it always searches in float32.
         self.exact = (
             self.search if self.search.precision == "fp32" else search_model(strict, device, "fp32", sample)
         )
@@ -141,6 +143,7 @@ class _Audit:
         """All stretches, or as many as it takes."""
         with _threads(self.tuning.threads):
             self.ranks.hand_over(self.file)
+            self.file.update(finished=False)
             for stretch in self._stretches():
                 self._classify(stretch)
                 # What is done already, by whichever rank of an earlier run.
@@ -177,8 +180,12 @@ class _Audit:
         if not self.logits.shape[1]:
             self.logits = torch.zeros(len(self.images), logits.shape[1])
         self.logits[stretch] = logits
-        recorded = len(self.file.read())
+        before = self.ranks.agree(self.file.read().predictions)
+        recorded = len(before)
         predictions = torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+        # A resumed audit keeps to what it recorded; rounding on another device may tip a near-tie.
+        known = stretch[stretch < recorded]
+        predictions[: len(known)] = torch.from_numpy(before)[known]
         self.correct[stretch] = predictions == self.images.labels[stretch]
         self.file.add_examples(
             ExampleRow(place, int(self.images.ids[place]), int(self.images.labels[place]), int(prediction))
@@ -211,7 +218,7 @@ class _Audit:
                     lambda r: recorder.add(name, places, r),
                 )
             else:
-                search = self.exact if name == "pgd10" else self.search
+                search = self.exact if name in _EXACT else self.search
                 engine = Engine(search, self.strict, self.plan.threat, self.tuning.slots, self.device)
                 engine.run(ATTACKS[name](self.plan), examples, lambda r: recorder.add(name, places, r))
         finally:

@@ -6,6 +6,7 @@ Exit codes: 0 nothing found against the robustness; 1 overestimated, or the clai
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -69,6 +70,7 @@ def run(arguments: list[str]) -> int:
     arguments = [item for item in arguments if item != "--debug"]
     try:
         result = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
         return int(result) if isinstance(result, int) else 0
     except typer.Exit as done:
         return done.exit_code
@@ -76,9 +78,7 @@ def run(arguments: list[str]) -> int:
         error.show()  # type: ignore[attr-defined]
         return COULD_NOT_AUDIT
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write(
-            "robaudit: interrupted; what was finished is kept, the same command goes on from there\n"
-        )
+        _complain("interrupted; what was finished is kept, the same command goes on from there", debug)
         return INTERRUPTED
     except RobauditError as error:
         _complain(str(error), debug)
@@ -86,7 +86,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return COULD_NOT_AUDIT
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         first = (str(error).strip().splitlines() or [""])[0]
         advice = "This should not happen; run again with --debug and report it."
         _complain(f"{type(error).__name__}: {first}\n{advice}", debug)
@@ -94,7 +94,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _complain(message: str, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
     printable = "".join(c if c.isprintable() or c == "\n" else "�" for c in message)
-    sys.stderr.write(f"robaudit: {printable}\n")
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be listening
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"robaudit: {printable}\n")

@@ -126,8 +126,9 @@ def check_many(
         place = folder / f"{number:03d}-{Path(model).stem}.evidence" if folder else None
         try:
             results.append(check_one(model, images, wishes, place))
-        except RobauditError as error:
-            results.append(Checked(model, error=str(error)))
+        except Exception as error:
+            text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
+            results.append(Checked(model, error=text or type(error).__name__))
         if not wishes.quiet:
             out.print(_line(results[-1]), markup=False, soft_wrap=True)
     if not wishes.quiet:

@@ -8,6 +8,7 @@ import typer
 
 from robaudit.cli.auditing import pick_device
 from robaudit.cli.common import console, exit_code
+from robaudit.errors import RobauditError
 
 
 def verify(
@@ -27,13 +28,20 @@ def verify(
     from robaudit.audit import verify as recheck
     from robaudit.evidence import EvidenceFile
     from robaudit.inputs import load_classifier
+    from robaudit.inputs.programs import is_factory
     from robaudit.verdict import judge
 
     with EvidenceFile.open(evidence) as file:
         header = file.header()
+    recorded = header.model["architecture"]
+    if arch is None and is_factory(recorded):
+        raise RobauditError(
+            f"{evidence}: was made with code of its own ({recorded}), which is never run on a file's word; "
+            "read that code and pass --arch"
+        )
     classifier = load_classifier(
         model,
-        arch=arch or header.model["architecture"],
+        arch=arch or recorded,
         normalise=normalise or header.model["normalisation"],
         key=key or header.model.get("key"),
     )

@@ -95,9 +95,17 @@ class Evidence:
         Only of the examples before the first that is still to be run: of a stretch that is under way the broken
         ones are known first, and counting them alone would be biased.
         """
-        outcome = self._outcome(attack)
-        reached = np.logical_and.accumulate(~self.correct | (outcome != Outcome.NOT_RUN))
-        return np.asarray(reached & (~self.correct | (outcome != Outcome.NONFINITE)))
+        return self.reached(attack) & ~self.unanswered(attack)
+
+    def reached(self, attack: str) -> Bools:
+        """(n,) bool: the examples before the first that is still to be run."""
+        return np.asarray(
+            np.logical_and.accumulate(~self.correct | (self._outcome(attack) != Outcome.NOT_RUN))
+        )
+
+    def unanswered(self, attack: str) -> Bools:
+        """(n,) bool: met logits that were not finite, or a break that could not be repeated."""
+        return self.correct & (self._outcome(attack) == Outcome.NONFINITE)
 
     def survives(self, attack: str) -> Bools:
         """(n,) bool: correctly classified, and still so after this attack."""

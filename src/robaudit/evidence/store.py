@@ -102,7 +102,15 @@ def _reading(path: Path) -> Iterator[None]:
     """Whatever a damaged file makes of its contents is one clear error."""
     try:
         yield
-    except (sqlite3.Error, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+    except (
+        sqlite3.Error,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise _damaged(path, error) from error
 
 
@@ -339,6 +347,6 @@ def _records(outcomes: list[tuple[Any, ...]], ids: np.ndarray) -> dict[str, Atta
                 zeros + int(Outcome.NOT_RUN), zeros.copy(), zeros.copy(), zeros.copy()
             )
         record, row = records[attack], place[key]
-        record.outcome[row], record.steps[row] = outcome, steps
+        record.outcome[row], record.steps[row] = Outcome(outcome), steps
         record.forwards[row], record.backwards[row] = forwards, backwards
     return records

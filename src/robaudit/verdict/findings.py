@@ -74,6 +74,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "error",
         "Find where the model overflows; examples with NaN or infinite logits are counted neither way.",
     ),
+    "no-answer-under-attack": (
+        "warning",
+        "Find the inputs inside the ball at which the model overflows or changes its mind, and audit again.",
+    ),
     "probabilities": (
         "warning",
         "Return logits: behind a softmax the cross-entropy flattens and gradients shrink.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -72,19 +72,29 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
 
 
 def _decide(evidence: Evidence, name: str) -> tuple[Decision, int]:
-    """The decision on one gap, and after how many examples of the audit it fell."""
+    """The decision on one gap, and after how many examples of the audit it fell.
+
+    An example that gave no usable answer counts against whatever is to be decided: for a small gap as broken by
+    the stronger attack alone, for a large one the other way round. So hiding behind NaN gains nothing.
+    """
+    above = _decide_with(evidence, name, -1)
+    return above if above[0].kind == "above" else _decide_with(evidence, name, 1)
+
+
+def _decide_with(evidence: Evidence, name: str, unanswered: int) -> tuple[Decision, int]:
     first, second, bound = table.GAPS[name]
-    values = table.paired(evidence, first, second)
+    values = table.paired(evidence, first, second, unanswered)
     plan = evidence.header.plan
-    total = table.population(evidence)
-    unknown = len(evidence) - len(values.values)
     decision = decide(
         values.values,
-        total - unknown if total else None,
+        table.population(evidence),
         getattr(plan.bounds, bound),
         plan.confidence,
         gaps=len(table.gaps(evidence)),
     )
+    # These values lean one way; what they say of the other side is not theirs to decide.
+    if decision.kind == ("below" if unanswered < 0 else "above"):
+        decision = replace(decision, kind="undecided")
     return decision, int(values.after[decision.after - 1]) if decision.after else 0
 
 
@@ -141,6 +151,11 @@ def _causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> l
                     f"({100 * gap.low:.1f} to {100 * gap.high:.1f}).",
                 )
             )
+    lost = sum(int(evidence.unanswered(name).sum()) for name in evidence.attacks)
+    if lost:
+        found.append(
+            finding("no-answer-under-attack", f"{lost} attacked examples gave no finite, repeatable answer.")
+        )
     found += _imbalance(evidence)
     found += _vanishing(evidence)
     if 0 < len(evidence) < FEW_EXAMPLES:

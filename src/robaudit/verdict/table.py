@@ -62,10 +62,17 @@ def accuracy(evidence: Evidence, name: str) -> Interval | None:
     return proportion_sequence(values.astype(np.int64), population(evidence), plan.confidence)
 
 
-def paired(evidence: Evidence, first: str, second: str) -> Paired:
-    """Survives `first` minus survives `second`, of every example known under both."""
+def paired(evidence: Evidence, first: str, second: str, unanswered: int | None = None) -> Paired:
+    """Survives `first` minus survives `second`, of every example known under both.
+
+    Examples without a usable answer under either are left out, or counted as `unanswered` in {-1, 0, 1}.
+    """
     known = evidence.known(first) & evidence.known(second)
+    if unanswered is not None:
+        known = evidence.reached(first) & evidence.reached(second)
     difference = evidence.survives(first).astype(np.int64) - evidence.survives(second).astype(np.int64)
+    if unanswered is not None:
+        difference[evidence.unanswered(first) | evidence.unanswered(second)] = unanswered
     return Paired(difference[known], np.arange(1, len(evidence) + 1)[known])
 
 
