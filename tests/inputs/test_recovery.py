@@ -176,7 +176,9 @@ LAYERS = st.lists(
         st.tuples(st.sampled_from([1, 3, 8, 16, 32]), st.sampled_from([1, 3, 8, 16, 32]), st.sampled_from([1, 3, 4, 5]))
         .map(lambda s: {"weight": torch.zeros(s[0], s[1], s[2], s[2])}),
         st.sampled_from([8, 16, 32]).map(lambda n: {"weight": torch.zeros(n), "running_mean": torch.zeros(n)}),
-        st.tuples(st.sampled_from([2, 10, 16]), st.sampled_from([8, 16, 64, 512])).map(lambda s: {"weight": torch.zeros(s)}),
+        st.tuples(st.sampled_from([2, 10, 16]), st.sampled_from([8, 16, 64, 512])).map(
+            lambda s: {"weight": torch.zeros(s)}
+        ),
         st.just({"weight": torch.zeros(8), "bias": torch.zeros(8)}),
     ),
     max_size=14,

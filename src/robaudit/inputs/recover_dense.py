@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 from robaudit.inputs.architectures.dense import DensePlan, MobilePlan
 from robaudit.inputs.architectures.specs import plan_text
@@ -71,7 +70,9 @@ def _mobile(layers: list[Layer]) -> MobilePlan | None:
     if not any(shape[1] == 1 and shape[2] == 3 for shape in convs[1:]) or convs[-1][2] != 1:
         return None
     at, channels = 1, convs[0][0]
-    inner, outs, shortcuts = [], [], []
+    inner: list[int] = []
+    outs: list[int] = []
+    shortcuts: list[bool] = []
     expand_first = convs[1][2] == 1
     while at < len(convs) - 1:
         expanded = convs[at][2] == 1
