@@ -72,7 +72,7 @@ def _mobile(layers: list[Layer]) -> MobilePlan | None:
     at, channels = 1, convs[0][0]
     inner: list[int] = []
     outs: list[int] = []
-    shortcuts: list[bool] = []
+    shortcuts: list[int] = []
     expand_first = convs[1][2] == 1
     while at < len(convs) - 1:
         expanded = convs[at][2] == 1
