@@ -68,7 +68,7 @@ def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.
         made: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=in_channels)
         return made
     except ImportError as error:
-        raise RobauditError(f"{kind}:{name}: needs {kind}; pip install 'robaudit[hub]'") from error
+        raise RobauditError(f"{kind}:{name}: needs {kind}; pip install 'robaudit[timm]'") from error
     except Exception as error:
         raise RobauditError(f"{kind}:{name}: cannot be built ({type(error).__name__}: {error})") from error
 

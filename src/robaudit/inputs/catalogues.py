@@ -19,7 +19,7 @@ def _imported(module: str, extra: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise RobauditError(f"{what}: needs the {module} package; pip install 'robaudit[{extra}]'") from error
+        raise RobauditError(f"{what}: needs the {module} package; pip install {extra}") from error
 
 
 def _failed(what: str, error: Exception) -> RobauditError:
@@ -42,7 +42,7 @@ def _torchvision(name: str) -> Fetched:
 
 
 def _timm(name: str) -> Fetched:
-    timm = _imported("timm", "hub", f"timm:{name}")
+    timm = _imported("timm", "timm", f"timm:{name}")
     if not timm.is_model(name):
         raise RobauditError(f"timm:{name}: no such model; timm.list_models() names them")
     try:
@@ -55,7 +55,7 @@ def _timm(name: str) -> Fetched:
 
 
 def _hub(name: str) -> Fetched:
-    hub = _imported("huggingface_hub", "hub", f"hf:{name}")
+    hub = _imported("huggingface_hub", "huggingface_hub", f"hf:{name}")
     owner, _, file = name.partition("@")
     names = (
         [file] if file else ["model.safetensors", "pytorch_model.bin", "model.pt", "model.pth", "model.onnx"]

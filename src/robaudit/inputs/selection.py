@@ -20,6 +20,8 @@ from robaudit.inputs.variations import combinations, variations
 TRIED = 160
 #: Images of each round: all structures, the better ones, the finalists.
 ROUNDS = (100, 600, 2000)
+#: Standard deviations of accuracy that one unit of a candidate's cost is worth.
+UNUSUAL = 0.7
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
 #: Deviations by which one of many variations must be better to be believed.
@@ -116,13 +118,9 @@ def _ranked(choices: list[Choice]) -> list[Choice]:
 
 
 def _settled(choices: list[Choice]) -> Choice:
-    """The likeliest choice: being usual is worth as many standard deviations as it costs less, up to `SURE`."""
+    """The likeliest choice: accuracy in standard deviations against how unusual the structure is."""
     best = _ranked(choices)[0]
-
-    def doubt(choice: Choice) -> float:
-        return deviations(choice, best) - max(-SURE, min(SURE, best.candidate.cost - choice.candidate.cost))
-
-    return min(choices, key=doubt)
+    return min(choices, key=lambda c: deviations(c, best) + min(SURE, UNUSUAL * c.candidate.cost))
 
 
 def _first_level(choices: list[Choice]) -> Choice:
@@ -163,7 +161,12 @@ def choose(
     others = _round(
         trial, [pair for pair in dict.fromkeys(close) if pair[0] is not best.candidate], trial.counts[1], 0.8
     )
-    best = _improve(trial, _settled([best, *others]))
+    best = _settled([best, *others])
+    tied = [(choice.candidate, best.normalisation) for choice in others if deviations(choice, best) < 1]
+    if tied and trial.spent() < 0.7:  # too close to call on so few images
+        pairs = [(best.candidate, best.normalisation), *tied[:3]]
+        best = _settled(_round(trial, pairs, trial.counts[2], 0.8) or [best])
+    best = _improve(trial, best)
     level = [choice.normalisation for choice in compared if not worse(choice, best)] or [best.normalisation]
     last = _round(trial, [(best.candidate, norm) for norm in level], trial.counts[2], 1.0) or [best]
     winner = _first_level(last)
