@@ -136,8 +136,11 @@ class FAB:
         crossed = misclassified(logits, s.y)
         pulled_back = s.x + _BACKWARD * (x_tried - s.x)
         # A hair over eps still counts: the seal puts the point inside, and the re-check decides.
-        near = geometry.distance(x_tried, s.x, self.norm) <= self.eps * (1 + 1e-5)
-        finite = result.logits.isfinite().all(1) & logits.isfinite().all(1)
+        reach = self.eps * (1 + 1e-5)
+        near = geometry.distance(x_tried, s.x, self.norm) <= reach
+        # FAB also walks outside the ball; what the model answers there is not held against it.
+        silent = ~result.logits.isfinite().all(1) & (geometry.distance(s.x_now, s.x, self.norm) <= reach)
+        silent |= ~logits.isfinite().all(1) & near
         return FABState(
             x=s.x,
             y=s.y,
@@ -147,5 +150,5 @@ class FAB:
             iteration=s.iteration + 1,
             fooled=crossed & near,
             finished=s.iteration + 1 >= self.steps,
-            nonfinite=s.nonfinite | ~finite,
+            nonfinite=s.nonfinite | silent,
         )
