@@ -9,7 +9,9 @@ ARGS ?=
 is_recent = $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo yes
 BIN := .venv/bin
 READY := .venv/.installed
-BENCHMARKS := $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py)))
+# What benchmarks/checkpoints.py is given, where both folders are named.
+PUBLISHED := $(and $(ROBAUDIT_MODELS),$(ROBAUDIT_DATA),$(ROBAUDIT_MODELS) --data-dir $(ROBAUDIT_DATA))
+WANTED := set ROBAUDIT_MODELS and ROBAUDIT_DATA to run it
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-heavy lint format bench docs clean
@@ -38,22 +40,28 @@ test: $(READY) ## Run the tests but the heavy ones
 test-heavy: $(READY) ## Run the tests that take minutes
 	$(BIN)/pytest -m heavy $(ARGS)
 
+# Every check runs, so that one call shows all that is wrong.
 lint: $(READY) ## Check style, format, types and the import contracts
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy src $(wildcard scripts/*.py benchmarks/*.py)
-	$(BIN)/lint-imports
+	@status=0; \
+	for check in 'ruff check .' 'ruff format --check .' 'mypy src $(wildcard scripts/*.py benchmarks/*.py)' lint-imports; do \
+	  echo "$$check"; $(BIN)/$$check || status=1; \
+	done; exit $$status
 
 format: $(READY) ## Rewrite the code in its one format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Run every measurement under benchmarks/
-	@test -n '$(BENCHMARKS)' || echo 'benchmarks/: holds no measurement yet'
-	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+bench: $(READY) ## Short forms of the measurements under benchmarks/
+	$(BIN)/python benchmarks/coverage.py --quick
+	$(BIN)/python benchmarks/parity.py $(foreach kind,adversarial distilled,digits:src/robaudit/assets/digits_$(kind).safetensors:0.1:100)
+	$(if $(PUBLISHED),$(BIN)/python benchmarks/checkpoints.py $(PUBLISHED) --examples 500,@echo 'benchmarks/checkpoints.py: $(WANTED)')
 
-docs: bench ## Refresh the measured pages, which the measurements write
-	@echo 'docs/results/:'; ls docs/results 2>/dev/null || echo '  no page yet'
+docs: $(READY) ## Measure again what docs/results/ reports (long)
+	$(BIN)/python benchmarks/coverage.py >docs/results/.part
+	mv docs/results/.part docs/results/coverage.md
+	$(if $(PUBLISHED),$(BIN)/python benchmarks/checkpoints.py $(PUBLISHED) --examples 10000 >docs/results/.part,@echo 'docs/results/checkpoints.md: left as it is; $(WANTED)')
+	$(if $(PUBLISHED),mv docs/results/.part docs/results/checkpoints.md,@:)
+	@echo 'docs/results/parity.md: left as it is; its commands take hours and stand at its head'
 
 clean: ## Remove caches and builds (the .venv stays)
 	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
