@@ -1,6 +1,7 @@
 """The attacks, each alone, and the scheduler that runs them."""
 
 from collections.abc import Callable
+from functools import partial
 
 from robaudit.attacks.apgd import APGD
 from robaudit.attacks.engine import Engine, Retired, truly_misclassified
@@ -16,6 +17,21 @@ from robaudit.plan import AuditPlan
 #: PGD's step at eps 8/255 is 2/255 (Li et al., Appendix B), and in proportion elsewhere.
 PGD_STEP = 0.25
 
+
+def _apgd(plan: AuditPlan, name: str, loss: str) -> APGD:
+    budget = plan.budget
+    return APGD(
+        plan.threat.norm,
+        plan.threat.eps,
+        loss=loss,
+        steps=budget.apgd_steps,
+        targets=budget.targets,
+        restarts=budget.restarts,
+        seed=plan.seed,
+        name=name,
+    )
+
+
 ATTACKS: dict[str, Callable[[AuditPlan], Attack]] = {
     "pgd10": lambda plan: PGD(
         plan.threat.norm,
@@ -24,32 +40,9 @@ ATTACKS: dict[str, Callable[[AuditPlan], Attack]] = {
         steps=plan.budget.pgd_steps,
         seed=plan.seed,
     ),
-    "apgd-ce": lambda plan: APGD(
-        plan.threat.norm,
-        plan.threat.eps,
-        steps=plan.budget.apgd_steps,
-        restarts=plan.budget.restarts,
-        seed=plan.seed,
-    ),
-    "apgd-dlr": lambda plan: APGD(
-        plan.threat.norm,
-        plan.threat.eps,
-        loss="dlr",
-        steps=plan.budget.apgd_steps,
-        restarts=plan.budget.restarts,
-        seed=plan.seed,
-        name="apgd-dlr",
-    ),
-    "apgd-t": lambda plan: APGD(
-        plan.threat.norm,
-        plan.threat.eps,
-        loss="dlr-targeted",
-        steps=plan.budget.apgd_steps,
-        targets=plan.budget.targets,
-        restarts=plan.budget.restarts,
-        seed=plan.seed,
-        name="apgd-t",
-    ),
+    "apgd-ce": partial(_apgd, name="apgd-ce", loss="ce"),
+    "apgd-dlr": partial(_apgd, name="apgd-dlr", loss="dlr"),
+    "apgd-t": partial(_apgd, name="apgd-t", loss="dlr-targeted"),
     "fab-t": lambda plan: FAB(
         plan.threat.norm,
         plan.threat.eps,

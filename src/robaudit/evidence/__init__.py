@@ -3,7 +3,8 @@
 from robaudit.evidence.ball import inside, seal
 from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness, encode_image, encode_witness
 from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
-from robaudit.evidence.store import EvidenceFile, ExampleRow, MetricsRow, OutcomeRow, WitnessRow
+from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
+from robaudit.evidence.store import EvidenceFile
 
 __all__ = [
     "SCHEMA",

@@ -9,7 +9,6 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +16,8 @@ import numpy as np
 
 from robaudit.errors import RobauditError
 from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
+from robaudit.evidence.identity import IDENTITY, difference, identity, to_rows
+from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.plan import AuditPlan
 
 _APPLICATION_ID = 0x726F6261  # "roba"
@@ -32,54 +33,6 @@ CREATE TABLE outcomes (
     forwards INTEGER NOT NULL, backwards INTEGER NOT NULL, witness BLOB,
     PRIMARY KEY (attack, id)) WITHOUT ROWID;
 """
-# What must be the same for an unfinished audit to be gone on with; the rest may differ (another device, say).
-_IDENTITY = ("schema", "plan", "model", "data")
-
-
-@dataclass(frozen=True)
-class ExampleRow:
-    """One audited example: its place in the audit's order, its id, and what the model says of it."""
-
-    position: int
-    id: int
-    label: int
-    prediction: int
-
-
-@dataclass(frozen=True)
-class OutcomeRow:
-    """One example under one attack; `image` and `witness` are coded, and None where it was not broken."""
-
-    attack: str
-    id: int
-    outcome: Outcome
-    steps: int
-    forwards: int
-    backwards: int
-    witness: bytes | None = None
-    image: bytes | None = None
-
-
-@dataclass(frozen=True)
-class MetricsRow:
-    """What PGD-10's trajectory on one example gave; see `Evidence`."""
-
-    id: int
-    fosc: float
-    fosc_normalised: float
-    sgcs: float
-    zero_gradients: float
-
-
-@dataclass(frozen=True)
-class WitnessRow:
-    """A claim to re-check: this attack's `witness` for the example `id`, whose clean `image` is beside it."""
-
-    attack: str
-    id: int
-    label: int
-    image: bytes
-    witness: bytes
 
 
 @contextmanager
@@ -148,7 +101,7 @@ class EvidenceFile:
                 for statement in _TABLES.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                db.executemany("INSERT INTO header VALUES (?, ?)", _to_rows(header))
+                db.executemany("INSERT INTO header VALUES (?, ?)", to_rows(header))
                 db.commit()
             except sqlite3.Error:
                 db.close()
@@ -192,16 +145,14 @@ class EvidenceFile:
         file = cls.open(path)
         with _reading(path):
             stored = dict(file._db.execute("SELECT key, value FROM header"))
-            stored = {key: _identity(key, json.loads(stored[key])) for key in _IDENTITY}
-        wanted = {
-            key: _identity(key, json.loads(value)) for key, value in _to_rows(header) if key in _IDENTITY
-        }
-        changed = [key for key in _IDENTITY if stored[key] != wanted[key]]
+            stored = {key: identity(key, json.loads(stored[key])) for key in IDENTITY}
+        wanted = {key: identity(key, json.loads(value)) for key, value in to_rows(header) if key in IDENTITY}
+        changed = [key for key in IDENTITY if stored[key] != wanted[key]]
         if changed:
             file.close()
             raise RobauditError(
                 f"{path}: holds an audit with another {' and '.join(changed)}"
-                f"{_difference(stored[changed[0]], wanted[changed[0]])}; choose another --evidence, or delete it"
+                f"{difference(stored[changed[0]], wanted[changed[0]])}; choose another --evidence, or delete it"
             )
         return file
 
@@ -313,28 +264,6 @@ class EvidenceFile:
                 f"{self.path}: a break without its witness; the file is damaged, run the audit again"
             )
         return [WitnessRow(*row) for row in rows]
-
-
-def _to_rows(header: Header) -> list[tuple[str, str]]:
-    values = {item.name: getattr(header, item.name) for item in dataclasses.fields(header)}
-    values |= {"schema": SCHEMA, "plan": header.plan.to_dict(), "findings": list(header.findings)}
-    return [(key, json.dumps(value, sort_keys=True)) for key, value in values.items()]
-
-
-def _identity(key: str, value: Any) -> Any:
-    """A model is its weights and how they are used, wherever the file lies and however it was recognised."""
-    if key != "model":
-        return value
-    return {name: item for name, item in value.items() if name not in ("path", "notes")}
-
-
-def _difference(old: Any, new: Any) -> str:
-    """The first field in which two header entries differ, as ` (seed: 0 there, 1 now)`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted(old.keys() | new.keys()):
-            if old.get(name) != new.get(name):
-                return f" ({name}: {old.get(name)} there, {new.get(name)} now)"
-    return ""
 
 
 def _records(outcomes: list[tuple[Any, ...]], ids: np.ndarray) -> dict[str, AttackRecord]:
