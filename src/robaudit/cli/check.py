@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from inspect import cleandoc
 from pathlib import Path
 
 import typer
@@ -177,4 +178,4 @@ def _confirm_download(name: str) -> bool:
     return typer.confirm(f"{name} is not here yet. Download it?", err=True)
 
 
-check.__doc__ = f"{check.__doc__}\n{_EXAMPLES}"
+check.__doc__ = f"{cleandoc(check.__doc__ or '')}\n{_EXAMPLES}"
