@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.attacks.precision import fold_batch_norm, search_model
+from robaudit.attacks.folding import fold_batch_norm, fuse_convolutions, trace
+from robaudit.attacks.precision import search_model
 from tests.models import Wrapped, cnn
 
 
@@ -39,7 +40,7 @@ def norms(model):
 def test_folding_changes_nothing_but_rounding(build, left):
     model = with_statistics(build())
     x = torch.rand(16, 1, 8, 8)
-    folded = fold_batch_norm(model, x)
+    folded = fold_batch_norm(trace(model, x), x)
     assert norms(folded) == left
     assert norms(model) == left + 1, "the original was changed"
     with torch.no_grad():
@@ -58,7 +59,7 @@ def test_what_cannot_be_traced_is_used_as_it_is():
             return self.inner(x) if float(x.sum()) > 0 else self.inner(-x)
 
     x = torch.rand(4, 1, 8, 8)
-    assert fold_batch_norm(Branching(), x) is None
+    assert trace(Branching(), x) is None
     with torch.no_grad():
         assert torch.allclose(
             search_model(Branching(), torch.device("cpu"), sample=x)(x), inner(x), atol=1e-5
@@ -69,8 +70,9 @@ def test_what_cannot_be_traced_is_used_as_it_is():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "auto"])
-def test_every_precision_answers_nearly_alike_and_leaves_the_switches_alone(precision):
+def test_every_precision_answers_nearly_alike_and_leaves_the_switches_alone(precision, monkeypatch):
     model, x = with_statistics(cnn()), torch.rand(16, 1, 8, 8)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     search = search_model(model, torch.device("cpu"), precision, x)
     with search.arithmetic():
@@ -82,3 +84,55 @@ def test_every_precision_answers_nearly_alike_and_leaves_the_switches_alone(prec
         expected = model(x)
     spread = expected.amax(1) - expected.amin(1)
     assert float(((found - expected).abs() / spread[:, None]).max()) < 0.05
+
+
+class _Shortcuts(nn.Module):
+    """Every form of what may follow a convolution: ReLU as module, function and method, sums either way round."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(1 if k == 0 else 4, 4, 3, padding=1) for k in range(7))
+        self.narrow = nn.Conv2d(4, 1, 3, stride=2, bias=False)
+        self.grouped = nn.Conv2d(4, 8, 3, padding=2, dilation=2, groups=2)
+        self.mirrored = nn.Conv2d(8, 4, 3, padding=1, padding_mode="reflect")
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        a, b, c, d, e, f, g = self.convs
+        x = self.act(a(x))
+        y = torch.relu(b(x) + x)
+        z = (y + c(y)).relu()
+        z = d(z) + e(x)
+        z = nn.functional.relu(f(z)) + nn.functional.avg_pool2d(g(z), 3, 1, 1)
+        z = z + 2 + z.mean((2, 3), keepdim=True) + self.grouped(z)[:, :4]
+        broadcast = z + nn.functional.interpolate(self.narrow(z), scale_factor=1)[:, :, :1, :1]
+        return self.mirrored(self.grouped(broadcast)).flatten(1)
+
+
+def test_fused_convolutions_change_nothing_but_rounding():
+    torch.manual_seed(0)
+    model = _Shortcuts().eval().requires_grad_(False)
+    x = torch.rand(5, 1, 8, 8)
+    traced = trace(model, x)
+    fused = fuse_convolutions(traced, x)
+    assert fused is not traced
+    assert sum("_Convolution" in type(module).__name__ for module in fused.modules()) == 10
+    for size in (1, 5, 16):
+        x = torch.rand(size, 1, 8, 8, requires_grad=True)
+        expected, found = model(x), fused(x)
+        assert torch.allclose(expected, found, atol=1e-5)
+        weights = torch.randn(expected.shape)
+        by_torch, ours = (torch.autograd.grad((z * weights).sum(), x)[0] for z in (expected, found))
+        assert torch.allclose(by_torch, ours, atol=1e-4)
+
+
+def test_without_onednns_operators_the_plain_network_is_used(monkeypatch):
+    def missing(*_):
+        raise AttributeError
+
+    model, x = with_statistics(cnn()), torch.rand(4, 1, 8, 8)
+    monkeypatch.setattr("robaudit.attacks.folding._Convolution.__init__", missing)
+    traced = trace(model, x)
+    assert fuse_convolutions(traced, x) is traced
+    with torch.no_grad():
+        assert torch.allclose(search_model(model, torch.device("cpu"), sample=x)(x), model(x), atol=1e-5)

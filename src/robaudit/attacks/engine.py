@@ -20,6 +20,7 @@ from robaudit.attacks.objectives import Model, forward
 from robaudit.attacks.precision import SearchModel, strict_arithmetic
 from robaudit.attacks.state import Attack, Examples, join, put, take
 from robaudit.attacks.tuning import out_of_memory
+from robaudit.attacks.workers import Rows, work_together
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
 from robaudit.plan import ThreatModel
@@ -71,8 +72,10 @@ class Engine:
     Args:
         search, strict: from inputs in [0, 1] to logits.
         threat: the ball that witnesses are sealed in.
-        slots: examples worked on at once.
+        slots: examples that each worker has under way at once.
         device: where `search` lives and the slots are kept.
+        workers: threads that share the queue, each with slots of its own. More than one needs models whose calls
+            do not disturb each other.
 
     """
 
@@ -81,34 +84,41 @@ class Engine:
     threat: ThreatModel
     slots: int
     device: torch.device
+    workers: int = 1
 
     def run(self, attack: Attack, examples: Examples, retire: Callable[[Retired], None]) -> None:
         """Attack every example once; `retire` is called with each group as it finishes, in no fixed order."""
-        _Run(self, attack, examples, retire).go()
+        rows = Rows(len(examples))
+        workers = max(min(self.workers, len(examples)), 1)
+        width = min(self.slots, -(-len(examples) // workers))
+        works = [_Run(self, attack, examples, rows, width).go for _ in range(workers)]
+        if workers == 1:
+            works[0](retire)
+        else:
+            work_together(works, rows, retire)
 
 
 class _Run:
-    """One attack on one queue: which example sits in which slot, and how far it is."""
+    """One attack, by one worker: which example sits in which slot, and how far it is."""
 
-    def __init__(self, engine: Engine, attack: Attack, examples: Examples, retire: Callable[[Retired], None]):
-        self.engine, self.attack, self.examples, self.retire = engine, attack, examples, retire
+    def __init__(self, engine: Engine, attack: Attack, examples: Examples, queue: Rows, width: int):
+        self.engine, self.attack, self.examples, self.queue = engine, attack, examples, queue
         self.runs = attack.runs(examples.logits.shape[1]) if len(examples) else 0
-        self.width = min(engine.slots, len(examples))
-        self.part = max(self.width, 1)
-        self.queued = 0
-        # Of each slot: the example's row, which of its runs this is, its steps so far, whether it is in use.
-        self.row = torch.zeros(self.width, dtype=torch.int64)
-        self.turn = torch.zeros(self.width, dtype=torch.int64)
-        self.steps = torch.zeros(self.width, dtype=torch.int64)
-        self.bad = torch.zeros(self.width, dtype=torch.bool)
-        self.live = torch.zeros(self.width, dtype=torch.bool)
+        self.part = max(width, 1)
+        self.retire: Callable[[Retired], None]
         self.state: Any = None
 
-    def go(self) -> None:
-        """Step until every example has left."""
-        self._fill(torch.arange(self.width))
+    def go(self, retire: Callable[[Retired], None]) -> None:
+        """Step until the queue is empty and every example has left."""
+        self.retire = retire
+        first = self.queue.pull(self.part)
+        # Of each slot: the example's row, which of its runs this is, its steps so far, whether it is in use.
+        self.row, self.turn, self.steps = (torch.zeros_like(first) for _ in range(3))
+        self.bad = torch.zeros(len(first), dtype=torch.bool)
+        self.live = torch.zeros(len(first), dtype=torch.bool)
+        self._occupy(torch.arange(len(first)), first)
         search = self.engine.search
-        while bool(self.live.any()):
+        while bool(self.live.any()) and not self.queue.closed:
             with search.arithmetic() if isinstance(search, SearchModel) else nullcontext():
                 self.state = self._step(self.state)
             self.steps += self.live
@@ -145,14 +155,11 @@ class _Run:
         else:
             put(self.state, slots.to(self.engine.device), fresh)
 
-    def _fill(self, free: Tensor) -> None:
-        """Give the next examples of the queue to the slots `free`, as far as there are any."""
-        count = min(len(free), len(self.examples) - self.queued)
-        if not count:
+    def _occupy(self, slots: Tensor, rows: Tensor) -> None:
+        """Give the examples `rows`, of which there may be none, to the slots `slots`."""
+        if not len(rows):
             return
-        slots = free[:count]
-        self.row[slots] = torch.arange(self.queued, self.queued + count)
-        self.queued += count
+        self.row[slots] = rows
         self.turn[slots], self.steps[slots], self.bad[slots] = 0, 0, False
         self.live[slots] = True
         self._begin(slots)
@@ -182,7 +189,8 @@ class _Run:
             self._begin(again)
         free = torch.cat([self._leave(broken.nonzero().squeeze(1), witnesses), self._leave(given_up, None)])
         if len(free):
-            self._fill(free.sort().values)
+            rows = self.queue.pull(len(free))
+            self._occupy(free.sort().values[: len(rows)], rows)
             self._close_ranks()
 
     def _leave(self, slots: Tensor, witnesses: Tensor | None) -> Tensor:

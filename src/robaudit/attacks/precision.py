@@ -7,35 +7,44 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, nn
 
-#: A folded network may differ by rounding only: at most this share of the logits' spread.
-_ROUNDING = 1e-3
-
+from robaudit.attacks.folding import fold_batch_norm, fuse_convolutions, trace
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class SearchModel(nn.Module):
-    """A frozen copy of a classifier: channels-last, batch norm folded into convolutions where that is exact."""
+    """A frozen copy of a classifier in its fastest exact form: see `folding`, and channels-last.
+
+    Attributes:
+        traced: whether its graph is known, and with it that calls do not disturb each other.
+
+    """
 
     def __init__(self, classifier: nn.Module, device: torch.device, precision: str, sample: Tensor | None):
         super().__init__()
         network = copy.deepcopy(classifier).to(device).eval().requires_grad_(False)
-        folded = None if sample is None else fold_batch_norm(network, sample.to(device))
-        self.network = (network if folded is None else folded).to(memory_format=torch.channels_last)
+        sample = None if sample is None else sample.to(device)
+        graph = None if sample is None else trace(network, sample)
+        self.traced = graph is not None
+        if graph is not None and sample is not None:
+            network = graph = fold_batch_norm(graph, sample)
+        network = network.to(memory_format=torch.channels_last)
         self.precision, self._device_type = precision, device.type
+        if graph is not None and sample is not None and device.type == "cpu" and precision not in _HALF:
+            network = fuse_convolutions(graph, sample)
+        self.network = network
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) in [0, 1] to logits (n, K)."""
         x = x.contiguous(memory_format=torch.channels_last)
-        if self.precision not in _HALF:
-            return self.network(x)
-        # Autocast rather than a cast network: the normalisation still sees the input in float32.
-        with torch.autocast(self._device_type, _HALF[self.precision]):
-            return self.network(x)
+        if self.precision in _HALF:
+            # Autocast rather than a cast network: the normalisation still sees the input in float32.
+            with torch.autocast(self._device_type, _HALF[self.precision]):
+                return self.network(x)
+        return self.network(x)
 
     def arithmetic(self) -> AbstractContextManager[None]:
         """The state of the GPU's switches that this model's forward and backward passes want."""
@@ -52,7 +61,7 @@ def search_model(
         device: where to put the copy.
         precision: fp32, tf32, bf16, fp16, or auto: tf32 on a GPU, fp32 on the CPU, where bf16 was measured to
             weaken FAB-T by 5 points.
-        sample: (n, C, H, W) inputs on which folding is checked; without any nothing is folded.
+        sample: (n, C, H, W) inputs on which rewriting is checked; without any nothing is rewritten.
 
     """
     if precision == "auto":
@@ -60,56 +69,12 @@ def search_model(
     return SearchModel(classifier, device, precision, sample)
 
 
-def fold_batch_norm(network: nn.Module, sample: Tensor) -> nn.Module | None:
-    """The network with each batch norm that follows a convolution folded into it.
-
-    Returns:
-        None where nothing can be folded: the network cannot be traced, has no such pair, or would answer
-        otherwise than by rounding.
-
-    """
-    try:
-        traced = fx.symbolic_trace(copy.deepcopy(network))
-    except Exception:
-        return None
-    modules = dict(traced.named_modules())
-    folded = 0
-    for node in list(traced.graph.nodes):
-        if node.op != "call_module" or not isinstance(modules.get(node.target), nn.BatchNorm2d):
-            continue
-        before = node.args[0]
-        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
-            continue
-        conv, norm = modules[before.target], modules[node.target]
-        shared = sum(other.target == before.target for other in traced.graph.nodes) > 1
-        if not isinstance(conv, nn.Conv2d) or shared or norm.running_mean is None:
-            continue
-        _replace(traced, str(before.target), fuse_conv_bn_eval(conv, norm))
-        node.replace_all_uses_with(before)
-        traced.graph.erase_node(node)
-        folded += 1
-    if not folded:
-        return None
-    traced.delete_all_unused_submodules()
-    traced.recompile()
-    return traced if _same(network, traced, sample) else None
-
-
-def _replace(root: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(root.get_submodule(parent), name, module)
-
-
-def _same(network: nn.Module, folded: nn.Module, sample: Tensor) -> bool:
-    with torch.no_grad():
-        expected, found = network(sample), folded(sample)
-    spread = (expected.amax(1) - expected.amin(1)).clamp_min(1e-12)[:, None]
-    return bool(((expected - found).abs() <= _ROUNDING * spread).all())
-
-
 @contextmanager
 def arithmetic(*, tf32: bool) -> Iterator[None]:
     """Whether CUDA may use TF32 in matrix products and convolutions; as before afterwards."""
+    if not torch.cuda.is_initialized():  # the switches mean nothing on the CPU, where several threads work
+        yield
+        return
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     try:

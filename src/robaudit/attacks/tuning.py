@@ -1,4 +1,4 @@
-"""How many slots and threads suit a model on this machine: found by a quick probe, not asked for."""
+"""How many slots, threads and workers suit a model on this machine: found by a quick probe, not asked for."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _CUDA_SIZES = (256, 1024, 4096)
 _PATIENCE = 1.5
 #: A larger batch must be this much faster to be worth its memory.
 _GAIN = 1.08
+#: More workers than this would wait for the interpreter's lock.
+_MOST_WORKERS = 8
 #: All threads must be this much faster than one: the attacks' own small operations gain nothing by them, and a
 #: neighbour on the same cores makes threads that wait for each other many times slower.
 _THREAD_GAIN = 1.3
@@ -25,10 +27,11 @@ _SHORT_STEP = 0.05
 
 @dataclass(frozen=True)
 class Tuning:
-    """`slots` examples at once, on so many `threads` (of the CPU; 0 leaves them as they are)."""
+    """`slots` examples at once for each of `workers`, on so many `threads` each (of the CPU; 0: as they are)."""
 
     slots: int
     threads: int
+    workers: int = 1
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -36,29 +39,36 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def tune(model: Model, example: Tensor) -> Tuning:
+def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning:
     """The fastest setting for a forward and backward pass.
 
-    Small networks run faster on one thread than on all: the threads wait for each other at every layer.
+    On the CPU one worker a core beats one worker on all of them: inside a small network the threads wait for each
+    other at every layer, and nothing of the attacks' own work is shared.
 
     Args:
         model: from (n, C, H, W) in [0, 1] to logits.
         example: (1, C, H, W), on the model's device.
+        side_by_side: whether calls of the model in several threads leave each other alone.
 
     """
     if example.is_cuda:
         return Tuning(_best_size(model, example, _CUDA_SIZES, time.monotonic() + _PATIENCE)[0], 0)
-    before = torch.get_num_threads()
+    cores = torch.get_num_threads()
+    workers = min(cores, _MOST_WORKERS) if side_by_side else 1
     try:
+        if workers > 1:
+            torch.set_num_threads(cores // workers)
+            slots, _ = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE)
+            return Tuning(slots, cores // workers, workers)
         many, rate_of_many = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
-        if before == 1:
+        if cores == 1:
             return Tuning(many, 1)
         torch.set_num_threads(1)
         one, rate_of_one = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(cores)
     worth_it = one / rate_of_one > _SHORT_STEP and rate_of_many > _THREAD_GAIN * rate_of_one
-    return Tuning(many, before) if worth_it else Tuning(one, 1)
+    return Tuning(many, cores) if worth_it else Tuning(one, 1)
 
 
 def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: float) -> tuple[int, float]:

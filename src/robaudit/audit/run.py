@@ -134,7 +134,7 @@ class _Audit:
             self.search if self.search.precision == "fp32" else search_model(strict, device, "fp32", sample)
         )
         self.correct = torch.zeros(len(images), dtype=torch.bool)
-        self.tuning = tune(self.search, sample[:1])
+        self.tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
         self.logits = torch.empty(len(images), 0)
         self.before = file.header().seconds
         self.started = time.monotonic()
@@ -219,7 +219,14 @@ class _Audit:
                 )
             else:
                 search = self.exact if name in _EXACT else self.search
-                engine = Engine(search, self.strict, self.plan.threat, self.tuning.slots, self.device)
+                engine = Engine(
+                    search,
+                    self.strict,
+                    self.plan.threat,
+                    self.tuning.slots,
+                    self.device,
+                    self.tuning.workers,
+                )
                 engine.run(ATTACKS[name](self.plan), examples, lambda r: recorder.add(name, places, r))
         finally:
             recorder.flush()

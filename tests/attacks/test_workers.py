@@ -1,0 +1,86 @@
+"""Several workers on one queue give what one gives, and stop together."""
+
+import threading
+
+import pytest
+import torch
+
+from robaudit.attacks import ATTACKS, Engine, Examples
+from robaudit.attacks.workers import Rows, work_together
+from robaudit.plan import ATTACK_NAMES, AuditPlan, Budget, ThreatModel
+from tests.models import Wrapped, cnn
+
+THREAT = ThreatModel("Linf", 0.05)
+PLAN = AuditPlan(THREAT, budget=Budget(apgd_steps=10, fab_steps=5, square_queries=30, targets=2))
+
+
+def outcomes(name, model, x, workers, slots=4):
+    with torch.no_grad():
+        logits = model(x)
+    examples = Examples(x, logits.argmax(1), torch.arange(len(x)), logits)
+    found = []
+    main = threading.get_ident()
+
+    def retire(retired):
+        assert threading.get_ident() == main, "files and progress belong to the calling thread"
+        found.extend(
+            zip(retired.rows.tolist(), retired.outcome.tolist(), retired.steps.tolist(), strict=True)
+        )
+
+    Engine(model, model, THREAT, slots, torch.device("cpu"), workers).run(
+        ATTACKS[name](PLAN), examples, retire
+    )
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", ATTACK_NAMES)
+def test_workers_change_nothing(name):
+    model, x = cnn(seed=4), torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    alone = outcomes(name, model, x, 1)
+    assert [row for row, _, _ in alone] == list(range(30))
+    for workers in (2, 3):
+        assert outcomes(name, model, x, workers) == alone
+    assert outcomes(name, model, x, 64) == alone, "more workers than examples"
+
+
+def test_an_error_of_one_worker_stops_all():
+    model, calls = cnn(), []
+
+    def failing(x):
+        calls.append(len(x))
+        if len(calls) == 9:
+            raise ValueError("the ninth call")
+        return model(x)
+
+    with pytest.raises(ValueError, match="the ninth call"):
+        outcomes("square", Wrapped(failing), torch.rand(200, 1, 8, 8), 2)
+    assert len(calls) < 20
+    assert threading.active_count() == 1 or not any("run" in t.name for t in threading.enumerate())
+
+
+def test_an_error_while_taking_over_stops_the_workers():
+    rows, seen = Rows(10**6), []
+
+    def work(give):
+        while not rows.closed:
+            part = rows.pull(10)
+            seen.append(int(part[0]))
+            give(part)
+
+    def refuse(part):
+        raise OSError(f"disk full at {int(part[0])}")
+
+    with pytest.raises(OSError, match="disk full at"):
+        work_together([work, work], rows, refuse)
+    assert not [thread for thread in threading.enumerate() if thread.daemon and "(run)" in thread.name]
+
+
+def test_rows_are_handed_out_once():
+    rows, got = Rows(1000), []
+
+    def work(give):
+        while len(part := rows.pull(7)):
+            give(part)
+
+    work_together([work] * 4, rows, lambda part: got.extend(part.tolist()))
+    assert sorted(got) == list(range(1000))
