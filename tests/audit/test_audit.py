@@ -1,10 +1,6 @@
 """The audit as a whole on the embedded default: outcomes, resume, verify, preflight."""
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -113,39 +109,6 @@ def test_an_audit_that_is_run_again_does_nothing_twice(tmp_path, classifier, ima
     second = audit(classifier, images, plan(), path=tmp_path / "a")
     assert outcomes(first) == outcomes(second)
     assert time.monotonic() - started < 5
-
-
-_VICTIM = """
-import sys
-from pathlib import Path
-from robaudit.attacks import Tuning
-from robaudit.audit import audit
-from robaudit.inputs import load_classifier, load_images
-from robaudit.plan import AuditPlan, Budget, ThreatModel
-plan = AuditPlan(ThreatModel("Linf", 0.1), examples="all", budget=Budget(10, 10, 10, 3, 60, 1))
-audit(load_classifier(sys.argv[1]), load_images("digits", limit=60, seed=1), plan, path=Path(sys.argv[2]))
-"""
-
-
-def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path, classifier, images):
-    undisturbed = outcomes(audit(classifier, images, plan(), path=tmp_path / "whole"))
-    path, kills = tmp_path / "killed", 0
-    draw = np.random.default_rng(0)
-    for _ in range(4):
-        before = path.stat().st_size if path.exists() else 0
-        child = subprocess.Popen([sys.executable, "-c", _VICTIM, str(ADVERSARIAL), str(path)])
-        deadline = time.monotonic() + 300
-        while child.poll() is None and time.monotonic() < deadline:
-            if path.exists() and path.stat().st_size > before:
-                time.sleep(float(draw.uniform(0, 0.3)))
-                os.kill(child.pid, signal.SIGKILL)
-                kills += 1
-                break
-            time.sleep(0.01)
-        child.wait()
-    assert kills >= 1
-    assert outcomes(audit(classifier, images, plan(), path=path)) == undisturbed
-    assert not verify(path, classifier).failures
 
 
 def test_the_same_seed_gives_the_same_outcomes_whatever_the_slots(tmp_path, classifier, images, monkeypatch):

@@ -121,7 +121,7 @@ def assert_clear(capsys, code, start):
     assert len(lines) <= 2, captured.err
     assert "Traceback" not in captured.err
     assert "should not happen" not in captured.err
-    assert lines[0].startswith(f"robaudit: {start}"), captured.err
+    assert lines[0].startswith(start), captured.err
 
 
 def test_bad_checkpoints(tmp_path, capsys):

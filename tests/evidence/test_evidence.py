@@ -1,6 +1,9 @@
 """The ball without tolerance, exact coding, and a file that survives."""
 
+import json
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -28,12 +31,21 @@ from robaudit.plan import AuditPlan, ThreatModel
 THREATS = [ThreatModel("Linf", 8 / 255), ThreatModel("Linf", 0.3), ThreatModel("L2", 0.5)]
 
 
+MODEL = {
+    "path": "m.pt", "sha256": "ab", "architecture": "resnet18", "normalisation": "none",
+    "parameters": 9, "classes": 10, "notes": ["found by its names"],
+}  # fmt: skip
+DATA = {
+    "name": "digits", "split": "test", "n": 5, "total": 5, "sha256": "cd", "shape": [1, 2, 2], "classes": 10,
+}  # fmt: skip
+
+
 def header(**changes):
     values = {
         "plan": AuditPlan(ThreatModel("Linf", 0.1)),
-        "model": {"path": "m.pt", "sha256": "ab", "classes": 10},
-        "data": {"name": "digits", "total": 5, "shape": [1, 2, 2]},
-        "versions": {"robaudit": "0"},
+        "model": MODEL,
+        "data": DATA,
+        "versions": {"robaudit": "0", "torch": "2", "python": "3"},
         "device": "cpu",
     }
     return Header(**values | changes)
@@ -176,8 +188,8 @@ def test_autoattack_is_the_worst_case_of_the_four(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": {"path": "m.pt", "sha256": "other"}}, "another model"),
-        ({"data": {"name": "mnist", "total": 5}}, "another data"),
+        ({"model": MODEL | {"sha256": "other"}}, "another model"),
+        ({"data": DATA | {"name": "mnist"}}, "another data"),
         ({"plan": AuditPlan(ThreatModel("Linf", 0.2))}, "another plan"),
     ],
 )
@@ -216,6 +228,78 @@ def test_missing_folders_and_files_are_named(tmp_path):
         EvidenceFile.create(tmp_path / "no" / "a.evidence", header())
     with pytest.raises(RobauditError, match="is a folder"):
         EvidenceFile.create(tmp_path, header())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", MODEL | {"classes": "ten"}),
+        ("model", {"path": "m.pt"}),
+        ("model", MODEL | {"notes": [1]}),
+        ("model", "resnet18"),
+        ("data", DATA | {"shape": ["a", 2, 2]}),
+        ("data", DATA | {"total": None}),
+        ("data", DATA | {"n": [5]}),
+        ("versions", {}),
+        ("plan", {"seed": 0}),
+        ("findings", [{"code": 7}]),
+        ("findings", 3),
+        ("seconds", "soon"),
+        ("device", None),
+    ],
+)
+def test_a_header_field_of_the_wrong_kind_is_a_damaged_file(tmp_path, field, value):
+    path = tmp_path / "a.evidence"
+    EvidenceFile.create(path, header()).close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE header SET value = ? WHERE key = ?", (json.dumps(value), field))
+    db.close()
+    with EvidenceFile.open(path) as file, pytest.raises(RobauditError, match="damaged one"):
+        file.read()
+
+
+def test_one_writer_at_a_time_and_readers_welcome(tmp_path):
+    path = tmp_path / "a.evidence"
+    with EvidenceFile.create(path, header()) as file:
+        fill(file)
+        with pytest.raises(RobauditError, match="another audit is writing it"):
+            EvidenceFile.create(path, header())
+        with EvidenceFile.open(path) as reader:
+            assert len(reader.read()) == 3
+    EvidenceFile.create(path, header()).close()
+
+
+_HALF_WAY = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("PRAGMA cache_size = 1")  # the pages reach the file before the commit
+with_witness = [("square", k, 1, 9, 9, 0, os.urandom(3000)) for k in range(300)]
+db.executemany("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", with_witness)
+os._exit(9)
+"""
+
+
+def test_a_write_cut_half_way_is_undone(tmp_path):
+    path = tmp_path / "a.evidence"
+    with EvidenceFile.create(path, header()) as file:
+        fill(file)
+    before = path.stat().st_size
+    assert subprocess.run([sys.executable, "-c", _HALF_WAY, str(path)], check=False).returncode == 9
+    assert path.stat().st_size > before + 100_000, "nothing had been written"
+    with EvidenceFile.create(path, header()) as file:
+        assert file.finished_ids("square") == []
+        assert len(file.read()) == 3
+
+
+def test_a_file_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.evidence"
+    monkeypatch.setattr("robaudit.evidence.store.to_rows", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        EvidenceFile.create(path, header())
+    assert not path.exists()
+    monkeypatch.undo()
+    EvidenceFile.create(path, header()).close()  # what was left half-made is not in the way
+    assert [item.name for item in tmp_path.iterdir()] == ["a.evidence"]
 
 
 @settings(max_examples=60, deadline=None)

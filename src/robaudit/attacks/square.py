@@ -17,11 +17,17 @@ from robaudit.attacks.state import Examples
 _P_INIT = 0.8
 _HALVE_P_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _STEPS_PER_RUN = 2**20  # each restart draws from a range of steps of its own
+#: Queries drawn at once on the CPU, where many small operations cost more than a large one. A GPU would have to be
+#: waited for to learn whether any row has run out.
+_AHEAD = 32
 
 
 @dataclass
 class SquareState:
-    """`x_best` has the largest margin so far, `margin_best` (n,); `candidate` was tried last, `x_next` is next."""
+    """`x_best` has the largest margin so far, `margin_best` (n,); `candidate` was tried last, `x_next` is next.
+
+    `draws` (n, queries, numbers) are those of the queries from `drawn_at` (n,) on.
+    """
 
     x: Tensor
     y: Tensor
@@ -31,6 +37,8 @@ class SquareState:
     margin_best: Tensor
     candidate: Tensor
     x_next: Tensor
+    draws: Tensor
+    drawn_at: Tensor
     iteration: Tensor
     fooled: Tensor
     finished: Tensor
@@ -96,6 +104,7 @@ class Square:
         x, n = examples.x, len(examples)
         first = self._first(x, Draws(self.seed, self.name), examples.ids, run * _STEPS_PER_RUN)
         flag = torch.zeros(n, dtype=torch.bool, device=x.device)
+        one = torch.ones(n, dtype=torch.int64, device=x.device)
         return SquareState(
             x=x,
             y=examples.y,
@@ -105,7 +114,9 @@ class Square:
             margin_best=torch.full((n,), float("-inf"), device=x.device),
             candidate=first.clone(),
             x_next=first.clone(),
-            iteration=torch.zeros(n, dtype=torch.int64, device=x.device),
+            draws=self._draw(x, examples.ids, run, one),
+            drawn_at=one,
+            iteration=torch.zeros_like(one),
             fooled=flag,
             finished=flag.clone(),
             nonfinite=flag.clone(),
@@ -120,6 +131,10 @@ class Square:
         accept = finite & ((value > s.margin_best) | fooled)
         x_best = torch.where(geometry.per_row(accept, s.x), s.x_next, s.x_best)
         iteration = s.iteration + 1
+        draws, drawn_at = s.draws, s.drawn_at
+        if draws.shape[1] == 1 or bool((iteration >= drawn_at + draws.shape[1]).any()):
+            draws, drawn_at = self._draw(s.x, s.ids, s.run, iteration), iteration
+        now = draws[torch.arange(len(s.y), device=draws.device), iteration - drawn_at]
         return SquareState(
             x=s.x,
             y=s.y,
@@ -128,16 +143,23 @@ class Square:
             x_best=x_best,
             margin_best=torch.where(accept, value, s.margin_best),
             candidate=s.x_next,
-            x_next=self._next(s.x, x_best, self._draws(s, iteration), iteration),
+            x_next=self._next(s.x, x_best, now, iteration),
+            draws=draws,
+            drawn_at=drawn_at,
             iteration=iteration,
             fooled=fooled,
             finished=iteration >= self.queries,
             nonfinite=s.nonfinite | ~finite,
         )
 
-    def _draws(self, s: SquareState, iteration: Tensor) -> Tensor:
-        count = s.x.shape[1] + (2 if self.norm == "Linf" else 5)
-        return Draws(self.seed, self.name).uniform(s.ids, s.run * _STEPS_PER_RUN + iteration, count)
+    def _draw(self, x: Tensor, ids: Tensor, run: Tensor, iteration: Tensor) -> Tensor:
+        """(n, queries, numbers): what the queries from `iteration` (n,) on need."""
+        ahead = 1 if x.is_cuda else _AHEAD
+        count = x.shape[1] + (2 if self.norm == "Linf" else 5)
+        steps = (run * _STEPS_PER_RUN + iteration)[:, None] + torch.arange(ahead, device=x.device)
+        every = ids[:, None].expand_as(steps)
+        u = Draws(self.seed, self.name).uniform(every.flatten(), steps.flatten(), count)
+        return u.reshape(len(ids), ahead, count)
 
     def _first(self, x: Tensor, draws: Draws, ids: Tensor, step: Tensor) -> Tensor:
         """Vertical stripes for Linf (Section 4.1), a grid of bumps for L2 (Section 4.2)."""

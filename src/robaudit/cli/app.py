@@ -98,4 +98,4 @@ def _complain(message: str, debug: bool) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be listening
         if debug:
             traceback.print_exc()
-        sys.stderr.write(f"robaudit: {printable}\n")
+        sys.stderr.write(f"{printable}\n")

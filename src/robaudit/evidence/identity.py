@@ -1,4 +1,4 @@
-"""A header as rows, and whether two of them are of the same audit."""
+"""A header as rows and back, and whether two of them are of the same audit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from robaudit.evidence.evidence import SCHEMA, Header
+from robaudit.plan import AuditPlan
 
 # What must be the same for an unfinished audit to be gone on with; the rest may differ (another device, say).
 IDENTITY = ("schema", "plan", "model", "data")
@@ -17,6 +18,54 @@ def to_rows(header: Header) -> list[tuple[str, str]]:
     values = {item.name: getattr(header, item.name) for item in dataclasses.fields(header)}
     values |= {"schema": SCHEMA, "plan": header.plan.to_dict(), "findings": list(header.findings)}
     return [(key, json.dumps(value, sort_keys=True)) for key, value in values.items()]
+
+
+#: What every header says, and as what; a damaged or forged file says otherwise.
+_TYPES: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "model": {
+        "path": str,
+        "sha256": str,
+        "architecture": str,
+        "normalisation": str,
+        "parameters": int,
+        "classes": int,
+        "notes": list,
+    },
+    "data": {
+        "name": str,
+        "split": str,
+        "n": int,
+        "total": int,
+        "sha256": str,
+        "shape": list,
+        "classes": int,
+    },
+    "versions": {"robaudit": str, "torch": str, "python": str},
+}
+
+
+def from_rows(values: dict[str, Any]) -> Header:
+    """The header whose fields `to_rows` wrote, each already out of its JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing or is not what it should be.
+
+    """
+    fields = {key: value for key, value in values.items() if key != "schema"}
+    for name, types in _TYPES.items():
+        for key, kind in types.items():
+            if not isinstance(fields[name][key], kind):
+                raise TypeError(f"{name}.{key}: {fields[name][key]!r:.40}")
+    if not all(isinstance(item, int) for item in fields["data"]["shape"]):
+        raise TypeError("data.shape: not all numbers")
+    if not all(isinstance(item, str) for item in fields["model"]["notes"]):
+        raise TypeError("model.notes: not all text")
+    findings = tuple(fields["findings"])
+    if not all(isinstance(text, str) for item in findings for text in item.values()):
+        raise TypeError("findings: not all text")
+    if not isinstance(fields["seconds"], int | float) or not isinstance(fields["device"], str):
+        raise TypeError("seconds or device")
+    return Header(**fields | {"plan": AuditPlan.from_dict(fields["plan"]), "findings": findings})
 
 
 def identity(key: str, value: Any) -> Any:

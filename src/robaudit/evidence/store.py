@@ -7,18 +7,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
 from robaudit.errors import RobauditError
 from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
-from robaudit.evidence.identity import IDENTITY, difference, identity, to_rows
+from robaudit.evidence.guard import claim, explained, reading
+from robaudit.evidence.identity import IDENTITY, difference, from_rows, identity, to_rows
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
-from robaudit.plan import AuditPlan
 
 _APPLICATION_ID = 0x726F6261  # "roba"
 _TABLES = """
@@ -35,57 +35,18 @@ CREATE TABLE outcomes (
 """
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        reason = str(error)
-        if "locked" in reason:
-            advice = "another audit is writing it; wait for it or choose another --evidence"
-        else:
-            advice = "free some space or choose another --evidence; what was finished is kept"
-        raise RobauditError(f"{path}: evidence could not be written ({reason}); {advice}") from error
-    except sqlite3.DatabaseError as error:
-        raise _damaged(path, error) from error
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Whatever a damaged file makes of its contents is one clear error."""
-    try:
-        yield
-    except (
-        sqlite3.Error,
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> RobauditError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return RobauditError(
-        f"{path}: not an evidence file, or a damaged one ({reason}); delete it or name another"
-    )
-
-
 class EvidenceFile:
     """An open evidence file. Every `add_…` is one transaction: all of it is on disk, or none."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection):
-        self.path, self._db = path, connection
+    def __init__(self, path: Path, connection: sqlite3.Connection, held: IO[bytes] | None = None):
+        self.path, self._db, self._held = path, connection, held
 
     @classmethod
     def create(cls, path: Path, header: Header) -> Self:
         """A new file; an existing unfinished one of the same audit is opened and gone on with.
 
         Raises:
-            RobauditError: the file belongs to another audit, is damaged, or cannot be written.
+            RobauditError: the file belongs to another audit, is damaged, held by another process, or cannot be written.
 
         """
         if path.is_dir():
@@ -94,19 +55,17 @@ class EvidenceFile:
             return cls._resume(path, header)
         if not path.parent.is_dir():
             raise RobauditError(f"{path.parent}: no such folder; create it or choose another --evidence")
-        with _explained(path):
-            db = sqlite3.connect(path, timeout=5)
-            try:
-                db.execute("BEGIN EXCLUSIVE")
+        # Whole or not at all: a kill here must not leave a file that is no evidence.
+        part = path.with_name(f"{path.name}.new")
+        with explained(path):
+            part.unlink(missing_ok=True)
+            with closing(sqlite3.connect(part)) as db, db:
                 for statement in _TABLES.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 db.executemany("INSERT INTO header VALUES (?, ?)", to_rows(header))
-                db.commit()
-            except sqlite3.Error:
-                db.close()
-                raise
-        return cls(path, db)
+            part.replace(path)
+        return cls._resume(path, header)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -118,7 +77,7 @@ class EvidenceFile:
         """
         if not path.is_file():
             raise RobauditError(f"{path}: no such evidence file; `robaudit check --evidence` writes one")
-        with _reading(path):
+        with reading(path):
             db = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=5)
             try:
                 db.execute("PRAGMA trusted_schema = OFF")
@@ -142,8 +101,15 @@ class EvidenceFile:
 
     @classmethod
     def _resume(cls, path: Path, header: Header) -> Self:
-        file = cls.open(path)
-        with _reading(path):
+        held = claim(path)
+        try:
+            file = cls.open(path)
+        except RobauditError:
+            if held:
+                held.close()
+            raise
+        file._held = held
+        with reading(path):
             stored = dict(file._db.execute("SELECT key, value FROM header"))
             stored = {key: identity(key, json.loads(stored[key])) for key in IDENTITY}
         wanted = {key: identity(key, json.loads(value)) for key, value in to_rows(header) if key in IDENTITY}
@@ -159,6 +125,8 @@ class EvidenceFile:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+        if self._held:
+            self._held.close()
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +136,7 @@ class EvidenceFile:
 
     def add_examples(self, rows: Iterable[ExampleRow]) -> None:
         """Record what the model says of clean inputs."""
-        with _explained(self.path), self._db:
+        with explained(self.path), self._db:
             self._db.executemany(
                 "INSERT INTO examples (position, id, label, prediction) VALUES (?, ?, ?, ?)",
                 [dataclasses.astuple(row) for row in rows],
@@ -177,7 +145,7 @@ class EvidenceFile:
     def add_outcomes(self, rows: Iterable[OutcomeRow], metrics: Iterable[MetricsRow] = ()) -> None:
         """Record finished examples, and what PGD-10's trajectory gave of each."""
         rows = list(rows)
-        with _explained(self.path), self._db:
+        with explained(self.path), self._db:
             self._db.executemany(
                 "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(r.attack, r.id, int(r.outcome), r.steps, r.forwards, r.backwards, r.witness) for r in rows],
@@ -193,7 +161,7 @@ class EvidenceFile:
 
     def update(self, **values: Any) -> None:
         """Change header fields: `seconds`, `finished`, `findings`, `device`."""
-        with _explained(self.path), self._db:
+        with explained(self.path), self._db:
             self._db.executemany(
                 "UPDATE header SET value = ? WHERE key = ?", [(json.dumps(v), k) for k, v in values.items()]
             )
@@ -205,16 +173,14 @@ class EvidenceFile:
             RobauditError: a field is damaged or of another version.
 
         """
-        with _reading(self.path):
+        with reading(self.path):
             stored = dict(self._db.execute("SELECT key, value FROM header"))
             data = {key: json.loads(value) for key, value in stored.items()}
-            data.pop("schema")
-            changes = {"plan": AuditPlan.from_dict(data["plan"]), "findings": tuple(data["findings"])}
-            return Header(**data | changes)
+            return from_rows(data)
 
     def read(self) -> Evidence:
         """Everything but the witnesses."""
-        with _reading(self.path):
+        with reading(self.path):
             table = self._db.execute(
                 "SELECT id, label, prediction, fosc, fosc_normalised, sgcs, zero_gradients "
                 "FROM examples LEFT JOIN metrics USING (id) ORDER BY position"
@@ -229,13 +195,13 @@ class EvidenceFile:
 
     def finished_ids(self, attack: str) -> list[int]:
         """The ids of the examples that `attack` has been run on."""
-        with _reading(self.path):
+        with reading(self.path):
             rows = self._db.execute("SELECT id FROM outcomes WHERE attack = ?", (attack,)).fetchall()
         return [row[0] for row in rows]
 
     def rows(self) -> tuple[list[OutcomeRow], list[MetricsRow]]:
         """Everything that `add_outcomes` was given, for another file."""
-        with _reading(self.path):
+        with reading(self.path):
             outcomes = self._db.execute(
                 "SELECT attack, id, outcome, steps, forwards, backwards, witness, image FROM outcomes "
                 "LEFT JOIN images USING (id)"
@@ -247,13 +213,13 @@ class EvidenceFile:
 
     def clear(self) -> None:
         """Forget every outcome."""
-        with _explained(self.path), self._db:
+        with explained(self.path), self._db:
             for table in ("outcomes", "images", "metrics"):
                 self._db.execute(f"DELETE FROM {table}")
 
     def witnesses(self) -> list[WitnessRow]:
         """Every claimed break, with the clean image it starts from."""
-        with _reading(self.path):
+        with reading(self.path):
             rows = self._db.execute(
                 "SELECT o.attack, o.id, e.label, i.image, o.witness FROM outcomes o JOIN examples e ON e.id = o.id "
                 "LEFT JOIN images i ON i.id = o.id WHERE o.outcome = ? ORDER BY e.position, o.attack",
