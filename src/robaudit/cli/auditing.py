@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,29 +115,34 @@ def report_one(checked: Checked, json_path: str | None) -> int:
     return checked.code
 
 
-def check_many(
-    paths: list[str], images: Images, wishes: Wishes, folder: Path | None, json_path: str | None
-) -> int:
-    """Audit several; one that fails is a row of the table. The exit code is the gravest: 1, then 2, 3, 0."""
+def check_safely(model: str, images: Images, wishes: Wishes, evidence: Path | None) -> Checked:
+    """`check_one`, but what goes wrong is its result."""
+    try:
+        return check_one(model, images, wishes, evidence)
+    except Exception as error:
+        text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
+        return Checked(model, error=text or type(error).__name__)
+
+
+def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None) -> int:
+    """Report several audits as they come; one that failed is a row of the table.
+
+    The exit code is the gravest: 1, then 2, 3, 0.
+    """
     from robaudit.evidence import SCHEMA
 
     out = console()
-    results = []
-    for number, model in enumerate(paths):
-        place = folder / f"{number:03d}-{Path(model).stem}.evidence" if folder else None
-        try:
-            results.append(check_one(model, images, wishes, place))
-        except Exception as error:
-            text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
-            results.append(Checked(model, error=text or type(error).__name__))
-        if not wishes.quiet:
-            out.print(_line(results[-1]), markup=False, soft_wrap=True)
-    if not wishes.quiet:
-        out.print(_table(results))
+    found = []
+    for checked in results:
+        found.append(checked)
+        if not quiet:
+            out.print(_line(checked), markup=False, soft_wrap=True)
+    if not quiet:
+        out.print(_table(found))
     if json_path:
-        reports = [_data(item) for item in results]
+        reports = [_data(item) for item in found]
         write_text(json_path, json.dumps({"schema": SCHEMA, "reports": reports}, indent=2) + "\n")
-    return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in results})
+    return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in found})
 
 
 def _line(checked: Checked) -> str:

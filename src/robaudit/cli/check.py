@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
 
 import typer
 
-from robaudit.cli.auditing import Wishes, check_many, check_one, expand, make_claim, pick_device, report_one
+from robaudit.cli.auditing import (
+    Checked,
+    Wishes,
+    check_many,
+    check_one,
+    check_safely,
+    expand,
+    make_claim,
+    pick_device,
+    report_one,
+)
 from robaudit.cli.common import check_writable
 from robaudit.errors import RobauditError
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Bounds, Budget, ThreatModel, parse_fraction
@@ -33,6 +45,10 @@ Examples:
   robaudit check model.pt --dataset cifar100 --attacks pgd10 --limit 512   (a quick look)
 
   robaudit check runs/*.safetensors --dataset cifar10 --evidence evidence/
+
+  robaudit check list.txt --dataset cifar10 --ray auto --evidence /shared/evidence/
+
+  torchrun --nproc-per-node 8 -m robaudit check model.pt --dataset cifar10 --examples all
 """
 
 
@@ -108,6 +124,11 @@ def check(
         rich_help_panel=_BUDGET,
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 …", rich_help_panel=_MODEL),
+    ray: str | None = typer.Option(
+        None,
+        help="Audit several checkpoints on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local.",
+        rich_help_panel=_MODEL,
+    ),
     evidence: Path | None = typer.Option(
         None,
         help="Evidence file; an unfinished one there is resumed. By default in the cache folder.",
@@ -143,8 +164,13 @@ def check(
         raise RobauditError(str(error)) from error
     wishes = Wishes(plan, claimed, arch, normalise, key, pick_device(device), force, quiet=json_path == "-")
     paths = expand(models)
-    if evidence and len(paths) > 1 and not evidence.is_dir():
-        raise RobauditError(f"{evidence}: must be a folder, for the evidence of {len(paths)} checkpoints")
+    if evidence and len(paths) > 1:
+        try:
+            evidence.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RobauditError(
+                f"{evidence}: must be a folder, for the evidence of {len(paths)} checkpoints"
+            ) from error
     from robaudit.inputs import load_images
 
     images = load_images(
@@ -155,9 +181,23 @@ def check(
         seed=seed,
         download=download or _confirm_download,
     )
-    if len(paths) > 1:
-        return check_many(paths, images, wishes, evidence, json_path)
-    return report_one(check_one(paths[0], images, wishes, evidence), json_path)
+    if len(paths) == 1 and ray is None:
+        return report_one(check_one(paths[0], images, wishes, evidence), json_path)
+    jobs = [(path, _place(path, number, evidence)) for number, path in enumerate(paths)]
+    if ray is None:
+        results: Iterable[Checked] = (check_safely(path, images, wishes, place) for path, place in jobs)
+    else:
+        from robaudit.cli.cluster import check_on_ray
+
+        results = check_on_ray(jobs, images, replace(wishes, device=device), ray)
+    return check_many(results, quiet=wishes.quiet, json_path=json_path)
+
+
+def _place(model: str, number: int, evidence: Path | None) -> Path | None:
+    """The evidence file of one of several checkpoints; of one alone, `evidence` itself."""
+    if evidence is None or not evidence.is_dir():
+        return evidence
+    return evidence / f"{number:03d}-{Path(model).stem}.evidence"
 
 
 def _radius(eps: str | None, dataset: str, norm: str) -> float:

@@ -1,0 +1,47 @@
+"""Many checkpoints over a Ray cluster, and what is said where there is none."""
+
+import json
+
+import pytest
+
+from robaudit.cli import run
+from tests.shipped import ADVERSARIAL, DISTILLED
+
+FLAGS = [
+    "--dataset",
+    "digits",
+    "--eps",
+    "0.1",
+    "--limit",
+    "40",
+    "--square-queries",
+    "50",
+    "--attacks",
+    "pgd10,square",
+]
+
+
+def test_an_address_where_nobody_answers_is_one_clear_line(capsys):
+    assert run(["check", str(ADVERSARIAL), "--ray", "127.0.0.1:9", *FLAGS]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("--ray 127.0.0.1:9: no cluster there")
+    assert len(error.splitlines()) <= 2
+
+
+@pytest.mark.heavy
+def test_each_checkpoint_is_a_task_and_a_bad_one_does_not_stop_the_rest(tmp_path):
+    pytest.importorskip("ray")
+    bad, out = tmp_path / "bad.pt", tmp_path / "all.json"
+    bad.write_text("no checkpoint")
+    models = [str(DISTILLED), str(bad), str(ADVERSARIAL)]
+    folder = tmp_path / "evidence"
+    code = run(["check", *models, "--ray", "local", "--evidence", str(folder), "--json", str(out), *FLAGS])
+    reports = {item["model"]["path"]: item for item in json.loads(out.read_text())["reports"]}
+    assert code == 1
+    assert set(reports) == set(models)
+    assert "error" in reports[str(bad)]
+    assert reports[str(DISTILLED)]["verdict"]["outcome"] == "overestimated"
+    alone = tmp_path / "alone.json"
+    run(["check", str(DISTILLED), "--evidence", str(tmp_path / "alone"), "--json", str(alone), *FLAGS])
+    assert json.loads(alone.read_text())["accuracy"] == reports[str(DISTILLED)]["accuracy"]
+    assert len(list(folder.glob("*.evidence"))) == 2
