@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
+from robaudit.attacks import geometry
 from robaudit.attacks.apgd import APGD
 from robaudit.attacks.engine import Engine, Retired, truly_misclassified
 from robaudit.attacks.fab import FAB
 from robaudit.attacks.objectives import forward
 from robaudit.attacks.pgd import PGD, PGDState
-from robaudit.attacks.precision import search_model, strict_arithmetic
+from robaudit.attacks.precision import SearchModel, search_model, strict_arithmetic
 from robaudit.attacks.square import Square
 from robaudit.attacks.state import Attack, Examples
 from robaudit.attacks.tuning import Tuning, tune
@@ -71,9 +72,11 @@ __all__ = [
     "Examples",
     "PGDState",
     "Retired",
+    "SearchModel",
     "Square",
     "Tuning",
     "forward",
+    "geometry",
     "search_model",
     "strict_arithmetic",
     "truly_misclassified",

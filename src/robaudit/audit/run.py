@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +10,29 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-import robaudit
-from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model, strict_arithmetic, tune
+from robaudit.attacks import (
+    ATTACKS,
+    Engine,
+    Examples,
+    SearchModel,
+    forward,
+    search_model,
+    strict_arithmetic,
+    tune,
+)
+from robaudit.audit.heading import heading
 from robaudit.audit.preflight import preflight
+from robaudit.audit.probes import EXAMPLES as PROBED
+from robaudit.audit.probes import probe
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.ranks import Ranks, joined, open_part
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
 from robaudit.errors import RobauditError
-from robaudit.evidence import Evidence, EvidenceFile, ExampleRow, Header
+from robaudit.evidence import Evidence, EvidenceFile, ExampleRow
 from robaudit.inputs import Classifier, Images
-from robaudit.plan import AuditPlan
-from robaudit.verdict import Claim, Finding, judge
+from robaudit.plan import AuditPlan, ThreatModel
+from robaudit.verdict import Claim, judge
 
 #: Examples audited before the verdict is first looked at; each further stretch is half of what came before.
 FIRST_STRETCH = 64
@@ -64,52 +74,9 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     blocking = [item for item in findings if item.severity == "error"]
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
-    header = _header(classifier, images, plan, where, findings)
+    header = heading(classifier, images, plan, where, findings)
     with joined() as ranks, open_part(path, header, ranks) as file:
         return _Audit(strict, images, plan, file, ranks, where, progress or Silent(), claim).go()
-
-
-def _header(
-    classifier: Classifier,
-    images: Images,
-    plan: AuditPlan,
-    device: torch.device,
-    findings: tuple[Finding, ...],
-) -> Header:
-    info = classifier.info
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or platform.machine()
-    )
-    return Header(
-        plan=plan,
-        model={
-            "path": info.path,
-            "sha256": info.sha256,
-            "architecture": info.architecture,
-            "normalisation": info.normalisation,
-            "parameters": info.parameters,
-            "classes": info.classes,
-            "notes": list(info.notes),
-        },
-        data={
-            "name": images.name,
-            "split": images.split,
-            "n": len(images),
-            "total": images.total,
-            "sha256": images.sha256,
-            "shape": list(images.pixels.shape[1:]),
-            "classes": images.classes,
-        },
-        versions={
-            "robaudit": robaudit.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        device=f"{device.type} ({name})",
-        findings=tuple(item.to_dict() for item in findings),
-    )
 
 
 class _Audit:
@@ -146,6 +113,7 @@ class _Audit:
             self.file.update(finished=False)
             for stretch in self._stretches():
                 self._classify(stretch)
+                self._probe(stretch)
                 # What is done already, by whichever rank of an earlier run.
                 done = self.ranks.agree({name: self.file.finished_ids(name) for name in self.plan.attacks})
                 for attack in self.plan.attacks:
@@ -193,6 +161,35 @@ class _Audit:
             if place >= recorded
         )
 
+    def _probe(self, stretch: Tensor) -> None:
+        """Why a gradient attack may be fooled, once, on the first correctly classified examples; not for PGD alone."""
+        if self.ranks.rank or self.file.header().probes or set(self.plan.attacks) <= {"pgd10"}:
+            return
+        places = stretch[self.correct[stretch]][:PROBED]
+        if not len(places):
+            return
+        self.progress.begin("probes", len(places))
+        found = probe(
+            lambda threat: self._engine(self.exact, threat),
+            self._examples(places),
+            self.plan.threat,
+            self.plan.seed,
+        )
+        self.file.update(probes=found)
+        self.progress.advance("probes", len(places), 0, 0)
+        self.progress.end("probes")
+
+    def _engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
+        return Engine(search, self.strict, threat, self.tuning.slots, self.device, self.tuning.workers)
+
+    def _examples(self, places: Tensor) -> Examples:
+        return Examples(
+            x=self.images.float(places),
+            y=self.images.labels[places],
+            ids=self.images.ids[places],
+            logits=self.logits[places],
+        )
+
     def _attack(self, name: str, places: Tensor) -> None:
         """One attack on the examples at `places`."""
         if not len(places):
@@ -200,12 +197,7 @@ class _Audit:
         recorder = Recorder(
             self.file, self.images, self.correct, self.plan, self.strict, self.device, self.progress
         )
-        examples = Examples(
-            x=self.images.float(places),
-            y=self.images.labels[places],
-            ids=self.images.ids[places],
-            logits=self.logits[places],
-        )
+        examples = self._examples(places)
         self.progress.begin(name, len(places))
         try:
             if self.plan.engine == "reference" and name != "pgd10":
@@ -219,14 +211,7 @@ class _Audit:
                 )
             else:
                 search = self.exact if name in _EXACT else self.search
-                engine = Engine(
-                    search,
-                    self.strict,
-                    self.plan.threat,
-                    self.tuning.slots,
-                    self.device,
-                    self.tuning.workers,
-                )
+                engine = self._engine(search, self.plan.threat)
                 engine.run(ATTACKS[name](self.plan), examples, lambda r: recorder.add(name, places, r))
         finally:
             recorder.flush()

@@ -53,6 +53,7 @@ class Header:
     versions: dict[str, str]
     device: str
     findings: tuple[dict[str, str], ...] = ()
+    probes: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     finished: bool = False
 

@@ -63,6 +63,8 @@ def from_rows(values: dict[str, Any]) -> Header:
     findings = tuple(fields["findings"])
     if not all(isinstance(text, str) for item in findings for text in item.values()):
         raise TypeError("findings: not all text")
+    if not all(isinstance(item, int | float) for item in fields.get("probes", {}).values()):
+        raise TypeError("probes: not all numbers")
     if not isinstance(fields["seconds"], int | float) or not isinstance(fields["device"], str):
         raise TypeError("seconds or device")
     return Header(**fields | {"plan": AuditPlan.from_dict(fields["plan"]), "findings": findings})

@@ -1,5 +1,6 @@
 """Evidence in, judgement out."""
 
+from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, judge
@@ -13,6 +14,7 @@ __all__ = [
     "Finding",
     "Verdict",
     "accuracy",
+    "causes_of",
     "finding",
     "gap",
     "gaps",

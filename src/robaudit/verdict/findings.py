@@ -52,6 +52,42 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "Look for saturated softmax, large logits or temperature; attack with a margin loss, never cross-entropy.",
     ),
+    "shattered-gradients": (
+        "warning",
+        "Attack through a differentiable stand-in (BPDA), or without gradients; believe Square, not PGD.",
+    ),
+    "rugged-surface": (
+        "warning",
+        "Attack with restarts and margin losses; do not select checkpoints by PGD-10 alone.",
+    ),
+    "pgd-not-converged": (
+        "warning",
+        "Do not report PGD-10 accuracy: use more steps, restarts and APGD, and watch FOSC while training.",
+    ),
+    "more-steps-break": (
+        "warning",
+        "Do not report PGD-10 accuracy: use at least 40 steps, restarts and APGD.",
+    ),
+    "single-step-beats-iterative": (
+        "warning",
+        "Iterative attacks are stuck near the input: look for gradient masking before reporting PGD-10.",
+    ),
+    "noise-beats-pgd": (
+        "warning",
+        "The gradients are worse than none: believe Square, and look for what hides them.",
+    ),
+    "unbounded-attack-fails": (
+        "warning",
+        "No model is robust without a bound: the gradient is masked, find where it is lost.",
+    ),
+    "flat-in-eps": (
+        "warning",
+        "Robust accuracy must fall as eps grows: the gradient is masked, or quantised away.",
+    ),
+    "robust-at-smaller-eps": (
+        "note",
+        "Was eps given in normalised units when it was trained? Then it is robust at eps times std only; say so.",
+    ),
     "few-examples": ("note", "Audit more examples (raise --limit, or use a larger data set)."),
     "substituted-loss": ("note", "Nothing to do; compare these numbers with others of the same kind only."),
     "near-chance": (

@@ -5,22 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from robaudit.evidence import Evidence
 from robaudit.stats import Decision, decide
 from robaudit.verdict import table
+from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
 from robaudit.verdict.findings import Finding, finding, from_dict
 
 Result = Literal["overestimated", "not-overestimated", "inconclusive"]
-
-#: Below this many examples the report says that there are few.
-FEW_EXAMPLES = 50
-#: A share of exactly zero PGD gradients that no honest model of the calibration reached.
-ZERO_GRADIENT_SHARE = 0.10
-#: Points by which a targeted margin attack may beat APGD on the cross-entropy before it is worth a finding.
-IMBALANCE = 0.08
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     if blocking:
         outcome, summary = "inconclusive", f"The preflight check found: {blocking[0].message}"
     causes = sorted(
-        (*preflight, *_causes(evidence, decisions)),
+        (*preflight, *_gap_causes(evidence, decisions), *causes_of(evidence)),
         key=lambda item: ("error", "warning", "note").index(item.severity),
     )
     answer = judge_claim(evidence, claim) if claim else None
@@ -137,56 +129,17 @@ def _title(name: str) -> str:
     return {"pgd10": "PGD-10", "square": "Square", "autoattack": "AutoAttack"}[name]
 
 
-def _causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> list[Finding]:
+def _gap_causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> list[Finding]:
+    """The paper's sign, and its like for AutoAttack."""
     found = []
     codes = {"pgd10-square": "black-box-beats-white-box", "pgd10-autoattack": "autoattack-beats-pgd"}
     for name, (decision, _) in decisions.items():
         gap = table.gap(evidence, name)
         if decision.kind == "above" and gap:
             _, second, _ = table.GAPS[name]
-            found.append(
-                finding(
-                    codes[name],
-                    f"{_title(second)} leaves {100 * gap.value:.1f} points less than PGD-10 "
-                    f"({100 * gap.low:.1f} to {100 * gap.high:.1f}).",
-                )
+            message = (
+                f"{_title(second)} leaves {100 * gap.value:.1f} points less than PGD-10 "
+                f"({100 * gap.low:.1f} to {100 * gap.high:.1f})."
             )
-    lost = sum(int(evidence.unanswered(name).sum()) for name in evidence.attacks)
-    if lost:
-        found.append(
-            finding("no-answer-under-attack", f"{lost} attacked examples gave no finite, repeatable answer.")
-        )
-    found += _imbalance(evidence)
-    found += _vanishing(evidence)
-    if 0 < len(evidence) < FEW_EXAMPLES:
-        found.append(finding("few-examples", f"Only {len(evidence)} examples were audited."))
-    classes = int(evidence.header.model.get("classes", 4))
-    if classes < 4:
-        found.append(
-            finding(
-                "substituted-loss",
-                f"The targeted DLR loss needs 4 classes; with {classes} the margin stood in.",
-            )
-        )
+            found.append(finding(codes[name], message))
     return found
-
-
-def _imbalance(evidence: Evidence) -> list[Finding]:
-    if not {"apgd-ce", "apgd-t"} <= set(evidence.attacks):
-        return []
-    values = table.paired(evidence, "apgd-ce", "apgd-t").values
-    if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE:
-        return []
-    message = (
-        f"APGD on a targeted margin leaves {100 * values.mean():.1f} points less than on the cross-entropy."
-    )
-    return [finding("imbalanced-gradients", message)]
-
-
-def _vanishing(evidence: Evidence) -> list[Finding]:
-    steps = evidence.header.plan.budget.pgd_steps
-    zeros = evidence.zero_gradients[np.isfinite(evidence.zero_gradients)]
-    share = float(zeros.mean()) / (steps + 1) if len(zeros) else 0.0
-    if share < ZERO_GRADIENT_SHARE:
-        return []
-    return [finding("vanishing-gradients", f"{100 * share:.0f} % of PGD-10's gradients are exactly zero.")]

@@ -1,0 +1,57 @@
+"""What is being audited, as the evidence's header says it."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+import robaudit
+from robaudit.evidence import Header
+from robaudit.inputs import Classifier, Images
+from robaudit.plan import AuditPlan
+from robaudit.verdict import Finding
+
+
+def heading(
+    classifier: Classifier,
+    images: Images,
+    plan: AuditPlan,
+    device: torch.device,
+    findings: tuple[Finding, ...],
+) -> Header:
+    """The header of an audit that has not begun; `findings` are preflight's."""
+    info = classifier.info
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return Header(
+        plan=plan,
+        model={
+            "path": info.path,
+            "sha256": info.sha256,
+            "architecture": info.architecture,
+            "normalisation": info.normalisation,
+            "parameters": info.parameters,
+            "classes": info.classes,
+            "notes": list(info.notes),
+        },
+        data={
+            "name": images.name,
+            "split": images.split,
+            "n": len(images),
+            "total": images.total,
+            "sha256": images.sha256,
+            "shape": list(images.pixels.shape[1:]),
+            "classes": images.classes,
+        },
+        versions={
+            "robaudit": robaudit.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        device=f"{device.type} ({name})",
+        findings=tuple(item.to_dict() for item in findings),
+    )

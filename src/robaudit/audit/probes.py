@@ -1,0 +1,101 @@
+"""Small experiments on a few examples that tell why a gradient attack may have been fooled.
+
+Each is one number, kept in the evidence's header; what it means is judged later (`verdict.causes`). The checks follow
+Athalye et al. 2018 (https://arxiv.org/abs/1802.00420, Section 3.1) and Carlini et al. 2019
+(https://arxiv.org/abs/1902.06705, Section 4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks import PGD, PGD_STEP, Engine, Examples, forward, geometry
+from robaudit.attacks.objectives import cross_entropy, evaluate, misclassified
+from robaudit.attacks.randomness import Draws
+from robaudit.evidence import Outcome
+from robaudit.plan import ThreatModel
+
+#: Correctly classified examples that the probes are made on.
+EXAMPLES = 48
+_MORE_STEPS = 40
+_NOISES = 20
+_UNBOUNDED_STEPS = 30
+#: Radii at which PGD-10 is repeated, as multiples of the threat model's.
+_RADII = (0.25, 1.0, 2.0, 4.0)
+
+
+def probe(
+    engine_for: Callable[[ThreatModel], Engine], examples: Examples, threat: ThreatModel, seed: int
+) -> dict[str, float]:
+    """Shares of `examples`, all correctly classified, that survive each experiment, and what their logits are like.
+
+    Args:
+        engine_for: the engine for a threat model.
+        examples: (n, C, H, W) in [0, 1] with n > 0.
+        threat: the audit's.
+        seed: the audit's.
+
+    Returns:
+        `examples`: n. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at so many times eps. `pgd40`: more
+        steps. `fgsm`: one step of eps from the clean input. `noise`: 20 random corners of the ball. `unbounded`: PGD
+        in the whole of [0, 1]. `only_fgsm`, `only_noise`, `only_pgd40`: broken by that, but not by PGD-10.
+        `saturated`: the softmax is exactly 1 in float32. `silent`: the gradient of the cross-entropy is exactly zero.
+
+    """
+    survived: dict[str, Tensor] = {}
+    for factor in _RADII:
+        radius = min(factor * threat.eps, 1.0) if threat.norm == "Linf" else factor * threat.eps
+        name = "pgd10" if factor == 1 else f"pgd10_x{factor:g}"
+        survived[name] = _pgd(engine_for, examples, ThreatModel(threat.norm, radius), seed)
+    survived["pgd40"] = _pgd(engine_for, examples, threat, seed, steps=_MORE_STEPS)
+    whole = 1.0 if threat.norm == "Linf" else math.sqrt(examples.x[0].numel())
+    survived["unbounded"] = _pgd(
+        engine_for, examples, ThreatModel(threat.norm, whole), seed, steps=_UNBOUNDED_STEPS, share=0.1
+    )
+    engine = engine_for(threat)
+    here, model = examples.to(engine.device), engine.strict
+    x, y = here.x, here.y
+    at = evaluate(model, x, lambda logits: cross_entropy(logits, y))
+    step = threat.eps * geometry.steepest(at.gradient, threat.norm)
+    survived["fgsm"] = ~misclassified(forward(model, (x + step).clamp(0, 1)), y)
+    survived["noise"] = _noise(model, here, threat, seed)
+    survived = {name: rows.cpu() for name, rows in survived.items()}
+    found = {name: float(rows.float().mean()) for name, rows in survived.items()}
+    for name in ("fgsm", "noise", "pgd40"):
+        found[f"only_{name}"] = float((survived["pgd10"] & ~survived[name]).float().mean())
+    found["saturated"] = float((at.logits.softmax(1).amax(1) == 1).float().mean())
+    found["silent"] = float((at.gradient.flatten(1).abs().amax(1) == 0).float().mean())
+    return found | {"examples": float(len(y))}
+
+
+def _pgd(
+    engine_for: Callable[[ThreatModel], Engine],
+    examples: Examples,
+    threat: ThreatModel,
+    seed: int,
+    steps: int = 10,
+    share: float = PGD_STEP,
+) -> Tensor:
+    """(n,) bool: not broken by PGD with steps of `share` times the radius."""
+    robust = torch.ones(len(examples), dtype=torch.bool)
+    attack = PGD(threat.norm, threat.eps, share * threat.eps, steps=steps, seed=seed)
+    engine_for(threat).run(
+        attack, examples, lambda r: robust.__setitem__(r.rows, r.outcome != int(Outcome.BROKEN))
+    )
+    return robust
+
+
+def _noise(model: Callable[[Tensor], Tensor], examples: Examples, threat: ThreatModel, seed: int) -> Tensor:
+    """(n,) bool: still right at every one of some random corners of the ball (points of the sphere for L2)."""
+    x, y = examples.x, examples.y
+    draws = Draws(seed, "noise")
+    right = torch.ones_like(y, dtype=torch.bool)
+    for number in range(_NOISES):
+        signs = draws.signs(examples.ids, number, x[0].numel()).reshape(x.shape)
+        delta = threat.eps * geometry.steepest(signs, threat.norm)
+        right &= ~misclassified(forward(model, (x + delta).clamp(0, 1)), y)
+    return right

@@ -1,0 +1,110 @@
+"""The probes against a closed form, and the causes that they and the trajectory give for known defects."""
+
+import pytest
+import torch
+from torch import nn
+
+from robaudit.attacks import Engine, Examples
+from robaudit.audit import audit
+from robaudit.audit.probes import probe
+from robaudit.inputs import load_classifier, load_images
+from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.verdict import causes_of
+from tests.models import Wrapped
+from tests.shipped import ADVERSARIAL, DISTILLED
+
+CPU = torch.device("cpu")
+PLAN = AuditPlan(
+    ThreatModel("Linf", 0.1), attacks=("pgd10", "apgd-ce"), examples="all", budget=Budget(apgd_steps=1)
+)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_images("digits", limit=100, seed=0)
+
+
+def test_on_a_linear_model_every_probe_is_known():
+    """With two classes and logits (0, w x + b), the margin falls by exactly eps |w|_1 away from the box's faces."""
+    generator = torch.Generator().manual_seed(0)
+    w = torch.randn(1, 16, generator=generator)
+    x = 0.4 + 0.2 * torch.rand(48, 1, 4, 4, generator=generator)
+    margin = (x.flatten(1) @ w.T).squeeze(1) + torch.linspace(-2, 2, 48)
+
+    def model(z, bias=torch.linspace(-2, 2, 48)):
+        # Each row carries its bias in the place of a pixel that the weights ignore.
+        value = z.flatten(1)[:, :16] @ w.T + z.flatten(1)[:, 16:17]
+        return torch.cat([-value / 2, value / 2], 1)
+
+    x = torch.cat([x.flatten(1), torch.zeros(48, 9)], 1).reshape(48, 1, 5, 5)
+    margin = (x.flatten(1)[:, :16] @ w.T).squeeze(1)
+    y = (margin > 0).long()
+    wide = torch.cat([w, torch.ones(1, 1)], 1).abs().sum()
+    # The ignored pixel sits on the face 0: it can only rise.
+    upward = torch.where(y == 0, wide, wide - 1)
+    logits = model(x)
+    examples = Examples(x, y, torch.arange(48), logits)
+    threat = ThreatModel("Linf", 0.03)
+    found = probe(lambda t: Engine(Wrapped(model), Wrapped(model), t, 16, CPU), examples, threat, 0)
+    for name, factor in (("pgd10_x0.25", 0.25), ("pgd10", 1), ("pgd10_x2", 2), ("pgd10_x4", 4), ("fgsm", 1)):
+        expected = float((margin.abs() > factor * 0.03 * upward).float().mean())
+        assert found[name] == pytest.approx(expected, abs=0.021), name
+    assert found["pgd40"] == pytest.approx(found["pgd10"], abs=0.021)
+    assert found["noise"] >= found["pgd10"]
+    assert found["unbounded"] == found["only_noise"] == found["only_fgsm"] == found["silent"] == 0
+    assert found["examples"] == 48
+
+
+def codes(model, images, path):
+    return {item.code for item in causes_of(audit(model, images, PLAN, path=path, force=True))}
+
+
+class _Around(nn.Module):
+    """A defence around the honest net."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.inner = load_classifier(str(ADVERSARIAL))
+        self.info, self._forward = self.inner.info, forward
+
+    def forward(self, x):
+        return self._forward(self.inner, x)
+
+
+def test_an_honest_model_raises_nothing(tmp_path, images):
+    assert codes(load_classifier(str(ADVERSARIAL)), images, tmp_path / "a") == set()
+
+
+def test_distillation_is_seen_as_vanishing_gradients(tmp_path, images):
+    found = codes(load_classifier(str(DISTILLED)), images, tmp_path / "a")
+    assert {"vanishing-gradients", "noise-beats-pgd", "unbounded-attack-fails"} <= found
+    assert not found & {"shattered-gradients", "rugged-surface"}
+
+
+def test_quantised_inputs_are_seen_as_shattered_gradients(tmp_path, images):
+    model = _Around(lambda inner, x: inner(torch.round(x * 4) / 4))
+    found = codes(model, images, tmp_path / "a")
+    assert "shattered-gradients" in found
+    assert "unbounded-attack-fails" in found
+    assert "vanishing-gradients" not in found
+
+
+def test_large_logits_are_seen_as_vanishing_gradients(tmp_path, images):
+    assert "vanishing-gradients" in codes(_Around(lambda inner, x: 1e4 * inner(x)), images, tmp_path / "a")
+
+
+def test_a_ripple_on_the_input_is_seen_as_a_rugged_surface(tmp_path, images):
+    """A fine sine on every pixel turns the gradient's sign at every step and hardly moves the logits."""
+    model = _Around(lambda inner, x: inner(x + 0.004 * torch.sin(1700 * x)))
+    found = codes(model, images, tmp_path / "a")
+    assert {"rugged-surface", "pgd-not-converged", "unbounded-attack-fails"} <= found
+    assert "vanishing-gradients" not in found
+
+
+def test_probes_are_made_once_and_not_for_pgd_alone(tmp_path, images, monkeypatch):
+    model = load_classifier(str(ADVERSARIAL))
+    first = audit(model, images, PLAN, path=tmp_path / "a").header.probes
+    monkeypatch.setattr("robaudit.audit.run.probe", lambda *_: pytest.fail("made again"))
+    assert audit(model, images, PLAN, path=tmp_path / "a").header.probes == first
+    quick = AuditPlan(ThreatModel("Linf", 0.1), attacks=("pgd10",), examples="all")
+    assert audit(model, images, quick, path=tmp_path / "b").header.probes == {}
