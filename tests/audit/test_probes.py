@@ -25,24 +25,22 @@ def images():
 
 
 def test_on_a_linear_model_every_probe_is_known():
-    """With two classes and logits (0, w x + b), the margin falls by exactly eps |w|_1 away from the box's faces."""
+    """With two classes the margin falls by exactly eps |w|_1 away from the box's faces."""
     generator = torch.Generator().manual_seed(0)
     w = torch.randn(1, 16, generator=generator)
-    x = 0.4 + 0.2 * torch.rand(48, 1, 4, 4, generator=generator)
-    margin = (x.flatten(1) @ w.T).squeeze(1) + torch.linspace(-2, 2, 48)
+    x = torch.zeros(48, 1, 5, 5)
+    x.view(48, 25)[:, :16] = 0.4 + 0.2 * torch.rand(48, 16, generator=generator)
 
-    def model(z, bias=torch.linspace(-2, 2, 48)):
-        # Each row carries its bias in the place of a pixel that the weights ignore.
-        value = z.flatten(1)[:, :16] @ w.T + z.flatten(1)[:, 16:17]
+    def model(z):
+        value = (z.flatten(1)[:, :16] @ w.T) + z.flatten(1)[:, 16:17]
         return torch.cat([-value / 2, value / 2], 1)
 
-    x = torch.cat([x.flatten(1), torch.zeros(48, 9)], 1).reshape(48, 1, 5, 5)
-    margin = (x.flatten(1)[:, :16] @ w.T).squeeze(1)
-    y = (margin > 0).long()
-    wide = torch.cat([w, torch.ones(1, 1)], 1).abs().sum()
-    # The ignored pixel sits on the face 0: it can only rise.
-    upward = torch.where(y == 0, wide, wide - 1)
     logits = model(x)
+    margin = logits[:, 1] - logits[:, 0]
+    y = (margin > 0).long()
+    wide = w.abs().sum() + 1
+    # One pixel, of weight 1, sits on the face 0 and can only rise.
+    upward = torch.where(y == 0, wide, wide - 1)
     examples = Examples(x, y, torch.arange(48), logits)
     threat = ThreatModel("Linf", 0.03)
     found = probe(lambda t: Engine(Wrapped(model), Wrapped(model), t, 16, CPU), examples, threat, 0)

@@ -28,8 +28,9 @@ MORE_STEPS_BREAK = 0.10
 UNBOUNDED_LEAVES = 0.10
 #: Robust accuracy must fall by this much from eps to 4 eps, where there is so much to lose.
 FALL, TO_LOSE = 0.05, 0.15
-#: Robust at a quarter of eps, and not at eps: the standard deviation that images are divided by is near a quarter.
-SMALL_RADIUS, NOTHING_LEFT = 0.30, 0.05
+#: Robust at a quarter of eps, and little of it left at eps: the standard deviation that images are divided by is near
+#: a quarter. Honest models kept at least half.
+SMALL_RADIUS, LITTLE_LEFT = 0.30, 1 / 3
 #: A surface on which PGD's steps disagree so much (SGCS), and PGD stops so far from a stationary point (FOSC).
 RUGGED_SGCS, UNCONVERGED_FOSC = 0.25, 0.60
 
@@ -133,7 +134,7 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
             f"{100 * share('pgd10_x4'):.0f} % at 4 eps ({of})."
         )
         found.append(finding("flat-in-eps", message))
-    if share("pgd10_x0.25") >= SMALL_RADIUS and share("pgd10") <= NOTHING_LEFT:
+    if share("pgd10_x0.25") >= SMALL_RADIUS and share("pgd10") <= LITTLE_LEFT * share("pgd10_x0.25"):
         message = (
             f"PGD-10 leaves {100 * share('pgd10_x0.25'):.0f} % {of} at a quarter of eps and "
             f"{100 * share('pgd10'):.0f} % at eps."
