@@ -1,5 +1,7 @@
 """Memory that runs out halves the batch and loses nothing."""
 
+import time
+
 import pytest
 import torch
 
@@ -69,3 +71,16 @@ def test_the_probe_stays_within_memory_and_leaves_the_threads_alone():
     assert isinstance(found, Tuning)
     assert 1 <= found.slots <= 32
     assert torch.get_num_threads() == before
+
+
+def test_the_probe_does_not_begin_what_it_has_no_time_for():
+    """With a model that takes 0.2 s an image, 32 images would take a dozen seconds."""
+    sizes, inner = [], cnn()
+
+    def slow(x):
+        sizes.append(len(x))
+        time.sleep(0.2 * len(x))
+        return inner(x)
+
+    tune(Wrapped(slow), torch.rand(1, 1, 8, 8), side_by_side=True)
+    assert max(sizes) == 8

@@ -83,9 +83,14 @@ def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: 
             break
         if speed > best_rate * _GAIN:
             best, best_rate = size, speed
-        if time.monotonic() > deadline:
+        if time.monotonic() + 2 * _growth(sizes, size) / best_rate > deadline:
             break
     return best, best_rate
+
+
+def _growth(sizes: tuple[int, ...], size: int) -> int:
+    """The size after `size`, which the probe would try next; the same at the end."""
+    return min((larger for larger in sizes if larger > size), default=size)
 
 
 def rate(model: Model, x: Tensor) -> float:

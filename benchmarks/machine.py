@@ -1,0 +1,179 @@
+"""How much of the machine the engine uses, how its cost grows, and what it keeps in memory and on disk.
+
+    python benchmarks/machine.py --data-dir DIR [--only peak,growth,workers,processes,memory]
+
+Prints a Markdown table. Wants an idle machine. Nothing here breaks an example (the radius is 1e-6) but in `memory`,
+so that every budget is used up and the work is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model, tune
+from robaudit.inputs import build_architecture, save_classifier
+from robaudit.plan import AuditPlan, Budget, ThreatModel
+
+THREAT = ThreatModel("Linf", 1e-6)
+
+
+def engine_rate(name: str, attack: str, count: int, steps: int, workers: int | None = None) -> float:
+    """Steps of one example a second, with `workers` (by default as the audit chooses)."""
+    torch.manual_seed(0)
+    network = build_architecture(name, classes=10).eval()
+    x = torch.rand(count, 3, 32, 32)
+    search = search_model(network, torch.device("cpu"), sample=x[:8])
+    logits = torch.cat([forward(search, part) for part in x.split(256)])
+    examples = Examples(x, logits.argmax(1), torch.arange(count), logits)
+    plan = AuditPlan(THREAT, budget=Budget(apgd_steps=steps, square_queries=steps))
+    tuning = tune(search, x[:1], side_by_side=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if workers else tuning.threads)
+    engine = Engine(search, network, THREAT, tuning.slots, torch.device("cpu"), workers or tuning.workers)
+    done: list[int] = []
+    started = time.perf_counter()
+    engine.run(ATTACKS[attack](plan), examples, lambda r: done.append(int(r.steps.sum())))
+    seconds = time.perf_counter() - started
+    torch.set_num_threads(before)
+    return sum(done) / seconds
+
+
+def peak() -> list[tuple[str, str]]:
+    """Floating-point operations of ResNet-18 under APGD, against a large matrix product just before and after."""
+    network = build_architecture("resnet18", classes=10).eval().requires_grad_(False)
+    x = torch.rand(1, 3, 32, 32, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.grad(network(x).sum(), x)
+    before = matrix_product()
+    reached = engine_rate("resnet18", "apgd-ce", 128, 5) * counter.get_total_flops() / 1e9
+    best = (before + matrix_product()) / 2
+    return [
+        ("ResNet-18 under APGD-CE, GFLOP/s", f"{reached:.0f}"),
+        ("4096 x 4096 matrix product, GFLOP/s", f"{best:.0f}"),
+        ("share of it", f"{100 * reached / best:.0f} %"),
+    ]
+
+
+def matrix_product(size: int = 4096) -> float:
+    """GFLOP/s of one, the best of three."""
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - started)
+    return 2 * size**3 / min(times[1:]) / 1e9
+
+
+def growth() -> list[tuple[str, str]]:
+    """The engine's cost of an example among 1,000 and among 10,000, ResNet-20, 8 steps of APGD-CE."""
+    few, many = (engine_rate("resnet20", "apgd-ce", count, 8) for count in (1000, 10_000))
+    return [("cost of an example among 10,000 over that among 1,000, ResNet-20", f"{few / many:.3f}")]
+
+
+def workers() -> list[tuple[str, str]]:
+    """Two workers on two cores against one on one."""
+    found = []
+    for name, attack, count, steps in (
+        ("resnet20", "apgd-ce", 256, 20), ("resnet20", "square", 256, 40), ("resnet18", "apgd-ce", 64, 6),
+    ):  # fmt: skip
+        one, two = (engine_rate(name, attack, count, steps, number) for number in (1, 2))
+        found.append((f"{name} {attack}: 2 workers over 1", f"{two / one:.2f} ({two:.0f} steps/s)"))
+    return found
+
+
+def audit(
+    data_dir: Path | None, ranks: int, flags: str, name: str = "resnet20"
+) -> tuple[dict[str, object], int, int]:
+    """One audit of an untrained network by `ranks` processes; its report, peak memory (kB) and evidence (bytes)."""
+    with tempfile.TemporaryDirectory() as folder:
+        model, out, evidence = (Path(folder) / part for part in ("m.safetensors", "a.json", "a.evidence"))
+        torch.manual_seed(0)
+        network = build_architecture(name, classes=10)
+        save_classifier(network, model, architecture=name, classes=10, input_shape=(3, 32, 32))
+        command = [sys.executable, "-c", _PEAK, str(Path(folder) / "peak")]
+        if ranks > 1:
+            command = [
+                sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}",
+                "-m", "robaudit",
+            ]  # fmt: skip
+        command += [
+            "check",
+            str(model),
+            "--dataset",
+            "cifar10",
+            "--force",
+            "--examples",
+            "all",
+            *flags.split(),
+        ]
+        command += ["--json", str(out), "--evidence", str(evidence)]
+        command += ["--data-dir", str(data_dir)] if data_dir else []
+        environment = os.environ | ({"OMP_NUM_THREADS": "1"} if ranks else {})
+        subprocess.run(command, env=environment, check=False, capture_output=True)
+        kept = Path(folder) / "peak"
+        peak = int(kept.read_text()) if kept.exists() else 0
+        return json.loads(out.read_text()), peak, evidence.stat().st_size
+
+
+_PEAK = """
+import resource, sys
+from pathlib import Path
+from robaudit.cli import run
+place = Path(sys.argv[1])
+run(sys.argv[2:])
+place.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+"""
+
+
+def processes(data_dir: Path | None) -> list[tuple[str, str]]:
+    """`torchrun` with two processes on two cores against one process on one core: the audits' own seconds."""
+    flags = "--limit 1200 --eps 0.000001 --attacks pgd10,square --square-queries 40"
+    one, two = (float(audit(data_dir, ranks, flags)[0]["cost"]["seconds"]) for ranks in (1, 2))  # type: ignore[index]
+    return [("2 processes over 1, ResNet-20", f"{one / two:.2f}")]
+
+
+def memory(data_dir: Path | None) -> list[tuple[str, str]]:
+    """10,000 CIFAR-10 images on a ResNet-18 that every attack breaks, at the smallest budgets."""
+    flags = "--eps 8/255 --pgd-steps 1 --apgd-steps 2 --fab-steps 1 --targets 1 --square-queries 2"
+    _, peak_kb, size = audit(data_dir, 0, flags, "resnet18")
+    return [
+        ("peak resident memory, ResNet-18, 10,000 images, MB", f"{peak_kb / 1024:.0f}"),
+        ("evidence file of that audit, MB", f"{size / 1e6:.1f}"),
+    ]
+
+
+def main() -> None:
+    """Measure what is asked for and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--only", default="peak,growth,workers,processes,memory")
+    options = parser.parse_args()
+    parts: dict[str, Callable[[], list[tuple[str, str]]]] = {
+        "peak": peak,
+        "growth": growth,
+        "workers": workers,
+        "processes": lambda: processes(options.data_dir),
+        "memory": lambda: memory(options.data_dir),
+    }
+    print("| measured | figure |\n|---|---|")
+    for name in options.only.split(","):
+        for what, figure in parts[name]():
+            print(f"| {what} | {figure} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
