@@ -10,7 +10,11 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
-from robaudit.inputs.selection import Choice, choose, near_chance
+from robaudit.inputs.selection import choose
+from robaudit.inputs.trials import Choice, near_chance, worse
+
+#: Images on which a rival must have stayed level for the choice to be called close.
+CLOSE = 48
 
 
 @dataclass(frozen=True)
@@ -101,4 +105,6 @@ def _told(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
             f"architecture {best.candidate.spec} chosen by clean accuracy: {best.accuracy:.1%}, "
             f"next {rival.candidate.spec} {rival.accuracy:.1%} on {len(rival.right)} images"
         )
+        if len(rival.right) >= CLOSE and not worse(rival, best, 1.0):
+            notes.append("warning: a close call between architectures; --arch settles it")
     return notes

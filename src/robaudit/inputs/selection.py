@@ -3,130 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
-from dataclasses import dataclass, field
-
-import torch
-from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.candidates import Candidate, assemble
+from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.images import Images
-from robaudit.inputs.normalisation import Normalisation, Normalise
+from robaudit.inputs.normalisation import Normalisation
+from robaudit.inputs.trials import SURE, Choice, Pair, Trial, deviations, near_chance, ranked, settled, worse
 from robaudit.inputs.variations import combinations, variations
 
-#: Structures tried on the first few images.
-TRIED = 160
-#: Images of each round: all structures, the better ones, the finalists.
-ROUNDS = (100, 600, 2000)
-#: Standard deviations of accuracy that one unit of a candidate's cost is worth.
-UNUSUAL = 0.7
+#: Structures tried at all, and those after which it is asked whether to go on.
+WAVES = (8, 32, 80, 160)
+#: Cost by which structures are so much less likely that they are not tried beside one that sees well.
+FAR = 2.0
+#: The share of the way from chance to perfection at which a structure sees well.
+WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
-#: Deviations by which one of many variations must be better to be believed.
-SURE = 3.5
-#: Seconds that trying takes, roughly; large networks get fewer images and fewer alternatives.
-SECONDS = 20.0
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """A structure with a normalisation, and which of the images it got right.
-
-    Attributes:
-        candidate: the structure.
-        normalisation: before it.
-        right: (n,) bool, on the first n images.
-
-    """
-
-    candidate: Candidate
-    normalisation: Normalisation
-    right: torch.Tensor
-
-    @property
-    def accuracy(self) -> float:
-        """Clean accuracy on the images tried."""
-        return float(self.right.float().mean())
-
-
-@dataclass
-class Trial:
-    """The images that candidates are tried on, how many in each round, and the time spent."""
-
-    images: Images
-    device: str = "cpu"
-    start: float = field(default_factory=time.monotonic)
-    counts: tuple[int, int, int] = ROUNDS
-
-    def pace(self, candidates: list[Candidate], normalisation: Normalisation) -> None:
-        """Set the images of each round by the speed of the first candidate that runs."""
-        for candidate in candidates[:8]:
-            begin = time.monotonic()
-            if self.choice(candidate, normalisation, 32):
-                rate = 32 / max(time.monotonic() - begin, 1e-6)
-                shares = (0.01, 0.04, 0.1)
-                self.counts = tuple(  # type: ignore[assignment]
-                    int(min(most, max(least, rate * SECONDS * share)))
-                    for most, least, share in zip(ROUNDS, (32, 64, 200), shares, strict=True)
-                )
-                return
-
-    def right(self, network: nn.Module, normalisation: Normalisation, count: int) -> torch.Tensor:
-        """(n,) bool: which of the first `count` images a network classifies correctly."""
-        network = nn.Sequential(Normalise(normalisation), network).to(self.device).eval()
-        found = []
-        count = min(count, len(self.images))
-        with torch.no_grad():
-            for start in range(0, count, 100):
-                rows = slice(start, min(start + 100, count))
-                logits = network(self.images.float(rows).to(self.device))
-                labels = self.images.labels[rows].to(self.device)
-                if logits.ndim != 2 or logits.shape[0] != labels.shape[0]:
-                    raise RobauditError(f"output of shape {tuple(logits.shape)}; expected (N, classes)")
-                found.append((logits.argmax(1) == labels) & torch.isfinite(logits).all(1))
-        return torch.cat(found).cpu()
-
-    def choice(self, candidate: Candidate, normalisation: Normalisation, count: int) -> Choice | None:
-        """A candidate tried on so many images; None if it cannot run on them."""
-        try:
-            return Choice(candidate, normalisation, self.right(assemble(candidate), normalisation, count))
-        except (RobauditError, RuntimeError, ValueError):
-            return None
-
-    def spent(self) -> float:
-        """The part of `SECONDS` that is over."""
-        return (time.monotonic() - self.start) / SECONDS
-
-
-def deviations(challenger: Choice, best: Choice) -> float:
-    """By how many standard deviations `challenger` is worse than `best` on the images both saw (sign test)."""
-    count = min(len(challenger.right), len(best.right))
-    mine, theirs = challenger.right[:count], best.right[:count]
-    lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
-    return (lost - won) / math.sqrt(max(lost + won, 1))
-
-
-def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:
-    """Whether `challenger` is significantly worse than `best`."""
-    return deviations(challenger, best) > sigmas
-
-
-def _ranked(choices: list[Choice]) -> list[Choice]:
-    return sorted(choices, key=lambda choice: (-choice.accuracy, choice.candidate.cost))
-
-
-def _settled(choices: list[Choice]) -> Choice:
-    """The likeliest choice: accuracy in standard deviations against how unusual the structure is."""
-    best = _ranked(choices)[0]
-    return min(choices, key=lambda c: deviations(c, best) + min(SURE, UNUSUAL * c.candidate.cost))
-
-
-def _first_level(choices: list[Choice]) -> Choice:
-    """Of choices in order of likelihood, the first that is not clearly worse than the best."""
-    best = _ranked(choices)[0]
-    return next(choice for choice in choices if not worse(choice, best, 1.0))
+def _first_level(choices: list[Choice], normalisations: list[Normalisation]) -> Choice:
+    """Of choices by how likely their normalisations are, the first that is not clearly worse than the best."""
+    best = ranked(choices)[0]
+    likely = sorted(choices, key=lambda choice: normalisations.index(choice.normalisation))
+    return next(choice for choice in likely if not worse(choice, best, 1.0))
 
 
 def choose(
@@ -143,7 +42,8 @@ def choose(
 
     """
     trial = Trial(images, device)
-    trial.pace(candidates, normalisations[0])
+    trial.measure(candidates)
+    _, look, last_word = trial.counts
     first = _first_round(trial, candidates, normalisations)
     if not first:
         shape = "x".join(str(size) for size in images.shape)
@@ -151,98 +51,129 @@ def choose(
             f"{candidates[0].spec}: does not run on images of {shape}; pass the right --dataset"
         )
     if len(candidates) == 1 and len(normalisations) == 1:
-        return [trial.choice(candidates[0], normalisations[0], trial.counts[2]) or first[0]]
-    finalists = _finalists(first)
-    second = _round(trial, finalists, trial.counts[1], 0.5)
-    best = _settled(second)
-    compared = _round(trial, [(best.candidate, norm) for norm in normalisations], trial.counts[1], 0.6)
-    best = _first_level(compared)
-    close = [(choice.candidate, best.normalisation) for choice in _ranked(second)]
-    others = _round(
-        trial, [pair for pair in dict.fromkeys(close) if pair[0] is not best.candidate], trial.counts[1], 0.8
-    )
-    best = _settled([best, *others])
-    tied = [(choice.candidate, best.normalisation) for choice in others if deviations(choice, best) < 1]
-    if tied and trial.spent() < 0.7:  # too close to call on so few images
-        pairs = [(best.candidate, best.normalisation), *tied[:3]]
-        best = _settled(_round(trial, pairs, trial.counts[2], 0.8) or [best])
-    best = _improve(trial, best)
-    level = [choice.normalisation for choice in compared if not worse(choice, best)] or [best.normalisation]
-    last = _round(trial, [(best.candidate, norm) for norm in level], trial.counts[2], 1.0) or [best]
-    winner = _first_level(last)
-    others = [
-        choice for choice in _ranked([*others, *second]) if choice.candidate.spec != winner.candidate.spec
-    ]
-    norms = [choice for choice in _ranked([*last, *compared]) if choice.normalisation != winner.normalisation]
-    return [winner, *[dataclasses.replace(c, candidate=winner.candidate) for c in norms], *others[:3]]
+        return [trial.choice((candidates[0], normalisations[0]), last_word) or first[0]]
+    second = trial.race(_finalists(first), look)
+    best = settled(trial.finished(second, look))
+    compared = trial.race([(best.candidate, norm) for norm in normalisations], look)
+    best = _first_level(trial.finished(compared, look), normalisations)
+    close = [(c.candidate, best.normalisation) for c in second if c.candidate is not best.candidate]
+    others = trial.race([(best.candidate, best.normalisation), *close], look)
+    best = settled(trial.finished(others, look))
+    tied = [c for c in trial.finished(others, look) if deviations(c, best) < 1][:4]
+    if len(tied) > 1:  # too close to call on so few images
+        pairs = [(c.candidate, best.normalisation) for c in tied]
+        best = settled(trial.finished(trial.race(pairs, last_word), last_word))
+    best, varied = _improve(trial, best)
+    level = [c.normalisation for c in trial.finished(compared, look) if not worse(c, best)][:3]
+    pairs = [(best.candidate, norm) for norm in dict.fromkeys([*level, best.normalisation])]
+    last = trial.race(pairs, last_word)
+    winner = _first_level(trial.finished(last, last_word), normalisations)
+    return [winner, *_rivals(winner, [*last, *compared], [*varied, *others, *second])]
+
+
+def _rivals(winner: Choice, norms: list[Choice], structures: list[Choice]) -> list[Choice]:
+    """Other normalisations of the winner, then other structures, the best first."""
+    found = {c.normalisation: c for c in reversed(norms) if c.normalisation != winner.normalisation}
+    same = [dataclasses.replace(c, candidate=winner.candidate) for c in found.values()]
+    other = {c.candidate.spec: c for c in reversed(structures) if c.candidate.spec != winner.candidate.spec}
+    return [*_by_evidence(same), *_by_evidence(list(other.values()))[:3]]
+
+
+def _by_evidence(choices: list[Choice]) -> list[Choice]:
+    """Who stayed longest in a race first, then by accuracy."""
+    return sorted(choices, key=lambda c: (-len(c.right), -c.accuracy, c.candidate.cost))
 
 
 def _first_round(
     trial: Trial, candidates: list[Candidate], normalisations: list[Normalisation]
 ) -> list[Choice]:
-    """Many structures on few images; the unusual scales too where the usual ones see nothing."""
-    found: list[Choice] = []
-    for batch in (normalisations[:2], normalisations[2:]):
-        pairs = [(candidate, norm) for candidate in candidates[:TRIED] for norm in batch]
-        if found and not near_chance(_ranked(found)[0].accuracy, trial.images.classes, len(found[0].right)):
+    """Many structures on few images, in waves from the likely to the odd, then other activations.
+
+    No further wave where one structure sees well already and the next are far less likely; the unusual
+    scales only where the usual ones see nothing.
+    """
+    glance, found = trial.counts[0], list[Choice]()
+    start = 0
+    for end in WAVES:
+        wave = candidates[start:end]
+        if not wave or _settles(trial, found, wave[0].cost):
             break
-        found += _round(trial, pairs, trial.counts[0], 0.25 if not found else 0.3)
-    if found and _ranked(found)[0].accuracy < CLEAR:
-        changed = [
-            (dataclasses.replace(candidate, spec=spec, cost=candidate.cost + cost), norm)
-            for candidate in candidates[:3]
-            for spec, cost in combinations(candidate.spec)
-            for norm in normalisations[:3]
-        ]
-        found += _round(trial, changed, trial.counts[0], 0.4)
+        pairs = [(candidate, norm) for candidate in wave for norm in normalisations[:2]]
+        found = trial.race([*_pairs(found), *pairs], glance)
+        start = end
+    if not found or near_chance(found[0].accuracy, trial.images.classes, len(found[0].right)):
+        pairs = [(candidate, norm) for candidate in candidates[: WAVES[1]] for norm in normalisations[2:]]
+        found = trial.race([*_pairs(found), *pairs], glance)
+    if found and found[0].accuracy < CLEAR:
+        found = trial.race([*_pairs(found), *_changed(trial, found, candidates, normalisations)], glance)
     return found
 
 
-def _finalists(first: list[Choice]) -> list[tuple[Candidate, Normalisation]]:
-    """The six best structures with their better normalisation, and the cheapest."""
+def _settles(trial: Trial, found: list[Choice], cost: float) -> bool:
+    """Whether some structure sees well that is far likelier than one of such a cost."""
+    if not found or not _sees(trial, found[0]):
+        return False
+    return settled(trial.finished(found, trial.counts[0])).candidate.cost + FAR < cost
+
+
+def _changed(
+    trial: Trial, found: list[Choice], candidates: list[Candidate], normalisations: list[Normalisation]
+) -> list[Pair]:
+    """Other activations and poolings: of the best structure where it sees well, else of the likeliest three."""
+    best = found[0]
+    sees = _sees(trial, best)
+    bases = [best.candidate] if sees else candidates[:3]
+    norms = [best.normalisation] if sees else normalisations[:3]
+    blind = near_chance(best.accuracy, trial.images.classes, len(best.right))
+    return [
+        (dataclasses.replace(candidate, spec=spec, cost=candidate.cost + cost), norm)
+        for candidate in bases
+        for spec, cost in combinations(candidate.spec, blind)
+        for norm in norms
+    ]
+
+
+def _sees(trial: Trial, choice: Choice) -> bool:
+    """Whether a choice is right far more often than chance."""
+    chance = 1 / trial.images.classes
+    return choice.accuracy > chance + WELL * (1 - chance)
+
+
+def _pairs(choices: list[Choice]) -> list[Pair]:
+    return [(choice.candidate, choice.normalisation) for choice in choices]
+
+
+def _finalists(first: list[Choice]) -> list[Pair]:
+    """The six best structures with their better normalisation, and the cheapest of those that finished."""
     best: dict[str, Choice] = {}
-    for choice in _ranked(first):
+    for choice in first:
         best.setdefault(choice.candidate.spec, choice)
     chosen = list(best.values())[:6]
-    cheapest = min(best.values(), key=lambda choice: choice.candidate.cost)
-    return [(c.candidate, c.normalisation) for c in dict.fromkeys([*chosen, cheapest])]
+    most = max(len(choice.right) for choice in first)
+    finished = [choice for choice in best.values() if len(choice.right) == most]
+    cheapest = min(finished, key=lambda choice: choice.candidate.cost)
+    return _pairs(list(dict.fromkeys([*chosen, cheapest])))
 
 
-def _round(
-    trial: Trial, pairs: list[tuple[Candidate, Normalisation]], count: int, share: float
-) -> list[Choice]:
-    """Every pair on so many images, the first few always, the others while this round has time."""
-    done: list[Choice] = []
-    for rank, (candidate, norm) in enumerate(pairs):
-        if done and rank >= 6 and trial.spent() > share:
-            break
-        choice = trial.choice(candidate, norm, count)
-        if choice:
-            done.append(choice)
-    return done
+def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
+    """Change one thing at a time that shapes cannot tell, as long as it helps significantly.
 
+    Returns:
+        The best, and those variations of it that were better, but not significantly.
 
-def _improve(trial: Trial, best: Choice) -> Choice:
-    """Change one thing at a time that shapes cannot tell, as long as it helps significantly."""
+    """
+    look = trial.counts[1]
+    finished: list[Choice] = []
     for _ in range(4):
-        better = []
-        for spec, cost in variations(best.candidate.spec):
-            if trial.spent() > 0.9:
-                break
-            changed = dataclasses.replace(best.candidate, spec=spec, cost=best.candidate.cost + cost)
-            glance = trial.choice(changed, best.normalisation, trial.counts[0])
-            if glance is None or worse(glance, best):
-                continue
-            choice = trial.choice(changed, best.normalisation, trial.counts[1])
-            if choice and worse(best, choice, SURE):
-                better.append(choice)
+        changed = [
+            dataclasses.replace(best.candidate, spec=spec, cost=best.candidate.cost + cost)
+            for spec, cost in variations(best.candidate.spec)
+        ]
+        rival = trial.choice((best.candidate, best.normalisation), look) or best
+        race = trial.race([(candidate, best.normalisation) for candidate in changed], look, rival)
+        finished = trial.finished(race, look)
+        better = [choice for choice in finished if worse(rival, choice, SURE)]
         if not better:
-            return best
-        best = _ranked(better)[0]
-    return best
-
-
-def near_chance(accuracy: float, classes: int, count: int) -> bool:
-    """Whether an accuracy on `count` images is hardly above guessing among `classes`."""
-    chance = 1 / classes
-    return accuracy < chance + max(4 * math.sqrt(chance * (1 - chance) / count), 0.1 * (1 - chance))
+            break
+        best = ranked(better)[0]
+    return best, finished

@@ -35,10 +35,17 @@ def variations(spec: str) -> Iterator[tuple[str, float]]:
                 yield residual_spec(other), cost
 
 
-def combinations(spec: str) -> Iterator[tuple[str, float]]:
-    """(text, extra cost) of a plain network with another activation and perhaps average pooling."""
+def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
+    """(text, extra cost) of a plain network with another activation and perhaps average pooling.
+
+    A residual network's other activations too, where nothing else is right (`blind`).
+    """
     plain = sequential_words(spec)
     if plain is None:
+        plan = parse_residual(spec) if blind else None
+        if plan is not None:
+            for name in ("silu", "elu", "tanh", "softplus", "leaky0.1", "gelu"):
+                yield residual_spec(dataclasses.replace(plan, activation=name)), 1.0
         return
     words = plain.split()
     for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1"):

@@ -1,0 +1,202 @@
+"""Trying candidates on labelled images: how many are right, and races in which the clearly worse leave.
+
+What is tried, on which images and on how many depends on the file and the images only, never on the clock:
+the same choice comes out on any machine, however busy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.candidates import Candidate, assemble
+from robaudit.inputs.images import Images
+from robaudit.inputs.normalisation import Normalisation, Normalise
+
+#: (least, most) images of a glance, a look and the last word, and the multiplications each may cost.
+ROUNDS = ((16, 64, 2e9), (48, 512, 12e9), (96, 1000, 20e9))
+#: Images of a race's first lap; each lap doubles them.
+LAP = 8
+#: Deviations (with the cost's worth) behind the likeliest at which a runner leaves the race.
+BEHIND = 3.0
+#: Standard deviations of accuracy that one unit of a candidate's cost is worth.
+UNUSUAL = 0.7
+#: Deviations by which even the oddest candidate must be better to be believed.
+SURE = 3.5
+#: Multiplications an image for each learned number, as in a ResNet-18 for 32x32 pixels.
+USUAL_WORK = 50
+#: Networks kept in memory; on the CPU they share their weights with the file.
+KEPT = 24
+#: Images after which a variation that is no better than what it varies is given up.
+HOPELESS = 64
+Pair = tuple[Candidate, Normalisation]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A structure with a normalisation, and which of the images it got right.
+
+    Attributes:
+        candidate: the structure.
+        normalisation: before it.
+        right: (n,) bool, on the first n images.
+
+    """
+
+    candidate: Candidate
+    normalisation: Normalisation
+    right: torch.Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """Clean accuracy on the images tried."""
+        return float(self.right.float().mean())
+
+
+def multiplications(network: nn.Module, image: torch.Tensor) -> int:
+    """What a network costs for one image (1, C, H, W), on any machine: multiplications of its layers.
+
+    Programs have no layers to count; theirs are taken as so many a learned number.
+    """
+    total = 0
+
+    def count(module: nn.Module, _: Any, result: torch.Tensor) -> None:
+        nonlocal total
+        total += result.numel() * module.weight[0].numel()  # type: ignore[index]
+
+    layers = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        with torch.no_grad():
+            network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total or USUAL_WORK * sum(parameter.numel() for parameter in network.parameters())
+
+
+@dataclass
+class Trial:
+    """The images that candidates are tried on, how many in each round, and what is known already."""
+
+    images: Images
+    device: str = "cpu"
+    counts: tuple[int, ...] = (64, 512, 1000)
+    known: dict[tuple[str, str], Choice] = field(default_factory=dict)
+    networks: dict[str, nn.Module] = field(default_factory=dict)
+
+    def measure(self, candidates: list[Candidate]) -> None:
+        """Set the images of each round by the multiplications of the first candidate that runs."""
+        for candidate in candidates[:8]:
+            try:
+                image = self.images.float(slice(0, 1)).to(self.device)
+                work = max(multiplications(self.network(candidate), image), 1)
+            except (RobauditError, RuntimeError, ValueError):
+                continue
+            self.counts = tuple(int(min(most, max(least, budget / work))) for least, most, budget in ROUNDS)
+            return
+
+    def right(self, network: nn.Module, rows: range) -> torch.Tensor:
+        """(n,) bool: which of the images `rows` a normalised network classifies correctly."""
+        found = []
+        with torch.no_grad():
+            for start in range(rows.start, rows.stop, 100):
+                part = slice(start, min(start + 100, rows.stop))
+                logits = network(self.images.float(part).to(self.device))
+                labels = self.images.labels[part].to(self.device)
+                if logits.ndim != 2 or logits.shape[0] != labels.shape[0]:
+                    raise RobauditError(f"output of shape {tuple(logits.shape)}; expected (N, classes)")
+                found.append((logits.argmax(1) == labels) & torch.isfinite(logits).all(1))
+        return torch.cat(found).cpu()
+
+    def network(self, candidate: Candidate) -> nn.Module:
+        """The candidate's network on the device; the last few built are kept."""
+        network = self.networks.get(candidate.spec)
+        if network is None:
+            if len(self.networks) >= KEPT:
+                self.networks.clear()
+            network = self.networks[candidate.spec] = assemble(candidate).to(self.device)
+        return network
+
+    def choice(self, pair: Pair, count: int) -> Choice | None:
+        """A pair tried on so many images, counting on from those it has seen; None if it cannot run."""
+        candidate, norm = pair
+        count = min(count, len(self.images))
+        known = self.known.get((candidate.spec, norm.text))
+        seen = known.right if known else torch.zeros(0, dtype=torch.bool)
+        if len(seen) < count:
+            try:
+                network = nn.Sequential(Normalise(norm).to(self.device), self.network(candidate)).eval()
+                seen = torch.cat([seen, self.right(network, range(len(seen), count))])
+            except (RobauditError, RuntimeError, ValueError):
+                return None
+            self.known[candidate.spec, norm.text] = Choice(candidate, norm, seen)
+        return Choice(candidate, norm, seen[:count])
+
+    def race(self, pairs: list[Pair], count: int, rival: Choice | None = None) -> list[Choice]:
+        """Every pair on so many images, in laps; who is clearly behind the best leaves.
+
+        With a rival, those leave too that are no better than it after `HOPELESS` images.
+
+        Returns:
+            Those who finished, the best first, then the others, the last to leave first.
+
+        """
+        runners, left = list(dict.fromkeys(pairs)), list[Choice]()
+        count, lap = min(count, len(self.images)), LAP
+        while True:
+            lap = min(lap, count)
+            done = [choice for pair in runners if (choice := self.choice(pair, lap))]
+            runs = [*done, *([rival] if rival else [])]
+            best = ranked(runs)[0] if runs else None
+            stay = [c for c in done if best and _odds(c, best) <= min(_odds(f, best) for f in runs) + BEHIND]
+            if rival and lap >= HOPELESS:
+                stay = [c for c in stay if deviations(c, rival) < 0]
+            left = [*ranked([c for c in done if c not in stay]), *left]
+            if lap >= count or not stay:
+                return [*ranked(stay), *left]
+            runners, lap = [(c.candidate, c.normalisation) for c in stay], 2 * lap
+
+    def finished(self, race: list[Choice], count: int) -> list[Choice]:
+        """Those of a race over so many images who ran to the end."""
+        return [choice for choice in race if len(choice.right) == min(count, len(self.images))]
+
+
+def deviations(challenger: Choice, best: Choice) -> float:
+    """By how many standard deviations `challenger` is worse than `best` on the images both saw (sign test)."""
+    count = min(len(challenger.right), len(best.right))
+    mine, theirs = challenger.right[:count], best.right[:count]
+    lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
+    return (lost - won) / math.sqrt(max(lost + won, 1))
+
+
+def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:
+    """Whether `challenger` is significantly worse than `best`."""
+    return deviations(challenger, best) > sigmas
+
+
+def _odds(choice: Choice, best: Choice) -> float:
+    """Deviations behind the best, and how unusual the structure is, in the same unit."""
+    return deviations(choice, best) + min(SURE, UNUSUAL * choice.candidate.cost)
+
+
+def settled(choices: list[Choice]) -> Choice:
+    """The likeliest choice: accuracy in standard deviations against how unusual the structure is."""
+    best = ranked(choices)[0]
+    return min(choices, key=lambda choice: _odds(choice, best))
+
+
+def ranked(choices: list[Choice]) -> list[Choice]:
+    """By accuracy, then by cost."""
+    return sorted(choices, key=lambda choice: (-choice.accuracy, choice.candidate.cost))
+
+
+def near_chance(accuracy: float, classes: int, count: int) -> bool:
+    """Whether an accuracy on `count` images is hardly above guessing among `classes`."""
+    chance = 1 / classes
+    return accuracy < chance + max(4 * math.sqrt(chance * (1 - chance) / count), 0.1 * (1 - chance))

@@ -1,0 +1,130 @@
+"""The choice among candidates: the same whatever the load, on counts that only the network's size sets."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from robaudit.inputs import Images, build_architecture, load_classifier, load_images, make_images
+from robaudit.inputs.candidates import Candidate
+from robaudit.inputs.normalisation import parse_normalisation
+from robaudit.inputs.selection import choose
+from robaudit.inputs.trials import LAP, Trial, deviations, multiplications
+
+NONE = parse_normalisation("none", 1)
+
+
+class Right(nn.Module):
+    """Right on every image whose first pixel is below a level; class 0 else wrong."""
+
+    def __init__(self, level: float) -> None:
+        super().__init__()
+        self.level = level
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        right = x[:, 0, 0, 0] < self.level
+        return torch.stack([~right, right], 1).float()
+
+
+def numbered(count: int = 1000) -> Images:
+    """Images of class 1 whose first pixels are the golden ratio's multiples modulo 1: level all along."""
+    pixels = (torch.arange(count) * 0.6180339887 % 1).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
+    return make_images(pixels, torch.ones(count), name="some", split="test", classes=2)
+
+
+def runner(level: float, cost: float = 0.0) -> Candidate:
+    return Candidate(f"level{level}", (), 1, 2, 2, cost, Right(level))
+
+
+def test_a_race_drops_the_clearly_worse_early_and_keeps_the_level() -> None:
+    trial = Trial(numbered(), counts=(64, 512, 1000))
+    pairs = [(runner(level), NONE) for level in (0.1, 0.85, 0.9, 0.3)]
+    race = trial.race(pairs, 512)
+    assert [choice.candidate.spec for choice in race[:1]] == ["level0.9"]
+    lengths = {choice.candidate.spec: len(choice.right) for choice in race}
+    assert lengths["level0.9"] == 512 and lengths["level0.1"] <= 2 * LAP and lengths["level0.3"] <= 4 * LAP
+    for choice in race:
+        level = float(choice.candidate.spec[5:])
+        assert choice.accuracy == pytest.approx(level, abs=0.1)  # the sequence's discrepancy on 8 images
+
+
+def test_deviations_are_the_sign_test() -> None:
+    trial = Trial(numbered())
+    low, high = (trial.choice((runner(level), NONE), 400) for level in (0.5, 0.75))
+    assert low and high
+    between = int(
+        ((numbered().pixels[:400, 0, 0, 0] >= 0.5) & (numbered().pixels[:400, 0, 0, 0] < 0.75)).sum()
+    )
+    assert deviations(low, high) == pytest.approx(between / between**0.5)
+
+
+def test_an_unusual_structure_must_earn_it() -> None:
+    usual, odd = runner(0.90), runner(0.91, cost=6.0)
+    assert choose([usual, odd], [NONE], numbered())[0].candidate is usual
+    assert choose([runner(0.5), odd], [NONE], numbered())[0].candidate is odd
+
+
+def test_multiplications_of_a_layer() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1, groups=1), nn.Flatten(), nn.Linear(8 * 16, 10)
+    )
+    expected = 8 * 16 * 3 * 9 + 8 * 16 * 10
+    assert multiplications(network, torch.rand(1, 3, 8, 8)) == expected
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A net that knows digits a little, so that several structures and normalisations are close."""
+    torch.manual_seed(0)
+    network = build_architecture(
+        "sequential:conv8k3p1 relu max2 flatten fcK", classes=10, in_channels=1, image_size=8
+    )
+    train = load_images("digits", split="train")
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(6):
+        for rows in torch.arange(1000).split(250):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(network(train.float(rows)), train.labels[rows]).backward()
+            optimiser.step()
+    path = tmp_path_factory.mktemp("choice") / "a.pt"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("slow", ["clock", "images"])
+def test_a_busy_machine_changes_nothing(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    digits = load_images("digits")
+    quick = load_classifier(str(checkpoint), images=digits).info
+    if slow == "clock":
+        leaping = iter(range(0, 10**9, 1000))
+        for name in ("monotonic", "perf_counter", "time", "process_time"):
+            monkeypatch.setattr(time, name, lambda: float(next(leaping)))
+    else:
+        original = Images.float
+        monkeypatch.setattr(Images, "float", lambda self, *rows: (time.sleep(0.01), original(self, *rows))[1])
+    assert load_classifier(str(checkpoint), images=digits).info == quick
+    assert any("on 797 images" in note for note in quick.notes)
+
+
+def test_a_close_call_between_structures_is_said(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    digits = load_images("digits")
+    network = build_architecture(
+        "sequential:conv4k3p1 relu conv4k3p1 relu flatten fcK", classes=10, in_channels=1, image_size=8
+    )
+    with torch.no_grad():  # activations that are never negative: every rectifier gives the same logits
+        for module in network:
+            if isinstance(module, nn.Conv2d):
+                module.weight.abs_()
+                module.bias.zero_()
+        features = network[:-1](digits.float())
+        target = nn.functional.one_hot(digits.labels, 10).float() - 0.1
+        network[-1].weight.copy_(torch.linalg.lstsq(features, target).solution.T)
+        network[-1].bias.zero_()
+    torch.save(network.state_dict(), tmp_path / "a.pt")
+    notes = load_classifier(str(tmp_path / "a.pt"), images=digits, normalise="none").info.notes
+    assert any("close call between architectures" in note for note in notes), notes
