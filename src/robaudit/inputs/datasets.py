@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -12,6 +13,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs import dataset_files as files
 from robaudit.inputs.image_files import read_folder, read_npz, read_safetensors
 from robaudit.inputs.images import Images
+from robaudit.inputs.network import careful, unreachable
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def load_images(
             float (N, C, H, W) in [0, 1]) and `labels` (N,).
         data_dir: where named data sets lie, in torchvision's layout; a cache folder by default.
         split: `test` or `train` of a named set; for a folder, a subfolder of that name is taken if there.
-        limit: at most so many examples, class-balanced and drawn by `seed`; None takes all.
+        limit: at most so many examples, drawn by `seed`, class-balanced (in proportion where the split is
+            unbalanced); None takes all.
         seed: fixes the subset and the order.
         download: fetch an absent named set through torchvision; a function is asked, with the name.
 
@@ -148,11 +151,21 @@ def _download(name: str, spec: DatasetSpec, root: Path, split: str) -> None:
 
     fetch = getattr(datasets, spec.torchvision)
     which = {"split": split} if spec.torchvision == "SVHN" else {"train": split == "train"}
+    reason = unreachable(_sources(fetch, split))
+    if reason:
+        raise RobauditError(f"{name}: cannot be downloaded ({reason}); fetch it yourself and pass --data-dir")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        fetch(str(root), download=True, **which)
+        with careful():
+            fetch(str(root), download=True, **which)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RobauditError(
             f"{name}: download failed ({reason}); fetch it yourself and pass --data-dir"
         ) from error
+
+
+def _sources(fetch: Any, split: str) -> list[str]:
+    """Where a torchvision class downloads from."""
+    listed = getattr(fetch, "split_list", {}).get(split, ())
+    return [*getattr(fetch, "mirrors", ()), *([fetch.url] if hasattr(fetch, "url") else []), *listed[:1]]

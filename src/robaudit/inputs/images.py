@@ -11,6 +11,8 @@ import torch
 from robaudit.errors import RobauditError
 
 Rows = slice | torch.Tensor
+#: A split whose largest class is at most so many times its smallest counts as balanced.
+LEVEL = 1.1
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,13 @@ class Images:
         return chosen.float().div_(255) if chosen.dtype == torch.uint8 else chosen.float()
 
     def subset(self, limit: int | None, seed: int) -> Images:
-        """At most `limit` examples, class-balanced, in a random order; both fixed by the seed.
+        """At most `limit` examples of all classes, in a random order; both fixed by the seed.
 
-        Every class gives the same number of examples (as far as it has them; the remainder goes to
-        classes drawn at random), then all are shuffled together, so that any prefix is a simple random
-        sample of the chosen set. `limit=None` shuffles everything.
+        Where the split has as many examples of every class (to within a tenth), every class gives the same
+        number (the remainder goes to classes drawn at random). Otherwise each gives its share of the split,
+        so that accuracy on the subset is an unbiased estimate of accuracy on the split. Then all are
+        shuffled together, so that any prefix is a simple random sample of the chosen set. `limit=None`
+        shuffles everything.
 
         Raises:
             RobauditError: `limit` is below 1.
@@ -68,7 +72,9 @@ class Images:
         if limit is not None and limit < 1:
             raise RobauditError(f"limit {limit} must be at least 1 example")
         draw = np.random.Generator(np.random.PCG64(seed))
-        chosen = _balanced(self.labels.numpy(), len(self) if limit is None else limit, draw)
+        labels, count = self.labels.numpy(), len(self) if limit is None else limit
+        sizes = np.unique(labels, return_counts=True)[1]
+        chosen = (_balanced if sizes.max() <= LEVEL * sizes.min() else _stratified)(labels, count, draw)
         rows = torch.from_numpy(draw.permutation(chosen))
         return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], ids=self.ids[rows])
 
@@ -85,6 +91,20 @@ def _balanced(labels: np.ndarray, limit: int, draw: np.random.Generator) -> np.n
     ranks = np.concatenate([np.full(len(queue), rank) for rank, queue in enumerate(queues)])
     first = np.lexsort((ranks, turns))[:limit]
     return np.sort(np.concatenate(queues)[first])
+
+
+def _stratified(labels: np.ndarray, limit: int, draw: np.random.Generator) -> np.ndarray:
+    """Rows of at most `limit` examples, from every class its share, rounded up or down at random.
+
+    Systematic sampling along the rows sorted by class: every row is as likely as any other
+    (Cochran 1977, Sampling Techniques, chapter 8).
+    """
+    if limit >= len(labels):
+        return np.arange(len(labels))
+    order = draw.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    places = np.floor((np.arange(limit) + draw.random()) * len(labels) / limit).astype(np.int64)
+    return np.sort(order[places])
 
 
 def make_images(  # one argument a field
