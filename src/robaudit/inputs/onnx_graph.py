@@ -83,6 +83,15 @@ def _tensor(item: Any, helper: Any) -> torch.Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.float64, torch.bfloat16) else tensor
 
 
+def _moving(nodes: list[_Node], source: str) -> set[str]:
+    """The names of values that hold one row an image: all that comes from the input but shapes."""
+    moving = {source}
+    for node in nodes:
+        if node.operator not in ("Shape", "Size") and moving & set(node.inputs):
+            moving |= set(node.outputs)
+    return moving
+
+
 class _Node:
     """An operator with its attributes as Python values."""
 
@@ -128,30 +137,34 @@ class OnnxNetwork(nn.Module):
             else:
                 self.register_buffer(f"tensor{i}", tensor)
         self.single = False
+        self.moving = _moving(nodes, self.source)
 
     def image_shape(self) -> tuple[int, int, int] | None:
         """(C, H, W) as the graph declares it, None where it is flat or not said."""
         sizes = self.shape[-3:]
-        if len(self.shape) not in (3, 4) or min(sizes) < 1:
+        if len(self.shape) not in (3, 4) or min(sizes) < 1 or (len(self.shape) == 3 and min(sizes[1:]) < 2):
             return None
         return (sizes[2], sizes[0], sizes[1]) if self._last() else (sizes[0], sizes[1], sizes[2])
 
     def _last(self) -> bool:
         """Whether channels are last."""
-        return len(self.shape) == 4 and self.shape[3] in (1, 3) and self.shape[1] not in (1, 3)
+        return len(self.shape) in (3, 4) and self.shape[-1] in (1, 3) and self.shape[-3] not in (1, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images, already normalised, to the first output as (N, classes)."""
         if self.single and len(x) != 1:
             return torch.cat([self.forward(row) for row in x.split(1)])
-        x = x.permute(0, 2, 3, 1) if self._last() else x
-        sizes = [size if size > 0 else -1 for size in self.shape]
-        if self.single and math.prod(self.shape) == x[0].numel():
-            x = x.reshape(sizes)
-        elif len(self.shape) == 2:
-            x = x.flatten(1)
-        y = self.run(x)
+        y = self.run(self._laid_out(x.permute(0, 2, 3, 1) if self._last() else x))
         return y.reshape(1, -1) if self.single else y.flatten(1) if y.ndim > 2 else y
+
+    def _laid_out(self, x: torch.Tensor) -> torch.Tensor:
+        """The images in the shape that the graph declares, such as (N, 784) or (784, 1)."""
+        rest = self.shape[1:]
+        if rest and min(rest) > 0 and math.prod(rest) == x[0].numel():
+            return x.reshape(-1, *rest)
+        if self.shape and min(self.shape) > 0 and math.prod(self.shape) == x.numel():
+            return x.reshape(self.shape)
+        return x.flatten(1) if len(self.shape) == 2 else x
 
     def run(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate the nodes in order."""
@@ -163,6 +176,7 @@ class OnnxNetwork(nn.Module):
                 "_opset": self.opset,
                 "_outputs": len(node.outputs),
                 "_batch": len(x),
+                "_moving": bool(node.inputs) and node.inputs[0] in self.moving,
             }
             result = OPERATORS[node.operator](inputs, attributes)
             results = result if isinstance(result, (list, tuple)) else [result]

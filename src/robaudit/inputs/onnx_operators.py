@@ -6,12 +6,15 @@ from attribute to input, both are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from robaudit.errors import RobauditError
 from robaudit.inputs import onnx_shapes as shapes
 from robaudit.inputs.onnx_shapes import Attributes, Values, as_list, bounded, given
 
@@ -42,24 +45,58 @@ def _conv(x: Values, a: Attributes) -> torch.Tensor:
     weight, bias = x[1], x[2] if len(x) > 2 else None
     image = F.pad(x[0], _pads(x[0], a, list(weight.shape[2:])))
     count = weight.ndim - 2
-    convolve = {1: F.conv1d, 2: F.conv2d}[count]
+    convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[count]
     strides, dilations = a.get("strides", [1] * count), a.get("dilations", [1] * count)
     return convolve(image, weight, bias, strides, 0, dilations, a.get("group", 1))
 
 
-def _pool(x: Values, a: Attributes, largest: bool) -> torch.Tensor:
+def _windows(x: torch.Tensor, a: Attributes) -> tuple[list[int], list[int]]:
+    """Padding as `_pads`, and what rounding the number of windows up adds at each end's far side.
+
+    A window that would begin in the far padding is left out.
+    """
     kernel = a["kernel_shape"]
-    strides = a.get("strides", [1] * len(kernel))
-    pads = _pads(x[0], a, kernel)
-    ceil = bool(a.get("ceil_mode", 0))
-    if largest:
-        image = F.pad(x[0], pads, value=-torch.inf)
-        return F.max_pool2d(image, kernel, strides, 0, a.get("dilations", 1), ceil)
-    total = F.avg_pool2d(F.pad(x[0], pads), kernel, strides, 0, ceil)
-    if not any(pads) or a.get("count_include_pad", 0):
-        return total
-    ones = F.avg_pool2d(F.pad(torch.ones_like(x[0][:1, :1]), pads), kernel, strides, 0, ceil)
-    return total / ones
+    count = len(kernel)
+    strides, dilations = a.get("strides", [1] * count), a.get("dilations", [1] * count)
+    pads = _pads(x, a, kernel)
+    extra = [0] * (2 * count)
+    if a.get("ceil_mode", 0):
+        for i in range(count):
+            near, far = pads[2 * (count - 1 - i)], pads[2 * (count - 1 - i) + 1]
+            size, reach = x.shape[2 + i], (kernel[i] - 1) * dilations[i] + 1
+            steps = -(-(size + near + far - reach) // strides[i])
+            steps -= steps * strides[i] >= size + near
+            extra[2 * (count - 1 - i) + 1] = max(steps * strides[i] + reach - size - near - far, 0)
+    return pads, bounded(extra)
+
+
+def _max_pool(x: Values, a: Attributes) -> torch.Tensor:
+    kernel = a["kernel_shape"]
+    pads, extra = _windows(x[0], a)
+    image = F.pad(x[0], [p + e for p, e in zip(pads, extra, strict=True)], value=-torch.inf)
+    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(kernel)]
+    return pool(image, kernel, a.get("strides", [1] * len(kernel)), 0, a.get("dilations", 1))
+
+
+def _average_pool(x: Values, a: Attributes) -> torch.Tensor:
+    pads, extra = _windows(x[0], a)
+    total = _window_sums(F.pad(F.pad(x[0], pads), extra), a)
+    ones = torch.ones_like(x[0][:1, :1])
+    inside = F.pad(ones, pads, value=float(bool(a.get("count_include_pad", 0))))
+    return total / _window_sums(F.pad(inside, extra), a)
+
+
+def _window_sums(image: torch.Tensor, a: Attributes) -> torch.Tensor:
+    kernel = a["kernel_shape"]
+    strides, dilations = a.get("strides", [1] * len(kernel)), a.get("dilations", [1] * len(kernel))
+    if set(dilations) == {1}:
+        pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(kernel)]
+        return pool(image, kernel, strides) * math.prod(kernel)
+    convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(kernel)]
+    sums = convolve(
+        image.flatten(0, 1).unsqueeze(1), image.new_ones(1, 1, *kernel), None, strides, 0, dilations
+    )
+    return sums.reshape(*image.shape[:2], *sums.shape[2:])
 
 
 def _norm(x: Values, a: Attributes) -> torch.Tensor:
@@ -93,8 +130,12 @@ def _divide(a: Any, b: Any) -> Any:
 
 
 def _softmax(x: Values, a: Attributes, log: bool) -> torch.Tensor:
-    axis = a.get("axis", -1 if a["_opset"] >= 13 else 1)
-    return F.log_softmax(x[0], axis) if log else F.softmax(x[0], axis)
+    """Before operator set 13, over all axes from `axis` on together."""
+    of = F.log_softmax if log else F.softmax
+    if a["_opset"] >= 13:
+        return of(x[0], a.get("axis", -1))
+    axis = a.get("axis", 1) % x[0].ndim
+    return of(x[0].flatten(axis), axis).reshape(x[0].shape)
 
 
 def _clip(x: Values, a: Attributes) -> torch.Tensor:
@@ -115,10 +156,40 @@ def _clip(x: Values, a: Attributes) -> torch.Tensor:
 def _reduce(operation: Callable[..., torch.Tensor]) -> Callable[[Values, Attributes], torch.Tensor]:
     def run(x: Values, a: Attributes) -> torch.Tensor:
         axes = given(x, 1, a, "axes")
+        axes = None if axes is not None and not as_list(axes) else axes
+        if axes is None and a.get("noop_with_empty_axes", 0):
+            return x[0]
         dims = tuple(range(x[0].ndim)) if axes is None else tuple(as_list(axes))
         return operation(x[0], dim=dims, keepdim=bool(a.get("keepdims", 1)))
 
     return run
+
+
+def _selu(x: Values, a: Attributes) -> torch.Tensor:
+    alpha, gamma = a.get("alpha", 1.6732632423543772), a.get("gamma", 1.0507009873554805)
+    result: torch.Tensor = gamma * F.elu(x[0], alpha)
+    return result
+
+
+def _group_norm(x: Values, a: Attributes) -> torch.Tensor:
+    """Before operator set 21, scale and bias are one a group."""
+    groups = a["num_groups"]
+    size = x[0].shape[1] // x[1].numel()
+    scale, bias = (tensor.repeat_interleave(size) for tensor in x[1:3])
+    return F.group_norm(x[0], groups, scale, bias, a.get("epsilon", 1e-5))
+
+
+def _conv_transpose(x: Values, a: Attributes) -> torch.Tensor:
+    count = x[1].ndim - 2
+    if a.get("auto_pad", b"NOTSET") != b"NOTSET" or "output_shape" in a:
+        raise RobauditError("uses ConvTranspose with padding that depends on the output; export it again")
+    pads, ones = a.get("pads", [0] * 2 * count), [1] * count
+    more = [far - near for near, far in zip(pads[:count], pads[count:], strict=True)]
+    extra = [o - m for o, m in zip(a.get("output_padding", [0] * count), more, strict=True)]
+    convolve = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[count]
+    bias = x[2] if len(x) > 2 else None
+    strides, dilations = a.get("strides", ones), a.get("dilations", ones)
+    return convolve(x[0], x[1], bias, strides, pads[:count], extra, a.get("group", 1), dilations)
 
 
 def _layer_norm(x: Values, a: Attributes) -> torch.Tensor:
@@ -136,27 +207,39 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "Abs": lambda x, a: x[0].abs(),
     "Add": _arithmetic(lambda p, q: p + q),
     "ArgMax": lambda x, a: x[0].argmax(a.get("axis", 0), bool(a.get("keepdims", 1))),
-    "AveragePool": lambda x, a: _pool(x, a, largest=False),
+    "And": lambda x, a: x[0] & x[1],
+    "AveragePool": _average_pool,
     "BatchNormalization": _norm,
     "Cast": shapes.cast,
+    "Ceil": lambda x, a: x[0].ceil(),
+    "Celu": lambda x, a: F.celu(x[0], a.get("alpha", 1.0)),
     "Clip": _clip,
     "Concat": shapes.concat,
+    "CastLike": lambda x, a: x[0].to(x[1].dtype),
     "Constant": shapes.constant,
     "ConstantOfShape": shapes.filled,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Cos": lambda x, a: x[0].cos(),
+    "DepthToSpace": shapes.depth_to_space,
     "Div": _arithmetic(_divide),
     "Dropout": lambda x, a: x[0],
+    "Einsum": lambda x, a: torch.einsum(a["equation"].decode(), *x),
     "Elu": lambda x, a: F.elu(x[0], a.get("alpha", 1.0)),
     "Equal": lambda x, a: x[0] == x[1],
     "Erf": lambda x, a: x[0].erf(),
     "Exp": lambda x, a: x[0].exp(),
     "Expand": shapes.expand,
     "Flatten": shapes.flatten,
+    "Floor": lambda x, a: x[0].floor(),
     "Gather": shapes.gather,
     "Gelu": lambda x, a: F.gelu(x[0], approximate=a.get("approximate", b"none").decode()),
     "Gemm": _gemm,
     "GlobalAveragePool": lambda x, a: _global(x, largest=False),
     "GlobalMaxPool": lambda x, a: _global(x, largest=True),
+    "Greater": lambda x, a: x[0] > x[1],
+    "GreaterOrEqual": lambda x, a: x[0] >= x[1],
+    "GroupNormalization": _group_norm,
     "HardSigmoid": lambda x, a: (a.get("alpha", 0.2) * x[0] + a.get("beta", 0.5)).clamp(0, 1),
     "HardSwish": lambda x, a: F.hardswish(x[0]),
     "Identity": lambda x, a: x[0],
@@ -168,39 +251,60 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     ),
     "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda x, a: F.leaky_relu(x[0], a.get("alpha", 0.01)),
+    "Less": lambda x, a: x[0] < x[1],
+    "LessOrEqual": lambda x, a: x[0] <= x[1],
     "Log": lambda x, a: x[0].log(),
     "LogSoftmax": lambda x, a: _softmax(x, a, log=True),
     "MatMul": lambda x, a: x[0] @ x[1],
-    "Max": lambda x, a: x[0] if len(x) == 1 else torch.maximum(x[0], x[1]),
-    "MaxPool": lambda x, a: _pool(x, a, largest=True),
-    "Min": lambda x, a: x[0] if len(x) == 1 else torch.minimum(x[0], x[1]),
+    "Max": lambda x, a: reduce(torch.maximum, x),
+    "MaxPool": _max_pool,
+    "Mean": lambda x, a: sum(x) / len(x),
+    "Min": lambda x, a: reduce(torch.minimum, x),
+    "Mish": lambda x, a: F.mish(x[0]),
+    "Mod": lambda x, a: x[0].fmod(x[1]) if a.get("fmod", 0) else x[0].remainder(x[1]),
     "Mul": _arithmetic(lambda p, q: p * q),
     "Neg": lambda x, a: -x[0],
+    "Not": lambda x, a: ~x[0],
+    "Or": lambda x, a: x[0] | x[1],
     "PRelu": lambda x, a: torch.where(x[0] >= 0, x[0], x[0] * x[1]),
     "Pad": shapes.pad,
     "Pow": _arithmetic(lambda p, q: p**q),
     "Reciprocal": lambda x, a: 1 / x[0],
+    "Range": shapes.counted,
+    "ReduceL1": _reduce(lambda x, dim, keepdim: x.abs().sum(dim, keepdim)),
     "ReduceL2": _reduce(lambda x, dim, keepdim: x.pow(2).sum(dim, keepdim).sqrt()),
+    "ReduceLogSumExp": _reduce(torch.logsumexp),
     "ReduceMax": _reduce(torch.amax),
     "ReduceMean": _reduce(torch.mean),
     "ReduceMin": _reduce(torch.amin),
     "ReduceSum": _reduce(torch.sum),
+    "ReduceSumSquare": _reduce(lambda x, dim, keepdim: x.pow(2).sum(dim, keepdim)),
     "Relu": lambda x, a: F.relu(x[0]),
     "Reshape": shapes.reshape,
-    "Selu": lambda x, a: F.selu(x[0]),
+    "Selu": _selu,
+    "Resize": shapes.resize,
+    "Round": lambda x, a: x[0].round(),
     "Shape": lambda x, a: torch.tensor(x[0].shape[a.get("start", 0) : a.get("end")]),
     "Sigmoid": lambda x, a: x[0].sigmoid(),
     "Sign": lambda x, a: x[0].sign(),
+    "Sin": lambda x, a: x[0].sin(),
+    "Size": lambda x, a: torch.tensor(x[0].numel()),
     "Slice": shapes.sliced,
     "Softmax": lambda x, a: _softmax(x, a, log=False),
     "Softplus": lambda x, a: F.softplus(x[0]),
+    "Softsign": lambda x, a: F.softsign(x[0]),
+    "SpaceToDepth": shapes.space_to_depth,
     "Split": shapes.split,
     "Sqrt": lambda x, a: x[0].sqrt(),
     "Squeeze": shapes.squeeze,
     "Sub": _arithmetic(lambda p, q: p - q),
     "Sum": lambda x, a: sum(x),
+    "Swish": lambda x, a: x[0] * (a.get("alpha", 1.0) * x[0]).sigmoid(),
     "Tanh": lambda x, a: x[0].tanh(),
+    "ThresholdedRelu": lambda x, a: torch.where(x[0] > a.get("alpha", 1.0), x[0], 0.0),
+    "Tile": lambda x, a: x[0].tile(bounded(as_list(x[1]))),
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze,
+    "Upsample": shapes.resize,
     "Where": lambda x, a: torch.where(x[0], x[1], x[2]),
 }

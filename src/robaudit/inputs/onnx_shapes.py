@@ -34,20 +34,27 @@ def given(x: Values, i: int, a: Attributes, name: str, default: Any = None) -> A
 
 
 def reshape(x: Values, a: Attributes) -> torch.Tensor:
-    """To a given shape; a leading 1 of a graph exported for one image becomes the batch."""
+    """To a given shape; a leading 1 of a graph exported for one image becomes the batch.
+
+    Only of values that depend on the images (`_moving`): a constant keeps the shape that is asked for.
+    """
     shape = as_list(given(x, 1, a, "shape"))
     image = x[0]
     shape = [image.shape[i] if size == 0 and not a.get("allowzero") else size for i, size in enumerate(shape)]
-    if a["_batch"] > 1 and len(shape) > 1 and shape[0] == 1 and image.shape[0] == a["_batch"]:
-        shape[0] = a["_batch"]  # exported for one image
-    elif -1 not in shape and math.prod(shape) != image.numel() and image.shape[0] == a["_batch"]:
-        shape[0] = a["_batch"]
-    return image.reshape(shape)
+    batch = a["_batch"]
+    if a.get("_moving") and len(shape) > 1 and image.ndim and image.shape[0] == batch and shape[0] != -1:
+        rest = math.prod(shape[1:])
+        if shape[0] == 1 and batch > 1 and (-1 in shape[1:] or rest * batch == image.numel()):
+            shape[0] = batch  # exported for one image
+        elif -1 not in shape and math.prod(shape) != image.numel():
+            shape[0] = batch  # exported for another number of images
+    return image.reshape(bounded(shape))
 
 
 def flatten(x: Values, a: Attributes) -> torch.Tensor:
     """To two dimensions at `axis`."""
-    axis = a.get("axis", 1) % (x[0].ndim + 1)
+    axis = a.get("axis", 1)
+    axis = axis + x[0].ndim if axis < 0 else axis
     return x[0].reshape(math.prod(x[0].shape[:axis]), -1)
 
 
@@ -111,15 +118,85 @@ def split(x: Values, a: Attributes) -> list[torch.Tensor]:
 
 
 def pad(x: Values, a: Attributes) -> torch.Tensor:
-    """With a border; only images for modes other than constant."""
+    """With a border, or without one where it is negative."""
+    image = x[0]
     pads = as_list(given(x, 1, a, "pads", a.get("paddings", [])))
-    value = given(x, 2, a, "value", 0.0)
-    count = len(pads) // 2
-    pairs = bounded([n for i in reversed(range(count)) for n in (pads[i], pads[i + count])])
-    mode = {b"constant": "constant", b"reflect": "reflect", b"edge": "replicate"}[a.get("mode", b"constant")]
-    if mode != "constant":
-        return F.pad(x[0], pairs[:4], mode)
-    return F.pad(x[0], pairs, "constant", float(value))
+    axes = as_list(x[3]) if len(x) > 3 and x[3] is not None else range(image.ndim)
+    value = float(given(x, 2, a, "value", 0.0))
+    around = {axis % image.ndim: (pads[i], pads[i + len(pads) // 2]) for i, axis in enumerate(axes)}
+    pairs = [n for axis in reversed(range(image.ndim)) for n in around.get(axis, (0, 0))]
+    bounded([size + max(sum(around.get(axis, (0, 0))), 0) for axis, size in enumerate(image.shape)])
+    mode = a.get("mode", b"constant")
+    if mode == b"constant":
+        return F.pad(image, pairs, "constant", value)
+    result = image
+    for axis, (near, far) in around.items():
+        size = result.shape[axis]
+        places = torch.arange(-near, size + far)
+        if mode == b"edge":
+            places = places.clamp(0, size - 1)
+        elif mode == b"wrap":
+            places = places % size
+        else:  # reflect
+            places = places.abs() % max(2 * size - 2, 1)
+            places = torch.minimum(places, 2 * size - 2 - places) if size > 1 else places
+        result = result.index_select(axis, places.to(result.device))
+    return result
+
+
+def resize(x: Values, a: Attributes) -> torch.Tensor:
+    """Images larger or smaller by nearest or linear interpolation, in the two ways that PyTorch writes.
+
+    Raises:
+        RobauditError: another way, or other axes than height and width.
+
+    """
+    image = x[0]
+    scales = x[2] if len(x) > 2 and x[2] is not None and x[2].numel() else None
+    if len(x) == 2:  # Upsample, and Resize of operator set 10
+        scales = x[1]
+    if "scales" in a:
+        scales = torch.tensor(a["scales"])
+    if len(x) > 3 and x[3] is not None:
+        sizes = as_list(x[3])[-2:]
+    elif scales is not None:
+        sizes = [int(n * float(f)) for n, f in zip(image.shape[-2:], scales.flatten()[-2:], strict=True)]
+    else:
+        raise RobauditError("has a Resize without scales; export it again")
+    mode, how = a.get("mode", b"nearest"), a.get("coordinate_transformation_mode", b"half_pixel")
+    how = b"asymmetric" if a["_opset"] < 11 else how
+    whole = all(big % small == 0 for big, small in zip(sizes, image.shape[-2:], strict=True))
+    bounded([*image.shape[:-2], *sizes])
+    if mode == b"nearest" and (how == b"asymmetric" or whole):
+        return F.interpolate(image, sizes, mode="nearest")
+    if mode == b"linear" and how in (b"half_pixel", b"pytorch_half_pixel", b"align_corners"):
+        return F.interpolate(image, sizes, mode="bilinear", align_corners=how == b"align_corners")
+    raise RobauditError(
+        f"uses Resize in the mode {mode.decode()}, {how.decode()}, not supported; pass the PyTorch checkpoint"
+    )
+
+
+def depth_to_space(x: Values, a: Attributes) -> torch.Tensor:
+    """Channels into blocks of pixels."""
+    size, (n, channels, height, width) = a["blocksize"], x[0].shape
+    if a.get("mode", b"DCR") == b"CRD":
+        return F.pixel_shuffle(x[0], size)
+    parts = x[0].reshape(n, size, size, channels // size**2, height, width)
+    return parts.permute(0, 3, 4, 1, 5, 2).reshape(n, channels // size**2, height * size, width * size)
+
+
+def space_to_depth(x: Values, a: Attributes) -> torch.Tensor:
+    """Blocks of pixels into channels."""
+    size, (n, channels, height, width) = a["blocksize"], x[0].shape
+    parts = x[0].reshape(n, channels, height // size, size, width // size, size)
+    return parts.permute(0, 3, 5, 1, 2, 4).reshape(n, channels * size**2, height // size, width // size)
+
+
+def counted(x: Values, a: Attributes) -> torch.Tensor:
+    """Numbers from a start to a limit in steps."""
+    start, limit, step = (part.item() for part in x)
+    bounded([int(abs((limit - start) / step)) + 1])
+    return torch.arange(start, limit, step, dtype=x[0].dtype)
 
 
 def constant(x: Values, a: Attributes) -> torch.Tensor:
@@ -134,13 +211,20 @@ def cast(x: Values, a: Attributes) -> torch.Tensor:
     """To another number type; half and double become single."""
     kinds = {
         1: torch.float32,
+        2: torch.uint8,
+        3: torch.int8,
+        5: torch.int16,
         6: torch.int32,
         7: torch.int64,
         9: torch.bool,
         10: torch.float32,
         11: torch.float32,
+        16: torch.float32,
     }
-    result: torch.Tensor = x[0].to(kinds[a["to"]])
+    target = a["to"]
+    if isinstance(target, bytes):  # operator set 1
+        target = {b"FLOAT": 1, b"INT32": 6, b"INT64": 7, b"BOOL": 9, b"FLOAT16": 10, b"DOUBLE": 11}[target]
+    result: torch.Tensor = x[0].to(kinds[target])
     return result
 
 
