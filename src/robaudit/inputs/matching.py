@@ -13,7 +13,7 @@ from robaudit.inputs.architectures.specs import SEQUENTIAL, VGGS, sequential_wor
 from robaudit.inputs.candidates import Candidate, fits
 from robaudit.inputs.chains import file_order, read_units
 from robaudit.inputs.layers import Layer, chain_classes, module_layers
-from robaudit.inputs.ordering import alphabetical, in_natural_order
+from robaudit.inputs.ordering import alphabetical, in_natural_order, linears_last
 from robaudit.inputs.recover_dense import dense_candidates
 from robaudit.inputs.recover_residual import residual_candidates
 from robaudit.inputs.recover_sequential import sequential_candidates
@@ -68,6 +68,7 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
         shape: (C, H, W) of the images, or None to guess.
 
     """
+    layers = linears_last(layers)
     natural = [in_natural_order(layers), in_natural_order(layers, stem_norm=False)]
     if not alphabetical(layers):
         return next((found for order in [layers, *natural] if (found := _candidates(order, shape))), [])

@@ -13,6 +13,7 @@ from robaudit.inputs.catalogue_index import catalogue_options
 from robaudit.inputs.layers import Layer, State, read_layers
 from robaudit.inputs.matching import candidates, drop_batches, input_channels, named_candidate
 from robaudit.inputs.normalisation import Normalisation, stored_normalisation
+from robaudit.inputs.reductions import reductions, side_by_side
 
 #: More layers than any published classifier has.
 LAYERS = 20_000
@@ -38,6 +39,9 @@ def read_members(states: list[State], path: Path) -> Members:
     notes: list[str] = []
     members, rests = [], []
     stored: Normalisation | None = None
+    if len(states) == 1 and (several := side_by_side(states[0])):
+        notes.append(f"{len(several)} networks side by side in one state dict, taken as an ensemble")
+        states = several
     for state in states:
         if len(state) > LAYERS:
             raise RobauditError(
@@ -73,7 +77,13 @@ def member_options(
     """
     first = members.layers[0]
     head = f"ensemble:{len(members.layers)}*"
-    options = _one_member(members.states[0], first, arch.removeprefix(head) if arch else None, shape)
+    named = arch.removeprefix(head) if arch else None
+    try:
+        options = _one_member(members.states[0], first, named, shape) or _reduced(members, named, shape)
+    except RobauditError:
+        options = _reduced(members, named, shape)
+        if not options:
+            raise
     if not options:
         channels = input_channels(first)
         if shape and channels not in (None, shape[0]):
@@ -94,6 +104,22 @@ def member_options(
         )
         for option in options
     ]
+
+
+def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | None) -> list[Candidate]:
+    """Candidates that do without a part of the file; what is left out is added to the members' notes."""
+    found: list[Candidate] = []
+    for layers, note, cost in reductions(members.layers[0]):
+        try:
+            options = [named_candidate(arch, layers, shape)] if arch else candidates(layers, shape)
+        except RobauditError:
+            continue
+        if options:
+            members.notes.append(f"warning: {note}")
+            found += [replace(option, cost=option.cost + cost) for option in options]
+        if found and not note.startswith("every"):
+            break
+    return sorted(found, key=lambda option: option.cost)
 
 
 def _one_member(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,9 @@ UNNAMED: dict[int, tuple[str, ...]] = {
         "per-image",
     ),
 }
-MEANS = {"mean", "mu", "means", "_mean", "mean_"}
-STDS = {"std", "sigma", "stds", "sd", "_std", "std_"}
+#: A mean's name (`mean`, `input_mean`, `mu`), and what stands in its place in its deviation's.
+MEAN = re.compile(r"(?<![a-z])(means?|mu|avg|average)(?![a-z])")
+STDS = ("std", "sigma", "stds", "sd", "stdev", "stddev", "dev", "scale")
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,17 @@ def stored_normalisation(state: State, channels: int) -> tuple[Normalisation | N
     Values above 1 are taken as of [0, 255].
     """
     for key, mean in state.items():
-        parent, _, last = key.rpartition(".")
-        if last.lower() not in MEANS or mean.numel() not in (1, channels) or not mean.is_floating_point():
+        parent, dot, last = key.rpartition(".")
+        name = MEAN.search(last.lower().replace("_", " "))
+        if (
+            not name
+            or last.startswith("running")
+            or mean.numel() not in (1, channels)
+            or not mean.is_floating_point()
+        ):
             continue
         for other in STDS:
-            found = f"{parent}.{other}" if parent else other
+            found = parent + dot + last[: name.start()] + other + last[name.end() :]
             std = state.get(found)
             if std is not None and std.numel() in (1, channels):
                 rest = {name: tensor for name, tensor in state.items() if name not in (key, found)}

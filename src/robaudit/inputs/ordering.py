@@ -50,6 +50,21 @@ def in_natural_order(layers: list[Layer], stem_norm: bool = True) -> list[Layer]
     return [stem, *before, *rest, *after, *linears]
 
 
+def linears_last(layers: list[Layer]) -> list[Layer]:
+    """The layers with the linear ones (and norms that follow them) behind the convolutions.
+
+    Some authors define `fc` before `conv1`; attention in the middle of a network keeps its place.
+    """
+    first = next((i for i, layer in enumerate(layers) if layer.kind == "conv"), 0)
+    early = layers[:first]
+    if not any(layer.kind == "linear" for layer in early):
+        return layers
+    at = next(i for i, layer in enumerate(early) if layer.kind == "linear")
+    linears = early[at:]
+    plain = all(layer.kind == "linear" for layer in linears)
+    return [*early[:at], *layers[first:], *(_chained(linears) if plain else linears)]
+
+
 def _chained(linears: list[Layer]) -> list[Layer]:
     """Linear layers so that each takes what the one before gives, where there is one such order."""
     inputs = {layer.shape[1] for layer in linears}

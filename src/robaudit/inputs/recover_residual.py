@@ -89,7 +89,7 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
     rest = plan.strides[1:]
     strides = [(1, *rest), (2, *rest), (1,) * len(plan.strides)]
     kernel = plan.stem[1]
-    stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True)])]
+    stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True), (1, True)])]
     for (i, pad), (j, stride), (k, (stem, pool)) in itertools.product(
         enumerate(pads), enumerate(dict.fromkeys(strides)), enumerate(dict.fromkeys(stems))
     ):

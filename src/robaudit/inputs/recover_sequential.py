@@ -34,6 +34,7 @@ CONVS: dict[int, tuple[tuple[int, int, float], ...]] = {
     5: ((1, 0, 0.0), (1, 2, 0.2), (2, 2, 0.8), (2, 0, 0.8), (2, 1, 1.2), (1, 1, 1.2)),
     6: ((2, 2, 0.4), (2, 0, 0.4), (1, 0, 0.6), (3, 0, 1.2)),
     7: ((1, 3, 0.2), (2, 3, 0.2), (1, 0, 0.4), (2, 0, 1.0)),
+    11: ((4, 5, 0.2), (4, 2, 0.2), (1, 5, 1.4), (4, 0, 0.8)),
     8: ((2, 3, 0.2), (2, 0, 0.4), (4, 2, 0.8), (2, 2, 0.8), (1, 0, 0.8), (8, 0, 1.0)),
 }
 #: (word, window, stride, padding, cost) of pooling after a convolution.
@@ -99,12 +100,13 @@ def _pool_cost(unit: Unit, pool: str, widens: bool, strided: bool, last: bool) -
     free = None if unit.after is None else unit.after + (unit.inside or 0) - (1 if last else 0)
     cost = 0.0
     if pool:
-        cost += 1.0 if strided else 0.0
+        cost += 1.0 if strided and (free is None or free < 2) else 0.0
         cost += 0.0 if widens or last else 0.5
         cost += 4.0 if free is not None and free < 2 else 0.0
+    elif free is not None and free >= 2:
+        cost += 1.3
     elif not strided:
         cost += 0.3 if widens or last else 0.0
-        cost += 1.0 if free is not None and free >= 2 else 0.0
     return cost
 
 

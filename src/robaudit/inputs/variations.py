@@ -45,7 +45,8 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
         plan = parse_residual(spec) if blind else None
         if plan is not None:
             for name in ("silu", "elu", "tanh", "softplus", "leaky0.1", "gelu"):
-                yield residual_spec(dataclasses.replace(plan, activation=name)), 1.0
+                for far in (False, True):
+                    yield residual_spec(dataclasses.replace(plan, activation=name, pad_end=far)), 1.0
         return
     words = plain.split()
     for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1"):
@@ -94,6 +95,7 @@ def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     for name in ACTIVATIONS:
         yield change(plan, activation=name), 0.5
     yield change(plan, pool_max=not plan.pool_max), 0.6
+    yield change(plan, pad_end=not plan.pad_end), 0.8
     if plan.order == "pre":
         yield change(plan, shortcut_raw=not plan.shortcut_raw), 0.3
     if plan.mid:

@@ -50,6 +50,7 @@ class ResidualPlan:
         pool: window of the last average pooling; 0 averages everything, 1 nothing.
         pool_max: that pooling takes the maximum.
         hidden: widths of linear layers before the last.
+        pad_end: convolutions of stride 2 pad the far side only.
 
     """
 
@@ -75,6 +76,15 @@ class ResidualPlan:
     pool: int = 0
     pool_max: bool = False
     hidden: tuple[int, ...] = ()
+    pad_end: bool = False
+
+
+class EndPadded(nn.Conv2d):
+    """A 3x3 convolution of stride 2 that pads the far side only, as TensorFlow does with even sizes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, outs, H / 2, W / 2)."""
+        return super().forward(F.pad(x, (0, 1, 0, 1)))
 
 
 class Padded(nn.Module):
@@ -109,9 +119,10 @@ class Block(nn.Module):
         self.count = len(sizes)
         for i, (a, b, k) in enumerate(sizes, start=1):
             groups = plan.groups if k == 3 else 1
-            conv = nn.Conv2d(
-                a, b, k, stride if i - 1 == strided else 1, k // 2, groups=groups, bias=plan.bias
-            )
+            step = stride if i - 1 == strided else 1
+            far = plan.pad_end and step == 2 and k == 3
+            kind = EndPadded if far else nn.Conv2d
+            conv = kind(a, b, k, step, 0 if far else k // 2, groups=groups, bias=plan.bias)
             pair = (
                 [(f"bn{i}", norm(a)), (f"conv{i}", conv)]
                 if self.pre
