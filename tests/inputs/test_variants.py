@@ -182,7 +182,8 @@ def test_alexnet_for_small_images() -> None:
 @pytest.mark.parametrize(
     "names",
     [("norm.mean", "norm.sigma"), ("data_mean", "data_std"), ("mu", "sd"), ("0.mean_", "0.std_"),
-     ("input_mean", "input_sigma"), ("pixel_mean", "pixel_std"), ("normalize.means", "normalize.stds"), ("_mean", "_std")],
+     ("input_mean", "input_sigma"), ("pixel_mean", "pixel_std"),
+     ("normalize.means", "normalize.stds"), ("_mean", "_std")],
 )  # fmt: skip
 def test_a_normaliser_of_any_name(names: tuple[str, str]) -> None:
     mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.4, 0.5, 0.6])
