@@ -6,7 +6,6 @@ from attribute to input, both are read.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -14,89 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from robaudit.errors import RobauditError
 from robaudit.inputs import onnx_shapes as shapes
+from robaudit.inputs import onnx_windows as windows
 from robaudit.inputs.onnx_shapes import Attributes, Values, as_list, bounded, given
-
-
-def _same(size: int, kernel: int, stride: int, dilation: int, upper: bool) -> tuple[int, int]:
-    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-    small, large = total // 2, total - total // 2
-    return (small, large) if upper else (large, small)
-
-
-def _pads(x: torch.Tensor, a: Attributes, kernel: list[int]) -> list[int]:
-    """(left, right, top, bottom, ...) for `F.pad`, last dimension first."""
-    count = len(kernel)
-    strides, dilations = a.get("strides", [1] * count), a.get("dilations", [1] * count)
-    auto = a.get("auto_pad", b"NOTSET")
-    if auto in (b"SAME_UPPER", b"SAME_LOWER"):
-        pairs = [
-            _same(x.shape[2 + i], kernel[i], strides[i], dilations[i], auto == b"SAME_UPPER")
-            for i in range(count)
-        ]
-    else:
-        pads = a.get("pads", [0] * 2 * count) if auto != b"VALID" else [0] * 2 * count
-        pairs = [(pads[i], pads[i + count]) for i in range(count)]
-    return bounded([n for pair in reversed(pairs) for n in pair])
-
-
-def _conv(x: Values, a: Attributes) -> torch.Tensor:
-    weight, bias = x[1], x[2] if len(x) > 2 else None
-    image = F.pad(x[0], _pads(x[0], a, list(weight.shape[2:])))
-    count = weight.ndim - 2
-    convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[count]
-    strides, dilations = a.get("strides", [1] * count), a.get("dilations", [1] * count)
-    return convolve(image, weight, bias, strides, 0, dilations, a.get("group", 1))
-
-
-def _windows(x: torch.Tensor, a: Attributes) -> tuple[list[int], list[int]]:
-    """Padding as `_pads`, and what rounding the number of windows up adds at each end's far side.
-
-    A window that would begin in the far padding is left out.
-    """
-    kernel = a["kernel_shape"]
-    count = len(kernel)
-    strides, dilations = a.get("strides", [1] * count), a.get("dilations", [1] * count)
-    pads = _pads(x, a, kernel)
-    extra = [0] * (2 * count)
-    if a.get("ceil_mode", 0):
-        for i in range(count):
-            near, far = pads[2 * (count - 1 - i)], pads[2 * (count - 1 - i) + 1]
-            size, reach = x.shape[2 + i], (kernel[i] - 1) * dilations[i] + 1
-            steps = -(-(size + near + far - reach) // strides[i])
-            steps -= steps * strides[i] >= size + near
-            extra[2 * (count - 1 - i) + 1] = max(steps * strides[i] + reach - size - near - far, 0)
-    return pads, bounded(extra)
-
-
-def _max_pool(x: Values, a: Attributes) -> torch.Tensor:
-    kernel = a["kernel_shape"]
-    pads, extra = _windows(x[0], a)
-    image = F.pad(x[0], [p + e for p, e in zip(pads, extra, strict=True)], value=-torch.inf)
-    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(kernel)]
-    return pool(image, kernel, a.get("strides", [1] * len(kernel)), 0, a.get("dilations", 1))
-
-
-def _average_pool(x: Values, a: Attributes) -> torch.Tensor:
-    pads, extra = _windows(x[0], a)
-    total = _window_sums(F.pad(F.pad(x[0], pads), extra), a)
-    ones = torch.ones_like(x[0][:1, :1])
-    inside = F.pad(ones, pads, value=float(bool(a.get("count_include_pad", 0))))
-    return total / _window_sums(F.pad(inside, extra), a)
-
-
-def _window_sums(image: torch.Tensor, a: Attributes) -> torch.Tensor:
-    kernel = a["kernel_shape"]
-    strides, dilations = a.get("strides", [1] * len(kernel)), a.get("dilations", [1] * len(kernel))
-    if set(dilations) == {1}:
-        pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(kernel)]
-        return pool(image, kernel, strides) * math.prod(kernel)
-    convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(kernel)]
-    sums = convolve(
-        image.flatten(0, 1).unsqueeze(1), image.new_ones(1, 1, *kernel), None, strides, 0, dilations
-    )
-    return sums.reshape(*image.shape[:2], *sums.shape[2:])
 
 
 def _norm(x: Values, a: Attributes) -> torch.Tensor:
@@ -179,19 +98,6 @@ def _group_norm(x: Values, a: Attributes) -> torch.Tensor:
     return F.group_norm(x[0], groups, scale, bias, a.get("epsilon", 1e-5))
 
 
-def _conv_transpose(x: Values, a: Attributes) -> torch.Tensor:
-    count = x[1].ndim - 2
-    if a.get("auto_pad", b"NOTSET") != b"NOTSET" or "output_shape" in a:
-        raise RobauditError("uses ConvTranspose with padding that depends on the output; export it again")
-    pads, ones = a.get("pads", [0] * 2 * count), [1] * count
-    more = [far - near for near, far in zip(pads[:count], pads[count:], strict=True)]
-    extra = [o - m for o, m in zip(a.get("output_padding", [0] * count), more, strict=True)]
-    convolve = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[count]
-    bias = x[2] if len(x) > 2 else None
-    strides, dilations = a.get("strides", ones), a.get("dilations", ones)
-    return convolve(x[0], x[1], bias, strides, pads[:count], extra, a.get("group", 1), dilations)
-
-
 def _layer_norm(x: Values, a: Attributes) -> torch.Tensor:
     axis = a.get("axis", -1) % x[0].ndim
     return F.layer_norm(x[0], x[0].shape[axis:], x[1], x[2] if len(x) > 2 else None, a.get("epsilon", 1e-5))
@@ -208,7 +114,7 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "Add": _arithmetic(lambda p, q: p + q),
     "ArgMax": lambda x, a: x[0].argmax(a.get("axis", 0), bool(a.get("keepdims", 1))),
     "And": lambda x, a: x[0] & x[1],
-    "AveragePool": _average_pool,
+    "AveragePool": windows.average_pool,
     "BatchNormalization": _norm,
     "Cast": shapes.cast,
     "Ceil": lambda x, a: x[0].ceil(),
@@ -218,10 +124,10 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "CastLike": lambda x, a: x[0].to(x[1].dtype),
     "Constant": shapes.constant,
     "ConstantOfShape": shapes.filled,
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
+    "Conv": windows.convolution,
+    "ConvTranspose": windows.transposed_convolution,
     "Cos": lambda x, a: x[0].cos(),
-    "DepthToSpace": shapes.depth_to_space,
+    "DepthToSpace": windows.depth_to_space,
     "Div": _arithmetic(_divide),
     "Dropout": lambda x, a: x[0],
     "Einsum": lambda x, a: torch.einsum(a["equation"].decode(), *x),
@@ -257,7 +163,7 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "LogSoftmax": lambda x, a: _softmax(x, a, log=True),
     "MatMul": lambda x, a: x[0] @ x[1],
     "Max": lambda x, a: reduce(torch.maximum, x),
-    "MaxPool": _max_pool,
+    "MaxPool": windows.max_pool,
     "Mean": lambda x, a: sum(x) / len(x),
     "Min": lambda x, a: reduce(torch.minimum, x),
     "Mish": lambda x, a: F.mish(x[0]),
@@ -282,7 +188,7 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "Relu": lambda x, a: F.relu(x[0]),
     "Reshape": shapes.reshape,
     "Selu": _selu,
-    "Resize": shapes.resize,
+    "Resize": windows.resize,
     "Round": lambda x, a: x[0].round(),
     "Shape": lambda x, a: torch.tensor(x[0].shape[a.get("start", 0) : a.get("end")]),
     "Sigmoid": lambda x, a: x[0].sigmoid(),
@@ -293,7 +199,7 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "Softmax": lambda x, a: _softmax(x, a, log=False),
     "Softplus": lambda x, a: F.softplus(x[0]),
     "Softsign": lambda x, a: F.softsign(x[0]),
-    "SpaceToDepth": shapes.space_to_depth,
+    "SpaceToDepth": windows.space_to_depth,
     "Split": shapes.split,
     "Sqrt": lambda x, a: x[0].sqrt(),
     "Squeeze": shapes.squeeze,
@@ -305,6 +211,6 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "Tile": lambda x, a: x[0].tile(bounded(as_list(x[1]))),
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze,
-    "Upsample": shapes.resize,
+    "Upsample": windows.resize,
     "Where": lambda x, a: torch.where(x[0], x[1], x[2]),
 }

@@ -144,54 +144,6 @@ def pad(x: Values, a: Attributes) -> torch.Tensor:
     return result
 
 
-def resize(x: Values, a: Attributes) -> torch.Tensor:
-    """Images larger or smaller by nearest or linear interpolation, in the two ways that PyTorch writes.
-
-    Raises:
-        RobauditError: another way, or other axes than height and width.
-
-    """
-    image = x[0]
-    scales = x[2] if len(x) > 2 and x[2] is not None and x[2].numel() else None
-    if len(x) == 2:  # Upsample, and Resize of operator set 10
-        scales = x[1]
-    if "scales" in a:
-        scales = torch.tensor(a["scales"])
-    if len(x) > 3 and x[3] is not None:
-        sizes = as_list(x[3])[-2:]
-    elif scales is not None:
-        sizes = [int(n * float(f)) for n, f in zip(image.shape[-2:], scales.flatten()[-2:], strict=True)]
-    else:
-        raise RobauditError("has a Resize without scales; export it again")
-    mode, how = a.get("mode", b"nearest"), a.get("coordinate_transformation_mode", b"half_pixel")
-    how = b"asymmetric" if a["_opset"] < 11 else how
-    whole = all(big % small == 0 for big, small in zip(sizes, image.shape[-2:], strict=True))
-    bounded([*image.shape[:-2], *sizes])
-    if mode == b"nearest" and (how == b"asymmetric" or whole):
-        return F.interpolate(image, sizes, mode="nearest")
-    if mode == b"linear" and how in (b"half_pixel", b"pytorch_half_pixel", b"align_corners"):
-        return F.interpolate(image, sizes, mode="bilinear", align_corners=how == b"align_corners")
-    raise RobauditError(
-        f"uses Resize in the mode {mode.decode()}, {how.decode()}, not supported; pass the PyTorch checkpoint"
-    )
-
-
-def depth_to_space(x: Values, a: Attributes) -> torch.Tensor:
-    """Channels into blocks of pixels."""
-    size, (n, channels, height, width) = a["blocksize"], x[0].shape
-    if a.get("mode", b"DCR") == b"CRD":
-        return F.pixel_shuffle(x[0], size)
-    parts = x[0].reshape(n, size, size, channels // size**2, height, width)
-    return parts.permute(0, 3, 4, 1, 5, 2).reshape(n, channels // size**2, height * size, width * size)
-
-
-def space_to_depth(x: Values, a: Attributes) -> torch.Tensor:
-    """Blocks of pixels into channels."""
-    size, (n, channels, height, width) = a["blocksize"], x[0].shape
-    parts = x[0].reshape(n, channels, height // size, size, width // size, size)
-    return parts.permute(0, 3, 5, 1, 2, 4).reshape(n, channels * size**2, height // size, width // size)
-
-
 def counted(x: Values, a: Attributes) -> torch.Tensor:
     """Numbers from a start to a limit in steps."""
     start, limit, step = (part.item() for part in x)
