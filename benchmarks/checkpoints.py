@@ -53,7 +53,7 @@ def main() -> None:
     print("# Published checkpoints, loaded with no flag but the data set\n")
     print(
         f"Made by `python benchmarks/checkpoints.py MODELS --data-dir DATA --examples {options.examples}`; "
-        f"clean accuracy on {options.examples} test examples (class-balanced, seed 0). Seconds are on "
+        f"clean accuracy on {options.examples} test examples (drawn by seed 0). Seconds are on "
         f"{torch.get_num_threads()} CPU thread(s) and include the search for structure and normalisation.\n"
     )
     print("| file | seconds | found to be | normalisation | clean accuracy |")

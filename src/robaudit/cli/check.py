@@ -65,7 +65,9 @@ def check(
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie.", rich_help_panel=_DATA),
     split: str = typer.Option("test", help="Which split.", rich_help_panel=_DATA),
     limit: int | None = typer.Option(
-        None, help="At most so many examples: a class-balanced random subset.", rich_help_panel=_DATA
+        None,
+        help="At most so many examples: a random subset, class-balanced where the split is.",
+        rich_help_panel=_DATA,
     ),
     download: bool = typer.Option(
         False, help="Fetch an absent data set without asking.", rich_help_panel=_DATA
