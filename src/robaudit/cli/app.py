@@ -18,6 +18,7 @@ from robaudit.cli.check import check
 from robaudit.cli.demo import demo
 from robaudit.cli.inspect import inspect
 from robaudit.cli.report import report
+from robaudit.cli.train import train, with_heal_value
 from robaudit.cli.verify import verify
 from robaudit.errors import RobauditError
 
@@ -42,6 +43,7 @@ app.command()(check)
 app.command()(inspect)
 app.command()(verify)
 app.command()(report)
+app.command()(train)
 app.command()(demo)
 
 
@@ -69,7 +71,7 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments or bool(os.environ.get("ROBAUDIT_DEBUG"))
     arguments = [item for item in arguments if item != "--debug"]
     try:
-        result = app(arguments, standalone_mode=False)
+        result = app(with_heal_value(arguments), standalone_mode=False)
         sys.stdout.flush()
         return int(result) if isinstance(result, int) else 0
     except typer.Exit as done:

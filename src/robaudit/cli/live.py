@@ -1,0 +1,116 @@
+"""What is seen of a training run: a bar and a line an epoch on a terminal, curves in TensorBoard if wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robaudit.errors import RobauditError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from robaudit.training import StepResult, TrainProgress
+
+
+def line(row: dict[str, Any]) -> str:
+    """One epoch as a line of text."""
+    marks = [f"healing {row['healing']} batches"] if row["healing"] else []
+    marks += ["MASKED"] if row["masked"] else []
+    marks += ["healed itself"] if row["healed_itself"] else []
+    return (
+        f"epoch {row['epoch']:3d}  clean {100 * row['clean']:5.1f}  PGD-10 {100 * row['pgd10']:5.1f}  "
+        f"FOSC {row['fosc']:.4g} ({row['fosc_normalised']:.3f})  SGCS {row['sgcs']:.3f}  "
+        f"train {100 * row['train_clean']:.1f} / {100 * row['train_adv']:.1f}  lr {row['lr']:.3g}"
+        + "".join(f"  {mark}" for mark in marks)
+    )
+
+
+class Screen:
+    """A bar for the epoch and a line for each that is done."""
+
+    def __init__(self, bars: Progress, out: Console) -> None:
+        self._bars, self._out = bars, out
+        self._task = bars.add_task("", total=1, detail="")
+
+    def begin_epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
+        """A new bar."""
+        self._bars.reset(self._task, total=steps, completed=done, description=f"epoch {epoch}/{epochs}")
+
+    def step(self, result: StepResult) -> None:
+        """Move the bar."""
+        detail = (
+            f"loss {result.mean('loss'):.3f}, train {100 * result.mean('train_clean'):.0f} / "
+            f"{100 * result.mean('train_adv'):.0f} %, FOSC {result.mean('fosc'):.3f}"
+        )
+        self._bars.update(self._task, advance=1, detail=detail)
+
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        """A line above the bar."""
+        self._out.print(line(row), style="red" if row["masked"] else "", markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._out.print(text, style="yellow", markup=False, soft_wrap=True)
+
+
+class Board:
+    """Writes every epoch's numbers for TensorBoard and passes everything on."""
+
+    def __init__(self, folder: Path, then: TrainProgress) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise RobauditError(
+                "--tensorboard: tensorboard is not installed; pip install 'robaudit[tensorboard]'"
+            ) from error
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._then = then
+
+    def begin_epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
+        """Passed on."""
+        self._then.begin_epoch(epoch, epochs, steps, done)
+
+    def step(self, result: StepResult) -> None:
+        """Passed on."""
+        self._then.step(result)
+
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        """One point on every curve."""
+        for name, value in row.items():
+            if isinstance(value, int | float) and name != "epoch":
+                self._writer.add_scalar(name, value, row["epoch"])
+        self._writer.flush()
+        self._then.end_epoch(row)
+
+    def note(self, text: str) -> None:
+        """Passed on."""
+        self._then.note(text)
+
+
+@contextmanager
+def watched(folder: Path, quiet: bool, tensorboard: bool) -> Iterator[TrainProgress]:
+    """Who is told of the run while the block runs; nobody where there is no terminal."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    from robaudit.training import Silent
+
+    screen = Console(stderr=True, highlight=False)
+    if quiet or not screen.is_terminal:
+        yield Board(folder, Silent()) if tensorboard else Silent()
+        return
+    columns = (
+        rich.SpinnerColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[detail]}"),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=screen, transient=True) as bars:
+        told = Screen(bars, screen)
+        yield Board(folder, told) if tensorboard else told

@@ -1,0 +1,134 @@
+"""`robaudit train`: TRADES and its kin, with a monitor of gradient masking and a healer."""
+
+from __future__ import annotations
+
+from inspect import cleandoc
+from pathlib import Path
+
+import typer
+
+from robaudit.cli.auditing import pick_device
+from robaudit.errors import RobauditError
+from robaudit.plan import parse_fraction
+
+_DATA, _METHOD, _RUN, _HEAL = "Data", "Method", "Run", "Healing"
+_HEALERS = ("auto", "paper", "off")
+
+_EXAMPLES = """
+Examples:
+
+  robaudit train --dataset cifar100 --out runs/a --heal
+
+  robaudit train --dataset cifar100 --out runs/b --beta 1 --batch-size 128 --heal=paper
+
+  robaudit train --dataset digits --out runs/digits --epochs 20
+
+  robaudit train --dataset cifar10 --out runs/c --heal --from masked.safetensors
+"""
+
+
+def with_heal_value(arguments: list[str]) -> list[str]:
+    """`--heal` alone means `--heal=auto`; a value may follow it behind a space too."""
+    done = []
+    for place, item in enumerate(arguments):
+        following = arguments[place + 1] if place + 1 < len(arguments) else ""
+        done.append("--heal=auto" if item == "--heal" and following not in _HEALERS else item)
+    return done
+
+
+def train(
+    dataset: str = typer.Option(
+        ..., help="Name, folder, .npz or .safetensors, as for check.", rich_help_panel=_DATA
+    ),
+    out: Path = typer.Option(
+        ..., help="The run's folder; an unfinished run there is gone on with.", rich_help_panel=_RUN
+    ),
+    data_dir: Path | None = typer.Option(None, help="Where named data sets lie.", rich_help_panel=_DATA),
+    download: bool = typer.Option(
+        False, help="Fetch an absent data set without asking.", rich_help_panel=_DATA
+    ),
+    limit: int | None = typer.Option(
+        None, help="At most so many training examples, class-balanced.", rich_help_panel=_DATA
+    ),
+    validation: int | None = typer.Option(
+        None, help="Examples held out; 1,000, or a fifth of a small set.", rich_help_panel=_DATA
+    ),
+    augment: str | None = typer.Option(None, help="none, crop, flip or crop-flip.", rich_help_panel=_DATA),
+    method: str = typer.Option("trades", help="trades, trades-ce, pgd-at or mart.", rich_help_panel=_METHOD),
+    beta: float = typer.Option(3.0, help="Weight of the robust term, 1 / lambda.", rich_help_panel=_METHOD),
+    eps: str | None = typer.Option(None, help="Linf radius, as 8/255.", rich_help_panel=_METHOD),
+    step_size: str | None = typer.Option(
+        None, help="Of the inner attack; a quarter of eps.", rich_help_panel=_METHOD
+    ),
+    steps: int = typer.Option(10, help="Of the inner attack.", rich_help_panel=_METHOD),
+    awp: float = typer.Option(
+        0.0, help="Radius of adversarial weight perturbation, as 0.005.", rich_help_panel=_METHOD
+    ),
+    arch: str | None = typer.Option(
+        None, help="Any architecture that check knows by name.", rich_help_panel=_METHOD
+    ),
+    normalise: str | None = typer.Option(
+        None, help="As for check; none by default.", rich_help_panel=_METHOD
+    ),
+    epochs: int | None = typer.Option(None, help="By default the data set's usual.", rich_help_panel=_RUN),
+    batch_size: int | None = typer.Option(None, help="Over all processes together.", rich_help_panel=_RUN),
+    lr: float | None = typer.Option(None, help="The schedule's highest.", rich_help_panel=_RUN),
+    schedule: str = typer.Option(
+        "constant", help="constant, multistep, cosine or onecycle.", rich_help_panel=_RUN
+    ),
+    momentum: float = typer.Option(0.9, help="Nesterov's.", rich_help_panel=_RUN),
+    weight_decay: float = typer.Option(5e-4, help="L2.", rich_help_panel=_RUN),
+    seed: int = typer.Option(0, help="Fixes every draw.", rich_help_panel=_RUN),
+    heal: str = typer.Option(
+        "off", help="Notice masking and end it: --heal, or --heal=paper.", rich_help_panel=_HEAL
+    ),
+    threshold: float | None = typer.Option(
+        None, help="FOSC threshold of --heal=paper.", rich_help_panel=_HEAL
+    ),
+    start: str | None = typer.Option(
+        None, "--from", help="Checkpoint to start from; audited before and after.", rich_help_panel=_HEAL
+    ),
+    precision: str = typer.Option(
+        "auto", help="auto, fp32 or bf16; auto is bf16 on a GPU.", rich_help_panel=_RUN
+    ),
+    device: str = typer.Option("auto", help="auto, cpu, cuda …", rich_help_panel=_RUN),
+    batch_metrics: int = typer.Option(
+        0, help="Gradient norms and cosine (Appendix G) every so many steps.", rich_help_panel=_RUN
+    ),
+    save_every: float = typer.Option(
+        300.0, help="Seconds between savings within an epoch.", rich_help_panel=_RUN
+    ),
+    tensorboard: bool = typer.Option(False, "--tensorboard", help="Curves too.", rich_help_panel=_RUN),
+    quiet: bool = typer.Option(False, "--quiet", help="No live view.", rich_help_panel=_RUN),
+) -> int:
+    """Train a robust classifier that does not end up masked, and log what shows it."""
+    from robaudit.cli.training import Wanted, carry_out
+
+    wanted = Wanted(dataset, out, data_dir, download, start, quiet, tensorboard)
+    given = {
+        "limit": limit, "validation": validation, "augment": augment, "method": method, "beta": beta,
+        "steps": steps, "awp": awp, "arch": arch, "normalise": normalise, "epochs": epochs,
+        "batch_size": batch_size, "lr": lr, "schedule": schedule, "momentum": momentum,
+        "weight_decay": weight_decay, "seed": seed, "heal": heal, "threshold": threshold, "precision": precision,
+        "device": pick_device(device), "batch_metrics": batch_metrics, "save_every": save_every,
+        "eps": parse_eps(eps, "eps"), "step_size": parse_eps(step_size, "step-size"),
+    }  # fmt: skip
+    return carry_out(wanted, {name: value for name, value in given.items() if value is not None})
+
+
+def parse_eps(text: str | None, name: str) -> float | None:
+    """A radius or step as people write it.
+
+    Raises:
+        RobauditError: it is no number.
+
+    """
+    if text is None:
+        return None
+    try:
+        return parse_fraction(text)
+    except ValueError as error:
+        raise RobauditError(f"--{name} {error}") from error
+
+
+train.__doc__ = f"{cleandoc(train.__doc__ or '')}\n{_EXAMPLES}"

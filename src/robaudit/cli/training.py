@@ -1,0 +1,169 @@
+"""What `robaudit train` does: settings from flags, the run, and before and after side by side."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robaudit.cli.auditing import default_evidence
+from robaudit.cli.common import console, progress
+from robaudit.cli.live import watched
+from robaudit.errors import RobauditError
+from robaudit.evidence import Evidence
+from robaudit.inputs import DATASETS, Classifier, Images, load_classifier, load_images
+from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.training import Inner, TrainSettings, preset, train
+from robaudit.training.checkpoints import BEST, LAST
+from robaudit.verdict import accuracy, judge
+
+#: Held out of the training split, and at most this share of it.
+_VALIDATION, _SHARE = 1000, 5
+#: Test examples of the audits before and after.
+_AUDITED = 500
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the flags say besides the settings of the run."""
+
+    dataset: str
+    out: Path
+    data_dir: Path | None
+    download: bool
+    start: str | None
+    quiet: bool
+    tensorboard: bool
+
+
+def settings_for(dataset: str, given: dict[str, Any], examples: int) -> TrainSettings:
+    """The data set's usual settings with those that were given in their place.
+
+    Args:
+        dataset: its name or path.
+        given: fields of `TrainSettings`; `eps`, `step_size` and `steps` of `Inner`.
+        examples: in the training split.
+
+    Raises:
+        RobauditError: a bad value.
+
+    """
+    usual = preset(dataset)
+    given = dict(given)
+    eps = given.pop("eps", usual.eps)
+    step = given.pop("step_size", usual.step_size * eps / usual.eps)
+    fields: dict[str, Any] = {
+        "epochs": usual.epochs,
+        "batch_size": usual.batch_size,
+        "lr": usual.lr,
+        "arch": usual.arch,
+        "augment": usual.augment,
+        "validation": min(_VALIDATION, max(1, examples // _SHARE)),
+    }
+    try:
+        return TrainSettings(
+            dataset=dataset, inner=Inner(eps, step, given.pop("steps", 10)), **fields | given
+        )
+    except ValueError as error:
+        raise RobauditError(str(error)) from error
+
+
+def carry_out(wanted: Wanted, given: dict[str, Any]) -> int:
+    """Train as the flags say."""
+    images = load_images(
+        wanted.dataset, data_dir=wanted.data_dir, split="train", seed=given["seed"], download=wanted.download
+    )
+    start = None
+    if wanted.start:
+        start = _load_start(wanted.start, images, given)
+        given |= {"start_from": start.info.sha256, "arch": start.info.architecture}
+        given.setdefault("normalise", start.info.normalisation)
+        given.setdefault("epochs", max(1, preset(wanted.dataset).epochs // 5))
+    settings = settings_for(wanted.dataset, given, len(images))
+    limit = settings.limit and min(settings.limit + settings.validation, len(images))
+    images = images.subset(limit, settings.seed)
+    with watched(wanted.out, wanted.quiet, wanted.tensorboard) as told:
+        rows = train(settings, images, wanted.out, start=start, progress=told)
+    if os.environ.get("RANK", "0") == "0":
+        _summary(rows, wanted)
+        if wanted.start:
+            _before_and_after(wanted, settings, start)
+    return 0
+
+
+def _load_start(path: str, images: Images, given: dict[str, Any]) -> Classifier:
+    found = load_classifier(
+        path, arch=given.get("arch"), normalise=given.get("normalise"), images=images.subset(2000, 0)
+    )
+    if found.info.format in ("onnx", "torchscript", "pt2", "factory") or ".py:" in found.info.architecture:
+        raise RobauditError(
+            f"--from {path}: is a {found.info.format}, whose weights cannot be trained here; "
+            "give a state dict of an architecture that robaudit knows"
+        )
+    return found
+
+
+def _summary(rows: list[dict[str, Any]], wanted: Wanted) -> None:
+    out = console()
+    best = wanted.out / BEST
+    masked = [row["epoch"] for row in rows if row["masked"]]
+    healed = sum(row["healing"] > 0 for row in rows)
+    last = rows[-1]
+    out.print(
+        f"{len(rows)} epochs; the last: clean {100 * last['clean']:.1f} %, PGD-10 {100 * last['pgd10']:.1f} %, "
+        f"FOSC {last['fosc']:.4g} (normalised {last['fosc_normalised']:.3f}), SGCS {last['sgcs']:.3f}"
+    )
+    out.print(
+        f"masked at the end of epochs: {', '.join(map(str, masked[:20])) or 'none'}{' …' if len(masked) > 20 else ''}"
+        + (f"; healed in {healed}" if healed else "")
+    )
+    if best.exists():
+        out.print(
+            f"best: {best}   (robaudit check {best} --dataset {wanted.dataset})", soft_wrap=True, markup=False
+        )
+    else:
+        out.print(
+            f"no epoch was fit to be the best; the last is {wanted.out / LAST}", soft_wrap=True, markup=False
+        )
+
+
+def _before_and_after(wanted: Wanted, settings: TrainSettings, start: Classifier | None) -> None:
+    """Both checkpoints through the same audit, as two columns."""
+    from rich.table import Table
+
+    after = wanted.out / (BEST if (wanted.out / BEST).exists() else LAST)
+    split = "test" if wanted.dataset not in DATASETS or "test" in DATASETS[wanted.dataset].splits else "train"
+    images = load_images(
+        wanted.dataset, data_dir=wanted.data_dir, split=split, limit=_AUDITED, seed=settings.seed
+    )
+    plan = AuditPlan(
+        ThreatModel("Linf", settings.inner.eps), seed=settings.seed, limit=len(images), budget=Budget()
+    )
+    found = [
+        _audited(str(path), images, plan, settings.device, wanted.quiet) for path in (wanted.start, after)
+    ]
+    del start
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "before", "after"):
+        table.add_column(title, justify="right" if title else "left")
+    table.add_row("verdict", *(judge(item).outcome for item in found))
+    for name in ("clean", "pgd10", "square", "autoattack"):
+        table.add_row(name, *(_cell(item, name) for item in found))
+    for name in ("fosc_normalised", "sgcs"):
+        table.add_row(name, *(f"{float(getattr(item, name).mean()):.3f}" for item in found))
+    console().print(table)
+
+
+def _audited(path: str, images: Images, plan: AuditPlan, device: str, quiet: bool) -> Evidence:
+    from robaudit.audit import audit
+
+    model = load_classifier(path, images=images)
+    place = default_evidence(path, model.info, plan, images)
+    with progress(quiet=quiet) as bars:
+        return audit(model, images, plan, path=place, device=device, progress=bars)
+
+
+def _cell(evidence: Evidence, name: str) -> str:
+    found = accuracy(evidence, name)
+    return f"{100 * found.value:.1f} ({100 * found.low:.1f} … {100 * found.high:.1f})" if found else ""

@@ -1,0 +1,20 @@
+"""Weights change here: TRADES and its kin, with a monitor of gradient masking and a healer."""
+
+from robaudit.training.loop import NotFiniteError, train
+from robaudit.training.presets import PRESETS, Preset, preset
+from robaudit.training.progress import Silent, TrainProgress
+from robaudit.training.settings import Inner, TrainSettings
+from robaudit.training.stepping import StepResult
+
+__all__ = [
+    "PRESETS",
+    "Inner",
+    "NotFiniteError",
+    "Preset",
+    "Silent",
+    "StepResult",
+    "TrainProgress",
+    "TrainSettings",
+    "preset",
+    "train",
+]

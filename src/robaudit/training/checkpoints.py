@@ -1,0 +1,121 @@
+"""What a run keeps on disk, each file written beside its place and moved there when complete.
+
+`resume.pt` alone is enough to go on: weights, optimiser, counters, the log so far. It is written after the files made
+from the same moment, so that a run killed between two writes repeats what it lost and writes them again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robaudit.errors import RobauditError
+from robaudit.training.settings import TrainSettings
+
+LOG, RESUME, BEST, LAST, BATCHES = (
+    "log.jsonl",
+    "resume.pt",
+    "best.safetensors",
+    "last.safetensors",
+    "batches.jsonl",
+)
+#: Of `resume.pt`.
+FORMAT = 1
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole file or none of it.
+
+    Raises:
+        RobauditError: the place cannot be written.
+
+    """
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RobauditError(
+            f"{path}: cannot be written ({error.strerror}); free space and run again"
+        ) from error
+
+
+def write_log(folder: Path, rows: list[dict[str, Any]], name: str = LOG) -> None:
+    """An object an epoch (or a batch), one a line."""
+    write_text(folder / name, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def save_state(folder: Path, settings: TrainSettings, data: str, state: dict[str, Any]) -> None:
+    """Everything a run goes on from.
+
+    Args:
+        folder: the run's.
+        settings: the run's, which a resumed run must repeat.
+        data: the sha256 of the data.
+        state: tensors, numbers, texts, lists and dicts only.
+
+    Raises:
+        RobauditError: it cannot be written.
+
+    """
+    path = folder / RESUME
+    partial = path.with_name(f".{RESUME}.part")
+    whole = state | {"format": FORMAT, "settings": settings.to_dict(), "data": data}
+    try:
+        with partial.open("wb") as file:
+            torch.save(whole, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RobauditError(
+            f"{path}: cannot be written ({error.strerror}); free space and run again"
+        ) from error
+
+
+def load_state(folder: Path, settings: TrainSettings, data: str) -> dict[str, Any] | None:
+    """What `save_state` wrote in `folder`; None where no run has been.
+
+    Raises:
+        RobauditError: another run lies there, or the file is damaged.
+
+    """
+    path = folder / RESUME
+    if not path.exists():
+        left = [name for name in (LOG, BEST, LAST) if (folder / name).exists()]
+        if left:
+            raise RobauditError(f"{folder}: holds {left[0]} but no {RESUME}; choose another --out")
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        before = TrainSettings.from_dict(state["settings"])
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RobauditError(
+            f"{path}: cannot be gone on from ({reason[:120]}); choose another --out, or remove it to begin anew"
+        ) from error
+    different = settings.differences(before)
+    if different:
+        old, new = ({name: _of(item, name) for name in different} for item in (before, settings))
+        named = ", ".join(f"{name} {old[name]!s} there and {new[name]!s} now" for name in different)
+        raise RobauditError(
+            f"{folder}: holds another run ({named}); choose another --out, or the same settings"
+        )
+    if state["data"] != data:
+        raise RobauditError(f"{folder}: holds a run on other data of the same name; choose another --out")
+    return state
+
+
+def _of(settings: TrainSettings, name: str) -> Any:
+    first, _, second = name.partition(".")
+    value = getattr(settings, first)
+    return getattr(value, second) if second else value

@@ -1,0 +1,201 @@
+"""What is done about masking while training: nothing, Algorithm 1 of the paper, or a healer that ends no epoch masked.
+
+The automatic healer watches every batch through the inner attack's own trajectory, at no cost, and every epoch
+through the validation examples. An alarm of a batch gives the next ten batches noise, as Algorithm 1 does but at once.
+An epoch that ends masked is taken back to the last healthy weights, and what follows is gentler by a level: noise
+again, then half the learning rate and the inner attack on the cross-entropy (Appendix F: the variant that did not become
+masked), then half of that. Five healthy epochs give a level back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from robaudit.training.settings import Method, TrainSettings
+from robaudit.training.watch import Reading, Watch
+
+#: Algorithm 1: noise of this standard deviation in so many batches.
+DOSE, BATCHES = 0.1, 10
+#: Levels of gentleness, healthy epochs that give one back, and batches between two alarms.
+LEVELS, PATIENCE, PAUSE = 4, 5, 20
+#: Batch readings are smoothed over about so many; this many of them make a past.
+SMOOTHING, PAST = 10, 40
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How the next batch is to be trained on: noise, factors of the learning rate and beta, the inner attack."""
+
+    noise: float = 0.0
+    lr: float = 1.0
+    inner: Method | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An epoch as the healer sees it: its watch's reading, and the mean FOSC."""
+
+    reading: Reading
+    fosc: float
+
+
+class Healer(Protocol):
+    """Told of every batch and epoch; says how to go on."""
+
+    def treatment(self) -> Treatment:
+        """For the next batch."""
+        ...
+
+    def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
+        """A batch's means over the inner attack's trajectories; why treatment begins, if it does now."""
+        ...
+
+    def saw_epoch(self, judged: Judged) -> bool:
+        """Whether to go back to the last healthy weights."""
+        ...
+
+    def acceptable(self, judged: Judged) -> bool:
+        """Whether an epoch may be the best."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs, JSON-ready."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        ...
+
+
+class NoHealer:
+    """Trains on, whatever is seen; the best epoch is the one with the highest PGD-10 accuracy, as is usual."""
+
+    def treatment(self) -> Treatment:
+        """None."""
+        return Treatment()
+
+    def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
+        """Nothing begins."""
+        return ""
+
+    def saw_epoch(self, judged: Judged) -> bool:
+        """Never back."""
+        return False
+
+    def acceptable(self, judged: Judged) -> bool:
+        """Any epoch."""
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+class PaperHealer(NoHealer):
+    """Algorithm 1: a mean FOSC above `threshold` puts noise into the next epoch's first ten batches."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold, self.left = threshold, 0
+
+    def treatment(self) -> Treatment:
+        """Noise while batches are left (lines 7 to 10)."""
+        return Treatment(noise=DOSE if self.left else 0.0)
+
+    def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
+        """One batch fewer (line 9)."""
+        self.left = max(0, self.left - 1)
+        return ""
+
+    def saw_epoch(self, judged: Judged) -> bool:
+        """Lines 20 to 22."""
+        if judged.fosc > self.threshold:
+            self.left = BATCHES
+        return False
+
+    def acceptable(self, judged: Judged) -> bool:
+        """Line 17."""
+        return judged.fosc <= self.threshold
+
+    def state(self) -> dict[str, Any]:
+        """The batches left."""
+        return {"left": self.left}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        self.left = state["left"]
+
+
+class AutoHealer(NoHealer):
+    """Watches batches and epochs against the run's own healthy past.
+
+    Args:
+        warm_up: batches at the beginning that are not judged; an epoch's.
+
+    """
+
+    def __init__(self, warm_up: int) -> None:
+        self.watch = Watch(memory=5 * PAST, past=PAST, warm_up=warm_up, absolute=False)
+        self.mean: tuple[float, float] | None = None
+        self.left = self.pause = self.level = self.healthy = 0
+
+    def treatment(self) -> Treatment:
+        """Noise while batches are left, more of it at higher levels; from level 2 on gentler steps."""
+        noise = DOSE * (1 + (self.level > 1)) if self.left else 0.0
+        if self.level < 2:
+            return Treatment(noise)
+        return Treatment(noise, 0.5 ** (self.level - 1), "trades-ce")
+
+    def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
+        """Begin treatment where the smoothed readings leave the healthy past; one treated batch fewer otherwise."""
+        if self.left or self.pause:
+            # Under treatment the images are not the run's own; afterwards it is given time to settle.
+            self.left, self.pause = (self.left - 1, self.pause) if self.left else (0, self.pause - 1)
+            self.mean = None
+            return ""
+        share = 1 / SMOOTHING
+        old = self.mean or (fosc_normalised, sgcs)
+        self.mean = (old[0] + share * (fosc_normalised - old[0]), old[1] + share * (sgcs - old[1]))
+        if self.level >= 2:
+            return ""  # another inner attack: its trajectories are not comparable
+        reading = self.watch.see(*self.mean)
+        if reading.masked:
+            self.left, self.pause = BATCHES, PAUSE
+        return reading.reason
+
+    def saw_epoch(self, judged: Judged) -> bool:
+        """Back from a masked epoch, and gentler afterwards; after healthy ones a level less."""
+        if judged.reading.masked:
+            self.level, self.healthy = min(self.level + 1, LEVELS), 0
+            self.left, self.pause = BATCHES, PAUSE
+            return True
+        self.healthy += 1
+        if self.healthy >= PATIENCE and self.level:
+            self.level, self.healthy = self.level - 1, 0
+        return False
+
+    def acceptable(self, judged: Judged) -> bool:
+        """Any epoch that is not masked."""
+        return not judged.reading.masked
+
+    def state(self) -> dict[str, Any]:
+        """Counters and the past."""
+        numbers = {name: getattr(self, name) for name in ("left", "pause", "level", "healthy")}
+        return numbers | {"mean": list(self.mean) if self.mean else None, "watch": self.watch.state()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        for name in ("left", "pause", "level", "healthy"):
+            setattr(self, name, state[name])
+        self.mean = (state["mean"][0], state["mean"][1]) if state["mean"] else None
+        self.watch.load(state["watch"])
+
+
+def make_healer(settings: TrainSettings, steps: int) -> Healer:
+    """The healer that `settings.heal` names, for epochs of so many steps."""
+    if settings.heal == "paper":
+        return PaperHealer(settings.threshold)
+    return AutoHealer(max(steps, PAST)) if settings.heal == "auto" else NoHealer()

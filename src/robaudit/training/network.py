@@ -1,0 +1,93 @@
+"""The network in training: normalisation in front, weights drawn from the run's seed, saved as `check` loads it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robaudit.inputs import Classifier, ModelInfo, build_architecture, save_classifier
+from robaudit.inputs.normalisation import Normalise, parse_normalisation
+from robaudit.training.settings import TrainSettings
+
+
+class Trained(nn.Module):
+    """(N, C, H, W) in [0, 1] to logits (N, K); `network` holds the weights.
+
+    Kept channels-last, which convolutions run faster on. With `half` the passes are in bfloat16, the weights and what
+    is done with the logits in float32.
+    """
+
+    def __init__(self, network: nn.Module, normalise: str, channels: int, half: bool = False) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.normalise = Normalise(parse_normalisation(normalise, channels))
+        self.half_precision = half
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits."""
+        x = self.normalise(x.contiguous(memory_format=torch.channels_last))
+        if not self.half_precision:
+            logits: Tensor = self.network(x)
+            return logits
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.network(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What the data fix of a network."""
+
+    classes: int
+    image: tuple[int, int, int]
+
+
+def new_network(settings: TrainSettings, shape: Shape) -> Trained:
+    """Fresh weights, drawn from the seed without touching the process's random state."""
+    channels, _, side = shape.image
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = build_architecture(
+            settings.arch, classes=shape.classes, in_channels=channels, image_size=side
+        )
+    half = settings.precision == "bf16" or (
+        settings.precision == "auto" and settings.device.startswith("cuda")
+    )
+    return Trained(network, settings.normalise, channels, half).to(settings.device)
+
+
+def as_classifier(trained: Trained, settings: TrainSettings, shape: Shape) -> Classifier:
+    """A frozen float32 copy in evaluation mode, which measures and attacks take."""
+    channels, _, side = shape.image
+    with torch.random.fork_rng(devices=[]):
+        copy = build_architecture(settings.arch, classes=shape.classes, in_channels=channels, image_size=side)
+    copy.load_state_dict(trained.network.state_dict())
+    info = ModelInfo(
+        path="",
+        sha256="",
+        architecture=settings.arch,
+        normalisation=settings.normalise,
+        parameters=sum(parameter.numel() for parameter in copy.parameters()),
+        classes=shape.classes,
+        input_shape=shape.image,
+        format="training",
+    )
+    normalisation = parse_normalisation(settings.normalise, channels)
+    return Classifier(copy, normalisation, info).to(settings.device)
+
+
+def save(trained: Trained, path: Path, settings: TrainSettings, shape: Shape, row: dict[str, Any]) -> None:
+    """Write the weights as `check` loads them with no flag; `row`, an epoch's log, goes into the metadata."""
+    save_classifier(
+        trained.network,
+        path,
+        architecture=settings.arch,
+        classes=shape.classes,
+        input_shape=shape.image,
+        normalisation=settings.normalise,
+        extra={key: str(row[key]) for key in ("epoch", "clean", "pgd10", "fosc_normalised", "sgcs")}
+        | {"method": settings.method, "beta": str(settings.beta), "seed": str(settings.seed)},
+    )

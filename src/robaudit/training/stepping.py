@@ -1,0 +1,170 @@
+"""One step of training: perturb, compute the loss, move the weights; and what was seen on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from robaudit.attacks.randomness import Draws
+from robaudit.training.awp import moved, perturbation, same_buffers
+from robaudit.training.data import Batch
+from robaudit.training.inner import Attacked, attack, frozen
+from robaudit.training.losses import LOSSES, Loss
+from robaudit.training.ranks import Ranks
+from robaudit.training.settings import Method, TrainSettings
+from robaudit.training.sgd import SGD
+
+#: What a step adds up over its examples, in this order.
+SUMS = ("examples", "loss", "loss_clean", "loss_robust", "train_clean", "train_adv", "fosc", "sgcs")
+#: Appendix G's names.
+NORMS = ("w_grad_norm", "ce_norm", "kl_norm", "grad_cosine_similarity")
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Sums over the whole batch's examples by the names of `SUMS`; Appendix G's metrics where they were wanted."""
+
+    sums: dict[str, float]
+    finite: bool
+    norms: dict[str, float] = field(default_factory=dict)
+
+    def mean(self, name: str) -> float:
+        """The mean over the batch's examples."""
+        return self.sums[name] / self.sums["examples"]
+
+
+@dataclass(frozen=True)
+class How:
+    """What may change from one step to the next.
+
+    Attributes:
+        number: the step's, from 0 over all epochs; keys the draws.
+        total: examples of the batch over all ranks.
+        lr: learning rate.
+        noise: standard deviation of the Gaussian noise added to the images, as Algorithm 1 does.
+        beta: weight of the robust term.
+        inner: what the inner maximisation ascends, by the name of a method.
+        norms: whether to take Appendix G's metrics.
+
+    """
+
+    number: int
+    total: int
+    lr: float
+    beta: float
+    inner: Method
+    noise: float = 0.0
+    norms: bool = False
+
+
+class Stepper:
+    """Makes the steps of one network and one optimiser."""
+
+    def __init__(self, network: nn.Module, optimiser: SGD, settings: TrainSettings, ranks: Ranks) -> None:
+        self.network, self.optimiser, self.settings, self.ranks = network, optimiser, settings, ranks
+
+    def step(self, batch: Batch, how: How) -> StepResult:
+        """Train on one batch, this rank's share; where the loss is not finite the weights are left as they were."""
+        x = self._noisy(batch, how)
+        found = self._perturb(x, batch, how)
+        self.network.train()
+        self.optimiser.zero_grad()
+        with moved(self.network, self._awp(x, found, batch, how)):
+            loss, logits = self._loss(x, found, batch, how)
+            taken = self._backward(loss, len(batch.y) / how.total, how.norms)
+        self.ranks.add_up_gradients(self.network)
+        sums = self._sums(loss, logits, found, batch)
+        finite = bool(sums[-1] == 0) and bool(sums[:-1].isfinite().all())
+        before = [p.grad.clone() for p in self._weights() if p.grad is not None] if how.norms else []
+        if finite:
+            self.optimiser.step(how.lr)
+        if how.norms:
+            taken["grad_cosine_similarity"] = self._cosine(before, batch, x, how) if finite else float("nan")
+        return StepResult(dict(zip(SUMS, sums[:-1].tolist(), strict=True)), finite, taken)
+
+    def _weights(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+
+    def _noisy(self, batch: Batch, how: How) -> Tensor:
+        if not how.noise:
+            return batch.x
+        draws = Draws(self.settings.seed, "healing").normal(batch.ids, how.number, batch.x[0].numel())
+        return batch.x + how.noise * draws.reshape(batch.x.shape)
+
+    def _perturb(self, x: Tensor, batch: Batch, how: How) -> Attacked:
+        with frozen(self.network):
+            settings = (self.settings.inner, how.inner)
+            return attack(self.network, x, batch.y, batch.ids, how.number, self.settings.seed, settings)
+
+    def _loss(self, x: Tensor, found: Attacked, batch: Batch, how: How) -> tuple[Loss, tuple[Tensor, Tensor]]:
+        """The loss and both logits; two passes, as published: batch norm sees clean and adversarial apart."""
+        needs_clean = self.settings.method != "pgd-at"
+        clean = self.network(x).float() if needs_clean else found.clean
+        adversarial = self.network(found.x).float()
+        loss = LOSSES[self.settings.method](clean, adversarial, batch.y, how.beta)
+        return loss, (clean.detach(), adversarial.detach())
+
+    def _awp(self, x: Tensor, found: Attacked, batch: Batch, how: How) -> dict[str, Tensor]:
+        if not self.settings.awp:
+            return {}
+        with same_buffers(self.network):
+            loss, _ = self._loss(x, found, batch, how)
+            (loss.total * len(batch.y)).backward()
+        self.ranks.add_up_gradients(self.network)
+        named = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
+        by = perturbation(named, self.network, self.settings.awp)
+        self.optimiser.zero_grad()
+        return by
+
+    def _backward(self, loss: Loss, share: float, norms: bool) -> dict[str, float]:
+        """Gradients of this rank's share of the loss; with `norms` each term's alone, for their lengths."""
+        if not norms:
+            (loss.total * share).backward()
+            return {}
+        weights = self._weights()
+        lengths = {}
+        parts = []
+        for name, term in (("ce_norm", loss.clean), ("kl_norm", loss.robust)):
+            if term.requires_grad:
+                gradients = torch.autograd.grad(term * share, weights, retain_graph=True, allow_unused=True)
+                parts.append(
+                    [torch.zeros_like(w) if g is None else g for g, w in zip(gradients, weights, strict=True)]
+                )
+            else:
+                parts.append([torch.zeros_like(w) for w in weights])
+            flat = self.ranks.add_up(torch.cat([g.reshape(-1) for g in parts[-1]]))
+            lengths[name] = float(flat.norm())
+        for weight, first, second in zip(weights, *parts, strict=True):
+            weight.grad = first + second
+        total = self.ranks.add_up(torch.cat([w.grad.reshape(-1) for w in weights if w.grad is not None]))
+        return {"w_grad_norm": float(total.norm())} | lengths
+
+    def _cosine(self, before: list[Tensor], batch: Batch, x: Tensor, how: How) -> float:
+        """Equation 7: the full loss's gradient after the step, with the maximum found anew, against that before."""
+        found = self._perturb(x, batch, how)
+        self.network.train()
+        with same_buffers(self.network):
+            loss, _ = self._loss(x, found, batch, how)
+            after = torch.autograd.grad(loss.total * len(batch.y), self._weights(), allow_unused=True)
+        flat = self.ranks.add_up(torch.cat([g.reshape(-1) for g in after if g is not None]))
+        old = torch.cat([gradient.reshape(-1) for gradient in before])
+        return (
+            float(torch.nn.functional.cosine_similarity(flat, old, dim=0)) if len(flat) == len(old) else 0.0
+        )
+
+    def _sums(self, loss: Loss, logits: tuple[Tensor, Tensor], found: Attacked, batch: Batch) -> Tensor:
+        """`SUMS` over all ranks, and at the end how many ranks met a value that is not finite."""
+        count = len(batch.y)
+        right = [(item.argmax(1) == batch.y).sum() for item in logits]
+        bad = ~(found.finite & loss.total.detach().isfinite())
+        values = [
+            torch.as_tensor(count, device=batch.y.device),
+            *(term.detach() * count for term in (loss.total, loss.clean, loss.robust)),
+            *right,
+            found.fosc.sum(),
+            found.sgcs.sum(),
+            bad,
+        ]
+        return self.ranks.add_up(torch.stack([value.double() for value in values]))

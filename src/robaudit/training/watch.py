@@ -1,0 +1,99 @@
+"""Whether a reading is masked: by bounds that no healthy network crosses, and by distance from the run's own past.
+
+A reading is PGD's normalised FOSC (0: every pixel where the gradient wants it, 1: no better than the centre) and SGCS
+(1: the gradient's signs agree along the trajectory, 0: they say nothing of each other). Neither depends on the loss's
+scale, so a network that merely grows confident does not look masked. Li et al. (Figure 2) find that the two change
+together when a run becomes masked, so both must. docs/training.md holds the runs behind the bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+#: Masked whatever came before: FOSC above and SGCS below, or an SGCS so low that gradients vanish or are noise.
+HIGHEST_FOSC, LOWEST_SGCS, NO_SGCS = 0.2, 0.62, 0.35
+#: A jump is this many robust deviations from the median of the healthy past, and at least so much in itself.
+DEVIATIONS, LEAST_FOSC, LEAST_SGCS = 8.0, 0.08, 0.08
+_MAD = 1.4826  # makes the median deviation of a normal law its standard deviation
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One judged reading: masked or not, why, and whether it ends a stretch of masked ones."""
+
+    masked: bool
+    reason: str = ""
+    recovered: bool = False
+
+
+class Watch:
+    """Judges readings one after the other; the healthy ones become the past that the next are compared with.
+
+    Args:
+        memory: healthy readings remembered.
+        past: how many of them it takes before jumps are judged.
+        warm_up: readings at the beginning that are neither judged nor remembered: a network that has learned nothing
+            yet has gradients that point anywhere.
+        absolute: whether the bounds that hold for PGD-10 apply; without it only jumps count.
+
+    """
+
+    def __init__(self, memory: int = 32, past: int = 3, warm_up: int = 0, absolute: bool = True) -> None:
+        self.memory, self.past, self.warm_up, self.absolute = memory, past, warm_up, absolute
+        self._healthy: list[tuple[float, float]] = []
+        self._seen, self._masked = 0, False
+
+    def see(self, fosc_normalised: float, sgcs: float) -> Reading:
+        """Judge one reading and remember it if it is healthy."""
+        self._seen += 1
+        if self._seen <= self.warm_up:
+            return Reading(False)
+        reason = self.judge(fosc_normalised, sgcs)
+        recovered = self._masked and not reason
+        self._masked = bool(reason)
+        if not reason:
+            self._healthy = [*self._healthy, (fosc_normalised, sgcs)][-self.memory :]
+        return Reading(bool(reason), reason, recovered)
+
+    def judge(self, fosc_normalised: float, sgcs: float) -> str:
+        """Why the reading is masked; empty where it is not. Nothing is remembered."""
+        if not (math.isfinite(fosc_normalised) and math.isfinite(sgcs)):
+            return "FOSC or SGCS is not finite"
+        seen = f"normalised FOSC {fosc_normalised:.3f} and SGCS {sgcs:.3f}"
+        if self.absolute and sgcs < NO_SGCS:
+            return f"{seen}: the gradients of one trajectory hardly agree (below {NO_SGCS:g})"
+        if self.absolute and fosc_normalised > HIGHEST_FOSC and sgcs < LOWEST_SGCS:
+            return f"{seen}: beyond {HIGHEST_FOSC:g} and {LOWEST_SGCS:g}"
+        if len(self._healthy) >= self.past:
+            most, least = self.jump()
+            if fosc_normalised > most and sgcs < least:
+                return f"{seen}: away from the run's own past (beyond {most:.3f} and {least:.3f})"
+        return ""
+
+    def jump(self) -> tuple[float, float]:
+        """The normalised FOSC above which, and the SGCS below which, a reading has left the healthy past."""
+        foscs, similar = zip(*self._healthy, strict=True)
+        centre, spread = robust(foscs)
+        most = centre + max(DEVIATIONS * spread, LEAST_FOSC)
+        centre, spread = robust(similar)
+        return most, centre - max(DEVIATIONS * spread, LEAST_SGCS)
+
+    def state(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        healthy = [list(item) for item in self._healthy]
+        return {"healthy": healthy, "seen": self._seen, "masked": self._masked}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        self._healthy = [(fosc, sgcs) for fosc, sgcs in state["healthy"]]
+        self._seen, self._masked = state["seen"], state["masked"]
+
+
+def robust(values: Sequence[float]) -> tuple[float, float]:
+    """The median, and the standard deviation that the median deviation from it stands for."""
+    centre = median(values)
+    return centre, _MAD * median(abs(value - centre) for value in values)
