@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def line(row: dict[str, Any]) -> str:
     """One epoch as a line of text."""
     marks = [f"healing {row['healing']} batches"] if row["healing"] else []
+    marks += ["taken back"] if row.get("taken_back") else []
     marks += ["MASKED"] if row["masked"] else []
     marks += ["healed itself"] if row["healed_itself"] else []
     return (
@@ -89,6 +90,20 @@ class Board:
     def note(self, text: str) -> None:
         """Passed on."""
         self._then.note(text)
+
+
+def report_run(folder: Path, out: str | None) -> int:
+    """Draw a run's curves and print its epochs."""
+    from robaudit.cli.common import check_writable, console
+    from robaudit.reports.run_plots import draw_run, read_log
+
+    check_writable(out)
+    screen = console()
+    for row in read_log(folder):
+        screen.print(line(row), markup=False, soft_wrap=True)
+    for path in draw_run(folder, Path(out) if out else folder / "curves.png"):
+        screen.print(f"curves: {path}", markup=False, soft_wrap=True)
+    return 0
 
 
 @contextmanager

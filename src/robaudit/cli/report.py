@@ -11,7 +11,7 @@ from robaudit.errors import RobauditError
 
 
 def report(
-    evidence: Path = typer.Argument(..., help="Evidence file."),
+    evidence: Path = typer.Argument(..., help="Evidence file, or the folder of a training run."),
     form: str = typer.Option("terminal", "--format", help="terminal or json."),
     out: str | None = typer.Option(None, help="File to write; standard output by default."),
 ) -> int:
@@ -19,6 +19,10 @@ def report(
 
     Example: robaudit report model.evidence --format json --out report.json
     """
+    if evidence.is_dir():
+        from robaudit.cli.live import report_run
+
+        return report_run(evidence, out)
     from robaudit.evidence import EvidenceFile
     from robaudit.reports import as_json, terminal
     from robaudit.verdict import judge

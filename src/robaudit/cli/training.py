@@ -14,6 +14,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence
 from robaudit.inputs import DATASETS, Classifier, Images, load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.reports.run_plots import draw_run
 from robaudit.training import Inner, TrainSettings, preset, train
 from robaudit.training.checkpoints import BEST, LAST
 from robaudit.verdict import accuracy, judge
@@ -87,6 +88,7 @@ def carry_out(wanted: Wanted, given: dict[str, Any]) -> int:
         rows = train(settings, images, wanted.out, start=start, progress=told)
     if os.environ.get("RANK", "0") == "0":
         _summary(rows, wanted)
+        draw_run(wanted.out, wanted.out / "curves.png")
         if wanted.start:
             _before_and_after(wanted, settings, start)
     return 0

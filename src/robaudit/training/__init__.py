@@ -1,6 +1,7 @@
 """Weights change here: TRADES and its kin, with a monitor of gradient masking and a healer."""
 
 from robaudit.training.loop import NotFiniteError, train
+from robaudit.training.monitor import Check, MaskingMonitor
 from robaudit.training.presets import PRESETS, Preset, preset
 from robaudit.training.progress import Silent, TrainProgress
 from robaudit.training.settings import Inner, TrainSettings
@@ -8,7 +9,9 @@ from robaudit.training.stepping import StepResult
 
 __all__ = [
     "PRESETS",
+    "Check",
     "Inner",
+    "MaskingMonitor",
     "NotFiniteError",
     "Preset",
     "Silent",

@@ -3,8 +3,8 @@
 The automatic healer watches every batch through the inner attack's own trajectory, at no cost, and every epoch
 through the validation examples. An alarm of a batch gives the next ten batches noise, as Algorithm 1 does but at once.
 An epoch that ends masked is taken back to the last healthy weights, and what follows is gentler by a level: noise
-again, then half the learning rate and the inner attack on the cross-entropy (Appendix F: the variant that did not become
-masked), then half of that. Five healthy epochs give a level back.
+again, then half the learning rate and the inner attack on the cross-entropy (Appendix F: the variant that did not
+become masked), then half of that. Five healthy epochs give a level back.
 """
 
 from __future__ import annotations

@@ -26,7 +26,9 @@ class Measured:
     zero_gradients: float
 
 
-def measure(classifier: nn.Module, x: Tensor, y: Tensor, ids: Tensor, plan: AuditPlan) -> Measured:
+def measure(  # one argument a thing
+    classifier: nn.Module, x: Tensor, y: Tensor, ids: Tensor, plan: AuditPlan, *, copy: bool = True
+) -> Measured:
     """PGD-10 on every example, misclassified ones included in the means of FOSC and SGCS as in the paper.
 
     Args:
@@ -35,9 +37,11 @@ def measure(classifier: nn.Module, x: Tensor, y: Tensor, ids: Tensor, plan: Audi
         y: (n,) labels.
         ids: (n,) which key the starts, as in `check`.
         plan: the ball, the number of steps and the seed.
+        copy: attack a copy with its batch norms folded, as `check` does; otherwise the model itself, which must be in
+            evaluation mode.
 
     """
-    search = search_model(classifier, x.device, "fp32", x[:8])
+    search = search_model(classifier, x.device, "fp32", x[:8]) if copy else classifier
     parts = [
         _measure_part(
             classifier, search, Examples(x[rows], y[rows], ids[rows], x.new_zeros(len(rows), 1)), plan
