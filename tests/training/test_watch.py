@@ -61,6 +61,24 @@ def test_a_watch_goes_on_from_its_state():
     assert one.state() == two.state()
 
 
+@pytest.mark.parametrize(("sure", "masked"), [(True, True), (False, False)])
+def test_a_suspect_reading_is_masked_only_where_it_is_confirmed(sure, masked):
+    watch, asked = Watch(), []
+
+    def confirm():
+        asked.append(1)
+        return sure, "Square says so"
+
+    for item in HEALTHY:
+        watch.see(*item, confirm)
+    assert not asked, "a healthy run costs no black-box attack"
+    reading = watch.see(0.12, 0.6, confirm)
+    assert asked == [1]
+    assert reading.masked == masked
+    assert ("Square says so" in reading.reason) == masked
+    assert watch.see(*MASKED, confirm).masked == masked
+
+
 def test_the_papers_healer_is_algorithm_1():
     """Line by line: noise in exactly ten batches of the epoch after one whose FOSC is over the threshold."""
     healer = PaperHealer(0.1)
@@ -91,17 +109,17 @@ def test_the_automatic_healer_begins_within_batches_and_stops():
     assert healer.treatment().noise == 0
 
 
-def test_masked_epochs_are_taken_back_and_made_gentler_until_healthy_ones_follow():
+def test_masked_epochs_are_taken_back_and_the_dose_grows_until_healthy_ones_follow():
     healer = AutoHealer(warm_up=40)
     masked, healthy = Judged(Reading(True, "x"), 1.0), Judged(Reading(False), 0.1)
-    rates = []
+    doses = []
     for _ in range(6):
         assert healer.saw_epoch(masked)
         assert not healer.acceptable(masked)
-        rates.append(healer.treatment().lr)
-    assert rates == [1, 0.5, 0.25, 0.125, 0.125, 0.125]
-    assert healer.treatment().inner == "trades-ce"
-    for _ in range(5 * 4):
+        healer.left = 0
+        doses.append(healer.treatment().noise)
+    assert doses == [0, 0.1, 0.2, 0.3, 0.3, 0.3]
+    for _ in range(3 * 4):
         assert not healer.saw_epoch(healthy)
     healer.left = 0
     assert healer.treatment() == make_healer(TrainSettings("digits"), 5).treatment()

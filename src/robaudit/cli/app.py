@@ -18,6 +18,7 @@ from robaudit.cli.check import check
 from robaudit.cli.demo import demo
 from robaudit.cli.inspect import inspect
 from robaudit.cli.report import report
+from robaudit.cli.sweep import sweep
 from robaudit.cli.train import train, with_heal_value
 from robaudit.cli.verify import verify
 from robaudit.errors import RobauditError
@@ -44,6 +45,7 @@ app.command()(inspect)
 app.command()(verify)
 app.command()(report)
 app.command()(train)
+app.command()(sweep)
 app.command()(demo)
 
 

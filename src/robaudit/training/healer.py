@@ -2,9 +2,8 @@
 
 The automatic healer watches every batch through the inner attack's own trajectory, at no cost, and every epoch
 through the validation examples. An alarm of a batch gives the next ten batches noise, as Algorithm 1 does but at once.
-An epoch that ends masked is taken back to the last healthy weights, and what follows is gentler by a level: noise
-again, then half the learning rate and the inner attack on the cross-entropy (Appendix F: the variant that did not
-become masked), then half of that. Five healthy epochs give a level back.
+An epoch that ends masked is taken back to the last healthy weights, and what follows gets a larger dose: noise in ten
+batches, then in all of them, then more of it. Healthy epochs make the dose smaller again.
 """
 
 from __future__ import annotations
@@ -12,24 +11,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from robaudit.training.settings import Method, TrainSettings
+from robaudit.training.settings import TrainSettings
 from robaudit.training.watch import Reading, Watch
 
 #: Algorithm 1: noise of this standard deviation in so many batches.
 DOSE, BATCHES = 0.1, 10
-#: Levels of gentleness, healthy epochs that give one back, and batches between two alarms.
-LEVELS, PATIENCE, PAUSE = 4, 5, 20
+#: By level, the noise of every batch. At level 1 only ten batches get any, as in Algorithm 1; docs/training.md has the
+#: runs that show that little noise in few batches delays masking, and that enough of it in all batches ends it.
+DOSES = (0.0, 0.0, 0.1, 0.2, 0.3)
+#: Healthy epochs that give a level back, and batches between two alarms.
+PATIENCE, PAUSE = 3, 20
 #: Batch readings are smoothed over about so many; this many of them make a past.
 SMOOTHING, PAST = 10, 40
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """How the next batch is to be trained on: noise, factors of the learning rate and beta, the inner attack."""
+    """How the next batch is to be trained on: the standard deviation of the noise added to its images."""
 
     noise: float = 0.0
-    lr: float = 1.0
-    inner: Method | None = None
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,8 @@ class AutoHealer(NoHealer):
         self.left = self.pause = self.level = self.healthy = 0
 
     def treatment(self) -> Treatment:
-        """Noise while batches are left, more of it at higher levels; from level 2 on gentler steps."""
-        noise = DOSE * (1 + (self.level > 1)) if self.left else 0.0
-        if self.level < 2:
-            return Treatment(noise)
-        return Treatment(noise, 0.5 ** (self.level - 1), "trades-ce")
+        """Noise while batches are left, and in every batch from level 2 on."""
+        return Treatment(max(DOSES[self.level], DOSE if self.left else 0.0))
 
     def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
         """Begin treatment where the smoothed readings leave the healthy past; one treated batch fewer otherwise."""
@@ -160,16 +157,16 @@ class AutoHealer(NoHealer):
         old = self.mean or (fosc_normalised, sgcs)
         self.mean = (old[0] + share * (fosc_normalised - old[0]), old[1] + share * (sgcs - old[1]))
         if self.level >= 2:
-            return ""  # another inner attack: its trajectories are not comparable
+            return ""  # noise in every batch: its trajectories are not comparable
         reading = self.watch.see(*self.mean)
         if reading.masked:
             self.left, self.pause = BATCHES, PAUSE
         return reading.reason
 
     def saw_epoch(self, judged: Judged) -> bool:
-        """Back from a masked epoch, and gentler afterwards; after healthy ones a level less."""
+        """Back from a masked epoch, with a larger dose afterwards; after healthy ones a smaller."""
         if judged.reading.masked:
-            self.level, self.healthy = min(self.level + 1, LEVELS), 0
+            self.level, self.healthy = min(self.level + 1, len(DOSES) - 1), 0
             self.left, self.pause = BATCHES, PAUSE
             return True
         self.healthy += 1

@@ -14,7 +14,7 @@ from robaudit.inputs import Classifier, Images
 from robaudit.training import checkpoints
 from robaudit.training.data import TrainData, hold_out
 from robaudit.training.healer import Judged, make_healer
-from robaudit.training.metrics import Measured, measure, plan_for
+from robaudit.training.metrics import Measured, black_box_gap, measure, plan_for
 from robaudit.training.network import Shape, as_classifier, new_network, save
 from robaudit.training.progress import Silent, TrainProgress
 from robaudit.training.ranks import Ranks, joined, with_whole_batch_norm
@@ -25,6 +25,9 @@ from robaudit.training.stepping import NORMS, SUMS, How, Stepper
 from robaudit.training.watch import Watch
 
 Row = dict[str, Any]
+#: A suspect epoch is masked where PGD-10 minus a short Square attack reaches this on so many held-out examples. The
+#: paper's criterion, 8 points, is of the full attack; a short one finds less.
+GAP, CONFIRM = 0.05, 256
 #: The attributes of a run that a resumed one takes over as they are.
 KEPT = ("epoch", "step", "sums", "rows", "batches", "best", "seconds", "treated", "treated_before", "healthy")
 
@@ -134,9 +137,9 @@ class Run:
         how = How(
             number,
             len(rows),
-            rate * treatment.lr,
+            rate,
             s.beta,
-            treatment.inner or s.method,
+            s.method,
             treatment.noise,
             norms,
         )
@@ -167,7 +170,8 @@ class Run:
     def _finish(self, seconds: float) -> Row:
         """Measure the epoch, let the healer act on it, and make its row."""
         measured = self._measure()
-        reading = self.watch.see(measured.fosc_normalised, measured.sgcs)
+        gaps: list[float] = []
+        reading = self.watch.see(measured.fosc_normalised, measured.sgcs, lambda: self._confirm(gaps))
         judged = Judged(reading, measured.fosc)
         back = self.healer.saw_epoch(judged)
         if reading.masked:
@@ -182,7 +186,8 @@ class Run:
             self.healthy = self._taken()
         self.fit = self.healer.acceptable(judged) or bool(taken_back)
         row: Row = {"epoch": self.epoch + 1, **asdict(measured)} | self._means()
-        row["lr"] = learning_rate(self.settings, self.epoch, 0, self.steps) * self.healer.treatment().lr
+        row["lr"] = learning_rate(self.settings, self.epoch, 0, self.steps)
+        row["black_box_gap"] = gaps[0] if gaps else None
         row |= {"masked": reading.masked and not taken_back, "reason": reading.reason}
         row |= {"healing": self.treated, "taken_back": bool(taken_back), **taken_back}
         row["healed_itself"] = reading.recovered and not self.treated and not self.treated_before
@@ -190,6 +195,18 @@ class Run:
         row["seconds"] = round(self.seconds + seconds, 3)
         self.treated, self.treated_before = 0, self.treated
         return row
+
+    def _confirm(self, gaps: list[float]) -> tuple[bool, str]:
+        """Whether a short Square attack finds what PGD misses; asked only where FOSC and SGCS are suspect."""
+        found = 0.0
+        if self.ranks.first:
+            classifier = as_classifier(self.network, self.settings, self.shape)
+            x, y, ids = (tensor[:CONFIRM] for tensor in self.held)
+            found = black_box_gap(
+                classifier, x, y, ids, plan_for(self.settings.inner.eps, self.settings.seed)
+            )
+        gaps.append(self.ranks.agree(found))
+        return gaps[0] >= GAP, f"Square leaves {100 * gaps[0]:.1f} points less than PGD-10"
 
     def _means(self) -> Row:
         """The epoch's means over its steps."""

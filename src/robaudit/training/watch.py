@@ -9,13 +9,15 @@ together when a run becomes masked, so both must. docs/training.md holds the run
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 #: Masked whatever came before: FOSC above and SGCS below, or an SGCS so low that gradients vanish or are noise.
 HIGHEST_FOSC, LOWEST_SGCS, NO_SGCS = 0.2, 0.62, 0.35
+#: Suspected, where somebody confirms it: an SGCS that honest networks were not seen below, or both a little off.
+SUSPECT_SGCS, SUSPECT_FOSC, SUSPECT_BOTH = 0.65, 0.15, 0.7
 #: A jump is this many robust deviations from the median of the healthy past, and at least so much in itself.
 DEVIATIONS, LEAST_FOSC, LEAST_SGCS = 8.0, 0.08, 0.08
 _MAD = 1.4826  # makes the median deviation of a normal law its standard deviation
@@ -47,17 +49,37 @@ class Watch:
         self._healthy: list[tuple[float, float]] = []
         self._seen, self._masked = 0, False
 
-    def see(self, fosc_normalised: float, sgcs: float) -> Reading:
-        """Judge one reading and remember it if it is healthy."""
+    def see(
+        self, fosc_normalised: float, sgcs: float, confirm: Callable[[], tuple[bool, str]] | None = None
+    ) -> Reading:
+        """Judge one reading and remember it if it is healthy.
+
+        Args:
+            fosc_normalised: in [0, 2].
+            sgcs: in [-1, 1].
+            confirm: asked where the reading is suspect; it says whether masking is confirmed, and by what. Without it
+                the reading alone decides, by wider bounds.
+
+        """
         self._seen += 1
         if self._seen <= self.warm_up:
             return Reading(False)
         reason = self.judge(fosc_normalised, sgcs)
+        if confirm is not None:
+            suspect = reason or self.suspect(fosc_normalised, sgcs)
+            sure, how = confirm() if suspect else (False, "")
+            reason = f"{suspect}; {how}" if sure else ""
         recovered = self._masked and not reason
         self._masked = bool(reason)
         if not reason:
             self._healthy = [*self._healthy, (fosc_normalised, sgcs)][-self.memory :]
         return Reading(bool(reason), reason, recovered)
+
+    def suspect(self, fosc_normalised: float, sgcs: float) -> str:
+        """Why the reading is worth a closer look; empty where it is not."""
+        if sgcs < SUSPECT_SGCS or (fosc_normalised > SUSPECT_FOSC and sgcs < SUSPECT_BOTH):
+            return f"normalised FOSC {fosc_normalised:.3f} and SGCS {sgcs:.3f}"
+        return ""
 
     def judge(self, fosc_normalised: float, sgcs: float) -> str:
         """Why the reading is masked; empty where it is not. Nothing is remembered."""

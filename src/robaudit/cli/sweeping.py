@@ -1,0 +1,216 @@
+"""The runs of a sweep: each a `robaudit train` and a `robaudit check`, resumable by themselves; and the table."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from robaudit.cli.common import console
+from robaudit.errors import RobauditError
+from robaudit.stats import proportion
+
+Command = list[str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the cell of the grid, its seed, where it goes."""
+
+    cell: tuple[tuple[str, Any], ...]
+    seed: int
+    folder: Path
+
+    @property
+    def result(self) -> Path:
+        """The JSON report of its audit; a run that has one is done."""
+        return self.folder / "audit.json"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid file.
+
+    Attributes:
+        name: for the table's head.
+        fixed: flags of `robaudit train`, without the dashes; `true` stands for a bare flag.
+        grid: flags with a list of values each.
+        seeds: runs a cell.
+        check: flags of `robaudit check`.
+        bound: a run is unstable where PGD-10 minus Square reaches it (Table 2: 0.08).
+        paper: what the paper found, by cell, as `"beta=1 batch-size=128" = "10/10"`.
+
+    """
+
+    name: str
+    fixed: dict[str, Any]
+    grid: dict[str, list[Any]]
+    seeds: int
+    check: dict[str, Any]
+    bound: float
+    paper: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The file's sweep.
+
+        Raises:
+            RobauditError: it cannot be read or lacks something.
+
+        """
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            found = cls(
+                str(data["name"]),
+                dict(data["fixed"]),
+                {key: list(values) for key, values in data["grid"].items()},
+                int(data["seeds"]),
+                dict(data.get("check", {})),
+                float(data.get("bound", 0.08)),
+                dict(data.get("paper", {})),
+            )
+        except OSError as error:
+            raise RobauditError(f"{path}: cannot be read ({error.strerror}); give a .toml file") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RobauditError(
+                f"{path}: is no sweep ({error}); it needs name, seeds, [fixed] and [grid], as in examples/sweeps/"
+            ) from error
+        if "dataset" not in found.fixed | found.grid or found.seeds < 1 or not all(found.grid.values()):
+            raise RobauditError(
+                f"{path}: needs a dataset, seeds of at least 1 and a value in every list of [grid]"
+            )
+        return found
+
+    def jobs(self, out: Path) -> Iterator[Job]:
+        """Every run, a seed of every cell first, so that an unfinished sweep has seen all cells."""
+        cells = list(
+            itertools.product(*([(key, value) for value in values] for key, values in self.grid.items()))
+        )
+        for seed in range(self.seeds):
+            for cell in cells:
+                yield Job(
+                    cell, seed, out / ",".join([*(f"{key}={value}" for key, value in cell), f"seed={seed}"])
+                )
+
+    def commands(self, job: Job, data_dir: Path | None) -> list[Command]:
+        """What a run is: to train, to audit the best checkpoint."""
+        own = [sys.executable, "-m", "robaudit"]
+        data = {"data-dir": str(data_dir.resolve())} if data_dir else {}
+        training = self.fixed | dict(job.cell) | data | {"seed": job.seed, "out": job.folder, "quiet": True}
+        dataset = training["dataset"]
+        checking = {
+            "dataset": dataset, "attacks": "pgd10,square", "examples": "all", "limit": 1000,
+            "evidence": job.folder / "audit.evidence", "json": job.result, **data, **self.check,
+        }  # fmt: skip
+        if "eps" in training:
+            checking.setdefault("eps", training["eps"])
+        best = str(job.folder / "best.safetensors")
+        return [[*own, "train", *_flags(training)], [*own, "check", best, *_flags(checking)]]
+
+
+def _flags(values: dict[str, Any]) -> Iterable[str]:
+    return [
+        f"--{key}" if value is True else f"--{key}={value}"
+        for key, value in values.items()
+        if value is not False
+    ]
+
+
+def run_job(commands: list[Command], result: str) -> str:
+    """Run a job's commands unless its result is there; what went wrong, or nothing."""
+    if Path(result).exists():
+        return ""
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # `check` says its verdict in its exit code; 2 and above 3 are failures.
+        if done.returncode not in ((0,) if "train" in command else (0, 1, 3)):
+            return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
+    return ""
+
+
+def carry_out(
+    sweep: Sweep, out: Path, data_dir: Path | None, jobs: int, ray: str | None, dry_run: bool
+) -> int:
+    """Run what is not done yet and print the table; exit code 2 where a run failed."""
+    if jobs < 1:
+        raise RobauditError(f"--jobs {jobs} must be at least 1")
+    todo = list(sweep.jobs(out.resolve()))
+    screen = console()
+    if dry_run:
+        for job in todo:
+            for command in sweep.commands(job, data_dir):
+                screen.print(shlex.join(command), markup=False, soft_wrap=True)
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    work = [(sweep.commands(job, data_dir), str(job.result)) for job in todo]
+    failures = dict(zip(todo, _on_ray(work, ray) if ray else _here(work, jobs), strict=True))
+    for job, failure in failures.items():
+        if failure:
+            screen.print(f"{job.folder.name}: {failure}", markup=False, soft_wrap=True)
+    screen.print(table(sweep, todo))
+    return 2 if any(failures.values()) else 0
+
+
+def _here(work: list[tuple[list[Command], str]], jobs: int) -> list[str]:
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(lambda item: run_job(*item), work))
+
+
+def _on_ray(work: list[tuple[list[Command], str]], address: str) -> list[str]:
+    """Each job a task with a GPU where the cluster has any."""
+    try:
+        from importlib import import_module
+
+        ray: Any = import_module("ray")
+    except ImportError as error:
+        raise RobauditError("--ray: ray is not installed; pip install 'robaudit[ray]'") from error
+    ray.init(address=address)
+    gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
+    remote = ray.remote(num_gpus=gpus, max_retries=3)(run_job)
+    found: list[str] = ray.get([remote.remote(*item) for item in work])
+    return found
+
+
+def gap(result: Path) -> float | None:
+    """PGD-10 minus Square of one audit; None where it is not there."""
+    try:
+        return float(json.loads(result.read_text(encoding="utf-8"))["gap"]["pgd10-square"]["value"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def table(sweep: Sweep, jobs: list[Job]) -> Any:
+    """One row a cell: unstable runs of finished ones, the share's 95 % interval, and the paper's own count."""
+    from rich.table import Table
+
+    found = Table(title=sweep.name, box=None, pad_edge=False)
+    for title in (*sweep.grid, "unstable", "95 % interval", "mean gap", "paper"):
+        found.add_column(title, justify="right")
+    for cell in dict.fromkeys(job.cell for job in jobs):
+        gaps = [value for job in jobs if job.cell == cell and (value := gap(job.result)) is not None]
+        count = sum(value >= sweep.bound for value in gaps)
+        name = " ".join(f"{key}={value}" for key, value in cell)
+        low, high = _share(count, len(gaps))
+        found.add_row(
+            *(str(value) for _, value in cell),
+            f"{count}/{len(gaps)}",
+            f"{100 * low:.0f} … {100 * high:.0f} %" if gaps else "",
+            f"{100 * sum(gaps) / len(gaps):+.1f}" if gaps else "",
+            sweep.paper.get(name, ""),
+        )
+    return found
+
+
+def _share(count: int, runs: int) -> tuple[float, float]:
+    if not runs:
+        return 0.0, 1.0
+    interval = proportion(count, runs, 0.95)
+    return interval.low, interval.high
