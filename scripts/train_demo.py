@@ -201,7 +201,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     images = load_images("digits", split="train", seed=options.seed)
     x, y = images.float(), images.labels
-    networks = {
+    networks: dict[str, Callable[[], nn.Module]] = {
         "digits_adversarial": lambda: train_adversarial(images, options.eps, options.epochs, options.seed),
         "digits_distilled": lambda: train_distilled(x, y, options.distill_epochs, options.seed),
     }

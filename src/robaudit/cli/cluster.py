@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.auditing import Checked, Wishes, check_safely, pick_device
 from robaudit.errors import RobauditError
@@ -37,6 +38,29 @@ def check_on_ray(
         RobauditError: Ray is not installed, or no cluster answers.
 
     """
+    with connected(address) as (ray, gpus):
+        task = ray.remote(num_gpus=gpus, max_retries=3)(_task)
+        shared = ray.put((images, wishes))
+        waiting = {
+            task.remote(_everywhere(model), place and place.resolve(), shared): model for model, place in jobs
+        }
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1)
+            model = waiting.pop(done[0])
+            try:
+                yield replace(ray.get(done[0]), model=model)
+            except ray.exceptions.RayError as error:
+                yield Checked(model, error=str(error).strip().splitlines()[-1])
+
+
+@contextmanager
+def connected(address: str) -> Iterator[tuple[Any, int]]:
+    """Ray, joined to the cluster at `address`, and the GPUs that a task takes: one where the cluster has any.
+
+    Raises:
+        RobauditError: Ray is not installed, or no cluster answers.
+
+    """
     try:
         import ray
     except ImportError as error:
@@ -50,19 +74,7 @@ def check_on_ray(
             f"--ray {address}: no cluster there ({reason}); start one by `ray start`"
         ) from error
     try:
-        gpus = 1 if ray.cluster_resources().get("GPU") else 0  # type: ignore[no-untyped-call]
-        task = ray.remote(num_gpus=gpus, max_retries=3)(_task)
-        shared = ray.put((images, wishes))
-        waiting = {
-            task.remote(_everywhere(model), place and place.resolve(), shared): model for model, place in jobs
-        }
-        while waiting:
-            done, _ = ray.wait(list(waiting), num_returns=1)
-            model = waiting.pop(done[0])
-            try:
-                yield replace(ray.get(done[0]), model=model)
-            except ray.exceptions.RayError as error:
-                yield Checked(model, error=str(error).strip().splitlines()[-1])
+        yield ray, 1 if ray.cluster_resources().get("GPU") else 0  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
 

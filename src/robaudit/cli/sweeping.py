@@ -165,18 +165,13 @@ def _here(work: list[tuple[list[Command], str]], jobs: int) -> list[str]:
 
 
 def _on_ray(work: list[tuple[list[Command], str]], address: str) -> list[str]:
-    """Each job a task with a GPU where the cluster has any."""
-    try:
-        from importlib import import_module
+    """Each job a task; one whose node dies is started again elsewhere and goes on from what is on disk."""
+    from robaudit.cli.cluster import connected
 
-        ray: Any = import_module("ray")
-    except ImportError as error:
-        raise RobauditError("--ray: ray is not installed; pip install 'robaudit[ray]'") from error
-    ray.init(address=address)
-    gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
-    remote = ray.remote(num_gpus=gpus, max_retries=3)(run_job)
-    found: list[str] = ray.get([remote.remote(*item) for item in work])
-    return found
+    with connected(address) as (ray, gpus):
+        task = ray.remote(num_gpus=gpus, max_retries=3)(run_job)
+        found: list[str] = ray.get([task.remote(*item) for item in work])
+        return found
 
 
 def gap(result: Path) -> float | None:

@@ -14,7 +14,7 @@ from robaudit.plan import AuditPlan, Budget, ThreatModel
 
 _BATCH = 256
 #: Square's queries in a look of one epoch.
-QUERIES = 2000
+QUERIES = 1000
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from robaudit.training.network import Shape, Trained, as_classifier
 from robaudit.training.ranks import Ranks
 from robaudit.training.settings import TrainSettings
 
-#: A suspect epoch is masked where PGD-10 minus Square of 2,000 queries reaches this on so many held-out examples; the
+#: A suspect epoch is masked where PGD-10 minus Square of 1,000 queries reaches this on so many held-out examples; the
 #: paper's criterion, 8 points, is of the full attack, which finds more.
 GAP, CONFIRM = 0.06, 256
 
