@@ -105,3 +105,14 @@ def test_a_sweep_runs_from_beginning_to_end(grid, tmp_path, capsys):
     assert run(["sweep", str(grid), "--out", str(tmp_path / "out"), "--jobs", "2"]) == 0
     assert "7/10" in capsys.readouterr().out
     assert len(list((tmp_path / "out").glob("*/audit.json"))) == 4
+
+
+@pytest.mark.heavy
+def test_a_sweep_runs_on_a_ray_cluster(grid, tmp_path, capsys):
+    assert run(["sweep", str(grid), "--out", str(tmp_path / "out"), "--ray", "local"]) == 0
+    assert len(list((tmp_path / "out").glob("*/audit.json"))) == 4
+
+
+def test_a_cluster_that_is_not_there_is_said_so(grid, tmp_path, capsys):
+    assert run(["sweep", str(grid), "--out", str(tmp_path / "out"), "--ray", "127.0.0.1:9"]) == 2
+    assert "no cluster there" in capsys.readouterr().err

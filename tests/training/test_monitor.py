@@ -13,6 +13,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
 from robaudit.training import Inner, MaskingMonitor, Silent, TrainSettings
 from robaudit.training.loop import Run
+from robaudit.training.network import tame
 from robaudit.training.ranks import Ranks
 from tests.models import cnn
 from tests.shipped import ADVERSARIAL, DISTILLED
@@ -61,6 +62,17 @@ def test_bad_inputs_are_refused(held):
     ]:
         with pytest.raises(RobauditError, match=message):
             MaskingMonitor(cnn(), *arguments)
+
+
+def test_huge_logits_are_tamed_without_changing_a_prediction(held):
+    model = load_classifier(str(DISTILLED), images=held)
+    before = model(held.float())
+    factor = tame(model.network, held.float())
+    after = model(held.float())
+    assert factor < 0.5
+    assert torch.equal(before.argmax(1), after.argmax(1))
+    assert torch.allclose(after, before * factor, rtol=1e-4, atol=1e-3)
+    assert tame(model.network, held.float()) == 1.0
 
 
 class Injected(Silent):

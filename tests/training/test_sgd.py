@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from robaudit.training import TrainSettings
+from robaudit.training.ranks import Ranks
 from robaudit.training.sgd import SGD
+from robaudit.training.stepping import Stepper
 from tests.models import cnn
 
 
@@ -27,3 +30,17 @@ def test_the_steps_are_torchs(momentum, decay):
             assert torch.allclose(a, b, atol=1e-6)
     mine.zero_grad()
     assert all(p.grad is None for p in ours.parameters())
+
+
+def test_clipping_is_torchs():
+    settings = TrainSettings("digits", clip=0.5)
+    ours, theirs = (cnn().requires_grad_(True) for _ in range(2))
+    stepper = Stepper(ours, SGD(ours, 0.9, 0.0), settings, Ranks())
+    for scale in (1.0, 1e-4):
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            a.grad = torch.randn(a.shape, generator=torch.Generator().manual_seed(a.numel())) * scale
+            b.grad = a.grad.clone()
+        stepper._clip()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.allclose(a.grad, b.grad, rtol=1e-4)

@@ -78,6 +78,9 @@ def train(
     ),
     momentum: float = typer.Option(0.9, help="Nesterov's.", rich_help_panel=_RUN),
     weight_decay: float = typer.Option(5e-4, help="L2.", rich_help_panel=_RUN),
+    clip: float | None = typer.Option(
+        None, help="Longest gradient of a step; 0 for any, 1 with --from.", rich_help_panel=_RUN
+    ),
     seed: int = typer.Option(0, help="Fixes every draw.", rich_help_panel=_RUN),
     heal: str = typer.Option(
         "off", help="Notice masking and end it: --heal, or --heal=paper.", rich_help_panel=_HEAL
@@ -109,7 +112,8 @@ def train(
         "limit": limit, "validation": validation, "augment": augment, "method": method, "beta": beta,
         "steps": steps, "awp": awp, "arch": arch, "normalise": normalise, "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "schedule": schedule, "momentum": momentum,
-        "weight_decay": weight_decay, "seed": seed, "heal": heal, "threshold": threshold, "precision": precision,
+        "weight_decay": weight_decay, "clip": clip, "seed": seed, "heal": heal, "threshold": threshold,
+        "precision": precision,
         "device": pick_device(device), "batch_metrics": batch_metrics, "save_every": save_every,
         "eps": parse_eps(eps, "eps"), "step_size": parse_eps(step_size, "step-size"),
     }  # fmt: skip

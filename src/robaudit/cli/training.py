@@ -80,6 +80,7 @@ def carry_out(wanted: Wanted, given: dict[str, Any]) -> int:
         start = _load_start(wanted.start, images, given)
         given |= {"start_from": start.info.sha256, "arch": start.info.architecture}
         given.setdefault("normalise", start.info.normalisation)
+        given.setdefault("clip", 1.0)  # strange weights: one wild step would wreck them
         given.setdefault("epochs", max(1, preset(wanted.dataset).epochs // 5))
     settings = settings_for(wanted.dataset, given, len(images))
     limit = settings.limit and min(settings.limit + settings.validation, len(images))

@@ -14,7 +14,7 @@ from robaudit.inputs import Classifier, Images
 from robaudit.training import checkpoints
 from robaudit.training.data import TrainData, hold_out
 from robaudit.training.healer import Judged, make_healer
-from robaudit.training.network import Shape, new_network, save
+from robaudit.training.network import Shape, new_network, save, tame
 from robaudit.training.progress import Silent, TrainProgress
 from robaudit.training.ranks import Ranks, joined, with_whole_batch_norm
 from robaudit.training.schedules import learning_rate
@@ -85,6 +85,11 @@ class Run:
         self.network = new_network(settings, self.shape)
         if start is not None:
             self.network.network.load_state_dict(start.network.state_dict())
+            factor = tame(self.network, held.float(slice(0, 64)).to(self.device))
+            if factor < 1:
+                progress.note(
+                    f"the last layer is scaled by {factor:.3g}: its logits were too large to train from"
+                )
         with_whole_batch_norm(self.network, ranks)
         self.optimiser = SGD(self.network, settings.momentum, settings.weight_decay)
         self.stepper = Stepper(self.network, self.optimiser, settings, ranks)

@@ -37,6 +37,10 @@ class Trained(nn.Module):
             return self.network(x)
 
 
+#: Between the largest and the smallest logit; TRADES-trained networks have about 10.
+MOST_SPREAD = 20.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """What the data fix of a network."""
@@ -57,6 +61,40 @@ def new_network(settings: TrainSettings, shape: Shape) -> Trained:
         settings.precision == "auto" and settings.device.startswith("cuda")
     )
     return Trained(network, settings.normalise, channels, half).to(settings.device)
+
+
+def tame(network: nn.Module, x: Tensor) -> float:
+    """Scale the last linear layer down where logits are so large that the first steps would wreck the network.
+
+    Predictions stay as they are. A distilled checkpoint has logits in the hundreds, whose loss's gradients are either 0
+    or enormous.
+
+    Args:
+        network: from (n, C, H, W), normalised, to logits.
+        x: such inputs.
+
+    Returns:
+        the factor, 1 where nothing was to be done or the logits do not follow the last layer's scale.
+
+    """
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        return 1.0
+    network.eval()
+    with torch.no_grad():
+        before = network(x).float()
+        spread = float((before.amax(1) - before.amin(1)).median())
+        factor = MOST_SPREAD / spread if spread > MOST_SPREAD else 1.0
+        if factor == 1.0:
+            return 1.0
+        old = [parameter.clone() for parameter in layers[-1].parameters()]
+        for parameter in layers[-1].parameters():
+            parameter.mul_(factor)
+        if not torch.allclose(network(x).float(), before * factor, rtol=1e-3, atol=1e-3 * MOST_SPREAD):
+            for parameter, value in zip(layers[-1].parameters(), old, strict=True):
+                parameter.copy_(value)
+            return 1.0
+    return factor
 
 
 def as_classifier(trained: Trained, settings: TrainSettings, shape: Shape) -> Classifier:

@@ -60,6 +60,7 @@ class TrainSettings:
         awp: radius of the adversarial weight perturbation; 0 for none.
         heal: `off`, `auto`, or `paper` (Algorithm 1).
         threshold: of Algorithm 1, on the mean FOSC of the validation examples.
+        clip: the gradient of all weights together is shortened to this length; 0 for never.
         limit: at most so many training examples, class-balanced.
         validation: examples held out of the training split.
         seed: fixes first weights, order, crops, starts and noise.
@@ -81,6 +82,7 @@ class TrainSettings:
     normalise: str = "none"
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    clip: float = 0.0
     schedule: ScheduleName = "constant"
     augment: Augment = "none"
     awp: float = 0.0
@@ -121,7 +123,7 @@ class TrainSettings:
         for name in ("lr", "threshold"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} {getattr(self, name):g} must be a number above 0")
-        for name in ("beta", "awp", "weight_decay", "save_every"):
+        for name in ("beta", "awp", "weight_decay", "clip", "save_every"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name.replace('_', '-')} {getattr(self, name):g} must be 0 or more")
         if not 0 <= self.momentum < 1:

@@ -75,6 +75,7 @@ class Stepper:
             loss, logits = self._loss(x, found, batch, how)
             taken = self._backward(loss, len(batch.y) / how.total, how.norms)
         self.ranks.add_up_gradients(self.network)
+        self._clip()
         sums = self._sums(loss, logits, found, batch)
         finite = bool(sums[-1] == 0) and bool(sums[:-1].isfinite().all())
         before = [p.grad.clone() for p in self._weights() if p.grad is not None] if how.norms else []
@@ -86,6 +87,13 @@ class Stepper:
 
     def _weights(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+
+    def _clip(self) -> None:
+        """Shorten the gradient of all weights together to `clip`, where that is wanted."""
+        gradients = [weight.grad for weight in self._weights() if weight.grad is not None]
+        if self.settings.clip:
+            length = torch.stack(torch._foreach_norm(gradients)).norm()
+            torch._foreach_mul_(gradients, (self.settings.clip / length.clamp_min(1e-12)).clamp_max(1.0))
 
     def _noisy(self, batch: Batch, how: How) -> Tensor:
         if not how.noise:
