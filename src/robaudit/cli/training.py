@@ -81,7 +81,6 @@ def carry_out(wanted: Wanted, given: dict[str, Any]) -> int:
         given |= {"start_from": start.info.sha256, "arch": start.info.architecture}
         given.setdefault("normalise", start.info.normalisation)
         given.setdefault("clip", 1.0)  # strange weights: one wild step would wreck them
-        given.setdefault("epochs", max(1, preset(wanted.dataset).epochs // 5))
     settings = settings_for(wanted.dataset, given, len(images))
     limit = settings.limit and min(settings.limit + settings.validation, len(images))
     images = images.subset(limit, settings.seed)
