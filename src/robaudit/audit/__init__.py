@@ -3,6 +3,7 @@
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.run import audit
+from robaudit.audit.survey import Window, survey
 from robaudit.audit.verify import Verification, verify
 
-__all__ = ["Progress", "Silent", "Verification", "audit", "preflight", "verify"]
+__all__ = ["Progress", "Silent", "Verification", "Window", "audit", "preflight", "survey", "verify"]

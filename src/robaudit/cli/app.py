@@ -17,6 +17,7 @@ import robaudit
 from robaudit.cli.check import check
 from robaudit.cli.demo import demo
 from robaudit.cli.inspect import inspect
+from robaudit.cli.landscape import landscape
 from robaudit.cli.report import report
 from robaudit.cli.sweep import sweep
 from robaudit.cli.train import train, with_heal_value
@@ -46,6 +47,7 @@ app.command()(verify)
 app.command()(report)
 app.command()(train)
 app.command()(sweep)
+app.command()(landscape)
 app.command()(demo)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from inspect import cleandoc
@@ -22,8 +21,9 @@ from robaudit.cli.auditing import (
     report_one,
 )
 from robaudit.cli.common import check_writable
+from robaudit.cli.data import DataWishes, threat_model
 from robaudit.errors import RobauditError
-from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Bounds, Budget, ThreatModel, parse_fraction
+from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Bounds, Budget
 
 _MODEL, _DATA, _THREAT, _BUDGET, _OUT = (
     "Model",
@@ -150,7 +150,7 @@ def check(
     check_writable(json_path)
     try:
         plan = AuditPlan(
-            threat=ThreatModel(norm, _radius(eps, dataset, norm)),  # type: ignore[arg-type]
+            threat=threat_model(norm, eps, dataset),
             attacks=tuple(name.strip() for name in attacks.split(",")),
             seed=seed,
             confidence=confidence,
@@ -173,16 +173,7 @@ def check(
             raise RobauditError(
                 f"{evidence}: must be a folder, for the evidence of {len(paths)} checkpoints"
             ) from error
-    from robaudit.inputs import load_images
-
-    images = load_images(
-        dataset,
-        data_dir=data_dir,
-        split=split,
-        limit=limit,
-        seed=seed,
-        download=download or _confirm_download,
-    )
+    images = DataWishes(dataset, data_dir, split, limit, seed, download).load()
     if len(paths) == 1 and ray is None:
         return report_one(check_one(paths[0], images, wishes, evidence), json_path)
     jobs = [(path, _place(path, number, evidence)) for number, path in enumerate(paths)]
@@ -200,24 +191,6 @@ def _place(model: str, number: int, evidence: Path | None) -> Path | None:
     if evidence is None or not evidence.is_dir():
         return evidence
     return evidence / f"{number:03d}-{Path(model).stem}.evidence"
-
-
-def _radius(eps: str | None, dataset: str, norm: str) -> float:
-    if eps is not None:
-        return parse_fraction(eps)
-    from robaudit.inputs import DATASETS
-
-    if dataset not in DATASETS:
-        raise RobauditError(f"{dataset}: has no usual radius; pass --eps, as 8/255")
-    spec = DATASETS[dataset]
-    return spec.eps_l2 if norm == "L2" else spec.eps_linf
-
-
-def _confirm_download(name: str) -> bool:
-    """Ask before fetching, where somebody is there to be asked."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    return typer.confirm(f"{name} is not here yet. Download it?", err=True)
 
 
 check.__doc__ = f"{cleandoc(check.__doc__ or '')}\n{_EXAMPLES}"

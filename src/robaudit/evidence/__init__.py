@@ -5,6 +5,7 @@ from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness
 from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.store import EvidenceFile
+from robaudit.evidence.surface import Surface
 
 __all__ = [
     "SCHEMA",
@@ -17,6 +18,7 @@ __all__ = [
     "MetricsRow",
     "Outcome",
     "OutcomeRow",
+    "Surface",
     "WitnessRow",
     "decode_image",
     "decode_witness",

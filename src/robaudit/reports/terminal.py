@@ -11,25 +11,10 @@ from rich.text import Text
 
 from robaudit.evidence import Evidence
 from robaudit.reports.summary import summary
+from robaudit.reports.words import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
 from robaudit.verdict import Verdict
 
-_LABELS = {
-    "clean": "Clean",
-    "pgd10": "PGD-10",
-    "apgd-ce": "APGD-CE",
-    "apgd-dlr": "APGD-DLR",
-    "apgd-t": "APGD-T",
-    "fab-t": "FAB-T",
-    "square": "Square",
-    "autoattack": "AutoAttack",
-    "pgd10-square": "PGD-10 − Square",
-    "pgd10-autoattack": "PGD-10 − AutoAttack",
-}
-_HEADLINE = {
-    "overestimated": ("OVERESTIMATED", "red"),
-    "not-overestimated": ("NOTHING FOUND", "green"),
-    "inconclusive": ("INCONCLUSIVE", "yellow"),
-}
+_COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
 _MARK = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 
 
@@ -41,13 +26,9 @@ def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
     return Group(*parts, _footer(data))
 
 
-def plain(value: object) -> str:
-    """Text of a stranger's file without control characters, which could move the cursor or recolour."""
-    return "".join(c if c.isprintable() else "�" for c in str(value))
-
-
 def _headline(data: dict[str, Any]) -> RenderableType:
-    title, colour = _HEADLINE[data["verdict"]["outcome"]]
+    outcome = data["verdict"]["outcome"]
+    title, colour = HEADLINES[outcome], _COLOURS[outcome]
     model, threat, images = data["model"], data["threat"], data["data"]
     body = Text()
     body.append(title, style=f"bold {colour}")
@@ -55,36 +36,18 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     body.append(f"{data['verdict']['confidence']:g}\n")
     body.append(data["verdict"]["summary"] + "\n")
     if data["claim"]:
-        body.append(_claim(data["claim"]) + "\n")
+        body.append(claim_text(data["claim"]) + "\n")
     body.append("\n")
     body.append(f"{plain(model['path'])}", style="bold")
     body.append(
         f"   {plain(model['architecture'])}, normalisation {plain(model['normalisation'])}, "
         f"{model['parameters']:,} parameters\n"
         f"{plain(images['name'])} {plain(images['split'])}, {images['audited']} of {images['total']} examples, "
-        f"{threat['norm']} eps {_eps(threat['eps'])}, seed {data['seed']}"
+        f"{threat['norm']} eps {eps_text(threat['eps'])}, seed {data['seed']}"
     )
     if not data["finished"]:
         body.append("\nThis audit is unfinished; run the same command to go on.", style="yellow")
     return Panel(body, border_style=colour)
-
-
-def _claim(claim: dict[str, Any]) -> str:
-    text = f"The claim of {100 * claim['value']:.2f} % under {_LABELS[claim['attack']]} is {claim['outcome']}"
-    if not claim["measured"]:
-        return text + "."
-    value, interval = _percent(claim["measured"])
-    return f"{text}: measured {value} % ({interval})."
-
-
-def _eps(eps: float) -> str:
-    steps = eps * 255
-    return f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 else f"{eps:g}"
-
-
-def _percent(item: dict[str, float], sign: str = "") -> tuple[str, str]:
-    value, low, high = (100 * item[key] for key in ("value", "low", "high"))
-    return f"{value:{sign}.1f}", f"{low:{sign}.1f} … {high:{sign}.1f}"
 
 
 def _accuracies(data: dict[str, Any]) -> RenderableType:
@@ -95,30 +58,26 @@ def _accuracies(data: dict[str, Any]) -> RenderableType:
     table.add_column("examples", justify="right")
     table.add_column("passes", justify="right")
     for name, item in data["accuracy"].items():
-        value, interval = _percent(item)
+        value, interval = percent(item)
         passes = data["cost"]["by_attack"].get(name)
         total = f"{passes['forwards'] + passes['backwards']:,}" if passes else ""
         style = "bold" if name in ("clean", "autoattack") else ""
-        table.add_row(_LABELS[name], value, interval, str(item["n"]), total, style=style)
+        table.add_row(label(name), value, interval, str(item["n"]), total, style=style)
     return table
 
 
 def _gaps(data: dict[str, Any]) -> RenderableType | None:
     if not data["gap"]:
         return None
-    bounds = {
-        "pgd10-square": data["plan"]["bounds"]["pgd_square"],
-        "pgd10-autoattack": data["plan"]["bounds"]["pgd_autoattack"],
-    }
     table = Table(box=None, pad_edge=False)
     table.add_column("gap")
     table.add_column("points", justify="right")
     table.add_column("interval", justify="right")
     table.add_column("bound", justify="right")
     for name, item in data["gap"].items():
-        value, interval = _percent(item, "+")
-        style = "red" if item["value"] >= bounds[name] else ""
-        table.add_row(_LABELS[name], value, interval, f"{100 * bounds[name]:g}", style=style)
+        value, interval = percent(item, "+")
+        style = "red" if item["value"] >= bound_of(data, name) else ""
+        table.add_row(label(name), value, interval, f"{100 * bound_of(data, name):g}", style=style)
     return Group(table, Text())
 
 

@@ -1,0 +1,159 @@
+"""`robaudit landscape`: the loss around images, as a picture, as data and in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from robaudit.cli.auditing import pick_device
+from robaudit.cli.common import check_writable, console
+from robaudit.cli.data import DataWishes, threat_model
+from robaudit.errors import RobauditError
+
+if TYPE_CHECKING:
+    from robaudit.audit import Window
+    from robaudit.evidence import Surface
+    from robaudit.inputs import Classifier, Images
+    from robaudit.plan import ThreatModel
+
+#: Images whose surfaces are drawn each by itself.
+_MOST_PANELS = 16
+
+
+def landscape(
+    models: list[str] = typer.Argument(
+        ..., help="One checkpoint, or two to compare.", metavar="MODEL [MODEL2]"
+    ),
+    dataset: str = typer.Option(..., help="As for check."),
+    out: Path = typer.Option(
+        Path("landscape.png"), help="Picture to write: .png, .svg or .pdf; the data go beside it as .npz."
+    ),
+    images: int = typer.Option(16, help="How many images; the picture shows the mean of their surfaces."),
+    each: bool = typer.Option(False, "--each", help="Draw the surface of every image instead of the mean."),
+    example: list[int] = typer.Option(
+        [], help="An image by its place in the split, as reports name it; may be repeated."
+    ),
+    grid: int = typer.Option(51, help="Points a side, odd."),
+    span: float = typer.Option(1.0, help="Largest offset in either direction, as a multiple of eps."),
+    exact: bool = typer.Option(
+        False, "--exact", help="Compute every point; by default smooth surfaces are interpolated on the CPU."
+    ),
+    norm: str = typer.Option("Linf", help="Linf or L2."),
+    eps: str | None = typer.Option(
+        None, help="Scale of the axes, as 8/255; by default the data set's usual radius."
+    ),
+    seed: int = typer.Option(0, help="Fixes the images and the random direction."),
+    data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),
+    split: str = typer.Option("test", help="Which split."),
+    download: bool = typer.Option(False, help="Fetch an absent data set without asking."),
+    arch: str | None = typer.Option(None, help="As for check."),
+    normalise: str | None = typer.Option(None, help="As for check."),
+    key: str | None = typer.Option(None, help="As for check."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda …"),
+) -> int:
+    """Draw the loss around images along the input gradient's sign and a random direction.
+
+    An honest model's surface is smooth and rises along the gradient; a masked one's is rugged or flat. Two models are
+    drawn side by side on one scale. The numbers are in units of log K, the loss of a guess among K classes.
+
+    Example: robaudit landscape honest.pt masked.pt --dataset cifar10 --out landscape.png
+    """
+    from robaudit.reports import PICTURE_FORMATS, draw_landscapes, landscape_numbers
+
+    _check_request(models, out, images, PICTURE_FORMATS, len(example) or images if each else 1)
+    threat = threat_model(norm, eps, dataset)
+    from robaudit.audit import Window
+    from robaudit.inputs import load_classifier
+
+    try:
+        window = Window(grid, span, exact)
+    except ValueError as error:
+        raise RobauditError(str(error)) from error
+    where = pick_device(device)
+    all_images = DataWishes(dataset, data_dir, split, None, seed, download).load()
+    chosen = _choose(all_images, example, images)
+    surfaces = []
+    for model in models:
+        classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=all_images)
+        surfaces.append(_survey(classifier, chosen, threat, window, seed, where))
+    files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
+    for surface, file in zip(surfaces, files, strict=True):
+        surface.save(file)
+    draw_landscapes(surfaces, out, each=each)
+    screen = console()
+    screen.print(landscape_numbers(surfaces))
+    screen.print(f"picture: {out}   data: {', '.join(map(str, files))}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _check_request(models: list[str], out: Path, images: int, formats: tuple[str, ...], panels: int) -> None:
+    if len(models) > 2:
+        raise RobauditError(f"{models[2]}: a picture holds at most two models; draw the others by themselves")
+    if out.suffix not in formats:
+        raise RobauditError(f"{out}: unknown kind of picture; end its name in {' or '.join(formats)}")
+    if images < 1:
+        raise RobauditError(f"images {images} must be at least 1")
+    if panels > _MOST_PANELS:
+        raise RobauditError(
+            f"images {panels}: --each draws at most {_MOST_PANELS}; pass --images {_MOST_PANELS}"
+        )
+    check_writable(str(out))
+
+
+def _choose(images: Images, ids: list[int], count: int) -> Images:
+    """Those named, or the first `count` of the random order."""
+    if not ids:
+        rows = list(range(min(count, len(images))))
+    else:
+        place = {key: row for row, key in enumerate(images.ids.tolist())}
+        unknown = [key for key in ids if key not in place]
+        if unknown:
+            raise RobauditError(
+                f"example {unknown[0]}: not in {images.name} {images.split}, which has {len(images)}"
+            )
+        rows = [place[key] for key in ids]
+    return replace(images, pixels=images.pixels[rows], labels=images.labels[rows], ids=images.ids[rows])
+
+
+def _survey(
+    classifier: Classifier, images: Images, threat: ThreatModel, window: Window, seed: int, device: str
+) -> Surface:
+    from robaudit.audit import survey
+
+    with _bar("landscape") as advance:
+        return survey(
+            classifier,
+            images,
+            threat,
+            window=window,
+            seed=seed,
+            device=device,
+            advance=advance,
+        )
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, where somebody looks at a terminal."""
+    from rich import progress
+    from rich.console import Console
+
+    screen = Console(stderr=True)
+    if not screen.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=screen, transient=True) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

@@ -1,0 +1,147 @@
+"""Loss surfaces around images, and the `.npz` file they are kept in: arrays only, never pickled objects."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.errors import RobauditError
+
+SURFACE_SCHEMA = "robaudit-landscape/1"
+#: Bytes of arrays that a stranger's file may unpack to.
+_LARGEST = 1 << 30
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """z = loss(x + a r1 + b r2) around n images, r1 the sign of the input gradient, r2 random signs.
+
+    Attributes:
+        offsets: (A,) increasing, the values of both a and b, in input units; 0 is in the middle.
+        loss: (n, A, A) cross-entropy; axis 1 is a, axis 2 is b. NaN where the model's answer is not finite.
+        computed: (n, A, A) bool: from the model itself, not interpolated between such points.
+        ids, labels, predictions: (n,) int64.
+        roughness: (n,) >= 0: how far the loss along r1 travels up and down beyond its net change, in units of log K,
+            the loss of a guess; 0 for a monotone profile.
+        falling: (n,) in [0, 1]: share of the steps along r1 at which the loss falls as a grows; 1 where the
+            gradient is exactly zero.
+        nonlinearity: (n,) >= 0: local linearity error: the largest deviation from the tangent plane at x, in the same
+            units (Qin et al. 2019, https://arxiv.org/abs/1907.02610), on the points of the grid.
+        has_gradient: (n,) bool: whether the input gradient is anything but exactly zero.
+        about: the model, the data, the threat model, the seed and versions; plain JSON-ready data.
+
+    """
+
+    offsets: Floats
+    loss: Floats
+    computed: NDArray[np.bool_]
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    roughness: Floats
+    falling: Floats
+    nonlinearity: Floats
+    has_gradient: NDArray[np.bool_]
+    about: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def mean(self) -> Floats:
+        """(A, A): the mean surface of all images; NaN where any is."""
+        return np.asarray(self.loss.mean(axis=0))
+
+    def numbers(self) -> dict[str, float]:
+        """The means of the numbers per image, and the share of points that were computed."""
+        return {
+            "roughness": float(np.nanmean(self.roughness)),
+            "falling": float(np.nanmean(self.falling)),
+            "nonlinearity": float(np.nanmean(self.nonlinearity)),
+            "no_gradient": float(1 - self.has_gradient.mean()),
+            "computed": float(self.computed.mean()),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the file at once or not at all.
+
+        Raises:
+            RobauditError: the place cannot be written.
+
+        """
+        arrays = {name: getattr(self, name) for name in _SHAPES}
+        text = json.dumps({"schema": SURFACE_SCHEMA, **self.about}, sort_keys=True)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, about=np.frombuffer(text.encode(), np.uint8), **arrays)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            partial.write_bytes(buffer.getvalue())
+            partial.replace(path)
+        except OSError as error:
+            raise RobauditError(
+                f"{path}: cannot be written ({error.strerror}); choose another place"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The surface that `save` wrote.
+
+        Raises:
+            RobauditError: missing, damaged, or not such a file.
+
+        """
+        if not path.is_file():
+            raise RobauditError(f"{path}: no such landscape; `robaudit landscape --out` writes one")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if sum(item.file_size for item in archive.infolist()) > _LARGEST:
+                    raise ValueError("too large")
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(bytes(file["about"]).decode())
+                if not isinstance(about, dict) or about.pop("schema", None) != SURFACE_SCHEMA:
+                    raise ValueError(f"of another schema than {SURFACE_SCHEMA}")
+                found = cls(
+                    **{name: file[name].astype(kind) for name, (kind, _) in _SHAPES.items()}, about=about
+                )
+            found._check()
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, RecursionError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RobauditError(
+                f"{path}: not a landscape, or a damaged one ({reason}); draw it again"
+            ) from error
+        return found
+
+    def _check(self) -> None:
+        sizes = {"n": len(self.ids), "A": len(self.offsets)}
+        for name, (_, axes) in _SHAPES.items():
+            expected = tuple(sizes[axis] for axis in axes)
+            if getattr(self, name).shape != expected:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {expected}")
+        if not sizes["n"] or sizes["A"] < 3 or not np.isfinite(self.offsets).all():
+            raise ValueError("it is empty")
+
+
+#: Each array's type and axes.
+_SHAPES: dict[str, tuple[str, str]] = {
+    "offsets": ("float64", "A"),
+    "loss": ("float64", "nAA"),
+    "computed": ("bool", "nAA"),
+    "ids": ("int64", "n"),
+    "labels": ("int64", "n"),
+    "predictions": ("int64", "n"),
+    "roughness": ("float64", "n"),
+    "falling": ("float64", "n"),
+    "nonlinearity": ("float64", "n"),
+    "has_gradient": ("bool", "n"),
+}
