@@ -46,6 +46,7 @@ def heading(
             "sha256": images.sha256,
             "shape": list(images.pixels.shape[1:]),
             "classes": images.classes,
+            "class_names": list(images.class_names),
         },
         versions={
             "robaudit": robaudit.__version__,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.attacks import PGDState, Retired, truly_misclassified
+from robaudit.attacks import PGDState, Retired, forward, strict_arithmetic, truly_misclassified
 from robaudit.attacks.objectives import Model
 from robaudit.audit.progress import Progress
 from robaudit.evidence import (
@@ -116,13 +116,14 @@ class Recorder:
                 [decode_witness(blob, x, threat) for blob, x in zip(blobs, clean, strict=True)]
             )
             labels = self._images.labels[places].to(self._device)
-            fools = truly_misclassified(
-                self._strict, torch.from_numpy(decoded).to(self._device), labels
-            ).tolist()
-            for item, blob, good in zip(waiting, blobs, fools, strict=True):
+            points = torch.from_numpy(decoded).to(self._device)
+            fools = truly_misclassified(self._strict, points, labels).tolist()
+            with strict_arithmetic():
+                answers = forward(self._strict, points).argmax(1).tolist()
+            for item, blob, good, answer in zip(waiting, blobs, fools, answers, strict=True):
                 if good:
                     image = encode_image(self._images.pixels[item.place].numpy())
-                    done.append(replace(item.row, witness=blob, image=image))
+                    done.append(replace(item.row, witness=blob, image=image, prediction=answer))
             waiting = [item for item, good in zip(waiting, fools, strict=True) if not good]
         # Misclassified a moment ago, and with the very same input not any more: neither robust nor broken.
         return done + [replace(item.row, outcome=Outcome.NONFINITE) for item in waiting]

@@ -71,10 +71,9 @@ def from_rows(values: dict[str, Any]) -> Header:
 
 
 def identity(key: str, value: Any) -> Any:
-    """A model is its weights and how they are used, wherever the file lies and however it was recognised."""
-    if key != "model":
-        return value
-    return {name: item for name, item in value.items() if name not in ("path", "notes")}
+    """A model is its weights and how they are used, wherever the file lies; data are their pixels and labels."""
+    aside = {"model": ("path", "notes"), "data": ("class_names",)}.get(key, ())
+    return {name: item for name, item in value.items() if name not in aside} if aside else value
 
 
 def difference(old: Any, new: Any) -> str:

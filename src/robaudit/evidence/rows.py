@@ -19,7 +19,10 @@ class ExampleRow:
 
 @dataclass(frozen=True)
 class OutcomeRow:
-    """One example under one attack; `image` and `witness` are coded, and None where it was not broken."""
+    """One example under one attack; what follows `backwards` is None where it was not broken.
+
+    `witness` and `image` are coded; `prediction` is the class that the strict model gives the witness.
+    """
 
     attack: str
     id: int
@@ -29,6 +32,7 @@ class OutcomeRow:
     backwards: int
     witness: bytes | None = None
     image: bytes | None = None
+    prediction: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,14 @@ class MetricsRow:
 
 @dataclass(frozen=True)
 class WitnessRow:
-    """A claim to re-check: this attack's `witness` for the example `id`, whose clean `image` is beside it."""
+    """A claim to re-check: this attack's `witness` for the example `id`, whose clean `image` is beside it.
+
+    `prediction` is the class that the audit's model gave the witness; None in files that do not say.
+    """
 
     attack: str
     id: int
     label: int
     image: bytes
     witness: bytes
+    prediction: int | None = None

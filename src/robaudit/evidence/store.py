@@ -33,6 +33,11 @@ CREATE TABLE outcomes (
     forwards INTEGER NOT NULL, backwards INTEGER NOT NULL, witness BLOB,
     PRIMARY KEY (attack, id)) WITHOUT ROWID;
 """
+# Files of the first releases lack it.
+_ANSWERS = (
+    "CREATE TABLE IF NOT EXISTS answers (attack TEXT NOT NULL, id INTEGER NOT NULL, prediction INTEGER NOT NULL, "
+    "PRIMARY KEY (attack, id)) WITHOUT ROWID"
+)
 
 
 class EvidenceFile:
@@ -60,7 +65,7 @@ class EvidenceFile:
         with explained(path):
             part.unlink(missing_ok=True)
             with closing(sqlite3.connect(part)) as db, db:
-                for statement in _TABLES.split(";"):
+                for statement in (*_TABLES.split(";"), _ANSWERS):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 db.executemany("INSERT INTO header VALUES (?, ?)", to_rows(header))
@@ -120,6 +125,8 @@ class EvidenceFile:
                 f"{path}: holds an audit with another {' and '.join(changed)}"
                 f"{difference(stored[changed[0]], wanted[changed[0]])}; choose another --evidence, or delete it"
             )
+        with explained(path), file._db:
+            file._db.execute(_ANSWERS)
         return file
 
     def close(self) -> None:
@@ -153,6 +160,10 @@ class EvidenceFile:
             self._db.executemany(
                 "INSERT OR IGNORE INTO images VALUES (?, ?)",
                 [(r.id, r.image) for r in rows if r.image is not None],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
+                [(r.attack, r.id, r.prediction) for r in rows if r.prediction is not None],
             )
             self._db.executemany(
                 "INSERT OR REPLACE INTO metrics VALUES (?, ?, ?, ?, ?)",
@@ -203,8 +214,8 @@ class EvidenceFile:
         """Everything that `add_outcomes` was given, for another file."""
         with reading(self.path):
             outcomes = self._db.execute(
-                "SELECT attack, id, outcome, steps, forwards, backwards, witness, image FROM outcomes "
-                "LEFT JOIN images USING (id)"
+                "SELECT attack, id, outcome, steps, forwards, backwards, witness, image, prediction FROM outcomes "
+                "LEFT JOIN images USING (id) LEFT JOIN answers USING (attack, id)"
             ).fetchall()
             metrics = self._db.execute("SELECT * FROM metrics").fetchall()
             return [OutcomeRow(r[0], r[1], Outcome(r[2]), *r[3:]) for r in outcomes], [
@@ -214,15 +225,22 @@ class EvidenceFile:
     def clear(self) -> None:
         """Forget every outcome."""
         with explained(self.path), self._db:
-            for table in ("outcomes", "images", "metrics"):
+            for table in ("outcomes", "images", "metrics", "answers"):
                 self._db.execute(f"DELETE FROM {table}")
 
     def witnesses(self) -> list[WitnessRow]:
         """Every claimed break, with the clean image it starts from."""
         with reading(self.path):
+            known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone()
+            column, join = (
+                ("p.prediction", "LEFT JOIN answers p ON p.attack = o.attack AND p.id = o.id ")
+                if known
+                else ("NULL", "")
+            )
             rows = self._db.execute(
-                "SELECT o.attack, o.id, e.label, i.image, o.witness FROM outcomes o JOIN examples e ON e.id = o.id "
-                "LEFT JOIN images i ON i.id = o.id WHERE o.outcome = ? ORDER BY e.position, o.attack",
+                f"SELECT o.attack, o.id, e.label, i.image, o.witness, {column} FROM outcomes o "
+                f"JOIN examples e ON e.id = o.id LEFT JOIN images i ON i.id = o.id {join}"
+                "WHERE o.outcome = ? ORDER BY e.position, o.attack",
                 (int(Outcome.BROKEN),),
             ).fetchall()
         if any(row[3] is None or row[4] is None for row in rows):
