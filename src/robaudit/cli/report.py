@@ -12,37 +12,35 @@ from robaudit.errors import RobauditError
 
 def report(
     evidence: Path = typer.Argument(..., help="Evidence file, or the folder of a training run."),
-    form: str = typer.Option("terminal", "--format", help="terminal or json."),
+    form: str = typer.Option(
+        "terminal", "--format", help="terminal, html, markdown, json, junit, sarif or badge (an SVG)."
+    ),
     out: str | None = typer.Option(None, help="File to write; standard output by default."),
+    landscape: Path | None = typer.Option(
+        None, help="An .npz of `robaudit landscape` of the same model, for the HTML report."
+    ),
+    unfinished: bool = typer.Option(
+        False, "--unfinished", help="Report what an interrupted audit has so far."
+    ),
 ) -> int:
     """Draw a report from evidence; needs neither the model nor the data.
 
-    Example: robaudit report model.evidence --format json --out report.json
+    Example: robaudit report model.evidence --format html --out report.html
     """
     if evidence.is_dir():
         from robaudit.cli.live import report_run
 
         return report_run(evidence, out)
-    from robaudit.evidence import EvidenceFile
-    from robaudit.reports import as_json, terminal
-    from robaudit.verdict import judge
+    from robaudit.evidence import Surface
+    from robaudit.reports import REPORTS, open_case, terminal
 
     check_writable(out)
-    if form not in ("terminal", "json"):
-        raise RobauditError(f"format '{form}' is not known; use terminal or json")
-    with EvidenceFile.open(evidence) as file:
-        found = file.read()
-    if not len(found):
-        raise RobauditError(f"{evidence}: no example is finished yet; go on with `robaudit check`")
-    verdict = judge(found)
-    if form == "json":
-        write_text(out or "-", as_json(found, verdict))
-    elif out:
-        from rich.console import Console
-
-        screen = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-        screen.print(terminal(found, verdict))
-        write_text(out, screen.export_text())
+    if form not in REPORTS:
+        raise RobauditError(f"format '{form}' is not known; use {', '.join(REPORTS)}")
+    surface = Surface.load(landscape) if landscape else None
+    case = open_case(evidence, surface=surface, pictures=form == "html", unfinished=unfinished)
+    if form == "terminal" and not out:
+        console().print(terminal(case.evidence, case.verdict))
     else:
-        console().print(terminal(found, verdict))
+        write_text(out or "-", REPORTS[form](case))
     return 0

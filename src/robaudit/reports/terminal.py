@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,13 @@ def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
     return Group(*parts, _footer(data))
 
 
+def terminal_text(evidence: Evidence, verdict: Verdict) -> str:
+    """The same without colours, for a file."""
+    screen = Console(width=110, record=True, file=io.StringIO(), highlight=False)
+    screen.print(terminal(evidence, verdict))
+    return screen.export_text()
+
+
 def _headline(data: dict[str, Any]) -> RenderableType:
     outcome = data["verdict"]["outcome"]
     title, colour = HEADLINES[outcome], _COLOURS[outcome]
@@ -34,7 +42,7 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     body.append(title, style=f"bold {colour}")
     body.append(f"   decided after {data['verdict']['decided_after']} examples at confidence ")
     body.append(f"{data['verdict']['confidence']:g}\n")
-    body.append(data["verdict"]["summary"] + "\n")
+    body.append(plain(data["verdict"]["summary"]) + "\n")
     if data["claim"]:
         body.append(claim_text(data["claim"]) + "\n")
     body.append("\n")
@@ -109,6 +117,7 @@ def _footer(data: dict[str, Any]) -> RenderableType:
         text.append(f"{plain(note)}\n")
     text.append(
         f"{spent['forwards']:,} forward and {spent['backwards']:,} backward passes in {spent['seconds']:.1f} s on "
-        f"{plain(spent['device'])}; robaudit {data['versions']['robaudit']}, torch {data['versions']['torch']}"
+        f"{plain(spent['device'])}; robaudit {plain(data['versions']['robaudit'])}, "
+        f"torch {plain(data['versions']['torch'])}"
     )
     return text

@@ -1,0 +1,202 @@
+"""What a report is drawn from: the evidence, the verdict, a few witnesses as images, perhaps a landscape."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.errors import RobauditError
+from robaudit.evidence import (
+    Evidence,
+    EvidenceFile,
+    Header,
+    Surface,
+    WitnessRow,
+    decode_image,
+    decode_witness,
+)
+from robaudit.reports.summary import summary
+from robaudit.verdict import Claim, Verdict, judge
+
+#: Witnesses that a report shows.
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One witness; `clean` and `adversarial` are (C, H, W) float32 in [0, 1], `answer` None where it is not known."""
+
+    attack: str
+    id: int
+    label: int
+    prediction: int
+    answer: int | None
+    clean: NDArray[np.float32]
+    adversarial: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One audited checkpoint.
+
+    Attributes:
+        evidence, verdict: what was found and what it says.
+        source: the evidence file as the user named it; empty where there is none.
+        digest: sha256 of that file.
+        pictures: the witnesses to show, worst first.
+        surface: the loss around some images.
+        data: `summary` of the evidence.
+
+    """
+
+    evidence: Evidence
+    verdict: Verdict
+    source: str = ""
+    digest: str = ""
+    pictures: tuple[Picture, ...] = ()
+    surface: Surface | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The checkpoint as it was named."""
+        return str(self.data["model"]["path"])
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A checkpoint that could not be audited, because of `error`."""
+
+    name: str
+    error: str
+
+
+def make_case(evidence: Evidence, verdict: Verdict, source: str = "") -> Case:
+    """A case without pictures."""
+    return Case(evidence, verdict, source, data=summary(evidence, verdict))
+
+
+def open_case(
+    path: Path,
+    *,
+    claim: Claim | None = None,
+    surface: Surface | None = None,
+    pictures: bool = False,
+    unfinished: bool = False,
+) -> Case:
+    """The case that an evidence file holds.
+
+    Args:
+        path: of the file.
+        claim: to be judged too.
+        surface: of the same checkpoint.
+        pictures: decode the witnesses to show.
+        unfinished: take what there is of an audit that was interrupted.
+
+    Raises:
+        RobauditError: the file is missing, damaged, of another schema, of an unfinished audit, or the landscape is
+            of another model.
+
+    """
+    with EvidenceFile.open(path) as file:
+        found = file.read()
+        rows = file.witnesses() if pictures else []
+    check_header(found.header, path)
+    if not len(found):
+        raise RobauditError(f"{path}: no example is finished yet; go on with `robaudit check`")
+    if not found.header.finished and not unfinished:
+        raise RobauditError(
+            f"{path}: the audit is unfinished ({len(found)} of {found.header.data['n']} examples begun); "
+            "go on with the same `robaudit check`, or add --unfinished to report what there is"
+        )
+    if surface is not None and surface.about.get("model", {}).get("sha256") != found.header.model["sha256"]:
+        raise RobauditError(
+            f"{path}: the landscape is of another model; draw it of {found.header.model['path']}"
+        )
+    try:
+        verdict = judge(found, claim)
+        shown = tuple(_picture(row, found) for row in worst(rows, found))
+    except ValueError as error:
+        raise RobauditError(f"{path}: a damaged evidence file ({error}); run the audit again") from error
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Case(found, verdict, str(path), digest, shown, surface, summary(found, verdict))
+
+
+def worst(rows: Sequence[WitnessRow], evidence: Evidence) -> list[WitnessRow]:
+    """At most `SHOWN` witnesses of different examples: first those of examples that PGD-10 left standing.
+
+    Among these, Square's first, for nobody can blame their gradients, in the order of the audit.
+    """
+    standing = (
+        set(evidence.ids[evidence.survives("pgd10")].tolist()) if "pgd10" in evidence.attacks else set()
+    )
+    order = ("square", "apgd-t", "apgd-dlr", "apgd-ce", "fab-t", "pgd10")
+    rank = {name: place for place, name in enumerate(order)}
+    ranked = sorted(rows, key=lambda row: (row.id not in standing, rank.get(row.attack, len(order))))
+    chosen: dict[int, WitnessRow] = {}
+    for row in ranked:
+        if len(chosen) == SHOWN:
+            break
+        chosen.setdefault(row.id, row)
+    return list(chosen.values())
+
+
+def _picture(row: WitnessRow, evidence: Evidence) -> Picture:
+    channels, height, width = evidence.header.data["shape"]
+    clean = decode_image(row.image, (channels, height, width))
+    adversarial = decode_witness(row.witness, clean, evidence.header.plan.threat)
+    prediction = int(evidence.predictions[evidence.ids == row.id][0])
+    return Picture(row.attack, row.id, row.label, prediction, row.prediction, clean, adversarial)
+
+
+#: The fields of a header that reports rely on, and their types.
+_FIELDS: dict[str, dict[str, type]] = {
+    "model": {
+        "path": str, "sha256": str, "architecture": str, "normalisation": str, "parameters": int, "classes": int,
+    },
+    "data": {"name": str, "split": str, "n": int, "total": int, "sha256": str, "shape": list, "classes": int},
+    "versions": {"robaudit": str, "torch": str, "python": str},
+}  # fmt: skip
+
+
+def check_header(header: Header, path: Path) -> None:
+    """Refuse a header that does not hold what reports need.
+
+    Raises:
+        RobauditError: a field is missing or of another type.
+
+    """
+    wrong = [
+        f"{part}.{name}"
+        for part, fields in _FIELDS.items()
+        for name, kind in fields.items()
+        if not isinstance(getattr(header, part), dict)
+        or not isinstance(getattr(header, part).get(name), kind)
+    ]
+    shape = header.data.get("shape") if isinstance(header.data, dict) else None
+    if not wrong and not (
+        len(shape or ()) == 3 and all(isinstance(n, int) and 0 < n < 1 << 14 for n in shape or ())
+    ):
+        wrong = ["data.shape"]
+    plain_numbers = isinstance(header.seconds, int | float) and isinstance(header.device, str)
+    if wrong or not plain_numbers:
+        field_name = wrong[0] if wrong else "seconds or device"
+        raise RobauditError(
+            f"{path}: a damaged evidence file ({field_name} is not what it should be); audit again"
+        )
+
+
+def class_name(case: Case, label: int | None) -> str:
+    """The name of a class as its data set gives it, else its number; `?` where the class is not known."""
+    if label is None:
+        return "?"
+    names = case.evidence.header.data.get("class_names") or []
+    known = isinstance(names, list) and 0 <= label < len(names)
+    return str(names[label]) if known else str(label)

@@ -1,0 +1,125 @@
+"""The charts of the HTML report, each from the evidence alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.evidence import Evidence, Outcome
+from robaudit.reports.charts import Axis, Plot, bars, histogram, tick_steps
+from robaudit.reports.words import bound_of, label
+from robaudit.stats import gap_path
+from robaudit.verdict import GAPS, paired, population
+
+_PERCENT = tuple((k / 5, f"{20 * k} %") for k in range(6))
+#: Points of a curve; more would not be seen.
+_CURVE = 300
+BINS = 24
+#: metric: (title, low, high)
+METRICS: dict[str, tuple[str, float, float]] = {
+    "fosc_normalised": ("FOSC, normalised: 0 converged, 1 no better than the start", 0.0, 2.0),
+    "sgcs": ("SGCS: 1 all steps in one direction, 0 unrelated directions", -0.2, 1.0),
+}
+
+
+def accuracy_chart(data: dict[str, Any]) -> str:
+    """Every attack's robust accuracy with its interval, as in the paper's Table 1."""
+    styles = {"clean": "bar0", "pgd10": "bar1", "autoattack": "bar3"}
+    rows = [
+        (label(name), item["value"], item["low"], item["high"], styles.get(name, "bar2"))
+        for name, item in data["accuracy"].items()
+    ]
+    return bars("Accuracy under each attack, with intervals", rows)
+
+
+def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> str:
+    """The gap after each example, its confidence sequence, the bound, and where the audit could stop."""
+    first, second, _ = GAPS[name]
+    found = paired(evidence, first, second)
+    low, high = gap_path(found.values, population(evidence), evidence.header.plan.confidence)
+    mean = np.cumsum(found.values) / np.arange(1, len(found.values) + 1)
+    bound = bound_of(data, name)
+    last = float(found.after[-1])
+    x = Axis("examples audited", 0, last, tick_steps(last))
+    y = Axis("gap", -0.6, 1.0, tuple((k / 5, f"{20 * k:+d}") for k in range(-3, 6)))
+    plot = Plot(f"Gap {label(name)} after each example", x, y)
+    after = found.after.astype(float)
+    plot.band(after, low, high, "band")
+    plot.line(after, mean, "curve1")
+    plot.line([0, last], [bound, bound], "bound")
+    plot.text(last, bound, f"bound {100 * bound:g} points", "end")
+    stop = float(data["verdict"]["decided_after"])
+    if data["verdict"]["outcome"] != "inconclusive" and 0 < stop <= last:
+        plot.line([stop, stop], [-0.6, 1.0], "stop")
+        plot.text(stop, 0.9, f" decided after {stop:g}", "start" if stop < last / 2 else "end")
+    return plot.svg()
+
+
+def curves_chart(evidence: Evidence) -> tuple[str, list[str]]:
+    """Accuracy left after so many model passes an example (a step of PGD is two, a query of Square one).
+
+    The drawing, and the attacks in the order of their styles.
+    """
+    names = [
+        name
+        for name in evidence.header.plan.attacks
+        if name in evidence.attacks and evidence.known(name).any()
+    ]
+    most = max([10, *(int(_passes(evidence, name).max(initial=1)) for name in names)])
+    decades = range(math.ceil(math.log10(most)) + 1)
+    x = Axis(
+        "model passes an example",
+        1,
+        10.0 ** decades[-1],
+        tuple((10.0**k, f"{10**k:,}") for k in decades),
+        True,
+    )
+    plot = Plot("Accuracy against model passes", x, Axis("accuracy", 0, 1, _PERCENT))
+    for place, name in enumerate(names):
+        known = evidence.known(name)
+        passes = _passes(evidence, name)[known]
+        broken = evidence.attacks[name].outcome[known] == Outcome.BROKEN
+        total, correct = int(known.sum()), int(evidence.correct[known].sum())
+        ends = np.sort(passes[broken])
+        stops = np.unique(np.geomspace(1, max(int(passes.max(initial=1)), 2), _CURVE).astype(int))
+        left = (correct - np.searchsorted(ends, stops, side="right")) / total
+        plot.line(np.repeat(stops, 2)[1:].astype(float), np.repeat(left, 2)[:-1], f"curve{place}")
+    return plot.svg(), names
+
+
+def _passes(evidence: Evidence, name: str) -> NDArray[np.int64]:
+    record = evidence.attacks[name]
+    return record.forwards + record.backwards
+
+
+def metric_chart(evidence: Evidence, name: str) -> str | None:
+    """The distribution of a measure of PGD-10's convergence beside honest models'; None where none was made."""
+    values = getattr(evidence, name)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    title, low, high = METRICS[name]
+    reference = sum(
+        (np.array(item[name], dtype=np.float64) for item in references()["models"]), np.zeros(BINS)
+    )
+    ticks = tuple((float(v), f"{v:g}") for v in np.round(np.linspace(low, high, 7), 2))
+    return histogram(title, Axis(title, low, high, ticks), counts(values, name), reference)
+
+
+def counts(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """(BINS,) how many values fall into each bin of a metric; those outside go to the ends."""
+    _, low, high = METRICS[name]
+    return np.histogram(np.clip(values, low, high), BINS, (low, high))[0].astype(np.float64)
+
+
+@cache
+def references() -> dict[str, Any]:
+    """The honest models' distributions, as `scripts/measure_references.py` measured them."""
+    text = (resources.files("robaudit") / "assets" / "references.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))

@@ -1,0 +1,84 @@
+"""The report as Markdown: for a model card, a pull request or a step summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from robaudit.reports.case import Case, Failure
+from robaudit.reports.words import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
+
+_SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}
+_MARKS = {"error": "❌", "warning": "⚠️", "note": "ℹ️"}
+
+
+def escape(value: object) -> str:
+    """A stranger's text that no Markdown, HTML, table, link or mention can come of.
+
+    Every punctuation mark becomes a character reference, which Markdown reads as text; after an @ stands an invisible
+    character, because mentions are looked for in what is rendered.
+    """
+    out = []
+    for character in plain(value):
+        if character.isalnum() or character == " ":
+            out.append(character)
+        else:
+            out.append(f"&#{ord(character)};" + ("&#8203;" if character == "@" else ""))
+    return "".join(out)
+
+
+def code(value: object) -> str:
+    """A stranger's text in a typewriter face."""
+    return f"<code>{escape(value)}</code>"
+
+
+def markdown(cases: Sequence[Case | Failure]) -> str:
+    """One section a checkpoint."""
+    return "\n".join(_failure(item) if isinstance(item, Failure) else _section(item) for item in cases)
+
+
+def _failure(item: Failure) -> str:
+    return f"## ❌ COULD NOT AUDIT: {code(item.name)}\n\n{escape(item.error)}\n"
+
+
+def _section(case: Case) -> str:
+    data = case.data
+    verdict, model, images, threat = data["verdict"], data["model"], data["data"], data["threat"]
+    lines = [
+        f"## {_SIGNS[verdict['outcome']]} {HEADLINES[verdict['outcome']]}: {code(model['path'])}",
+        "",
+        escape(verdict["summary"]),
+    ]
+    if data["claim"]:
+        lines += ["", claim_text(data["claim"])]
+    lines += [
+        "",
+        f"{code(images['name'])} {escape(images['split'])}, {images['audited']} of {images['total']} examples, "
+        f"{threat['norm']} eps {eps_text(threat['eps'])}, confidence {verdict['confidence']:g}, seed {data['seed']}, "
+        f"decided after {verdict['decided_after']} examples.",
+        "",
+        *_table(data),
+        *[
+            f"- {_MARKS[item['severity']]} **{escape(item['code'])}**: {escape(item['message'])} "
+            f"{escape(item['advice'])}"
+            for item in verdict["causes"]
+        ],
+        "",
+        f"Model sha256 {code(model['sha256'][:16])}, {code(model['architecture'])}; "
+        f"robaudit {escape(data['versions']['robaudit'])}. "
+        "“Nothing found” is not a proof of robustness.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table(data: dict[str, Any]) -> list[str]:
+    lines = ["| | % | interval | examples |", "|---|---:|---:|---:|"]
+    for name, item in data["accuracy"].items():
+        value, interval = percent(item)
+        lines.append(f"| {label(name)} | {value} | {interval} | {item['n']} |")
+    for name, item in data["gap"].items():
+        value, interval = percent(item, "+")
+        over = "**" if item["value"] >= bound_of(data, name) else ""
+        lines.append(f"| {label(name)} | {over}{value}{over} | {interval} | {item['n']} |")
+    return [*lines, ""]

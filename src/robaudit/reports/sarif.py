@@ -1,0 +1,100 @@
+"""The report as SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/), for code scanning."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+import robaudit
+from robaudit.reports.case import Case, Failure
+from robaudit.reports.words import claim_text, plain
+from robaudit.verdict import ADVICE
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
+_PAPER = "https://arxiv.org/abs/2410.07675"
+#: Rules beside the findings: what the gate itself may say.
+_VERDICTS: dict[str, tuple[str, str]] = {
+    "overestimated": ("error", "Report the accuracy that the stronger attack leaves, and retrain."),
+    "inconclusive": ("warning", "Audit more examples, or resolve what the preflight check found."),
+    "claim-refuted": ("error", "The model is less robust than was said; correct the claim or the model."),
+    "could-not-audit": ("error", "Correct the file, the data set or the flags, and run again."),
+}
+
+
+def sarif(cases: Sequence[Case | Failure]) -> str:
+    """A SARIF log of one run; every result points at its checkpoint."""
+    results = [result for item in cases for result in _results(item)]
+    known = {
+        **{code: advice for code, (_, advice) in ADVICE.items()},
+        **{k: v[1] for k, v in _VERDICTS.items()},
+    }
+    used = sorted({result["ruleId"] for result in results})
+    levels = {code: level for code, (level, _) in (*ADVICE.items(), *_VERDICTS.items())}
+    rules = [
+        {
+            "id": code,
+            "shortDescription": {"text": code.replace("-", " ")},
+            "fullDescription": {"text": known.get(code, "A finding of a later version.")},
+            "help": {"text": known.get(code, "See the report.")},
+            "helpUri": _PAPER,
+            "defaultConfiguration": {"level": levels.get(code, "warning")},
+        }
+        for code in used
+    ]
+    for result in results:
+        result["ruleIndex"] = used.index(result["ruleId"])
+    run = {
+        "tool": {"driver": {
+            "name": "robaudit", "version": robaudit.__version__, "informationUri": _PAPER, "rules": rules,
+        }},
+        "invocations": [{"executionSuccessful": not any(isinstance(item, Failure) for item in cases)}],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }  # fmt: skip
+    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def _results(item: Case | Failure) -> list[dict[str, Any]]:
+    if isinstance(item, Failure):
+        return [_result(item.name, "could-not-audit", "error", item.error)]
+    data = item.data
+    verdict = data["verdict"]
+    found = []
+    if verdict["outcome"] in _VERDICTS:
+        code = verdict["outcome"]
+        found.append(_result(item.name, code, _VERDICTS[code][0], verdict["summary"]))
+    if data["claim"] and data["claim"]["outcome"] == "refuted":
+        found.append(_result(item.name, "claim-refuted", "error", claim_text(data["claim"])))
+    for cause in verdict["causes"]:
+        text = f"{cause['message']} {cause['advice']}"
+        found.append(_result(item.name, plain(cause["code"]), cause["severity"], text))
+    for result in found:
+        result["properties"] = {
+            "sha256": data["model"]["sha256"],
+            "accuracy": {name: value["value"] for name, value in data["accuracy"].items()},
+        }
+    return found
+
+
+def _result(model: str, code: str, level: str, text: str) -> dict[str, Any]:
+    print_of = hashlib.sha256(f"{code}\0{model}".encode()).hexdigest()[:32]
+    return {
+        "ruleId": code,
+        "level": level,
+        "message": {"text": plain(text)},
+        "locations": [
+            {"physicalLocation": {"artifactLocation": {"uri": _uri(model)}, "region": {"startLine": 1}}}
+        ],
+        "partialFingerprints": {"robaudit/v1": print_of},
+    }
+
+
+def _uri(path: str) -> str:
+    """A path as a relative or file URI; what is no path (`hf:OWNER/NAME`) as a relative one."""
+    pure = PurePath(plain(path))
+    text = quote(pure.as_posix(), safe="/")
+    return f"file://{text}" if pure.is_absolute() else text
