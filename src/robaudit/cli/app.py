@@ -15,7 +15,9 @@ import typer
 
 import robaudit
 from robaudit.cli.check import check
+from robaudit.cli.compare import compare
 from robaudit.cli.demo import demo
+from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
 from robaudit.cli.landscape import landscape
 from robaudit.cli.report import report
@@ -47,6 +49,8 @@ app.command()(verify)
 app.command()(report)
 app.command()(train)
 app.command()(sweep)
+app.command()(compare)
+app.command()(gate)
 app.command()(landscape)
 app.command()(demo)
 

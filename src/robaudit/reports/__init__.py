@@ -1,9 +1,10 @@
 """Judgement in, text or pictures out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from robaudit.reports.badge import badge
-from robaudit.reports.case import Case, Failure, make_case, open_case
+from robaudit.reports.case import Case, Failure, make_case, many_as_json, open_case
+from robaudit.reports.difference import difference_json, difference_markdown, difference_terminal
 from robaudit.reports.html import html
 from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
@@ -12,6 +13,7 @@ from robaudit.reports.sarif import sarif
 from robaudit.reports.summary import as_json, summary
 from robaudit.reports.terminal import terminal, terminal_text
 from robaudit.reports.words import plain
+from robaudit.verdict import Difference
 
 #: What `robaudit report --format` takes: from one case to the text of a file.
 REPORTS: dict[str, Callable[[Case], str]] = {
@@ -24,13 +26,29 @@ REPORTS: dict[str, Callable[[Case], str]] = {
     "badge": badge,
 }
 
+#: Reports of several checkpoints in one.
+MANY: dict[str, Callable[[Sequence[Case | Failure]], str]] = {
+    "markdown": markdown,
+    "junit": junit,
+    "sarif": sarif,
+    "json": many_as_json,
+}
+#: What `robaudit compare --format` takes besides the terminal.
+COMPARISONS: dict[str, Callable[[Difference], str]] = {
+    "markdown": difference_markdown,
+    "json": difference_json,
+}
+
 __all__ = [
+    "COMPARISONS",
+    "MANY",
     "PICTURE_FORMATS",
     "REPORTS",
     "Case",
     "Failure",
     "as_json",
     "badge",
+    "difference_terminal",
     "draw_landscapes",
     "html",
     "junit",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from robaudit.errors import RobauditError
 from robaudit.evidence import (
+    SCHEMA,
     Evidence,
     EvidenceFile,
     Header,
@@ -75,6 +77,15 @@ class Failure:
 
     name: str
     error: str
+
+
+def many_as_json(cases: Sequence[Case | Failure]) -> str:
+    """The reports of several checkpoints as one JSON document."""
+    reports = [
+        {"model": {"path": item.name}, "error": item.error} if isinstance(item, Failure) else item.data
+        for item in cases
+    ]
+    return json.dumps({"schema": SCHEMA, "reports": reports}, indent=2, allow_nan=False) + "\n"
 
 
 def make_case(evidence: Evidence, verdict: Verdict, source: str = "") -> Case:

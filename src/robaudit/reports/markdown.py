@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,22 +10,23 @@ from robaudit.reports.case import Case, Failure
 from robaudit.reports.words import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
 
 _SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}
+#: Anything but letters, digits, spaces and what is harmless in prose; a full stop or a hyphen only inside a number or
+#: a word, or before a space, where it makes no link and no list.
+_SPECIAL = re.compile(
+    r"(?![\w ,;()%…“”−±])(?!(?<=\w)[.](?=\s|\d|$))(?!(?<=\w)[-'’](?=\w))(?!(?<=\w):(?=\s)).|_"
+)
 _MARKS = {"error": "❌", "warning": "⚠️", "note": "ℹ️"}
 
 
 def escape(value: object) -> str:
     """A stranger's text that no Markdown, HTML, table, link or mention can come of.
 
-    Every punctuation mark becomes a character reference, which Markdown reads as text; after an @ stands an invisible
-    character, because mentions are looked for in what is rendered.
+    Every punctuation mark that could mean something becomes a character reference, which Markdown reads as text; after
+    an @ stands an invisible character, because mentions are looked for in what is rendered.
     """
-    out = []
-    for character in plain(value):
-        if character.isalnum() or character == " ":
-            out.append(character)
-        else:
-            out.append(f"&#{ord(character)};" + ("&#8203;" if character == "@" else ""))
-    return "".join(out)
+    return _SPECIAL.sub(
+        lambda found: f"&#{ord(found[0])};" + ("&#8203;" if found[0] == "@" else ""), plain(value)
+    )
 
 
 def code(value: object) -> str:

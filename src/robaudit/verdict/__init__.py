@@ -2,6 +2,7 @@
 
 from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
+from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, judge
 from robaudit.verdict.table import GAPS, accuracy, gap, gaps, paired, population, rows
@@ -11,10 +12,12 @@ __all__ = [
     "GAPS",
     "Claim",
     "ClaimResult",
+    "Difference",
     "Finding",
     "Verdict",
     "accuracy",
     "causes_of",
+    "compare",
     "finding",
     "gap",
     "gaps",
