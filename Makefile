@@ -14,7 +14,7 @@ PUBLISHED := $(and $(ROBAUDIT_MODELS),$(ROBAUDIT_DATA),$(ROBAUDIT_MODELS) --data
 WANTED := set ROBAUDIT_MODELS and ROBAUDIT_DATA to run it
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-heavy lint format bench docs clean
+.PHONY: help setup demo test test-heavy lint format bench results docs clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -54,13 +54,20 @@ format: $(READY) ## Rewrite the code in its one format
 bench: $(READY) ## Short forms of the measurements under benchmarks/
 	$(BIN)/python benchmarks/coverage.py --quick
 	$(BIN)/python benchmarks/parity.py $(foreach kind,adversarial distilled,digits:src/robaudit/assets/digits_$(kind).safetensors:0.1:100)
+	$(BIN)/python benchmarks/landscapes.py --images 4
 	$(if $(PUBLISHED),$(BIN)/python benchmarks/checkpoints.py $(PUBLISHED) --examples 500,@echo 'benchmarks/checkpoints.py: $(WANTED)')
 
-docs: $(READY) ## Measure again what docs/results/ reports (long)
+docs: $(READY) ## Build the documentation into site/; every warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -b html -d site/.doctrees docs site $(ARGS)
+	@echo 'site/index.html: ready'
+
+results: $(READY) ## Measure again what docs/results/ reports (long)
 	$(BIN)/python benchmarks/coverage.py >docs/results/.part
 	mv docs/results/.part docs/results/coverage.md
 	$(if $(PUBLISHED),$(BIN)/python benchmarks/checkpoints.py $(PUBLISHED) --examples 10000 >docs/results/.part,@echo 'docs/results/checkpoints.md: left as it is; $(WANTED)')
 	$(if $(PUBLISHED),mv docs/results/.part docs/results/checkpoints.md,@:)
+	$(BIN)/python benchmarks/landscapes.py $(PUBLISHED) >docs/results/.part
+	mv docs/results/.part docs/results/landscapes.md
 	@echo 'docs/results/parity.md: left as it is; its commands take hours and stand at its head'
 
 clean: ## Remove caches and builds (the .venv stays)

@@ -1,6 +1,7 @@
 """Shared fixtures: the embedded default's data and models, and the real ones where they are at hand."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,34 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
     return Path(os.environ["ROBAUDIT_MODELS"])
+
+
+#: Budgets that decide the shipped models in seconds.
+QUICK = ["--apgd-steps", "10", "--fab-steps", "5", "--square-queries", "200", "--targets", "2"]
+
+
+@pytest.fixture(scope="session")
+def audited(tmp_path_factory) -> Path:
+    """A folder with the two shipped models as `honest` and `masked` (.safetensors) and the evidence of each."""
+    from robaudit.cli import run
+    from tests.shipped import ADVERSARIAL, DISTILLED
+
+    folder = tmp_path_factory.mktemp("audited")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for name, path in (("honest", ADVERSARIAL), ("masked", DISTILLED)):
+            shutil.copy(path, folder / f"{name}.safetensors")
+            arguments = [
+                f"{name}.safetensors",
+                "--dataset",
+                "digits",
+                "--limit",
+                "120",
+                "--json",
+                f"{name}.json",
+            ]
+            run(["check", *arguments, *QUICK, "--evidence", f"{name}.evidence"])
+    finally:
+        os.chdir(before)
+    return folder

@@ -1,0 +1,248 @@
+"""`robaudit compare` and `robaudit gate`: exit codes, policies, what is audited again and what is not."""
+
+import datetime
+import json
+import shutil
+import sqlite3
+
+import pytest
+
+from robaudit.cli import run
+from robaudit.cli.policy import read_policy
+from robaudit.errors import RobauditError
+from robaudit.evidence import EvidenceFile
+from robaudit.verdict import compare
+from tests.cli.test_cli import assert_clear
+
+POLICY = """
+models = ["*.safetensors"]
+dataset = "digits"
+limit = 120
+min-robust-accuracy = 0.3
+evidence = "kept"
+[budget]
+apgd-steps = 10
+fab-steps = 5
+square-queries = 200
+targets = 2
+"""
+TOMORROW = datetime.datetime.now(tz=datetime.UTC).date() + datetime.timedelta(days=1)
+YESTERDAY = TOMORROW - datetime.timedelta(days=2)
+
+
+def read(path):
+    with EvidenceFile.open(path) as file:
+        return file.read()
+
+
+def test_a_model_is_not_worse_than_itself_and_the_masked_one_is_worse(audited, capsys):
+    honest, masked = str(audited / "honest.evidence"), str(audited / "masked.evidence")
+    assert run(["compare", honest, honest, "--margin", "0.2"]) == 0
+    assert "NOT WORSE" in capsys.readouterr().out
+    assert run(["compare", honest, masked]) == 1
+    out = capsys.readouterr().out
+    assert "not-overestimated → overestimated" in out
+    assert "new findings: " in out
+
+
+def test_the_loss_is_counted_pair_by_pair(audited, tmp_path):
+    old, new = read(audited / "honest.evidence"), read(audited / "masked.evidence")
+    found = compare(old, new)
+    by_hand = []
+    for key in new.ids[: min(len(old), len(new))]:
+        stands = [bool(item.survives("autoattack")[item.ids == key][0]) for item in (old, new)]
+        known = [bool(item.known("autoattack")[item.ids == key][0]) for item in (old, new)]
+        if all(known):
+            by_hand.append((key, int(stands[0]) - int(stands[1])))
+    assert found.losses["autoattack"].value == pytest.approx(sum(v for _, v in by_hand) / len(by_hand))
+    assert found.broken == tuple(key for key, value in by_hand if value > 0)
+    assert found.mended == tuple(key for key, value in by_hand if value < 0)
+    assert compare(new, old).losses["autoattack"].value == -found.losses["autoattack"].value
+
+
+def test_few_examples_leave_a_small_margin_open(audited):
+    honest = str(audited / "honest.evidence")
+    assert run(["compare", honest, honest, "--margin", "0.0001"]) in (0, 3)
+    assert run(["compare", honest, honest, "--margin", "0.005"]) == 3
+
+
+@pytest.mark.parametrize("form", ["json", "markdown"])
+def test_a_comparison_as_a_file(form, audited, tmp_path):
+    target = tmp_path / "out"
+    paths = [str(audited / f"{name}.evidence") for name in ("honest", "masked")]
+    assert run(["compare", *paths, "--format", form, "--out", str(target)]) == 1
+    text = target.read_text()
+    if form == "json":
+        assert json.loads(text)["outcome"] == "worse"
+    else:
+        assert text.startswith("## WORSE")
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("UPDATE header SET value = json_set(value, '$.sha256', 'other') WHERE key = 'data'", "another data"),
+        ("UPDATE header SET value = json_set(value, '$.threat.eps', 0.2) WHERE key = 'plan'", "another eps"),
+        (
+            "UPDATE header SET value = json_set(value, '$.budget.targets', 3) WHERE key = 'plan'",
+            "another budget",
+        ),
+        ("UPDATE examples SET position = 1000 - position", "another order"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(statement, says, audited, tmp_path, capsys):
+    path = tmp_path / "other.evidence"
+    shutil.copy(audited / "honest.evidence", path)
+    with sqlite3.connect(path) as db:
+        db.execute(statement)
+    code = run(["compare", str(path), str(audited / "honest.evidence")])
+    error = capsys.readouterr().err
+    assert code == 2
+    assert says in error
+    assert error.startswith(f"robaudit: {path}")
+
+
+def test_bad_comparisons(audited, tmp_path, capsys):
+    honest = str(audited / "honest.evidence")
+    assert_clear(capsys, run(["compare", honest, str(tmp_path / "none")]), str(tmp_path / "none"))
+    assert_clear(capsys, run(["compare", honest, honest, "--margin", "2"]), "margin 2")
+    assert_clear(capsys, run(["compare", honest, honest, "--format", "html"]), "format 'html'")
+
+
+@pytest.fixture(scope="module")
+def project(audited, tmp_path_factory):
+    """A project whose gate has run once: its exit code and folder."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("honest", "masked"):
+        shutil.copy(audited / f"{name}.safetensors", folder)
+    (folder / "robaudit.toml").write_text(POLICY)
+    outputs = [f"--{kind}={folder / kind}" for kind in ("sarif", "junit", "markdown", "json")]
+    return run(["gate", "--policy", str(folder / "robaudit.toml"), *outputs]), folder
+
+
+def test_the_gate_fails_and_says_why_in_every_format(project):
+    code, folder = project
+    assert code == 1
+    reports = json.loads((folder / "json").read_text())["reports"]
+    outcomes = {item["model"]["path"].rsplit("/", 1)[1]: item["verdict"]["outcome"] for item in reports}
+    assert outcomes == {"honest.safetensors": "not-overestimated", "masked.safetensors": "overestimated"}
+    assert "overestimated" in (folder / "sarif").read_text()
+    assert 'failures="1"' in (folder / "junit").read_text()
+    assert "OVERESTIMATED" in (folder / "markdown").read_text()
+
+
+def test_only_what_changed_is_audited_again(project, tmp_path, capsys, monkeypatch):
+    _, folder = project
+    copy = tmp_path / "again"
+    shutil.copytree(folder, copy)
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr("robaudit.cli.gate.check_one", lambda *_: pytest.fail("attacked again"))
+        assert run(["gate", "--policy", str(copy / "robaudit.toml")]) == 1
+        out = capsys.readouterr().out
+        assert out.count("(unchanged)") == 2
+    seen = []
+    monkeypatch.setattr("robaudit.cli.gate.check_one", lambda model, *_: seen.append(model))
+    (copy / "robaudit.toml").write_text(POLICY.replace("limit = 120", "limit = 119"))
+    run(["gate", "--policy", str(copy / "robaudit.toml"), str(copy / "honest.safetensors")])
+    assert seen == [str(copy / "honest.safetensors")], "another policy, another audit"
+
+
+def test_evidence_made_elsewhere_is_only_re_checked(project, tmp_path, capsys):
+    _, folder = project
+    copy = tmp_path / "runner"
+    shutil.copytree(folder, copy)
+    capsys.readouterr()
+    policy = ["--policy", str(copy / "robaudit.toml"), "--verify"]
+    assert run(["gate", *policy, str(copy / "honest.safetensors")]) == 0
+    assert "(re-checked)" in capsys.readouterr().out
+    for file in (copy / "kept").glob("honest-*"):
+        with sqlite3.connect(file) as db:
+            one = "SELECT witness FROM outcomes WHERE outcome = 1 LIMIT 1"
+            db.execute(f"UPDATE outcomes SET witness = ({one}) WHERE outcome = 1")
+    assert run(["gate", *policy, str(copy / "honest.safetensors")]) == 2
+    assert "witnesses fail" in capsys.readouterr().out
+    shutil.rmtree(copy / "kept")
+    assert run(["gate", *policy]) == 2
+    assert "no evidence of this content" in capsys.readouterr().out
+
+
+def gate_with(project, tmp_path, extra):
+    _, folder = project
+    copy = tmp_path / "with"
+    shutil.copytree(folder, copy)
+    (copy / "robaudit.toml").write_text(extra + POLICY if "[[" not in extra else POLICY + extra)
+    return run(["gate", "--policy", str(copy / "robaudit.toml")])
+
+
+def waiver(day, model="masked.*"):
+    return f'[[exceptions]]\nmodel = "{model}"\nreason = "being retrained"\nexpires = {day}\n'
+
+
+def test_an_exception_lets_pass_until_it_expires(project, tmp_path, capsys):
+    capsys.readouterr()
+    assert gate_with(project, tmp_path, waiver(TOMORROW)) == 0
+    assert f"Let pass until {TOMORROW}: being retrained" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "with")
+    assert_clear(
+        capsys, gate_with(project, tmp_path, waiver(YESTERDAY)), str(tmp_path / "with" / "robaudit.toml")
+    )
+
+
+def test_an_exception_with_a_minimum_excuses_nothing_else(project, tmp_path):
+    lower = waiver(TOMORROW) + "min-robust-accuracy = 0.01\n"
+    assert gate_with(project, tmp_path, lower) == 1, "overestimated all the same"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("datset = 'digits'", "did you mean 'dataset'"),
+        ("dataset = 'digits'\nnonsense = 1", "unknown key 'nonsense'"),
+        ("dataset = 'digits'\nlimit = 'many'", "limit is a str"),
+        ("dataset = 'digits'\nlimit = true", "limit is a bool"),
+        ("dataset = 'digits'\nmin-robust-accuracy = 41", "did you mean 0.41"),
+        ("dataset = 'digits'\neps = '8'", "did you mean 8/255"),
+        ("dataset = 'digits'\nconfidence = 99", "confidence 99"),
+        ("dataset = 'digits'\nmax-gap = 8.0", "pgd_square bound 8"),
+        ("dataset = 'digits'\n[budget]\nsteps = 3", "unknown key 'budget.steps'"),
+        ("dataset = 'nosuch'", "has no usual radius"),
+        ("limit = 3", "names no dataset"),
+        ("dataset = ", "not TOML"),
+        ("dataset = 'digits'\n[[exceptions]]\nmodel = 'a'", "without 'reason'"),
+        (
+            "dataset = 'digits'\n[[exceptions]]\nmodel='a'\nreason='b'\nexpires='soon'",
+            "exceptions.expires is a str",
+        ),
+        ("dataset = 'digits'\nexceptions = ['a']", "must be a table"),
+    ],
+)
+def test_bad_policies_are_refused(text, says, tmp_path):
+    path = tmp_path / "robaudit.toml"
+    path.write_text(text)
+    with pytest.raises(RobauditError, match=r"robaudit\.toml") as error:
+        read_policy(path)
+    assert says in str(error.value)
+
+
+def test_a_policy_in_pyproject(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_clear(capsys, run(["gate"]), "no policy here")
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert_clear(capsys, run(["gate"]), "pyproject.toml: has no [tool.robaudit]")
+    (tmp_path / "pyproject.toml").write_text("[tool.robaudit]\ndataset = 'digits'\nmodels = ['*.pt']\n")
+    assert_clear(capsys, run(["gate"]), "pyproject.toml: models '*.pt' fits no file")
+    (tmp_path / "bad.pt").write_text("no")
+    assert run(["gate", "--junit", "j.xml"]) == 2
+    assert "could not audit" in capsys.readouterr().out
+    assert 'errors="1"' in (tmp_path / "j.xml").read_text()
+
+
+def test_paths_of_a_policy_lie_beside_it(tmp_path):
+    (tmp_path / "data.npz").write_bytes(b"")
+    (tmp_path / "robaudit.toml").write_text("dataset = 'data.npz'\neps = '8/255'\ndata-dir = 'there'\n")
+    found = read_policy(tmp_path / "robaudit.toml")
+    assert found.dataset == str(tmp_path / "data.npz")
+    assert found.data_dir == tmp_path / "there"
+    assert found.evidence == tmp_path / ".robaudit"
+    assert found.plan.threat.eps == pytest.approx(8 / 255)

