@@ -21,30 +21,7 @@ with tempfile.TemporaryDirectory() as folder:
         resources.files("robaudit") / "assets" / "digits_adversarial.safetensors"
     ) as model:
         # The same as `robaudit check MODEL --dataset mine.npz --eps 0.1 ...`; a file has no usual radius.
-        budget = [
-            "--apgd-steps",
-            "10",
-            "--fab-steps",
-            "5",
-            "--targets",
-            "2",
-            "--square-queries",
-            "200",
-        ]  # short, for the example
-        evidence = str(Path(folder) / "mine.evidence")
-        code = run(
-            [
-                "check",
-                str(model),
-                "--dataset",
-                str(data),
-                "--eps",
-                "0.1",
-                "--limit",
-                "60",
-                *budget,
-                "--evidence",
-                evidence,
-            ]
-        )
+        short = ["--apgd-steps=10", "--fab-steps=5", "--targets=2", "--square-queries=200"]  # for the example
+        place = ["--evidence", str(Path(folder) / "mine.evidence")]
+        code = run(["check", str(model), "--dataset", str(data), "--eps=0.1", "--limit=60", *short, *place])
 print(f"exit code {code}: 0 nothing found, 1 overestimated, 2 could not audit, 3 inconclusive")
