@@ -267,13 +267,13 @@ def edited(audited, tmp_path, statement, *values):
         ("UPDATE header SET value = '[]' WHERE key = 'model'", "damaged"),
         (
             "UPDATE header SET value = json_set(value, '$.parameters', 'many') WHERE key = 'model'",
-            "model.parameters",
+            "damaged",
         ),
         (
             "UPDATE header SET value = json_set(value, '$.shape', json('[1, 8]')) WHERE key = 'data'",
-            "data.shape",
+            "damaged",
         ),
-        ("UPDATE header SET value = json_remove(value, '$.n') WHERE key = 'data'", "data.n"),
+        ("UPDATE header SET value = json_remove(value, '$.n') WHERE key = 'data'", "damaged"),
         ("UPDATE images SET image = x'75'", "damaged"),
         ("UPDATE outcomes SET witness = NULL", "without its witness"),
     ],

@@ -17,7 +17,6 @@ from robaudit.evidence import (
     SCHEMA,
     Evidence,
     EvidenceFile,
-    Header,
     Surface,
     WitnessRow,
     decode_image,
@@ -118,7 +117,6 @@ def open_case(
     with EvidenceFile.open(path) as file:
         found = file.read()
         rows = file.witnesses() if pictures else []
-    check_header(found.header, path)
     if not len(found):
         raise RobauditError(f"{path}: no example is finished yet; go on with `robaudit check`")
     if not found.header.finished and not unfinished:
@@ -165,43 +163,6 @@ def _picture(row: WitnessRow, evidence: Evidence) -> Picture:
     adversarial = decode_witness(row.witness, clean, evidence.header.plan.threat)
     prediction = int(evidence.predictions[evidence.ids == row.id][0])
     return Picture(row.attack, row.id, row.label, prediction, row.prediction, clean, adversarial)
-
-
-#: The fields of a header that reports rely on, and their types.
-_FIELDS: dict[str, dict[str, type]] = {
-    "model": {
-        "path": str, "sha256": str, "architecture": str, "normalisation": str, "parameters": int, "classes": int,
-    },
-    "data": {"name": str, "split": str, "n": int, "total": int, "sha256": str, "shape": list, "classes": int},
-    "versions": {"robaudit": str, "torch": str, "python": str},
-}  # fmt: skip
-
-
-def check_header(header: Header, path: Path) -> None:
-    """Refuse a header that does not hold what reports need.
-
-    Raises:
-        RobauditError: a field is missing or of another type.
-
-    """
-    wrong = [
-        f"{part}.{name}"
-        for part, fields in _FIELDS.items()
-        for name, kind in fields.items()
-        if not isinstance(getattr(header, part), dict)
-        or not isinstance(getattr(header, part).get(name), kind)
-    ]
-    shape = header.data.get("shape") if isinstance(header.data, dict) else None
-    if not wrong and not (
-        len(shape or ()) == 3 and all(isinstance(n, int) and 0 < n < 1 << 14 for n in shape or ())
-    ):
-        wrong = ["data.shape"]
-    plain_numbers = isinstance(header.seconds, int | float) and isinstance(header.device, str)
-    if wrong or not plain_numbers:
-        field_name = wrong[0] if wrong else "seconds or device"
-        raise RobauditError(
-            f"{path}: a damaged evidence file ({field_name} is not what it should be); audit again"
-        )
 
 
 def class_name(case: Case, label: int | None) -> str:
