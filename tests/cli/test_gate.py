@@ -246,3 +246,16 @@ def test_paths_of_a_policy_lie_beside_it(tmp_path):
     assert found.data_dir == tmp_path / "there"
     assert found.evidence == tmp_path / ".robaudit"
     assert found.plan.threat.eps == pytest.approx(8 / 255)
+
+
+def test_verify_loads_bare_tensors_of_any_image_size(audited, tmp_path):
+    """A state dict tells its architecture but not the images' size; the evidence does."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(audited / "masked.safetensors"), tmp_path / "bare.pt")
+    evidence = str(tmp_path / "bare.evidence")
+    short = ["--apgd-steps=3", "--fab-steps=2", "--square-queries=30", "--targets=2", "--limit=30"]
+    code = run(["check", str(tmp_path / "bare.pt"), "--dataset", "digits", *short, "--evidence", evidence])
+    assert code in (1, 3)
+    assert run(["verify", evidence, str(tmp_path / "bare.pt")]) == code

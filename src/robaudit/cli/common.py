@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from robaudit.audit import Progress as AuditProgress
+    from robaudit.evidence import Header
     from robaudit.verdict import Verdict
 
 _EXIT_CODES = {"not-overestimated": 0, "overestimated": 1, "inconclusive": 3}
@@ -26,6 +27,12 @@ def exit_code(verdict: Verdict) -> int:
     if verdict.claim:
         codes.add({"refuted": 1, "consistent": 0, "inconclusive": 3}[verdict.claim.outcome])
     return next(code for code in (1, 3, 0) if code in codes)
+
+
+def image_shape(header: Header) -> tuple[int, int, int] | None:
+    """(C, H, W) of the images that evidence is about; None where its header does not say three sizes."""
+    sizes = [int(size) for size in header.data["shape"]]
+    return (sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 and all(0 < n < 1 << 14 for n in sizes) else None
 
 
 def console() -> Console:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.auditing import Wishes, check_one, pick_device
-from robaudit.cli.common import check_writable, console, exit_code, write_text
+from robaudit.cli.common import check_writable, console, exit_code, image_shape, write_text
 from robaudit.cli.data import DataWishes
 from robaudit.cli.policy import Policy, Waiver, find_policy, read_policy
 from robaudit.errors import RobauditError
@@ -184,7 +184,8 @@ def _recheck(path: Path, model: Path, rules: Policy, device: str) -> None:
         raise RobauditError(
             f"{path}: was made with code of its own ({recorded}); name it as arch in the policy"
         )
-    classifier = load_classifier(str(model), arch=recorded, normalise=header.model["normalisation"])
+    shape, normalise = image_shape(header), header.model["normalisation"]
+    classifier = load_classifier(str(model), arch=recorded, normalise=normalise, shape=shape)
     result = verify(path, classifier, device)
     if result.failures:
         raise RobauditError(

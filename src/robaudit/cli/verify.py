@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from robaudit.cli.auditing import pick_device
-from robaudit.cli.common import console, exit_code
+from robaudit.cli.common import console, exit_code, image_shape
 from robaudit.errors import RobauditError
 
 
@@ -44,6 +44,7 @@ def verify(
         arch=arch or recorded,
         normalise=normalise or header.model["normalisation"],
         key=key or header.model.get("key"),
+        shape=image_shape(header),
     )
     result = recheck(evidence, classifier, pick_device(device))
     out = console()

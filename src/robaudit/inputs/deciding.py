@@ -28,6 +28,7 @@ class Wishes:
         images: labelled images to choose by.
         device: where to compute.
         force: load even what is right no more often than chance.
+        shape: (C, H, W) of the images where they are not at hand.
 
     """
 
@@ -37,6 +38,12 @@ class Wishes:
     images: Images | None = None
     device: str = "cpu"
     force: bool = False
+    shape: tuple[int, int, int] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(C, H, W) of the images, as far as it is known."""
+        return self.images.shape if self.images else self.shape
 
 
 def normalisations_to_try(

@@ -48,7 +48,7 @@ class Found:
     shape: Shape | None
 
 
-def load_classifier(
+def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
     source: str,
     *,
     arch: str | None = None,
@@ -57,6 +57,7 @@ def load_classifier(
     images: Images | None = None,
     device: str | torch.device = "cpu",
     force: bool = False,
+    shape: Shape | None = None,
 ) -> Classifier:
     """A model, ready to be audited.
 
@@ -71,6 +72,7 @@ def load_classifier(
             normalisation unless the file has one.
         device: where the classifier goes.
         force: return a model that is right no more often than chance instead of refusing it.
+        shape: (C, H, W) of the images where none are given: a file of bare tensors seldom tells it.
 
     Returns:
         A `Classifier`; `info.architecture` and `info.normalisation` given back as `arch` and `normalise`
@@ -80,7 +82,7 @@ def load_classifier(
         RobauditError: the file cannot be read safely, fits no architecture, or is near chance.
 
     """
-    wishes = Wishes(arch, normalise, key, images, str(device), force)
+    wishes = Wishes(arch, normalise, key, images, str(device), force, shape)
     found, wishes = find_model(source, wishes)
     first = found.options[0]
     if images is not None and first.classes not in (0, images.classes):
@@ -133,7 +135,7 @@ def _ready(
     source: str, network: nn.Module, kind: str, wishes: Wishes, stored: Normalisation | None, notes: list[str]
 ) -> Found:
     """A network made by code, with the weights it came with."""
-    shape = wishes.images.shape if wishes.images else None
+    shape = wishes.image_shape
     classes = count_classes(network, torch.rand(1, *shape), source) if shape else 0
     side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
     option = Candidate(source, (), channels, side, classes, 0.0, network)
@@ -146,9 +148,7 @@ def _program(contents: Contents, wishes: Wishes) -> Found:
         raise RobauditError(
             f"--arch {wishes.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
         )
-    network, shape, classes = load_program(
-        contents.path, kind, wishes.images.shape if wishes.images else None
-    )
+    network, shape, classes = load_program(contents.path, kind, wishes.image_shape)
     channels, side = (shape[0], shape[1]) if shape else (3, 0)
     option = Candidate(kind, (), channels, side, classes, 0.0, network)
     return Found([option], None, [], kind, file_sha256(contents.path), shape)
@@ -166,7 +166,7 @@ def _states(contents: Contents, wishes: Wishes) -> tuple[Found, Wishes]:
     notes = [f"weights taken from {', '.join(chosen)}"] if any(chosen) else []
     if aside:
         notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
-    shape = wishes.images.shape if wishes.images else tuple(entry["input_shape"]) if entry else None
+    shape = wishes.image_shape or (tuple(entry["input_shape"]) if entry else None)
     members = read_members(list(chosen.values()), contents.path)
     if wishes.arch and is_factory(wishes.arch):
         options = [_filled(wishes.arch, chosen, shape, contents.path)]
