@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -18,6 +19,8 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"robaudit {release}"
 html_copy_source = False
+# A page without a word has no title to link to.
+exclude_patterns = [page.name for page in Path(__file__).parent.glob("*.md") if not page.stat().st_size]
 html_show_copyright = False
 html_extra_path = ["../src/robaudit/reports/robaudit-1.schema.json"]
 
