@@ -11,6 +11,7 @@ run on what the attacks before it left, as in AutoAttack. torchattacks comes by 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable
@@ -129,8 +130,7 @@ def by_pyautoattack(classifier: nn.Module, examples: Examples, plan: AuditPlan) 
 
 def by_torchattacks(classifier: nn.Module, examples: Examples, plan: AuditPlan) -> Result:
     """Its AutoAttack, which is written after the reference."""
-    import torchattacks  # type: ignore[import-untyped]  # noqa: PLC0415  # optional
-
+    torchattacks = importlib.import_module("torchattacks")  # optional
     model = Counted(classifier).eval()
     started = time.perf_counter()
     attack = torchattacks.AutoAttack(

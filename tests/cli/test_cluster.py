@@ -8,17 +8,9 @@ from robaudit.cli import run
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 FLAGS = [
-    "--dataset",
-    "digits",
-    "--eps",
-    "0.1",
-    "--limit",
-    "40",
-    "--square-queries",
-    "50",
-    "--attacks",
-    "pgd10,square",
-]
+    "--dataset", "digits", "--eps", "0.1", "--limit", "60", "--apgd-steps", "10", "--fab-steps", "5",
+    "--targets", "3", "--square-queries", "50",
+]  # fmt: skip
 
 
 def test_an_address_where_nobody_answers_is_one_clear_line(capsys):
