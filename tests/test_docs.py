@@ -60,7 +60,7 @@ def quick(words):
             words += ["--limit", "30"]
     if words[:2] == ["robaudit", "landscape"]:
         words = [*words, *SHORT["landscape"].split()]
-    return ["digits" if word == "cifar10" else word for word in words if word != "--download"]
+    return ["digits" if word in {"cifar10", "cifar100"} else word for word in words if word != "--download"]
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,8 @@ def place(audited, tmp_path_factory):
     for name in ("one", "two"):
         shutil.copy(folder / "honest.safetensors", folder / "runs" / f"{name}.safetensors")
     shutil.copy(folder / "honest.safetensors", folder / "models")
+    (folder / "runs" / "a").mkdir()
+    shutil.copy(folder / "honest.safetensors", folder / "runs" / "a" / "best.safetensors")
     shutil.copy(ROOT / "examples" / "ci" / "robaudit.toml", folder)
     for name in ("*.evidence", "*.json"):
         for left in folder.glob(name):

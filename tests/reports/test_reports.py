@@ -327,3 +327,13 @@ def test_surface_survives_its_file(tmp_path, audited):
         np.testing.assert_array_equal(getattr(first, item.name), getattr(second, item.name))
     with pytest.raises(RobauditError, match="cannot be written"):
         first.save(tmp_path / "no" / "folder.npz")
+
+
+def test_the_cost_is_set_against_that_of_the_whole_split(cases):
+    for case in cases.values():
+        spent, audited = case.data["cost"], case.data["data"]["audited"]
+        whole = spent["whole"]
+        assert whole["examples"] == case.data["data"]["total"]
+        assert whole["forwards"] == round(spent["forwards"] * whole["examples"] / audited)
+        if audited < whole["examples"]:
+            assert f"{100 * audited / whole['examples']:.1f} % of what all" in REPORTS["terminal"](case)

@@ -26,7 +26,9 @@ def trace(network: nn.Module, sample: Tensor) -> fx.GraphModule | None:
         traced = fx.symbolic_trace(copy.deepcopy(network))
     except Exception:
         return None
-    return traced if _same(network, traced, sample) else None
+    # Two sizes, for a graph may have taken the batch's for a constant.
+    same = _same(network, traced, sample) and _same(network, traced, sample[:1])
+    return traced if same else None
 
 
 def fold_batch_norm(traced: fx.GraphModule, sample: Tensor) -> fx.GraphModule:

@@ -9,7 +9,7 @@ import numpy as np
 
 from robaudit.evidence import SCHEMA, Evidence
 from robaudit.stats import Interval
-from robaudit.verdict import Verdict, accuracy, gap, gaps, rows
+from robaudit.verdict import Verdict, accuracy, gap, gaps, population, rows
 
 
 def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
@@ -58,17 +58,29 @@ def metrics(evidence: Evidence) -> dict[str, float | None]:
 
 
 def cost(evidence: Evidence) -> dict[str, Any]:
-    """Model passes, one example each, in all and by attack; wall time."""
+    """Model passes, one example each, in all and by attack; wall time.
+
+    `whole` is what the whole split would take at the mean cost of the examples audited so far.
+    """
     by_attack = {
         name: {"forwards": int(record.forwards.sum()), "backwards": int(record.backwards.sum())}
         for name, record in evidence.attacks.items()
     }
+    forwards = len(evidence) + sum(item["forwards"] for item in by_attack.values())
+    backwards = sum(item["backwards"] for item in by_attack.values())
+    total = population(evidence) or len(evidence)
+    share = total / len(evidence) if len(evidence) else 0.0
     return {
-        "forwards": len(evidence) + sum(item["forwards"] for item in by_attack.values()),
-        "backwards": sum(item["backwards"] for item in by_attack.values()),
+        "forwards": forwards,
+        "backwards": backwards,
         "seconds": round(evidence.header.seconds, 2),
         "device": evidence.header.device,
         "by_attack": by_attack,
+        "whole": {
+            "examples": total,
+            "forwards": round(forwards * share),
+            "backwards": round(backwards * share),
+        },
     }
 
 

@@ -120,4 +120,12 @@ def _footer(data: dict[str, Any]) -> RenderableType:
         f"{plain(spent['device'])}; robaudit {plain(data['versions']['robaudit'])}, "
         f"torch {plain(data['versions']['torch'])}"
     )
+    whole = spent["whole"]
+    if 0 < data["data"]["audited"] < whole["examples"]:
+        passes = whole["forwards"] + whole["backwards"]
+        done = 100 * (spent["forwards"] + spent["backwards"]) / passes
+        text.append(
+            f"\n{done:.1f} % of what all {whole['examples']:,} examples would take at this rate "
+            f"(about {passes:,} passes)"
+        )
     return text
