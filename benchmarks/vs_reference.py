@@ -99,7 +99,7 @@ def by_ours(classifier: nn.Module, examples: Examples, plan: AuditPlan) -> Resul
     fast = search_model(classifier, CPU, sample=examples.x[:8])
     tuning = tune(fast, examples.x[:1], side_by_side=fast.traced)
     search, strict = Counted(fast), Counted(classifier)
-    engine = Engine(search, strict, plan.threat, tuning.slots, CPU, tuning.workers)
+    engine = Engine(search, strict, plan.threat, tuning.slots, CPU, tuning.workers, tuning.least)
     robust = torch.ones(len(examples), dtype=torch.bool)
     before = torch.get_num_threads()
     torch.set_num_threads(tuning.threads)

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from robaudit.attacks import ATTACKS, Engine, Examples
+from robaudit.attacks import ATTACKS, Engine, Examples, tune
 from robaudit.attacks.workers import Rows, work_together
 from robaudit.plan import ATTACK_NAMES, AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn
@@ -84,3 +84,17 @@ def test_rows_are_handed_out_once():
 
     work_together([work] * 4, rows, lambda part: got.extend(part.tolist()))
     assert sorted(got) == list(range(1000))
+
+
+def test_workers_with_too_few_examples_are_not_begun(monkeypatch):
+    """Short steps are the interpreter's work; two workers on a tiny network took longer than one."""
+    monkeypatch.setattr(
+        "robaudit.attacks.engine.work_together", lambda *_: pytest.fail("more than one worker")
+    )
+    model, x = cnn(seed=4), torch.rand(30, 1, 8, 8)
+    with torch.no_grad():
+        logits = model(x)
+    examples = Examples(x, logits.argmax(1), torch.arange(30), logits)
+    engine = Engine(model, model, THREAT, 16, torch.device("cpu"), workers=2, least=16)
+    engine.run(ATTACKS["square"](PLAN), examples, lambda _: None)
+    assert tune(model, x[:1], side_by_side=True).workers == 1

@@ -76,6 +76,7 @@ class Engine:
         device: where `search` lives and the slots are kept.
         workers: threads that share the queue, each with slots of its own. More than one needs models whose calls
             do not disturb each other.
+        least: examples that each worker must have for there to be more than one.
 
     """
 
@@ -85,11 +86,12 @@ class Engine:
     slots: int
     device: torch.device
     workers: int = 1
+    least: int = 1
 
     def run(self, attack: Attack, examples: Examples, retire: Callable[[Retired], None]) -> None:
         """Attack every example once; `retire` is called with each group as it finishes, in no fixed order."""
         rows = Rows(len(examples))
-        workers = max(min(self.workers, len(examples)), 1)
+        workers = max(min(self.workers, len(examples) // self.least), 1)
         width = min(self.slots, -(-len(examples) // workers))
         works = [_Run(self, attack, examples, rows, width).go for _ in range(workers)]
         if workers == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -27,11 +28,16 @@ _SHORT_STEP = 0.05
 
 @dataclass(frozen=True)
 class Tuning:
-    """`slots` examples at once for each of `workers`, on so many `threads` each (of the CPU; 0: as they are)."""
+    """`slots` examples at once for each of `workers`, on so many `threads` each (of the CPU; 0: as they are).
+
+    A worker is worth having from `least` examples on: shorter steps are mostly the interpreter's work, which
+    threads do not share.
+    """
 
     slots: int
     threads: int
     workers: int = 1
+    least: int = 1
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -58,8 +64,9 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
     try:
         if workers > 1:
             torch.set_num_threads(cores // workers)
-            slots, _ = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE)
-            return Tuning(slots, cores // workers, workers)
+            slots, speed = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE)
+            least = math.ceil(_SHORT_STEP * speed)
+            return Tuning(slots, cores // workers, workers if least <= slots else 1, least)
         many, rate_of_many = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
         if cores == 1:
             return Tuning(many, 1)

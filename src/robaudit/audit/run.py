@@ -180,7 +180,8 @@ class _Audit:
         self.progress.end("probes")
 
     def _engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
-        return Engine(search, self.strict, threat, self.tuning.slots, self.device, self.tuning.workers)
+        tuned = self.tuning
+        return Engine(search, self.strict, threat, tuned.slots, self.device, tuned.workers, tuned.least)
 
     def _examples(self, places: Tensor) -> Examples:
         return Examples(
