@@ -12,7 +12,7 @@ from robaudit.attacks.pgd import PGD, PGDState
 from robaudit.attacks.precision import SearchModel, search_model, strict_arithmetic
 from robaudit.attacks.square import Square
 from robaudit.attacks.state import Attack, Examples
-from robaudit.attacks.tuning import Tuning, tune
+from robaudit.attacks.tuning import Tuning, on_threads, tune
 from robaudit.plan import AuditPlan
 
 #: PGD's step at eps 8/255 is 2/255 (Li et al., Appendix B), and in proportion elsewhere.
@@ -77,6 +77,7 @@ __all__ = [
     "Tuning",
     "forward",
     "geometry",
+    "on_threads",
     "search_model",
     "strict_arithmetic",
     "truly_misclassified",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -111,3 +113,14 @@ def rate(model: Model, x: Tensor) -> float:
     if x.is_cuda:
         torch.cuda.synchronize(x.device)
     return len(x) / max(time.perf_counter() - started, 1e-9)
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """So many threads on the CPU, and as many as before afterwards; 0 changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

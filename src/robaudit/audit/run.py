@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from robaudit.attacks import (
     Examples,
     SearchModel,
     forward,
+    on_threads,
     search_model,
     strict_arithmetic,
     tune,
@@ -108,7 +108,7 @@ class _Audit:
 
     def go(self) -> Evidence:
         """All stretches, or as many as it takes."""
-        with _threads(self.tuning.threads):
+        with on_threads(self.tuning.threads):
             self.ranks.hand_over(self.file)
             self.file.update(finished=False)
             for stretch in self._stretches():
@@ -227,14 +227,3 @@ class _Audit:
         wanted = torch.ones_like(self.correct) if name == "pgd10" else self.correct
         done = torch.isin(self.images.ids, torch.tensor(finished, dtype=torch.int64))
         return places[(wanted & ~done)[places]]
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many threads on the CPU, and as many as before afterwards; 0 changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

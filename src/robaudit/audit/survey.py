@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 import robaudit
-from robaudit.attacks import search_model, tune
+from robaudit.attacks import on_threads, search_model, tune
 from robaudit.attacks.randomness import Draws
 from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
@@ -84,7 +83,7 @@ def survey(
     offsets = np.linspace(-1, 1, window.points) * (window.span * threat.eps)
     offsets[window.points // 2] = 0.0
     tuning = tune(model, x[:1])
-    with _threads(tuning.threads), model.arithmetic():
+    with on_threads(tuning.threads), model.arithmetic():
         found = landscape(
             model, (x, y), r2, offsets, exact=window.exact or where.type == "cuda",
             batch=_FORWARD_ONLY * tuning.slots, advance=advance,
@@ -143,14 +142,3 @@ def _about(classifier: Classifier, images: Images, threat: ThreatModel, seed: in
             "python": platform.python_version(),
         },
     }
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many threads on the CPU, and as many as before afterwards; 0 changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

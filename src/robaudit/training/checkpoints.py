@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -27,8 +29,9 @@ LOG, RESUME, BEST, LAST, BATCHES = (
 FORMAT = 1
 
 
-def write_text(path: Path, text: str) -> None:
-    """The whole file or none of it.
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` once it is complete and on the disk.
 
     Raises:
         RobauditError: the place cannot be written.
@@ -36,8 +39,8 @@ def write_text(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.part")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -46,6 +49,17 @@ def write_text(path: Path, text: str) -> None:
         raise RobauditError(
             f"{path}: cannot be written ({error.strerror}); free space and run again"
         ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole file or none of it.
+
+    Raises:
+        RobauditError: the place cannot be written.
+
+    """
+    with _whole(path) as file:
+        file.write(text.encode())
 
 
 def write_log(folder: Path, rows: list[dict[str, Any]], name: str = LOG) -> None:
@@ -66,20 +80,9 @@ def save_state(folder: Path, settings: TrainSettings, data: str, state: dict[str
         RobauditError: it cannot be written.
 
     """
-    path = folder / RESUME
-    partial = path.with_name(f".{RESUME}.part")
     whole = state | {"format": FORMAT, "settings": settings.to_dict(), "data": data}
-    try:
-        with partial.open("wb") as file:
-            torch.save(whole, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RobauditError(
-            f"{path}: cannot be written ({error.strerror}); free space and run again"
-        ) from error
+    with _whole(folder / RESUME) as file:
+        torch.save(whole, file)
 
 
 def load_state(folder: Path, settings: TrainSettings, data: str) -> dict[str, Any] | None:
