@@ -7,6 +7,7 @@ examples more than an honest model showed in the calibration (`docs/results/caus
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence
 from robaudit.verdict import table
@@ -33,6 +34,18 @@ FALL, TO_LOSE = 0.05, 0.15
 SMALL_RADIUS, LITTLE_LEFT = 0.30, 1 / 3
 #: A surface on which PGD's steps disagree so much (SGCS), and PGD stops so far from a stationary point (FOSC).
 RUGGED_SGCS, UNCONVERGED_FOSC = 0.25, 0.60
+#: (probe, the share from which it counts, finding, what is said).
+_SHARES = (
+    (
+        "only_fgsm",
+        WEAKER_BREAKS,
+        "single-step-beats-iterative",
+        "A single step breaks {share} that PGD-10 does not.",
+    ),
+    ("only_noise", WEAKER_BREAKS, "noise-beats-pgd", "Random noise breaks {share} that PGD-10 does not."),
+    ("only_pgd40", MORE_STEPS_BREAK, "more-steps-break", "40 steps break {share} that 10 do not."),
+    ("unbounded", UNBOUNDED_LEAVES, "unbounded-attack-fails", "PGD without a bound leaves {share} standing."),
+)
 
 
 def causes_of(evidence: Evidence) -> list[Finding]:
@@ -85,26 +98,26 @@ def _gradients(evidence: Evidence) -> list[Finding]:
 
 
 def _trajectory(evidence: Evidence) -> list[Finding]:
-    """Of the examples that PGD-10 left standing: where it stopped, and whether its steps agreed."""
+    """Of the examples that PGD-10 left standing: whether its steps agreed, and where it stopped."""
     found = []
-    standing = evidence.survives("pgd10")
-    for name, values, code in (
-        ("SGCS", evidence.sgcs, "rugged-surface"),
-        ("FOSC / (eps |g|)", evidence.fosc_normalised, "pgd-not-converged"),
-    ):
-        if len(values) != len(standing):
-            continue
-        kept = values[standing & np.isfinite(values)]
-        if len(kept) < FEW_EXAMPLES // 2:
-            continue
-        mean = float(kept.mean())
-        if code == "rugged-surface" and mean < RUGGED_SGCS:
-            found.append(
-                finding(code, f"PGD-10's steps disagree: {name} is {mean:.2f} where it found nothing.")
-            )
-        if code == "pgd-not-converged" and mean > UNCONVERGED_FOSC:
-            found.append(finding(code, f"PGD-10 stops far from a maximum: {name} is {mean:.2f}."))
+    similar = _mean_standing(evidence, evidence.sgcs)
+    if similar is not None and similar < RUGGED_SGCS:
+        message = f"PGD-10's steps disagree: SGCS is {similar:.2f} where it found nothing."
+        found.append(finding("rugged-surface", message))
+    left = _mean_standing(evidence, evidence.fosc_normalised)
+    if left is not None and left > UNCONVERGED_FOSC:
+        message = f"PGD-10 stops far from a maximum: FOSC / (eps |g|) is {left:.2f}."
+        found.append(finding("pgd-not-converged", message))
     return found
+
+
+def _mean_standing(evidence: Evidence, values: NDArray[np.float64]) -> float | None:
+    """The mean of `values` (n,) over the examples that survive PGD-10; None where they are too few."""
+    standing = evidence.survives("pgd10")
+    if len(values) != len(standing):
+        return None
+    kept = values[standing & np.isfinite(values)]
+    return float(kept.mean()) if len(kept) >= FEW_EXAMPLES // 2 else None
 
 
 def _from_probes(probes: dict[str, float]) -> list[Finding]:
@@ -116,18 +129,9 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
     def share(name: str) -> float:
         return probes.get(name, float("nan"))
 
-    if share("only_fgsm") >= WEAKER_BREAKS:
-        message = f"A single step breaks {100 * share('only_fgsm'):.0f} % {of} that PGD-10 does not."
-        found.append(finding("single-step-beats-iterative", message))
-    if share("only_noise") >= WEAKER_BREAKS:
-        message = f"Random noise breaks {100 * share('only_noise'):.0f} % {of} that PGD-10 does not."
-        found.append(finding("noise-beats-pgd", message))
-    if share("only_pgd40") >= MORE_STEPS_BREAK:
-        message = f"40 steps break {100 * share('only_pgd40'):.0f} % {of} that 10 do not."
-        found.append(finding("more-steps-break", message))
-    if share("unbounded") >= UNBOUNDED_LEAVES:
-        message = f"PGD without a bound leaves {100 * share('unbounded'):.0f} % {of} standing."
-        found.append(finding("unbounded-attack-fails", message))
+    for name, least, code, message in _SHARES:
+        if share(name) >= least:
+            found.append(finding(code, message.format(share=f"{100 * share(name):.0f} % {of}")))
     if share("pgd10") >= TO_LOSE and share("pgd10") - share("pgd10_x4") < FALL:
         message = (
             f"PGD-10's robust accuracy is {100 * share('pgd10'):.0f} % at eps and "
