@@ -12,7 +12,7 @@ from robaudit.cli.policy import read_policy
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
 from robaudit.verdict import compare
-from tests.cli.test_cli import assert_clear
+from tests.cli.helpers import assert_clear
 
 POLICY = """
 models = ["*.safetensors"]

@@ -7,7 +7,7 @@ import pytest
 
 from robaudit.cli import run
 from robaudit.evidence import Surface
-from tests.cli.test_cli import assert_clear
+from tests.cli.helpers import assert_clear
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 
