@@ -97,4 +97,14 @@ def test_workers_with_too_few_examples_are_not_begun(monkeypatch):
     examples = Examples(x, logits.argmax(1), torch.arange(30), logits)
     engine = Engine(model, model, THREAT, 16, torch.device("cpu"), workers=2, least=16)
     engine.run(ATTACKS["square"](PLAN), examples, lambda _: None)
-    assert tune(model, x[:1], side_by_side=True).workers == 1
+
+
+def test_a_tiny_network_gets_one_worker_on_one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        found = tune(cnn(), torch.rand(1, 1, 8, 8), side_by_side=True)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert (found.workers, found.threads) == (1, 1)

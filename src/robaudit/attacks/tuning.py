@@ -68,7 +68,9 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
             torch.set_num_threads(cores // workers)
             slots, speed = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE)
             least = math.ceil(_SHORT_STEP * speed)
-            return Tuning(slots, cores // workers, workers if least <= slots else 1, least)
+            if least > slots:
+                return Tuning(slots, 1)
+            return Tuning(slots, cores // workers, workers, least)
         many, rate_of_many = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
         if cores == 1:
             return Tuning(many, 1)
