@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from robaudit.attacks import ATTACKS, Engine, Examples, tune
+from robaudit.attacks.square import Square
 from robaudit.attacks.workers import Rows, work_together
+from robaudit.evidence import Outcome
 from robaudit.plan import ATTACK_NAMES, AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn
 
@@ -108,3 +110,44 @@ def test_a_tiny_network_gets_one_worker_on_one_thread():
     finally:
         torch.set_num_threads(before)
     assert (found.workers, found.threads) == (1, 1)
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_queries_tried_at_once_change_nothing(norm, restarts):
+    weights = torch.randint(-3, 4, (10, 3, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+
+    def model(x):
+        # Sums of whole numbers are exact, so the batch cannot change a margin by rounding.
+        levels = (x * 256).round()
+        return torch.stack([(levels * row).flatten(1).sum(1) for row in weights], 1)
+
+    x = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    logits = model(x)
+    examples = Examples(x, logits.argmax(1), torch.arange(len(x)), logits)
+    threat = ThreatModel(norm, {"Linf": 0.02, "L2": 0.3}[norm])
+
+    def attacked(slots, tries):
+        found = {}
+
+        def retire(retired):
+            for row, *result in zip(
+                retired.rows.tolist(), retired.outcome.tolist(), retired.steps.tolist(),
+                retired.forwards.tolist(), strict=True,
+            ):  # fmt: skip
+                found[row] = result
+            for row, witness in zip(retired.rows.tolist(), retired.witness, strict=False):
+                found[row].append(witness.sum().item())
+
+        attack = Square(norm, threat.eps, queries=150, restarts=restarts, tries=tries)
+        Engine(Wrapped(model), Wrapped(model), threat, slots, torch.device("cpu")).run(
+            attack, examples, retire
+        )
+        return found
+
+    alone, at_once = attacked(4, 1), attacked(64, 8)
+    assert 0 < sum(outcome == Outcome.BROKEN for outcome, *_ in alone.values()) < 12
+    for row, (outcome, steps, forwards, *witness) in alone.items():
+        assert (outcome, steps, *witness) == (*at_once[row][:2], *at_once[row][3:])
+        assert forwards == steps <= at_once[row][2], "every query tried is counted"
+    assert any(at_once[row][2] > steps for row, (_, steps, *_) in alone.items())

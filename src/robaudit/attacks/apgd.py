@@ -67,6 +67,7 @@ class APGD:
     name: str = "apgd-ce"
     forwards: int = 1
     backwards: int = 1
+    tries: int = 1
 
     def _targets(self, classes: int) -> int:
         return min(self.targets, classes - 1) if self.loss == "dlr-targeted" else 1
@@ -113,7 +114,7 @@ class APGD:
             return cross_entropy(logits, state.y)
         return dlr(logits, state.y) if self.loss == "dlr" else targeted_dlr(logits, state.y, state.target)
 
-    def step(self, model: Model, s: APGDState) -> APGDState:
+    def step(self, model: Model, s: APGDState, tries: int = 1) -> APGDState:
         """Evaluate the next iterate, keep the best point, adapt the step size at checkpoints, move."""
         result = evaluate(model, s.x_next, lambda logits: self._objective(logits, s))
         first = s.iteration == 0

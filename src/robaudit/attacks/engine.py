@@ -19,7 +19,7 @@ from torch import Tensor
 from robaudit.attacks.objectives import Model, forward
 from robaudit.attacks.precision import SearchModel, strict_arithmetic
 from robaudit.attacks.state import Attack, Examples, join, put, take
-from robaudit.attacks.tuning import out_of_memory
+from robaudit.attacks.tuning import on_threads, out_of_memory
 from robaudit.attacks.workers import Rows, work_together
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
@@ -27,6 +27,8 @@ from robaudit.plan import ThreatModel
 
 #: Below this share of the spread of the logits a margin is rounding, not a misclassification.
 ROUNDING = 1e-5
+#: A lone worker takes all cores from this share of the examples on that a worker of several must have.
+_WORTH_THREADS = 0.3
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Retired:
         rows: (n,) int64, their places in the `Examples` given.
         outcome: (n,) int64 of `Outcome`.
         steps: (n,) int64, the steps each took, all its runs together.
+        forwards, backwards: (n,) int64, the passes that took, steps tried in vain included.
         witness: (n, C, H, W) float32, meaningful where the outcome is broken.
-        forwards, backwards: passes per step, so that cost = steps x these.
         state: the attack's own state of these slots.
 
     """
@@ -46,9 +48,9 @@ class Retired:
     rows: Tensor
     outcome: Tensor
     steps: Tensor
+    forwards: Tensor
+    backwards: Tensor
     witness: Tensor
-    forwards: int
-    backwards: int
     state: Any
 
 
@@ -95,7 +97,10 @@ class Engine:
         width = min(self.slots, -(-len(examples) // workers))
         works = [_Run(self, attack, examples, rows, width).go for _ in range(workers)]
         if workers == 1:
-            works[0](retire)
+            # The cores of the workers that there is too little work for, unless a step is too short even for them.
+            shared = self.workers > 1 and len(examples) >= _WORTH_THREADS * self.least
+            with on_threads(torch.get_num_threads() * self.workers if shared else 0):
+                works[0](retire)
         else:
             work_together(works, rows, retire)
 
@@ -107,6 +112,7 @@ class _Run:
         self.engine, self.attack, self.examples, self.queue = engine, attack, examples, queue
         self.runs = attack.runs(examples.logits.shape[1]) if len(examples) else 0
         self.part = max(width, 1)
+        self.room = engine.slots
         self.retire: Callable[[Retired], None]
         self.state: Any = None
 
@@ -114,8 +120,9 @@ class _Run:
         """Step until the queue is empty and every example has left."""
         self.retire = retire
         first = self.queue.pull(self.part)
-        # Of each slot: the example's row, which of its runs this is, its steps so far, whether it is in use.
-        self.row, self.turn, self.steps = (torch.zeros_like(first) for _ in range(3))
+        # Of each slot: the example's row, which of its runs this is, the steps of the runs before and of all, the
+        # steps tried, whether it is in use.
+        self.row, self.turn, self.before, self.steps, self.tried = (torch.zeros_like(first) for _ in range(5))
         self.bad = torch.zeros(len(first), dtype=torch.bool)
         self.live = torch.zeros(len(first), dtype=torch.bool)
         self._occupy(torch.arange(len(first)), first)
@@ -123,27 +130,35 @@ class _Run:
         while bool(self.live.any()) and not self.queue.closed:
             with search.arithmetic() if isinstance(search, SearchModel) else nullcontext():
                 self.state = self._step(self.state)
-            self.steps += self.live
             self._settle()
 
     def _step(self, state: Any) -> Any:
-        """One step of all slots; in halves, and halves of halves, where memory does not hold them all."""
+        """One step of all slots, several at once where there is room and the attack can look ahead.
+
+        In halves, and halves of halves, where memory does not hold them all.
+        """
         count = len(state.fooled)
         while True:
+            part = min(self.part, count)
+            tries = max(min(self.attack.tries, self.room // part), 1)
             try:
                 parts = [
-                    self.attack.step(self.engine.search, take(state, rows) if self.part < count else state)
-                    for rows in torch.arange(count, device=self.engine.device).split(self.part)
+                    self.attack.step(self.engine.search, take(state, rows) if part < count else state, tries)
+                    for rows in torch.arange(count, device=self.engine.device).split(part)
                 ]
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                if self.part == 1:
+                if tries > 1:
+                    self.room = part * tries // 2
+                elif part > 1:
+                    self.part = part // 2
+                else:
                     raise RobauditError(
                         "model: memory does not hold one example; use a larger machine"
                     ) from error
-                self.part = min(self.part, count) // 2
             else:
+                self.tried += self.live * tries
                 return parts[0] if len(parts) == 1 else join(parts)
 
     def _begin(self, slots: Tensor) -> None:
@@ -162,14 +177,19 @@ class _Run:
         if not len(rows):
             return
         self.row[slots] = rows
-        self.turn[slots], self.steps[slots], self.bad[slots] = 0, 0, False
+        for values in (self.turn, self.before, self.steps, self.tried):
+            values[slots] = 0
+        self.bad[slots] = False
         self.live[slots] = True
         self._begin(slots)
 
     def _settle(self) -> None:
         """Retire what is done, begin the next run of what has one left, refill, and close ranks at the end."""
         state = self.state
-        fooled, finished, nonfinite = torch.stack([state.fooled, state.finished, state.nonfinite]).cpu()
+        flags = torch.stack([state.fooled, state.finished, state.nonfinite])
+        *answers, iteration = torch.cat([flags.long(), state.iteration[None]]).cpu()
+        fooled, finished, nonfinite = (answer.bool() for answer in answers)
+        self.steps = self.before + iteration
         self.bad |= nonfinite & self.live
         asked = (fooled & self.live).nonzero().squeeze(1)
         broken = torch.zeros_like(self.live)
@@ -188,6 +208,7 @@ class _Run:
         given_up = (over & (self.turn + 1 >= self.runs)).nonzero().squeeze(1)
         if len(again):
             self.turn[again] += 1
+            self.before[again] = self.steps[again]
             self._begin(again)
         free = torch.cat([self._leave(broken.nonzero().squeeze(1), witnesses), self._leave(given_up, None)])
         if len(free):
@@ -209,9 +230,9 @@ class _Run:
                 rows=self.row[slots].clone(),
                 outcome=outcome,
                 steps=self.steps[slots].clone(),
+                forwards=self.tried[slots] * self.attack.forwards,
+                backwards=self.tried[slots] * self.attack.backwards,
                 witness=witnesses,
-                forwards=self.attack.forwards,
-                backwards=self.attack.backwards,
                 state=take(self.state, slots.to(self.engine.device)),
             )
         )
@@ -223,5 +244,5 @@ class _Run:
         busy = self.live.nonzero().squeeze(1)
         if len(busy) and len(busy) <= len(self.live) * 7 // 8:
             self.state = take(self.state, busy.to(self.engine.device))
-            self.row, self.turn, self.steps = self.row[busy], self.turn[busy], self.steps[busy]
-            self.bad, self.live = self.bad[busy], self.live[busy]
+            for name in ("row", "turn", "before", "steps", "tried", "bad", "live"):
+                setattr(self, name, getattr(self, name)[busy])

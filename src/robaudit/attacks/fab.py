@@ -91,6 +91,7 @@ class FAB:
     name: str = "fab-t"
     forwards: int = 2
     backwards: int = 1
+    tries: int = 1
 
     def runs(self, classes: int) -> int:
         """Restarts times targets."""
@@ -117,7 +118,7 @@ class FAB:
             nonfinite=flag.clone(),
         )
 
-    def step(self, model: Model, s: FABState) -> FABState:
+    def step(self, model: Model, s: FABState, tries: int = 1) -> FABState:
         """Linearise at `x_now`, project, move with a bias to the clean point, and look at what was reached."""
         result = evaluate(model, s.x_now, lambda logits: targeted_margin(logits, s.y, s.target))
         w = result.gradient.flatten(1)

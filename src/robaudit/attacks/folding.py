@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 #: A rewritten network may differ by rounding only: at most this share of the logits' spread.
@@ -65,12 +64,21 @@ def fuse_convolutions(traced: fx.GraphModule, sample: Tensor) -> fx.GraphModule:
     """
     try:
         fused = copy.deepcopy(traced)
-        ShapeProp(fused).propagate(sample.contiguous(memory_format=torch.channels_last))
+        _Shapes(fused).run(sample.contiguous(memory_format=torch.channels_last))
         return fused if _fuse(fused) and _same(traced, fused, sample) else traced
     except (
         Exception
     ):  # torch calls these operators its own; where they are gone or differ, the plain form does
         return traced
+
+
+class _Shapes(fx.Interpreter):
+    """Notes the shape of every tensor in its node; torch's own `ShapeProp` takes seconds to import."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        n.meta["shape"] = list(result.shape) if isinstance(result, Tensor) else None
+        return result
 
 
 class _Convolution(nn.Module):
@@ -172,7 +180,8 @@ def _only_user(node: fx.Node) -> fx.Node | None:
 
 
 def _shape(node: Any) -> list[int]:
-    return list(node.meta["tensor_meta"].shape)
+    shape: list[int] = node.meta["shape"]
+    return shape
 
 
 def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

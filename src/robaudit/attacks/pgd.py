@@ -49,6 +49,7 @@ class PGD:
     name: str = "pgd10"
     forwards: int = 1
     backwards: int = 1
+    tries: int = 1
 
     def runs(self, classes: int) -> int:  # noqa: D102
         return 1
@@ -64,7 +65,7 @@ class PGD:
             x, examples.y, x_adv, image, image.clone(), zeros, zeros.clone(), flag, flag.clone(), flag.clone()
         )
 
-    def step(self, model: Model, state: PGDState) -> PGDState:
+    def step(self, model: Model, state: PGDState, tries: int = 1) -> PGDState:
         """Evaluate the iterate, then move on from it unless it is the last."""
         result = evaluate(model, state.candidate, lambda logits: cross_entropy(logits, state.y))
         last = state.iteration >= self.steps

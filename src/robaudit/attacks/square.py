@@ -19,12 +19,12 @@ _HALVE_P_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _STEPS_PER_RUN = 2**20  # each restart draws from a range of steps of its own
 #: Queries drawn at once on the CPU, where many small operations cost more than a large one. A GPU would have to be
 #: waited for to learn whether any row has run out.
-_AHEAD = 32
+_AHEAD = 64
 
 
 @dataclass
 class SquareState:
-    """`x_best` has the largest margin so far, `margin_best` (n,); `candidate` was tried last, `x_next` is next.
+    """`x_best` has the largest margin so far, `margin_best` (n,); `candidate` was tried last.
 
     `draws` (n, queries, numbers) are those of the queries from `drawn_at` (n,) on.
     """
@@ -36,7 +36,6 @@ class SquareState:
     x_best: Tensor
     margin_best: Tensor
     candidate: Tensor
-    x_next: Tensor
     draws: Tensor
     drawn_at: Tensor
     iteration: Tensor
@@ -94,6 +93,8 @@ class Square:
     name: str = "square"
     forwards: int = 1
     backwards: int = 0
+    #: About one query in twenty is kept, so eight at once are seven steps or so.
+    tries: int = 8
 
     def runs(self, classes: int) -> int:
         """One a restart."""
@@ -104,7 +105,7 @@ class Square:
         x, n = examples.x, len(examples)
         first = self._first(x, Draws(self.seed, self.name), examples.ids, run * _STEPS_PER_RUN)
         flag = torch.zeros(n, dtype=torch.bool, device=x.device)
-        one = torch.ones(n, dtype=torch.int64, device=x.device)
+        zeros = torch.zeros(n, dtype=torch.int64, device=x.device)
         return SquareState(
             x=x,
             y=examples.y,
@@ -113,53 +114,74 @@ class Square:
             x_best=first,
             margin_best=torch.full((n,), float("-inf"), device=x.device),
             candidate=first.clone(),
-            x_next=first.clone(),
-            draws=self._draw(x, examples.ids, run, one),
-            drawn_at=one,
-            iteration=torch.zeros_like(one),
+            draws=self._draw(x, examples.ids, run, zeros, 1 if x.is_cuda else _AHEAD),
+            drawn_at=zeros,
+            iteration=zeros.clone(),
             fooled=flag,
             finished=flag.clone(),
             nonfinite=flag.clone(),
         )
 
-    def step(self, model: Model, s: SquareState) -> SquareState:
-        """One query: keep the change tried if the margin grew, and draw the next."""
-        logits = forward(model, s.x_next)
-        value = margin(logits, s.y)
-        finite = logits.isfinite().all(1)
-        fooled = misclassified(logits, s.y)
-        accept = finite & ((value > s.margin_best) | fooled)
-        x_best = torch.where(geometry.per_row(accept, s.x), s.x_next, s.x_best)
-        iteration = s.iteration + 1
+    def step(self, model: Model, s: SquareState, tries: int = 1) -> SquareState:
+        """Up to `tries` queries, all from the best point: those after the first that is kept are not counted.
+
+        The outcome is that of one query after the other, for a query that is not kept leaves nothing behind.
+        """
+        n, rows = len(s.y), torch.arange(len(s.y), device=s.y.device)
         draws, drawn_at = s.draws, s.drawn_at
-        if draws.shape[1] == 1 or bool((iteration >= drawn_at + draws.shape[1]).any()):
-            draws, drawn_at = self._draw(s.x, s.ids, s.run, iteration), iteration
-        now = draws[torch.arange(len(s.y), device=draws.device), iteration - drawn_at]
+        if s.x.is_cuda:
+            now = self._draw(s.x, s.ids, s.run, s.iteration, tries)
+        else:
+            if bool((s.iteration + tries > drawn_at + draws.shape[1]).any()):
+                draws, drawn_at = self._draw(s.x, s.ids, s.run, s.iteration, _AHEAD), s.iteration
+            number = (s.iteration - drawn_at)[:, None] + torch.arange(tries)
+            now = draws[rows[:, None], number]
+        tried = self._queries(s, now)
+        logits = forward(model, tried)
+        labels = s.y.repeat_interleave(tries)
+        finite, fooled = logits.isfinite().all(1).reshape(n, tries), misclassified(logits, labels)
+        value, fooled = margin(logits, labels).reshape(n, tries), fooled.reshape(n, tries)
+        in_budget = s.iteration[:, None] + torch.arange(tries, device=s.y.device) < self.queries
+        keep = finite & in_budget & ((value > s.margin_best[:, None]) | fooled)
+        kept = keep.any(1)
+        # The place of the first that is kept, or of the last.
+        last = torch.where(kept, keep.int().argmax(1), in_budget.sum(1) - 1)
+        candidate = tried.reshape(n, tries, *s.x.shape[1:])[rows, last]
+        reached = torch.arange(tries, device=s.y.device) <= last[:, None]
+        iteration = s.iteration + last + 1
         return SquareState(
             x=s.x,
             y=s.y,
             ids=s.ids,
             run=s.run,
-            x_best=x_best,
-            margin_best=torch.where(accept, value, s.margin_best),
-            candidate=s.x_next,
-            x_next=self._next(s.x, x_best, now, iteration),
+            x_best=torch.where(geometry.per_row(kept, s.x), candidate, s.x_best),
+            margin_best=torch.where(kept, value[rows, last], s.margin_best),
+            candidate=candidate,
             draws=draws,
             drawn_at=drawn_at,
             iteration=iteration,
-            fooled=fooled,
+            fooled=kept & fooled[rows, last],
             finished=iteration >= self.queries,
-            nonfinite=s.nonfinite | ~finite,
+            nonfinite=s.nonfinite | (reached & ~finite).any(1),
         )
 
-    def _draw(self, x: Tensor, ids: Tensor, run: Tensor, iteration: Tensor) -> Tensor:
-        """(n, queries, numbers): what the queries from `iteration` (n,) on need."""
-        ahead = 1 if x.is_cuda else _AHEAD
+    def _draw(self, x: Tensor, ids: Tensor, run: Tensor, iteration: Tensor, ahead: int) -> Tensor:
+        """(n, ahead, numbers): what the queries from `iteration` (n,) on need."""
         count = x.shape[1] + (2 if self.norm == "Linf" else 5)
         steps = (run * _STEPS_PER_RUN + iteration)[:, None] + torch.arange(ahead, device=x.device)
         every = ids[:, None].expand_as(steps)
         u = Draws(self.seed, self.name).uniform(every.flatten(), steps.flatten(), count)
         return u.reshape(len(ids), ahead, count)
+
+    def _queries(self, s: SquareState, draws: Tensor) -> Tensor:
+        """(n tries, C, H, W): what the next queries are, were none of those before them kept."""
+        tries = draws.shape[1]
+        x, x_best = (t.repeat_interleave(tries, 0) if tries > 1 else t for t in (s.x, s.x_best))
+        iteration = (s.iteration[:, None] + torch.arange(tries, device=x.device)).flatten()
+        change = self._change_linf if self.norm == "Linf" else self._change_l2
+        changed = change(x, x_best, draws.flatten(0, 1), iteration)
+        # The first query is where the attack starts.
+        return torch.where(geometry.per_row(iteration == 0, x), x_best, changed)
 
     def _first(self, x: Tensor, draws: Draws, ids: Tensor, step: Tensor) -> Tensor:
         """Vertical stripes for Linf (Section 4.1), a grid of bumps for L2 (Section 4.2)."""
@@ -178,10 +200,6 @@ class Square:
         top, left = (h - rows * side) // 2, (w - columns * side) // 2
         delta[:, :, top : top + rows * side, left : left + columns * side] = tiles * signs
         return (x + delta / geometry.per_row(geometry.l2(delta), delta) * self.eps).clamp(0, 1)
-
-    def _next(self, x: Tensor, x_best: Tensor, u: Tensor, iteration: Tensor) -> Tensor:
-        change = self._change_linf if self.norm == "Linf" else self._change_l2
-        return change(x, x_best, u, iteration)
 
     def _change_linf(self, x: Tensor, x_best: Tensor, u: Tensor, iteration: Tensor) -> Tensor:
         """A square moved to the ball's face, one sign a channel (Algorithm 2)."""

@@ -35,7 +35,7 @@ class State(Protocol):
 
     `candidate` is an input inside the ball; where `fooled` the search model misclassifies it; where
     `finished` the run's budget is used up; `nonfinite` marks rows that met logits that are not finite;
-    `iteration` counts the steps done.
+    `iteration` counts the steps done; one call of `step` may do several.
     """
 
     candidate: Tensor
@@ -63,6 +63,11 @@ class Attack(Protocol):
         """Backward passes of one step."""
         ...
 
+    @property
+    def tries(self) -> int:
+        """How many steps in a row may be tried in one call at most; 1 where each needs the answer to the last."""
+        ...
+
     def runs(self, classes: int) -> int:
         """How many runs an example that is never broken takes."""
         ...
@@ -71,8 +76,11 @@ class Attack(Protocol):
         """The state before the first step; `run` (n,) says which run each example is to begin."""
         ...
 
-    def step(self, model: Model, state: Any) -> Any:
-        """The state after one step. The given state is left as it was, so that a failed step can be repeated."""
+    def step(self, model: Model, state: Any, tries: int = 1) -> Any:
+        """The state after one step, or after up to `tries` that were tried at once.
+
+        The given state is left as it was, so that a failed step can be repeated.
+        """
         ...
 
 

@@ -66,18 +66,17 @@ class Recorder:
         if isinstance(retired.state, PGDState):
             self._metrics += self._measure(retired.state, ids)
         broken = 0
-        for k, (key, outcome, steps) in enumerate(
-            zip(ids, retired.outcome.tolist(), retired.steps.tolist(), strict=True)
-        ):
+        counts = (retired.outcome, retired.steps, retired.forwards, retired.backwards)
+        for k, (key, outcome, *cost) in enumerate(zip(ids, *(c.tolist() for c in counts), strict=True)):
             # A misclassified example is walked through PGD-10 for its metrics only.
             kept = Outcome(outcome) if self._correct[here[k]] else Outcome.NOT_RUN
-            row = OutcomeRow(attack, key, kept, steps, steps * retired.forwards, steps * retired.backwards)
+            row = OutcomeRow(attack, key, kept, *cost)
             if row.outcome == Outcome.BROKEN:
                 broken += 1
                 self._broken.append(_Broken(row, int(here[k]), retired.witness[k].numpy()))
             else:
                 self._rows.append(row)
-        passes = int(retired.steps.sum()) * (retired.forwards + retired.backwards)
+        passes = int((retired.forwards + retired.backwards).sum())
         self._progress.advance(attack, len(ids), broken, passes)
         waiting = len(self._rows) + len(self._broken)
         if waiting >= _ROWS or time.monotonic() - self._written > _SECONDS:

@@ -55,4 +55,5 @@ def run_reference(
             some = chosen.nonzero().squeeze(1)
             if len(some):
                 kept = torch.full((len(some),), int(outcome))
-                retire(Retired(rows[some], kept, torch.zeros_like(some), witness[some], 1, 0, None))
+                uncounted = torch.zeros_like(some)
+                retire(Retired(rows[some], kept, uncounted, uncounted, uncounted, witness[some], None))
