@@ -19,7 +19,7 @@ from torch import Tensor
 from robaudit.attacks.objectives import Model, forward
 from robaudit.attacks.precision import SearchModel, strict_arithmetic
 from robaudit.attacks.state import Attack, Examples, join, put, take
-from robaudit.attacks.tuning import on_threads, out_of_memory
+from robaudit.attacks.tuning import out_of_memory
 from robaudit.attacks.workers import Rows, work_together
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
@@ -27,8 +27,6 @@ from robaudit.plan import ThreatModel
 
 #: Below this share of the spread of the logits a margin is rounding, not a misclassification.
 ROUNDING = 1e-5
-#: A lone worker takes all cores from this share of the examples on that a worker of several must have.
-_WORTH_THREADS = 0.3
 
 
 @dataclass(frozen=True)
@@ -97,10 +95,7 @@ class Engine:
         width = min(self.slots, -(-len(examples) // workers))
         works = [_Run(self, attack, examples, rows, width).go for _ in range(workers)]
         if workers == 1:
-            # The cores of the workers that there is too little work for, unless a step is too short even for them.
-            shared = self.workers > 1 and len(examples) >= _WORTH_THREADS * self.least
-            with on_threads(torch.get_num_threads() * self.workers if shared else 0):
-                works[0](retire)
+            works[0](retire)
         else:
             work_together(works, rows, retire)
 
