@@ -242,6 +242,11 @@ def test_idx_files_as_torchvision_and_debian_have_them(tmp_path: Path, folder: s
         head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
         with gzip.open(tmp_path / folder / f"t10k-{name}-ubyte.gz", "wb") as stream:
             stream.write(head + array.tobytes())
+    if folder == "fashion-mnist":
+        # The folder itself will do where its name says what it holds: MNIST's files are named alike.
+        assert len(load_images("fashion-mnist", data_dir=tmp_path / folder)) == 20
+        with pytest.raises(RobauditError, match="is not in"):
+            load_images("mnist", data_dir=tmp_path / folder)
     images = load_images("fashion-mnist", data_dir=tmp_path)
     assert images.shape == (1, 28, 28) and images.class_names[9] == "ankle boot"
     for pixel, label, row in zip(images.pixels, images.labels, images.ids.tolist(), strict=True):

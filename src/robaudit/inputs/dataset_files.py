@@ -115,9 +115,12 @@ def _idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy()
 
 
-def _idx_pair(name: str, folders: list[Path], split: str, class_names: tuple[str, ...]) -> Images:
+def _idx_pair(name: str, root: Path, folders: list[Path], split: str, class_names: tuple[str, ...]) -> Images:
     stem = "t10k" if split == "test" else "train"
-    folder = next((each for each in folders if any(each.glob(f"{stem}-images-idx3-ubyte*"))), folders[0])
+    # MNIST and Fashion-MNIST share their files' names, so the data folder itself must say which it holds.
+    itself = [root] if root.name.lower().replace("-", "").replace("_", "") == name.replace("-", "") else []
+    found = (each for each in [*folders, *itself] if any(each.glob(f"{stem}-images-idx3-ubyte*")))
+    folder = next(found, folders[0])
     pixels = _idx(folder / f"{stem}-images-idx3-ubyte")
     labels = _idx(folder / f"{stem}-labels-idx1-ubyte")
     return make_images(
@@ -138,7 +141,7 @@ def mnist(root: Path, split: str) -> Images:
         return make_images(
             to_pixels(pixels, str(packed)), torch.from_numpy(labels), name="mnist", split=split, classes=10
         )
-    return _idx_pair("mnist", [root / "MNIST" / "raw", root / "mnist"], split, ())
+    return _idx_pair("mnist", root, [root / "MNIST" / "raw", root / "mnist"], split, ())
 
 
 def fashion_mnist(root: Path, split: str) -> Images:
@@ -147,7 +150,11 @@ def fashion_mnist(root: Path, split: str) -> Images:
     Either in torchvision's folder or in `fashion-mnist`, as Debian's dataset-fashion-mnist has it.
     """
     return _idx_pair(
-        "fashion-mnist", [root / "FashionMNIST" / "raw", root / "fashion-mnist"], split, FASHION_NAMES
+        "fashion-mnist",
+        root,
+        [root / "FashionMNIST" / "raw", root / "fashion-mnist"],
+        split,
+        FASHION_NAMES,
     )
 
 

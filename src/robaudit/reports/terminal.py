@@ -40,7 +40,8 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     model, threat, images = data["model"], data["threat"], data["data"]
     body = Text()
     body.append(title, style=f"bold {colour}")
-    body.append(f"   decided after {data['verdict']['decided_after']} examples at confidence ")
+    ended = "stopped" if outcome == "inconclusive" else "decided"
+    body.append(f"   {ended} after {data['verdict']['decided_after']} examples at confidence ")
     body.append(f"{data['verdict']['confidence']:g}\n")
     body.append(plain(data["verdict"]["summary"]) + "\n")
     if data["claim"]:
