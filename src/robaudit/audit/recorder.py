@@ -59,8 +59,11 @@ class Recorder:
         self._metrics: list[MetricsRow] = []
         self._written = time.monotonic()
 
-    def add(self, attack: str, places: torch.Tensor, retired: Retired) -> None:
-        """Take over retired examples; `places` maps the attack's rows to places in the images."""
+    def add(self, attack: str, places: torch.Tensor, retired: Retired, unbroken: str) -> None:
+        """Take over retired examples; `places` maps the attack's rows to places in the images.
+
+        Those that are not broken are kept under the name `unbroken`.
+        """
         here = places[retired.rows]
         ids = self._images.ids[here].tolist()
         if isinstance(retired.state, PGDState):
@@ -70,7 +73,8 @@ class Recorder:
         for k, (key, outcome, *cost) in enumerate(zip(ids, *(c.tolist() for c in counts), strict=True)):
             # A misclassified example is walked through PGD-10 for its metrics only.
             kept = Outcome(outcome) if self._correct[here[k]] else Outcome.NOT_RUN
-            row = OutcomeRow(attack, key, kept, *cost)
+            name = attack if kept == Outcome.BROKEN else unbroken
+            row = OutcomeRow(name, key, kept, *cost)
             if row.outcome == Outcome.BROKEN:
                 broken += 1
                 self._broken.append(_Broken(row, int(here[k]), retired.witness[k].numpy()))

@@ -2,13 +2,14 @@
 
 from robaudit.evidence.ball import inside, seal
 from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness, encode_image, encode_witness
-from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
+from robaudit.evidence.evidence import SCHEMA, SCOUT, AttackRecord, Evidence, Header, Outcome
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.store import EvidenceFile
 from robaudit.evidence.surface import Surface
 
 __all__ = [
     "SCHEMA",
+    "SCOUT",
     "WITNESS_LEVELS",
     "AttackRecord",
     "Evidence",

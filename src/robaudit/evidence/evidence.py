@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from robaudit.plan import AUTOATTACK, AuditPlan
 
 SCHEMA = "robaudit/1"
+#: Square's first queries, under a name of their own: `ROBUST` there means not broken by them. A break is Square's.
+SCOUT = "square-scout"
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -45,7 +47,11 @@ class AttackRecord:
 
 @dataclass(frozen=True)
 class Header:
-    """Everything about an audit but its examples; plain JSON-ready data."""
+    """Everything about an audit but its examples; plain JSON-ready data.
+
+    `course` says how far an audit that may stop early has come (see `audit.course`), and where it was decided:
+    `examples`, `forwards` and `backwards` by then. Empty in files of earlier versions.
+    """
 
     plan: AuditPlan
     model: dict[str, Any]
@@ -54,6 +60,7 @@ class Header:
     device: str
     findings: tuple[dict[str, str], ...] = ()
     probes: dict[str, float] = field(default_factory=dict)
+    course: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     finished: bool = False
 
@@ -112,6 +119,14 @@ class Evidence:
         """(n,) bool: correctly classified, and still so after this attack."""
         return self.correct & (self._outcome(attack) == Outcome.ROBUST)
 
+    def broken(self, attack: str) -> Bools:
+        """(n,) bool: known to be broken by this attack, whatever is still to be run."""
+        return self.correct & (self._outcome(attack) == Outcome.BROKEN)
+
+    def open(self, attack: str) -> Bools:
+        """(n,) bool: correctly classified, and this attack still to be run."""
+        return self.correct & (self._outcome(attack) == Outcome.NOT_RUN)
+
     def _outcome(self, attack: str) -> Ints:
         if attack == "autoattack":
             return self._worst(tuple(name for name in AUTOATTACK if name in self.header.plan.attacks))
@@ -129,7 +144,18 @@ class Evidence:
         worst[(rows == Outcome.BROKEN).any(axis=0)] = Outcome.BROKEN
         return worst
 
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Forward and backward passes, of one example each, of all attacks and the clean pass."""
+        records = self.attacks.values()
+        return (
+            len(self) + sum(int(record.forwards.sum()) for record in records),
+            sum(int(record.backwards.sum()) for record in records),
+        )
+
     def broken_after(self, attack: str, steps: int) -> Bools:
         """(n,) bool: broken by this attack within so many of its steps."""
-        record = self.attacks[attack]
-        return (record.outcome == Outcome.BROKEN) & (record.steps <= steps)
+        record = self.attacks.get(attack)
+        if record is None:
+            return np.zeros(len(self), dtype=bool)
+        return np.asarray((record.outcome == Outcome.BROKEN) & (record.steps <= steps))

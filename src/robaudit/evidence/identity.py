@@ -65,13 +65,20 @@ def from_rows(values: dict[str, Any]) -> Header:
         raise TypeError("findings: not all text")
     if not all(isinstance(item, int | float) for item in fields.get("probes", {}).values()):
         raise TypeError("probes: not all numbers")
+    if not all(isinstance(item, int) for item in fields.get("course", {}).values()):
+        raise TypeError("course: not all whole numbers")
     if not isinstance(fields["seconds"], int | float) or not isinstance(fields["device"], str):
         raise TypeError("seconds or device")
     return Header(**fields | {"plan": AuditPlan.from_dict(fields["plan"]), "findings": findings})
 
 
 def identity(key: str, value: Any) -> Any:
-    """A model is its weights and how they are used, wherever the file lies; data are their pixels and labels."""
+    """A model is its weights and how they are used, wherever the file lies; data are their pixels and labels.
+
+    A plan is completed by the defaults of what earlier versions did not have.
+    """
+    if key == "plan":
+        return AuditPlan.from_dict(value).to_dict()
     aside = {"model": ("path", "notes"), "data": ("class_names",)}.get(key, ())
     return {name: item for name, item in value.items() if name not in aside} if aside else value
 

@@ -171,10 +171,10 @@ class EvidenceFile:
             )
 
     def update(self, **values: Any) -> None:
-        """Change header fields: `seconds`, `finished`, `findings`, `device`."""
+        """Change header fields: `seconds`, `finished`, `probes`, `course`."""
         with explained(self.path), self._db:
             self._db.executemany(
-                "UPDATE header SET value = ? WHERE key = ?", [(json.dumps(v), k) for k, v in values.items()]
+                "INSERT OR REPLACE INTO header VALUES (?, ?)", [(k, json.dumps(v)) for k, v in values.items()]
             )
 
     def header(self) -> Header:

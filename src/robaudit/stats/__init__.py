@@ -1,13 +1,15 @@
 """Counts in, intervals out: what a number of examples says about the accuracy or the gap they stand for."""
 
-from robaudit.stats.decision import Decision, decide
+from robaudit.stats.decision import Decision, Side, decide
 from robaudit.stats.fixed import paired_gap, proportion
 from robaudit.stats.interval import Interval
-from robaudit.stats.sequences import gap_path, gap_sequence, proportion_sequence
+from robaudit.stats.sequences import bounded_gap_sequence, gap_path, gap_sequence, proportion_sequence
 
 __all__ = [
     "Decision",
     "Interval",
+    "Side",
+    "bounded_gap_sequence",
     "decide",
     "gap_path",
     "gap_sequence",

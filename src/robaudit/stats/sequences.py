@@ -57,6 +57,26 @@ def gap_sequence(values: ArrayLike, total: int | None, confidence: float) -> Int
     return _around_mean(seen, low, high, total)
 
 
+def bounded_gap_sequence(
+    least: ArrayLike, most: ArrayLike, total: int | None, confidence: float
+) -> tuple[float, float]:
+    """Limits for the mean of paired differences of which only bounds are known, valid whenever the audit stops.
+
+    The lower limit of `gap_sequence` never falls when a value grows, so that of `least` lies below that of the
+    differences themselves; likewise above.
+
+    Args:
+        least, most: (t,) each in {-1, 0, 1}, in audit order: what each difference is at least and at most.
+        total: size of the population, >= t; None when infinite.
+        confidence: in (0, 1).
+
+    """
+    alpha = error_rate(confidence)
+    low = lower_limit(outcomes(least, -1, total), (-1, 1), total, alpha / 2, GAP_STAKES)
+    high = -lower_limit(-outcomes(most, -1, total), (-1, 1), total, alpha / 2, GAP_STAKES)
+    return low, high + 0.0
+
+
 def gap_path(values: ArrayLike, total: int | None, confidence: float) -> tuple[Floats, Floats]:
     """The interval of `gap_sequence` after each example, for drawing.
 

@@ -4,7 +4,7 @@ from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.findings import ADVICE, Finding, finding
-from robaudit.verdict.judge import Verdict, judge
+from robaudit.verdict.judge import Verdict, gap_sides, judge
 from robaudit.verdict.table import GAPS, accuracy, gap, gaps, paired, population, rows
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "finding",
     "gap",
+    "gap_sides",
     "gaps",
     "judge",
     "judge_claim",

@@ -51,7 +51,7 @@ _SHARES = (
 def causes_of(evidence: Evidence) -> list[Finding]:
     """Findings on evidence in any state, with no verdict in mind."""
     found = []
-    lost = sum(int(evidence.unanswered(name).sum()) for name in evidence.attacks)
+    lost = sum(int(evidence.unanswered(name).sum()) for name in evidence.header.plan.attacks)
     if lost:
         message = f"{lost} attacked examples gave no finite, repeatable answer."
         found.append(finding("no-answer-under-attack", message))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robaudit.evidence import Evidence
-from robaudit.stats import Decision, decide
+from robaudit.stats import Decision, Side, decide
 from robaudit.verdict import table
 from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
 from robaudit.verdict.findings import Finding, finding, from_dict
 
+Integers = NDArray[np.int64]
 Result = Literal["overestimated", "not-overestimated", "inconclusive"]
 
 
@@ -63,31 +67,38 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     return Verdict(outcome, summary, tuple(causes), evidence.header.plan.confidence, after, answer)
 
 
+def gap_sides(evidence: Evidence) -> dict[str, Side]:
+    """On which side of its bound each gap is known to lie."""
+    return {name: _decide(evidence, name)[0].kind for name in table.gaps(evidence)}
+
+
 def _decide(evidence: Evidence, name: str) -> tuple[Decision, int]:
     """The decision on one gap, and after how many examples of the audit it fell.
 
-    An example that gave no usable answer counts against whatever is to be decided: for a small gap as broken by
-    the stronger attack alone, for a large one the other way round. So hiding behind NaN gains nothing.
+    A large gap is decided by what the differences are at least, a small one by what they are at most. So an example
+    that is not known to the end, or gave no usable answer, counts against whatever is to be decided: work may be left
+    out in any order, and hiding behind NaN gains nothing.
     """
-    above = _decide_with(evidence, name, -1)
-    return above if above[0].kind == "above" else _decide_with(evidence, name, 1)
+    first, second, _ = table.GAPS[name]
+    values = table.bounded(evidence, first, second)
+    found = _decide_with(evidence, name, values.low, "above")
+    if found.kind != "above":
+        found = _decide_with(evidence, name, values.high, "below")
+    return found, int(values.after[found.after - 1]) if found.after else 0
 
 
-def _decide_with(evidence: Evidence, name: str, unanswered: int) -> tuple[Decision, int]:
-    first, second, bound = table.GAPS[name]
-    values = table.paired(evidence, first, second, unanswered)
+def _decide_with(evidence: Evidence, name: str, values: Integers, side: str) -> Decision:
+    """The decision by values that lean to one side; what they say of the other is not theirs to decide."""
+    _, _, bound = table.GAPS[name]
     plan = evidence.header.plan
     decision = decide(
-        values.values,
+        values,
         table.population(evidence),
         getattr(plan.bounds, bound),
         plan.confidence,
         gaps=len(table.gaps(evidence)),
     )
-    # These values lean one way; what they say of the other side is not theirs to decide.
-    if decision.kind == ("below" if unanswered < 0 else "above"):
-        decision = replace(decision, kind="undecided")
-    return decision, int(values.after[decision.after - 1]) if decision.after else 0
+    return decision if decision.kind == side else replace(decision, kind="undecided")
 
 
 def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> tuple[Result, str, int]:
@@ -96,11 +107,10 @@ def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> 
     if above:
         after, name = min(above)
         first, second, field = table.GAPS[name]
-        gap = table.gap(evidence, name)
-        assert gap is not None
+        least = 100 * decisions[name][0].low
         return (
             "overestimated",
-            f"{_title(first)} reports {100 * gap.value:.1f} points more robust accuracy than {_title(second)} leaves; "
+            f"{_title(first)} reports at least {least:.1f} points more robust accuracy than {_title(second)} leaves; "
             f"the bound is {100 * getattr(bounds, field):.0f}.",
             after,
         )
@@ -134,12 +144,10 @@ def _gap_causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) 
     found = []
     codes = {"pgd10-square": "black-box-beats-white-box", "pgd10-autoattack": "autoattack-beats-pgd"}
     for name, (decision, _) in decisions.items():
-        gap = table.gap(evidence, name)
-        if decision.kind == "above" and gap:
+        if decision.kind == "above":
             _, second, _ = table.GAPS[name]
-            message = (
-                f"{_title(second)} leaves {100 * gap.value:.1f} points less than PGD-10 "
-                f"({100 * gap.low:.1f} to {100 * gap.high:.1f})."
-            )
+            message = f"{_title(second)} leaves at least {100 * decision.low:.1f} points less than PGD-10"
+            gap = table.gap(evidence, name)
+            message += f", {100 * gap.value:.1f} on {gap.n} examples." if gap else "."
             found.append(finding(codes[name], message))
     return found

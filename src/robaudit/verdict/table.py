@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence
 from robaudit.plan import AUTOATTACK
-from robaudit.stats import Interval, gap_sequence, paired_gap, proportion, proportion_sequence
+from robaudit.stats import Interval, bounded_gap_sequence, gap_sequence, paired_gap, proportion, proportion_sequence
 
 #: The gaps that the verdict rests on, and the field of `plan.bounds` that each is held against.
 GAPS: dict[str, tuple[str, str, str]] = {
@@ -29,6 +29,22 @@ class Paired:
     """
 
     values: NDArray[np.int64]
+    after: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """What the differences of two robust accuracies are at least and at most, example by example.
+
+    Attributes:
+        low, high: (t,) in {-1, 0, 1}, in audit order, of the examples known under the first; equal where the second is
+            known too.
+        after: (t,), how many examples had been audited by then.
+
+    """
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
     after: NDArray[np.int64]
 
 
@@ -62,22 +78,39 @@ def accuracy(evidence: Evidence, name: str) -> Interval | None:
     return proportion_sequence(values.astype(np.int64), population(evidence), plan.confidence)
 
 
-def paired(evidence: Evidence, first: str, second: str, unanswered: int | None = None) -> Paired:
-    """Survives `first` minus survives `second`, of every example known under both.
-
-    Examples without a usable answer under either are left out, or counted as `unanswered` in {-1, 0, 1}.
-    """
+def paired(evidence: Evidence, first: str, second: str) -> Paired:
+    """Survives `first` minus survives `second`, of every example known under both."""
     known = evidence.known(first) & evidence.known(second)
-    if unanswered is not None:
-        known = evidence.reached(first) & evidence.reached(second)
     difference = evidence.survives(first).astype(np.int64) - evidence.survives(second).astype(np.int64)
-    if unanswered is not None:
-        difference[evidence.unanswered(first) | evidence.unanswered(second)] = unanswered
     return Paired(difference[known], np.arange(1, len(evidence) + 1)[known])
 
 
+def bounded(evidence: Evidence, first: str, second: str) -> Bounded:
+    """`paired`, of every example that `first` was run on, whatever is still to be run of `second`.
+
+    An example that `second` was not run on, or not to the end, may be robust under it or not; so may one that gave no
+    usable answer, under either. What the difference then is at least speaks for a small gap, what it is at most for a
+    large one, and neither says more than the full attack would (`docs/statistics.md`).
+    """
+    reached = evidence.reached(first)
+    sides = []
+    for name in (first, second):
+        least = evidence.survives(name).astype(np.int64)
+        sides.append((least, (evidence.correct & ~evidence.broken(name)).astype(np.int64)))
+    (first_least, first_most), (second_least, second_most) = sides
+    return Bounded(
+        (first_least - second_most)[reached],
+        (first_most - second_least)[reached],
+        np.arange(1, len(evidence) + 1)[reached],
+    )
+
+
 def gap(evidence: Evidence, name: str) -> Interval | None:
-    """One of `GAPS` with its interval; None while no example is known under both attacks."""
+    """One of `GAPS` with its interval; None while no example is known under both attacks.
+
+    The value is of the `n` examples before the first that is not known under both. The limits of an audit that may
+    stop early use what is known of the others too.
+    """
     first, second, _ = GAPS[name]
     values = paired(evidence, first, second).values
     if not len(values):
@@ -85,7 +118,12 @@ def gap(evidence: Evidence, name: str) -> Interval | None:
     plan = evidence.header.plan
     if plan.examples == "all":
         return paired_gap(int((values > 0).sum()), int((values < 0).sum()), len(values), plan.confidence)
-    return gap_sequence(values, population(evidence), plan.confidence)
+    all_seen = bounded(evidence, first, second)
+    if (all_seen.low == all_seen.high).all():
+        return gap_sequence(all_seen.low, population(evidence), plan.confidence)
+    low, high = bounded_gap_sequence(all_seen.low, all_seen.high, population(evidence), plan.confidence)
+    value = float(values.mean())
+    return Interval(value, min(low, high, value), max(low, high, value), len(values))
 
 
 def gaps(evidence: Evidence) -> list[str]:

@@ -1,0 +1,184 @@
+"""What an audit can do to some of its images: classify, probe, attack; each leaves rows in the evidence file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from robaudit.attacks import (
+    ATTACKS,
+    Engine,
+    Examples,
+    SearchModel,
+    Tuning,
+    forward,
+    search_model,
+    strict_arithmetic,
+    tune,
+)
+from robaudit.audit.probes import EXAMPLES as PROBED
+from robaudit.audit.probes import probe
+from robaudit.audit.progress import Progress
+from robaudit.audit.ranks import Ranks
+from robaudit.audit.recorder import Recorder
+from robaudit.audit.reference import run_reference
+from robaudit.evidence import SCOUT, Evidence, EvidenceFile, ExampleRow
+from robaudit.inputs import Images
+from robaudit.plan import AuditPlan, ThreatModel
+
+_CLEAN_BATCH = 256
+#: Always in float32: PGD-10 because its gradients are measured, FAB because it walks along the boundary, where
+#: rounding decides.
+_EXACT = ("pgd10", "fab-t")
+
+
+class Work:
+    """One audit under way: the model, the images, the file. Places are rows of the images, in audit order."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  made in one place only
+        self,
+        strict: nn.Module,
+        images: Images,
+        plan: AuditPlan,
+        file: EvidenceFile,
+        ranks: Ranks,
+        device: torch.device,
+        progress: Progress,
+    ):
+        self.strict, self.images, self.plan, self.file = strict, images, plan, file
+        self.ranks, self.device, self.progress = ranks, device, progress
+        sample = images.float(slice(0, 8)).to(device)
+        self.search = search_model(strict, device, plan.precision, sample)
+        self.exact = (
+            self.search if self.search.precision == "fp32" else search_model(strict, device, "fp32", sample)
+        )
+        self.correct = torch.zeros(len(images), dtype=torch.bool)
+        self.tuning: Tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
+        self.logits = torch.empty(len(images), 0)
+        self.before = file.header().seconds
+        self.started = time.monotonic()
+
+    def sync(self) -> Evidence:
+        """Everything that is known by now, on every rank."""
+        self.ranks.hand_over(self.file)
+        if self.ranks.rank == 0:
+            self.file.update(seconds=self.before + time.monotonic() - self.started)
+        return self.ranks.agree(self.file.read())
+
+    def prepare(self, places: Tensor) -> None:
+        """The clean pass over `places`, which begin where the last call ended, and once the probes."""
+        self._classify(places)
+        self._probe(places)
+
+    def _classify(self, stretch: Tensor) -> None:
+        """The clean pass. It is cheap, and the attacks want the logits, so a resumed audit makes it again."""
+        with strict_arithmetic():
+            batches = [
+                forward(self.strict, self.images.float(part).to(self.device)).cpu()
+                for part in stretch.split(_CLEAN_BATCH)
+            ]
+        logits = torch.cat(batches)
+        if not self.logits.shape[1]:
+            self.logits = torch.zeros(len(self.images), logits.shape[1])
+        self.logits[stretch] = logits
+        before = self.ranks.agree(self.file.read().predictions)
+        recorded = len(before)
+        predictions = torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+        # A resumed audit keeps to what it recorded; rounding on another device may tip a near-tie.
+        known = stretch[stretch < recorded]
+        predictions[: len(known)] = torch.from_numpy(before)[known]
+        self.correct[stretch] = predictions == self.images.labels[stretch]
+        self.file.add_examples(
+            ExampleRow(place, int(self.images.ids[place]), int(self.images.labels[place]), int(prediction))
+            for place, prediction in zip(stretch.tolist(), predictions.tolist(), strict=True)
+            if place >= recorded
+        )
+
+    def _probe(self, stretch: Tensor) -> None:
+        """Why a gradient attack may be fooled, once, on the first correctly classified examples; not for PGD alone."""
+        if self.ranks.rank or self.file.header().probes or set(self.plan.attacks) <= {"pgd10"}:
+            return
+        places = stretch[self.correct[stretch]][:PROBED]
+        if not len(places):
+            return
+        self.progress.begin("probes", len(places))
+        found = probe(
+            lambda threat: self._engine(self.exact, threat),
+            self._examples(places),
+            self.plan.threat,
+            self.plan.seed,
+        )
+        self.file.update(probes=found)
+        self.progress.advance("probes", len(places), 0, 0)
+        self.progress.end("probes")
+
+    def _engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
+        tuned = self.tuning
+        return Engine(search, self.strict, threat, tuned.slots, self.device, tuned.workers, tuned.least)
+
+    def _examples(self, places: Tensor) -> Examples:
+        return Examples(
+            x=self.images.float(places),
+            y=self.images.labels[places],
+            ids=self.images.ids[places],
+            logits=self.logits[places],
+        )
+
+    def attack(self, name: str, places: Tensor) -> None:
+        """One attack on the examples at `places`, this rank's share of them."""
+        self._run(name, self.ranks.share(places), self.plan, name)
+
+    def scout(self, places: Tensor, queries: int) -> None:
+        """Square's first `queries` on those of `places` that neither they nor Square were run on.
+
+        A break is the one that Square itself would find, for its queries do not depend on their number; what is not
+        broken is kept under another name.
+        """
+        if self.plan.budget.square_queries <= queries:
+            self.attack("square", self.pending("square", places))
+            return
+        short = replace(self.plan, budget=replace(self.plan.budget, square_queries=queries, restarts=1))
+        places = self.pending("square", self.pending(SCOUT, places))
+        self._run("square", self.ranks.share(places), short, SCOUT)
+
+    def _run(self, name: str, places: Tensor, plan: AuditPlan, unbroken: str) -> None:
+        if not len(places):
+            return
+        recorder = Recorder(
+            self.file, self.images, self.correct, self.plan, self.strict, self.device, self.progress
+        )
+        examples = self._examples(places)
+        self.progress.begin(name, len(places))
+        try:
+            if self.plan.engine == "reference" and name != "pgd10":
+                run_reference(
+                    name,
+                    self.plan,
+                    self.strict,
+                    examples,
+                    self.device,
+                    lambda r: recorder.add(name, places, r, unbroken),
+                )
+            else:
+                search = self.exact if name in _EXACT else self.search
+                engine = self._engine(search, self.plan.threat)
+                attack = ATTACKS[name](plan)
+                engine.run(attack, examples, lambda r: recorder.add(name, places, r, unbroken))
+        finally:
+            recorder.flush()
+        self.progress.end(name)
+
+    def pending(self, name: str, places: Tensor) -> Tensor:
+        """Those of `places` that `name` is to be run on still, by whichever rank.
+
+        Robust accuracy needs the correctly classified examples only; PGD-10 runs on all, because the means of
+        FOSC and SGCS are over the data (Equation 3).
+        """
+        self.ranks.hand_over(self.file)
+        finished = self.ranks.agree(self.file.finished_ids(name))
+        wanted = torch.ones_like(self.correct) if name == "pgd10" else self.correct
+        done = torch.isin(self.images.ids, torch.tensor(finished, dtype=torch.int64))
+        return places[(wanted & ~done)[places]]
