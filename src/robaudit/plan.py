@@ -97,7 +97,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class AuditPlan:
-    """One audit, fully determined: the same plan on the same model and data gives the same outcomes."""
+    """One audit, fully determined: the same plan on the same model and data gives the same outcomes.
+
+    `eot` above 1: the classifier under audit is the mean of a randomised model's logits over so many draws.
+    """
 
     threat: ThreatModel
     attacks: tuple[str, ...] = STANDARD_ATTACKS
@@ -109,6 +112,7 @@ class AuditPlan:
     precision: Precision = "auto"
     budget: Budget = field(default_factory=Budget)
     bounds: Bounds = field(default_factory=Bounds)
+    eot: int = 1
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.attacks if name not in ATTACK_NAMES]
@@ -124,6 +128,8 @@ class AuditPlan:
             raise ValueError(f"limit {self.limit} must be at least 1 example")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed} must be in [0, 2^63)")
+        if not isinstance(self.eot, int) or not 1 <= self.eot <= 10_000:
+            raise ValueError(f"eot {self.eot} must be a whole number from 1 to 10000, as 20")
         if self.examples not in get_args(Examples):
             raise ValueError(f"examples '{self.examples}' is not known; use auto or all")
         if self.precision not in get_args(Precision):

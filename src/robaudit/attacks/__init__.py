@@ -5,6 +5,7 @@ from functools import partial
 
 from robaudit.attacks import geometry
 from robaudit.attacks.apgd import APGD
+from robaudit.attacks.averaging import Averaged, generators
 from robaudit.attacks.engine import Engine, Retired, truly_misclassified
 from robaudit.attacks.fab import FAB
 from robaudit.attacks.objectives import forward
@@ -68,6 +69,7 @@ __all__ = [
     "PGD",
     "PGD_STEP",
     "Attack",
+    "Averaged",
     "Engine",
     "Examples",
     "PGDState",
@@ -76,6 +78,7 @@ __all__ = [
     "Square",
     "Tuning",
     "forward",
+    "generators",
     "geometry",
     "on_threads",
     "search_model",

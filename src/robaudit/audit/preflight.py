@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import forward, strict_arithmetic
+from robaudit.attacks import forward, generators, strict_arithmetic
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images
 from robaudit.verdict import Finding, finding
 
 #: Examples looked at.
 SAMPLE = 128
+#: And of these, at how many a randomised model's mean over many draws is.
+AVERAGED = 16
 #: Two outputs of one input that differ by more than this share of the logits' spread are not rounding.
 SAME = 1e-3
 #: Clean accuracy must beat chance by this factor.
 OVER_CHANCE = 1.5
 
 
-def preflight(model: nn.Module, images: Images, device: torch.device) -> tuple[Finding, ...]:
+def preflight(
+    model: nn.Module, images: Images, device: torch.device, averaged: nn.Module | None = None
+) -> tuple[Finding, ...]:
     """What is wrong or odd about this model on this data; an empty tuple when nothing is.
+
+    Args:
+        model: from inputs in [0, 1] to logits.
+        images: at least one.
+        device: where the model is.
+        averaged: what is audited instead where the model is randomised.
 
     Raises:
         RobauditError: the model cannot be audited on this data at all.
@@ -33,10 +38,15 @@ def preflight(model: nn.Module, images: Images, device: torch.device) -> tuple[F
     count = min(SAMPLE, len(images))
     x = images.float(slice(0, count)).to(device)
     labels = images.labels[:count].to(device)
-    with strict_arithmetic(), _seeded():
+    with strict_arithmetic(), generators(0):
         logits = _first_call(model, x)
         _check_shape(logits, images)
         found = _determinism(model, x, logits)
+        if averaged is not None and [item.code for item in found] == ["randomised-output"]:
+            few = x[:AVERAGED]
+            found = _determinism(averaged, few, forward(averaged, few)) or [
+                finding("randomised-and-averaged", found[0].message)
+            ]
     finite = logits.isfinite().all(1)
     if not bool(finite.all()):
         found.append(
@@ -99,9 +109,9 @@ def _determinism(model: nn.Module, x: Tensor, first: Tensor) -> list[Finding]:
     change = max(differ(first, again), differ(first, later))
     if change > SAME:
         # With the generators set alike, a random model repeats itself; one that counts its calls does not.
-        with _seeded():
+        with generators(0):
             once = forward(model, x)
-        with _seeded():
+        with generators(0):
             twice = forward(model, x)
         if differ(once, twice) > SAME:
             return [finding("stateful-output", "The same input gives another output after other calls.")]
@@ -110,21 +120,6 @@ def _determinism(model: nn.Module, x: Tensor, first: Tensor) -> list[Finding]:
     if differ(first[: len(alone)], alone) > SAME:
         return [finding("batch-dependent-output", "An example's output depends on the others in its batch.")]
     return []
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """The process's generators set to one state, and put back afterwards."""
-    python, arrays = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        random.seed(0)
-        np.random.seed(0)
-        torch.manual_seed(0)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(arrays)
 
 
 def _looks_like_probabilities(logits: Tensor) -> bool:

@@ -69,7 +69,8 @@ class Recorder:
         if isinstance(retired.state, PGDState):
             self._metrics += self._measure(retired.state, ids)
         broken = 0
-        counts = (retired.outcome, retired.steps, retired.forwards, retired.backwards)
+        forwards, backwards = self._plan.eot * retired.forwards, self._plan.eot * retired.backwards
+        counts = (retired.outcome, retired.steps, forwards, backwards)
         for k, (key, outcome, *cost) in enumerate(zip(ids, *(c.tolist() for c in counts), strict=True)):
             # A misclassified example is walked through PGD-10 for its metrics only.
             kept = Outcome(outcome) if self._correct[here[k]] else Outcome.NOT_RUN
@@ -80,7 +81,7 @@ class Recorder:
                 self._broken.append(_Broken(row, int(here[k]), retired.witness[k].numpy()))
             else:
                 self._rows.append(row)
-        passes = int((retired.forwards + retired.backwards).sum())
+        passes = int((forwards + backwards).sum())
         self._progress.advance(attack, len(ids), broken, passes)
         waiting = len(self._rows) + len(self._broken)
         if waiting >= _ROWS or time.monotonic() - self._written > _SECONDS:

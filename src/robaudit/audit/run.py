@@ -6,13 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from robaudit.attacks import on_threads
+from robaudit.attacks import Averaged, on_threads
 from robaudit.audit.course import Course, fits, growing
 from robaudit.audit.heading import heading
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.ranks import joined, open_part
+from robaudit.audit.verify import judging
 from robaudit.audit.work import Work
 from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence
@@ -48,14 +50,17 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
         raise RobauditError(
             f"limit {plan.limit}: {len(images)} images were given; draw the subset when loading them"
         )
-    strict = classifier.to(where)
-    findings = preflight(strict, images, where)
+    search: nn.Module = classifier.to(where)
+    strict = judging(classifier, plan)
+    if plan.eot > 1:
+        search = Averaged(classifier, plan.eot, plan.seed, "search")
+    findings = preflight(classifier, images, where, strict if plan.eot > 1 else None)
     blocking = [item for item in findings if item.severity == "error"]
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
     header = heading(classifier, images, plan, where, findings)
     with joined() as ranks, open_part(path, header, ranks) as file:
-        work = Work(strict, images, plan, file, ranks, where, progress or Silent())
+        work = Work((strict, search), images, plan, file, ranks, where, progress or Silent())
         with on_threads(work.tuning.threads):
             ranks.hand_over(file)
             file.update(finished=False)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from robaudit.attacks import truly_misclassified
+from robaudit.attacks import Averaged, truly_misclassified
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile, WitnessRow, decode_image, decode_witness, inside
 from robaudit.inputs import Classifier
-from robaudit.plan import ThreatModel
+from robaudit.plan import AuditPlan, ThreatModel
 
 _BATCH = 256
 
@@ -23,6 +24,13 @@ class Verification:
 
     witnesses: int
     failures: tuple[str, ...]
+
+
+def judging(classifier: Classifier, plan: AuditPlan) -> nn.Module:
+    """What a break must fool: the classifier, or its mean over the draws that are kept for this."""
+    if plan.eot == 1:
+        return classifier
+    return Averaged(classifier, plan.eot, plan.seed, "judge", one_by_one=True)
 
 
 def verify(path: Path, classifier: Classifier, device: str = "cpu") -> Verification:
@@ -40,7 +48,7 @@ def verify(path: Path, classifier: Classifier, device: str = "cpu") -> Verificat
             f"sha256 {header.model['sha256'][:12]}…); give the file that was audited"
         )
     shape = tuple(int(size) for size in header.data["shape"])
-    model = classifier.to(device)
+    model = judging(classifier.to(device), header.plan)
     failures: list[str] = []
     for start in range(0, len(rows), _BATCH):
         failures += _check(rows[start : start + _BATCH], header.plan.threat, model, shape, device)
@@ -48,7 +56,7 @@ def verify(path: Path, classifier: Classifier, device: str = "cpu") -> Verificat
 
 
 def _check(
-    rows: list[WitnessRow], threat: ThreatModel, model: Classifier, shape: tuple[int, ...], device: str
+    rows: list[WitnessRow], threat: ThreatModel, model: nn.Module, shape: tuple[int, ...], device: str
 ) -> list[str]:
     good, x, x_adv, failures = [], [], [], []
     for row in rows:

@@ -36,11 +36,14 @@ _EXACT = ("pgd10", "fab-t")
 
 
 class Work:
-    """One audit under way: the model, the images, the file. Places are rows of the images, in audit order."""
+    """One audit under way: the model, the images, the file. Places are rows of the images, in audit order.
+
+    `models` are that which judges and that which attacks search with; they differ for a randomised model only.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917  made in one place only
         self,
-        strict: nn.Module,
+        models: tuple[nn.Module, nn.Module],
         images: Images,
         plan: AuditPlan,
         file: EvidenceFile,
@@ -48,12 +51,13 @@ class Work:
         device: torch.device,
         progress: Progress,
     ):
-        self.strict, self.images, self.plan, self.file = strict, images, plan, file
+        self.strict, source = models
+        self.images, self.plan, self.file = images, plan, file
         self.ranks, self.device, self.progress = ranks, device, progress
         sample = images.float(slice(0, 8)).to(device)
-        self.search = search_model(strict, device, plan.precision, sample)
+        self.search = search_model(source, device, plan.precision, sample)
         self.exact = (
-            self.search if self.search.precision == "fp32" else search_model(strict, device, "fp32", sample)
+            self.search if self.search.precision == "fp32" else search_model(source, device, "fp32", sample)
         )
         self.correct = torch.zeros(len(images), dtype=torch.bool)
         self.tuning: Tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)

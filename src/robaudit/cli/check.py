@@ -117,6 +117,11 @@ def check(
     claim_attack: str = typer.Option(
         "autoattack", help="What the claim is about: autoattack or pgd.", rich_help_panel=_THREAT
     ),
+    eot: int = typer.Option(
+        1,
+        help="For a randomised model: attack and judge the mean of its logits over so many draws, as 20.",
+        rich_help_panel=_BUDGET,
+    ),
     engine: str = typer.Option(
         "robaudit", help="robaudit, or reference: the unmodified pyautoattack.", rich_help_panel=_BUDGET
     ),
@@ -160,6 +165,7 @@ def check(
             budget=Budget(pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts),
             bounds=Bounds(square_bound, autoattack_bound),
             precision=precision,  # type: ignore[arg-type]
+            eot=eot,
         )
         claimed = make_claim(claim, claim_attack, plan)
     except ValueError as error:

@@ -149,7 +149,7 @@ class Evidence:
         """Forward and backward passes, of one example each, of all attacks and the clean pass."""
         records = self.attacks.values()
         return (
-            len(self) + sum(int(record.forwards.sum()) for record in records),
+            len(self) * self.header.plan.eot + sum(int(record.forwards.sum()) for record in records),
             sum(int(record.backwards.sum()) for record in records),
         )
 

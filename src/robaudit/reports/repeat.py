@@ -26,6 +26,7 @@ def check_command(data: dict[str, Any]) -> str:
         ("normalise", model["normalisation"], None),
         ("precision", plan["precision"], "auto"),
         ("engine", plan["engine"], "robaudit"),
+        ("eot", plan.get("eot", 1), 1),
         *((name.replace("_", "-"), plan["budget"][name], getattr(Budget(), name)) for name in plan["budget"]),
         ("square-bound", plan["bounds"]["pgd_square"], Bounds().pgd_square),
         ("autoattack-bound", plan["bounds"]["pgd_autoattack"], Bounds().pgd_autoattack),

@@ -96,7 +96,11 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     ),
     "randomised-output": (
         "error",
-        "Switch the randomness off (dropout, noise, random resizing) and audit again, or add --force.",
+        "Audit its mean over many draws (--eot 20), or switch the randomness off (dropout, noise, random resizing).",
+    ),
+    "randomised-and-averaged": (
+        "note",
+        "Say with the result that it is about the mean of the logits over --eot draws; one draw may do worse.",
     ),
     "stateful-output": (
         "error",

@@ -1,0 +1,111 @@
+"""A randomised model as one that always answers alike: the mean of its logits over fixed draws.
+
+Expectation over transformation (Athalye et al. 2018, https://arxiv.org/abs/1802.00420, Section 4.2): an attack follows
+the mean over several draws of the model's randomness, not one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@contextmanager
+def generators(seed: int) -> Iterator[None]:
+    """The process's generators (Python's, NumPy's, torch's) set to one state, and put back afterwards."""
+    python, arrays = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(arrays)
+
+
+class Averaged(nn.Module):
+    """The mean of a model's logits over `draws` of its randomness, each fixed by the seed and the purpose.
+
+    Every example of a batch meets the same randomness, whatever its place and whoever is beside it, so the answer is a
+    function of the example alone. Attacks search with other draws than those that judge (`purpose`): an input that
+    fools only the noise it was made with is no break.
+    """
+
+    def __init__(self, model: nn.Module, draws: int, seed: int, purpose: str, *, one_by_one: bool = False):
+        """One forward pass a draw; with `one_by_one` a call of the model for every example too, beyond doubt."""
+        super().__init__()
+        self.model, self.one_by_one = model, one_by_one
+        digests = (hashlib.blake2b(f"{seed}:{purpose}:{k}".encode(), digest_size=6) for k in range(draws))
+        self.seeds = tuple(int.from_bytes(digest.digest(), "little") for digest in digests)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, C, H, W) in [0, 1] to logits (n, K)."""
+        parts = x.split(1) if self.one_by_one else (x,)
+        return torch.cat([torch.stack([self._draw(part, seed) for seed in self.seeds]).mean(0) for part in parts])
+
+    def _draw(self, x: Tensor, seed: int) -> Tensor:
+        with generators(seed), _AlikeForAll(x.shape[0]):
+            logits: Tensor = self.model(x)
+        return logits.float()
+
+
+class _AlikeForAll(TorchDispatchMode):
+    """Gives every row of a batch the random numbers that it would get alone.
+
+    A random operation on tensors or sizes that begin with the batch's is done row by row, each from the same state
+    of the generators.
+    """
+
+    def __init__(self, rows: int):
+        super().__init__()
+        self.rows = rows
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run `func`, row by row where it is random."""
+        kwargs = kwargs or {}
+        if self.rows < 2 or torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **kwargs)
+        cut = [[self._row(value, row) for value in args] for row in range(self.rows)]
+        named = [{key: self._row(value, row) for key, value in kwargs.items()} for row in range(self.rows)]
+        if not self._concerned(args) and not self._concerned(kwargs.values()):
+            return func(*args, **kwargs)
+        before = _states()
+        outs = []
+        for row in range(self.rows):
+            _restore(before)
+            outs.append(func(*cut[row], **named[row]))
+        if func._schema.is_mutable:
+            return args[0]
+        if isinstance(outs[0], Tensor):
+            return torch.cat(outs)
+        return tuple(torch.cat(parts) for parts in zip(*outs, strict=True))
+
+    def _concerned(self, values: Any) -> bool:
+        return any(self._row(value, 0) is not value for value in values)
+
+    def _row(self, value: Any, row: int) -> Any:
+        if isinstance(value, Tensor):
+            return value[row : row + 1] if value.dim() and value.shape[0] == self.rows else value
+        if isinstance(value, list | tuple | torch.Size) and value and value[0] == self.rows:
+            return [1, *value[1:]]
+        return value
+
+
+def _states() -> tuple[Tensor, list[Tensor]]:
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+
+def _restore(states: tuple[Tensor, list[Tensor]]) -> None:
+    torch.set_rng_state(states[0])
+    if states[1]:
+        torch.cuda.set_rng_state_all(states[1])
