@@ -22,7 +22,7 @@ from robaudit.verdict import causes_of
 
 COLUMNS = (
     "pgd10_x0.25", "pgd10", "pgd10_x2", "pgd10_x4", "fgsm", "noise", "unbounded", "only_fgsm", "only_noise",
-    "only_pgd40", "saturated", "silent",
+    "only_pgd40", "only_starts", "other_norm", "saturated", "silent",
 )  # fmt: skip
 
 

@@ -113,7 +113,9 @@ def fit(entry: dict[str, Any], images: Images, out: Path) -> None:
             for rows in torch.randperm(len(y)).split(100):
                 optimiser.zero_grad()
                 noisy = x[rows] + how.get("noise", 0.0) * torch.randn_like(x[rows])
-                loss_of(how, network(noisy), y[rows], None if teacher is None else teacher(x[rows])).backward()
+                loss_of(
+                    how, network(noisy), y[rows], None if teacher is None else teacher(x[rows])
+                ).backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimiser.step()
             rate.step()
@@ -123,15 +125,15 @@ def fit(entry: dict[str, Any], images: Images, out: Path) -> None:
 def loss_of(how: dict[str, Any], logits: Tensor, y: Tensor, teacher: Tensor | None) -> Tensor:
     """What `fit` minimises.
 
-    `distil`: defensive distillation (https://arxiv.org/abs/1511.04508), at a temperature that the deployed network does
-    not have. `squeeze`: the cross-entropy plus the squared logits; `smooth`: smoothed labels; both with noise
+    `distil`: defensive distillation (https://arxiv.org/abs/1511.04508) with a temperature that the deployed network
+    does not have, so that its logits are as many times larger. `squeeze`: the cross-entropy plus the squared logits; `smooth`: smoothed labels; both with noise
     (https://arxiv.org/abs/1910.11585).
     """
     kind = how["loss"]
     if kind == "distil":
         assert teacher is not None
         t = how["temperature"]
-        return F.cross_entropy(logits / t, (teacher / t * 10).softmax(1).detach())
+        return t * F.cross_entropy(logits / t, teacher.softmax(1).detach())
     if kind == "squeeze":
         return F.cross_entropy(logits, y) + how["weight"] * logits.square().sum(1).mean()
     return F.cross_entropy(logits, y, label_smoothing=how["weight"] if kind == "smooth" else 0.0)

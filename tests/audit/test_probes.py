@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 from robaudit.attacks import Engine, Examples
-from robaudit.audit import audit
+from robaudit.audit import audit, preflight
 from robaudit.audit.probes import probe
-from robaudit.inputs import load_classifier, load_images
+from robaudit.inputs import Classifier, load_classifier, load_images, make_images
+from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import causes_of
+from robaudit.verdict.causes import _from_probes
 from tests.models import Wrapped
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -97,6 +99,47 @@ def test_a_ripple_on_the_input_is_seen_as_a_rugged_surface(tmp_path, images):
     found = codes(model, images, tmp_path / "a")
     assert {"rugged-surface", "pgd-not-converged", "unbounded-attack-fails"} <= found
     assert "vanishing-gradients" not in found
+
+
+class _Dense(nn.Module):
+    """Two classes by the same weight on every pixel: a small L2 ball moves it little, an Linf ball much."""
+
+    def forward(self, x):
+        signs = torch.tensor([1.0, -1.0]).repeat(32)
+        value = (x.flatten(1) - 0.5) @ signs / 8
+        return torch.stack([-value, value], 1)
+
+
+def test_a_model_of_another_norm_is_named(tmp_path):
+    """Margins of 4 sigma |w|: at a quarter of eps, and in the L2 ball, most stand; at eps none."""
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.tensor([1.0, -1.0]).repeat(32)
+    labels = torch.arange(100) % 2
+    pixels = 0.5 + 0.05 * (2 * labels - 1)[:, None] * signs + 0.1 * torch.randn(100, 64, generator=generator)
+    images = make_images(
+        pixels.clamp(0, 1).reshape(100, 1, 8, 8), labels, name="made", split="test", classes=2
+    )
+    info = load_classifier(str(ADVERSARIAL)).info
+    model = Classifier(_Dense(), parse_normalisation("none", 1), info)
+    plan = AuditPlan(
+        ThreatModel("Linf", 0.12), attacks=("pgd10", "apgd-ce"), examples="all", budget=PLAN.budget
+    )
+    found = {item.code for item in causes_of(audit(model, images, plan, path=tmp_path / "a"))}
+    assert "robust-in-another-norm" in found
+    assert "robust-at-smaller-eps" not in found
+
+
+def test_restarts_that_break_much_are_named():
+    header = {"examples": 48.0, "only_starts": 0.15}
+    assert [item.code for item in _from_probes(header)] == ["restarts-break"]
+    assert not _from_probes({"examples": 48.0, "only_starts": 0.04})
+
+
+def test_a_wrong_normalisation_is_seen_and_the_right_one_is_not(images):
+    right = load_classifier(str(ADVERSARIAL))
+    wrong = Classifier(right.network, parse_normalisation("-1/0.2", 1), right.info)
+    assert preflight(right, images, CPU) == ()
+    assert "wrong-normalisation" in {item.code for item in preflight(wrong, images, CPU)}
 
 
 def test_probes_are_made_once_and_not_for_pgd_alone(tmp_path, images, monkeypatch):

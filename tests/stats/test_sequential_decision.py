@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robaudit.stats import decide, gap_sequence, proportion
+from robaudit.stats import bounded_gap_sequence, decide, gap_sequence, proportion
 
 Drawn = Callable[[float, float, int, int, int], np.ndarray]
 BOUND = 0.08
@@ -101,3 +101,25 @@ def test_bad_input_is_refused() -> None:
         decide([0, 1], 10, 8, 0.99)
     with pytest.raises(ValueError, match=r"^gaps 0 "):
         decide([0, 1], 10, BOUND, 0.99, gaps=0)
+
+
+@pytest.mark.parametrize("total", [None, 400])
+def test_bounds_of_the_values_decide_no_earlier_and_never_otherwise(total):
+    """What is known in part stands for less than the whole: the same side, or none, and later."""
+    draw = np.random.default_rng(0)
+    for plus, minus in ((0.4, 0.02), (0.2, 0.1), (0.02, 0.02), (0.1, 0.3)):
+        for unknown in (0.1, 0.5):
+            values = draw.choice([1, -1, 0], p=[plus, minus, 1 - plus - minus], size=400)
+            hidden = draw.random(400) < unknown
+            low, high = np.where(hidden, values - 1, values), np.where(hidden, values + 1, values)
+            whole = {side: decide(values, total, 0.08, 0.99, only=side) for side in ("above", "below")}
+            for side, bounds in (("above", low.clip(-1)), ("below", high.clip(max=1))):
+                found = decide(bounds, total, 0.08, 0.99, only=side)
+                assert found.kind in (side, "undecided")
+                if found.kind == side:
+                    assert whole[side].kind == side
+                    assert whole[side].after <= found.after
+            limits = bounded_gap_sequence(low.clip(-1), high.clip(max=1), total, 0.99)
+            exact = gap_sequence(values, total, 0.99)
+            assert limits[0] <= exact.low
+            assert limits[1] >= exact.high

@@ -5,7 +5,8 @@ import pytest
 
 from robaudit.evidence import AttackRecord, Evidence, Header, Outcome
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan, ThreatModel
-from robaudit.verdict import ADVICE, Claim, accuracy, gap, judge, judge_claim
+from robaudit.verdict import ADVICE, Claim, accuracy, bounded, gap, judge, judge_claim, paired
+from robaudit.verdict.table import GAPS
 
 
 def evidence(
@@ -180,3 +181,37 @@ def test_a_model_cannot_hide_behind_nan():
     verdict = judge(found)
     assert verdict.outcome == "inconclusive"
     assert "no-answer-under-attack" in {item.code for item in verdict.causes}
+
+
+def test_what_is_known_in_part_bounds_what_will_be_known():
+    whole = evidence(300, 280, same(120) | {"pgd10": 200, "square": 150})
+    exact = {name: paired(whole, *GAPS[name][:2]).values for name in GAPS}
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        part = evidence(300, 280, same(120) | {"pgd10": 200, "square": 150})
+        for name in STANDARD_ATTACKS[1:]:
+            part.attacks[name].outcome[draw.random(300) < draw.random()] = Outcome.NOT_RUN
+        for name, values in exact.items():
+            found = bounded(part, *GAPS[name][:2])
+            assert (found.low <= values).all()
+            assert (values <= found.high).all()
+        assert judge(part).outcome in ("overestimated", "inconclusive")
+    assert judge(whole).outcome == "overestimated"
+
+
+def test_breaks_found_by_the_scout_alone_can_decide():
+    """Nothing but PGD-10, and Square where it broke."""
+    part = evidence(200, 180, same(20) | {"pgd10": 150})
+    for name in ("apgd-ce", "apgd-t", "fab-t"):
+        part.attacks[name].outcome[:] = Outcome.NOT_RUN
+    square = part.attacks["square"].outcome
+    square[square == Outcome.ROBUST] = Outcome.NOT_RUN
+    assert judge(part).outcome == "overestimated"
+    assert "at least" in judge(part).summary
+
+
+def test_pgd_alone_decides_where_it_leaves_nothing():
+    part = evidence(200, 180, same(0))
+    for name in STANDARD_ATTACKS[1:]:
+        part.attacks[name].outcome[:] = Outcome.NOT_RUN
+    assert judge(part).outcome == "not-overestimated"

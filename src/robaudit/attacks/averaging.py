@@ -51,7 +51,9 @@ class Averaged(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) in [0, 1] to logits (n, K)."""
         parts = x.split(1) if self.one_by_one else (x,)
-        return torch.cat([torch.stack([self._draw(part, seed) for seed in self.seeds]).mean(0) for part in parts])
+        return torch.cat(
+            [torch.stack([self._draw(part, seed) for seed in self.seeds]).mean(0) for part in parts]
+        )
 
     def _draw(self, x: Tensor, seed: int) -> Tensor:
         with generators(seed), _AlikeForAll(x.shape[0]):
@@ -67,7 +69,7 @@ class _AlikeForAll(TorchDispatchMode):
     """
 
     def __init__(self, rows: int):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows = rows
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -45,7 +45,9 @@ def growing(start: int, end: int) -> Iterator[Tensor]:
 
 def fits(plan: AuditPlan) -> bool:
     """Whether this order can be kept: a verdict is possible and the attacks are ours."""
-    return plan.examples == "auto" and plan.engine == "robaudit" and set(STANDARD_ATTACKS) <= set(plan.attacks)
+    return (
+        plan.examples == "auto" and plan.engine == "robaudit" and set(STANDARD_ATTACKS) <= set(plan.attacks)
+    )
 
 
 class Course:
@@ -145,9 +147,7 @@ class Course:
         if verdict.settled:
             if not self.state.get("decided"):
                 forwards, backwards = evidence.passes
-                self._keep(
-                    decided=self.number, examples=self.audited, forwards=forwards, backwards=backwards
-                )
+                self._keep(decided=self.number, examples=self.audited, forwards=forwards, backwards=backwards)
             return True
         self.state.pop("decided", None)  # a claim may have been added since
         still_open = [name for name, side in gap_sides(evidence).items() if side == "undecided"]

@@ -41,7 +41,7 @@ class Work:
     `models` are that which judges and that which attacks search with; they differ for a randomised model only.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  made in one place only
+    def __init__(
         self,
         models: tuple[nn.Module, nn.Module],
         images: Images,

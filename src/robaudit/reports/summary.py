@@ -60,26 +60,39 @@ def metrics(evidence: Evidence) -> dict[str, float | None]:
 def cost(evidence: Evidence) -> dict[str, Any]:
     """Model passes, one example each, in all and by attack; wall time.
 
-    `whole` is what the whole split would take at the mean cost of the examples audited so far.
+    `decided` says after how many examples and passes an audit that may stop early had its verdict; what follows are
+    the attacks that were left out, on the first examples. `whole` is what every attack alone on the whole split
+    would take at the mean cost of the first `measured` examples, which all of them were run on.
     """
     by_attack = {
         name: {"forwards": int(record.forwards.sum()), "backwards": int(record.backwards.sum())}
         for name, record in evidence.attacks.items()
     }
-    forwards = len(evidence) + sum(item["forwards"] for item in by_attack.values())
-    backwards = sum(item["backwards"] for item in by_attack.values())
+    forwards, backwards = evidence.passes
     total = population(evidence) or len(evidence)
-    share = total / len(evidence) if len(evidence) else 0.0
+    complete = np.ones(len(evidence), dtype=bool)
+    for name in evidence.header.plan.attacks:
+        complete &= evidence.reached(name)
+    measured = int(complete.sum())
+    one_pass, share = evidence.header.plan.eot * measured, total / measured if measured else 0.0
+    records = [evidence.attacks[name] for name in evidence.header.plan.attacks if name in evidence.attacks]
+    course = evidence.header.course
     return {
         "forwards": forwards,
         "backwards": backwards,
         "seconds": round(evidence.header.seconds, 2),
         "device": evidence.header.device,
         "by_attack": by_attack,
+        "decided": {name: course[name] for name in ("examples", "forwards", "backwards")}
+        if "decided" in course
+        else None,
         "whole": {
             "examples": total,
-            "forwards": round(forwards * share),
-            "backwards": round(backwards * share),
+            "measured": measured,
+            "forwards": round(
+                (one_pass + sum(int(item.forwards[complete].sum()) for item in records)) * share
+            ),
+            "backwards": round(sum(int(item.backwards[complete].sum()) for item in records) * share),
         },
     }
 

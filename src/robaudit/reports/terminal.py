@@ -121,12 +121,17 @@ def _footer(data: dict[str, Any]) -> RenderableType:
         f"{plain(spent['device'])}; robaudit {plain(data['versions']['robaudit'])}, "
         f"torch {plain(data['versions']['torch'])}"
     )
-    whole = spent["whole"]
-    if 0 < data["data"]["audited"] < whole["examples"]:
+    whole, decided = spent["whole"], spent["decided"]
+    if decided:
+        text.append(
+            f"\nDecided after {decided['examples']} examples and "
+            f"{decided['forwards'] + decided['backwards']:,} passes; the rest fills the table."
+        )
+    if whole["measured"] and data["data"]["audited"] < whole["examples"]:
         passes = whole["forwards"] + whole["backwards"]
         done = 100 * (spent["forwards"] + spent["backwards"]) / passes
         text.append(
-            f"\n{done:.1f} % of what all {whole['examples']:,} examples would take at this rate "
-            f"(about {passes:,} passes)"
+            f"\n{done:.1f} % of what every attack on all {whole['examples']:,} examples would take "
+            f"(about {passes:,} passes, from the first {whole['measured']})"
         )
     return text

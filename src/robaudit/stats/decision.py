@@ -38,7 +38,14 @@ class Decision:
     high: float
 
 
-def decide(values: ArrayLike, total: int | None, bound: float, confidence: float, gaps: int = 1) -> Decision:
+def decide(
+    values: ArrayLike,
+    total: int | None,
+    bound: float,
+    confidence: float,
+    gaps: int = 1,
+    only: Side | None = None,
+) -> Decision:
     """The first number of examples at which the gap is known to be at least `bound`, or less.
 
     Two betting tests run side by side, each with the full error `alpha = 1 - confidence`: one doubts
@@ -55,9 +62,12 @@ def decide(values: ArrayLike, total: int | None, bound: float, confidence: float
         gaps: how many gaps are tested of which any one `above` is enough for the verdict. Their errors add
             up, so `above` then takes alpha / gaps; `below` keeps alpha, for a verdict that needs all of
             them below is wrong only if a test of one that is not below errs.
+        only: the one side that may be decided, where the values are bounds of the differences from that side:
+            at least as much for `above`, at most for `below`. Each ratio of the bet then is no more than that of
+            the differences themselves, so it decides no earlier and errs no more often.
 
     """
-    kind, after = side(values, total, bound, confidence, gaps)
+    kind, after = side(values, total, bound, confidence, gaps, only)
     alpha = error_rate(confidence)
     seen = outcomes(values, -1, total)[:after]
     low = lower_limit(seen, (-1, 1), total, alpha / gaps, GAP_STAKES)
@@ -72,7 +82,12 @@ def decide(values: ArrayLike, total: int | None, bound: float, confidence: float
 
 
 def side(
-    values: ArrayLike, total: int | None, bound: float, confidence: float, gaps: int = 1
+    values: ArrayLike,
+    total: int | None,
+    bound: float,
+    confidence: float,
+    gaps: int = 1,
+    only: Side | None = None,
 ) -> tuple[Side, int]:
     """`kind` and `after` of `decide`, whose arguments it takes, without the limits: several times faster."""
     alpha = error_rate(confidence)
@@ -88,8 +103,8 @@ def side(
         # it was written: 0.07 of 100 examples is 7, not the 8 that binary rounding would make of it.
         needed = math.ceil(Fraction(repr(float(bound))) * total)
         at_most, at_least = float(total + needed - 1), float(total - needed)
-    above = _when(seen, at_most, total, alpha / gaps)
-    below = _when(-seen[:above], at_least, total, alpha)
+    above = _NEVER if only == "below" else _when(seen, at_most, total, alpha / gaps)
+    below = _NEVER if only == "above" else _when(-seen[:above], at_least, total, alpha)
     if above == below == _NEVER:
         return "undecided", seen.size
     return ("above", above) if above <= below else ("below", below)

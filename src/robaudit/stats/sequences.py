@@ -66,7 +66,8 @@ def bounded_gap_sequence(
     differences themselves; likewise above.
 
     Args:
-        least, most: (t,) each in {-1, 0, 1}, in audit order: what each difference is at least and at most.
+        least: (t,) in {-1, 0, 1}, in audit order: what each difference is at least.
+        most: likewise, at most.
         total: size of the population, >= t; None when infinite.
         confidence: in (0, 1).
 

@@ -5,7 +5,7 @@ from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
-from robaudit.verdict.table import GAPS, accuracy, gap, gaps, paired, population, rows
+from robaudit.verdict.table import GAPS, accuracy, bounded, gap, gaps, paired, population, rows
 
 __all__ = [
     "ADVICE",
@@ -16,6 +16,7 @@ __all__ = [
     "Finding",
     "Verdict",
     "accuracy",
+    "bounded",
     "causes_of",
     "compare",
     "finding",

@@ -32,6 +32,9 @@ FALL, TO_LOSE = 0.05, 0.15
 #: Robust at a quarter of eps, and little of it left at eps: the standard deviation that images are divided by is near
 #: a quarter. Honest models kept at least half.
 SMALL_RADIUS, LITTLE_LEFT = 0.30, 1 / 3
+#: Robust in the other norm's ball though not in this one, and no less there than at a quarter of eps but for a fifth:
+#: a network trained at a smaller radius of the same norm loses more.
+OTHER_NORM, OF_SMALL_RADIUS = 0.30, 0.80
 #: A surface on which PGD's steps disagree so much (SGCS), and PGD stops so far from a stationary point (FOSC).
 RUGGED_SGCS, UNCONVERGED_FOSC = 0.25, 0.60
 #: (probe, the share from which it counts, finding, what is said).
@@ -44,6 +47,12 @@ _SHARES = (
     ),
     ("only_noise", WEAKER_BREAKS, "noise-beats-pgd", "Random noise breaks {share} that PGD-10 does not."),
     ("only_pgd40", MORE_STEPS_BREAK, "more-steps-break", "40 steps break {share} that 10 do not."),
+    (
+        "only_starts",
+        MORE_STEPS_BREAK,
+        "restarts-break",
+        "5 random starts of PGD-10 break {share} that one does not.",
+    ),
     ("unbounded", UNBOUNDED_LEAVES, "unbounded-attack-fails", "PGD without a bound leaves {share} standing."),
 )
 
@@ -138,7 +147,18 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
             f"{100 * share('pgd10_x4'):.0f} % at 4 eps ({of})."
         )
         found.append(finding("flat-in-eps", message))
-    if share("pgd10_x0.25") >= SMALL_RADIUS and share("pgd10") <= LITTLE_LEFT * share("pgd10_x0.25"):
+    other = share("other_norm")
+    if (
+        other >= OTHER_NORM
+        and share("pgd10") <= LITTLE_LEFT * other
+        and other >= OF_SMALL_RADIUS * share("pgd10_x0.25")
+    ):
+        message = (
+            f"PGD-10 leaves {100 * other:.0f} % {of} in the other norm's usual ball and "
+            f"{100 * share('pgd10'):.0f} % in this one."
+        )
+        found.append(finding("robust-in-another-norm", message))
+    elif share("pgd10_x0.25") >= SMALL_RADIUS and share("pgd10") <= LITTLE_LEFT * share("pgd10_x0.25"):
         message = (
             f"PGD-10 leaves {100 * share('pgd10_x0.25'):.0f} % {of} at a quarter of eps and "
             f"{100 * share('pgd10'):.0f} % at eps."

@@ -68,6 +68,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "Do not report PGD-10 accuracy: use at least 40 steps, restarts and APGD.",
     ),
+    "restarts-break": (
+        "warning",
+        "Do not report PGD-10 accuracy: use restarts, APGD, and at least Square.",
+    ),
     "single-step-beats-iterative": (
         "warning",
         "Iterative attacks are stuck near the input: look for gradient masking before reporting PGD-10.",
@@ -88,15 +92,23 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "note",
         "Was eps given in normalised units when it was trained? Then it is robust at eps times std only; say so.",
     ),
+    "robust-in-another-norm": (
+        "note",
+        "Say in which norm it is robust; it was probably trained in the other one. Audit that with --norm.",
+    ),
     "few-examples": ("note", "Audit more examples (raise --limit, or use a larger data set)."),
     "substituted-loss": ("note", "Nothing to do; compare these numbers with others of the same kind only."),
     "near-chance": (
         "error",
         "Check the data set, --normalise, --arch and the label order; then run again, or add --force.",
     ),
+    "wrong-normalisation": (
+        "warning",
+        "Check --normalise and the input range: with other inputs than in training it is not the model that was meant.",
+    ),
     "randomised-output": (
         "error",
-        "Audit its mean over many draws (--eot 20), or switch the randomness off (dropout, noise, random resizing).",
+        "Audit its mean over many draws (--eot 20), or switch off what is random (dropout, noise, resizing).",
     ),
     "randomised-and-averaged": (
         "note",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ class Verdict:
         confidence: probability with which a decided outcome is right, whatever the model.
         decided_after: examples that it took; all audited ones where it is inconclusive.
         claim: what became of the claim, if there was one.
+        blocked: a finding of the preflight check makes it inconclusive whatever the attacks say, and they have said.
 
     """
 
@@ -39,11 +40,13 @@ class Verdict:
     confidence: float
     decided_after: int
     claim: ClaimResult | None = None
+    blocked: bool = False
 
     @property
     def settled(self) -> bool:
         """Whether more examples could change nothing that was asked."""
-        return self.outcome != "inconclusive" and (self.claim is None or self.claim.outcome != "inconclusive")
+        decided = self.blocked or self.outcome != "inconclusive"
+        return decided and (self.claim is None or self.claim.outcome != "inconclusive")
 
 
 def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
@@ -57,6 +60,7 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     decisions = {name: _decide(evidence, name) for name in table.gaps(evidence)}
     outcome, summary, after = _outcome(evidence, decisions)
     blocking = [item for item in preflight if item.severity == "error"]
+    blocked = bool(blocking) and outcome != "inconclusive"
     if blocking:
         outcome, summary = "inconclusive", f"The preflight check found: {blocking[0].message}"
     causes = sorted(
@@ -64,7 +68,7 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
         key=lambda item: ("error", "warning", "note").index(item.severity),
     )
     answer = judge_claim(evidence, claim) if claim else None
-    return Verdict(outcome, summary, tuple(causes), evidence.header.plan.confidence, after, answer)
+    return Verdict(outcome, summary, tuple(causes), evidence.header.plan.confidence, after, answer, blocked)
 
 
 def gap_sides(evidence: Evidence) -> dict[str, Side]:
@@ -87,18 +91,18 @@ def _decide(evidence: Evidence, name: str) -> tuple[Decision, int]:
     return found, int(values.after[found.after - 1]) if found.after else 0
 
 
-def _decide_with(evidence: Evidence, name: str, values: Integers, side: str) -> Decision:
-    """The decision by values that lean to one side; what they say of the other is not theirs to decide."""
+def _decide_with(evidence: Evidence, name: str, values: Integers, side: Side) -> Decision:
+    """The decision by values that bound the differences from one side."""
     _, _, bound = table.GAPS[name]
     plan = evidence.header.plan
-    decision = decide(
+    return decide(
         values,
         table.population(evidence),
         getattr(plan.bounds, bound),
         plan.confidence,
         gaps=len(table.gaps(evidence)),
+        only=side,
     )
-    return decision if decision.kind == side else replace(decision, kind="undecided")
 
 
 def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> tuple[Result, str, int]:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence
 from robaudit.plan import AUTOATTACK
-from robaudit.stats import Interval, bounded_gap_sequence, gap_sequence, paired_gap, proportion, proportion_sequence
+from robaudit.stats import (
+    Interval,
+    bounded_gap_sequence,
+    gap_sequence,
+    paired_gap,
+    proportion,
+    proportion_sequence,
+)
 
 #: The gaps that the verdict rests on, and the field of `plan.bounds` that each is held against.
 GAPS: dict[str, tuple[str, str, str]] = {
