@@ -126,8 +126,8 @@ def loss_of(how: dict[str, Any], logits: Tensor, y: Tensor, teacher: Tensor | No
     """What `fit` minimises.
 
     `distil`: defensive distillation (https://arxiv.org/abs/1511.04508) with a temperature that the deployed network
-    does not have, so that its logits are as many times larger. `squeeze`: the cross-entropy plus the squared logits; `smooth`: smoothed labels; both with noise
-    (https://arxiv.org/abs/1910.11585).
+    does not have, so that its logits are as many times larger. `squeeze`: the cross-entropy plus the squared logits;
+    `smooth`: smoothed labels; both with noise (https://arxiv.org/abs/1910.11585).
     """
     kind = how["loss"]
     if kind == "distil":
