@@ -21,6 +21,9 @@ ZERO_GRADIENT_SHARE = 0.10
 SHATTERED_SHARE = 0.50
 #: Points by which a targeted margin attack may beat APGD on the cross-entropy before it is worth a finding.
 IMBALANCE = 0.08
+#: And so many examples more: of the 50 that an audit which stopped early runs both on, honest TRADES models, which lose 4
+#: to 5 points, lose 6 once in 25 to 70 times.
+IMBALANCED = 6
 #: Survivors of PGD-10 that a weaker experiment may break.
 WEAKER_BREAKS = 0.08
 #: Survivors of PGD-10 that more steps may break.
@@ -82,7 +85,7 @@ def _imbalance(evidence: Evidence) -> list[Finding]:
     if not {"apgd-ce", "apgd-t"} <= set(evidence.attacks):
         return []
     values = table.paired(evidence, "apgd-ce", "apgd-t").values
-    if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE:
+    if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE or values.sum() < IMBALANCED:
         return []
     message = (
         f"APGD on a targeted margin leaves {100 * values.mean():.1f} points less than on the cross-entropy."
