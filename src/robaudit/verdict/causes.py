@@ -21,8 +21,8 @@ ZERO_GRADIENT_SHARE = 0.10
 SHATTERED_SHARE = 0.50
 #: Points by which a targeted margin attack may beat APGD on the cross-entropy before it is worth a finding.
 IMBALANCE = 0.08
-#: And so many examples more: of the 50 that an audit which stopped early runs both on, honest TRADES models, which lose 4
-#: to 5 points, lose 6 once in 25 to 70 times.
+#: And by so many examples: of the 50 that an audit which stopped early runs both on, an honest model that loses 4 to 5
+#: points in truth loses 6 once in 25 to 70 times (binomial).
 IMBALANCED = 6
 #: Survivors of PGD-10 that a weaker experiment may break.
 WEAKER_BREAKS = 0.08
