@@ -58,6 +58,8 @@ def quick(words):
             words[words.index("--limit") + 1] = "30"
         else:
             words += ["--limit", "30"]
+        if "--eot" in words:
+            words[words.index("--eot") + 1] = "2"
     if words[:2] == ["robaudit", "landscape"]:
         words = [*words, *SHORT["landscape"].split()]
     return ["digits" if word in {"cifar10", "cifar100"} else word for word in words if word != "--download"]
