@@ -124,7 +124,10 @@ def test_interrupted_at_every_stage_it_ends_the_same(tmp_path, models, images, f
             continue
         break
     assert outcomes(evidence) == outcomes(found[name])
-    assert evidence.header.course == found[name].header.course
+    # How many queries are tried in vain depends on how many examples are under way together.
+    mine, theirs = dict(evidence.header.course), dict(found[name].header.course)
+    passes, expected = mine.pop("forwards", 0), theirs.pop("forwards", 0)
+    assert mine == theirs and expected / 2 < passes + 1 <= 2 * (expected + 1)
 
 
 def test_a_claim_that_comes_later_is_settled_too(tmp_path, models, images):
