@@ -214,5 +214,5 @@ def test_the_cost_is_set_against_that_of_every_attack_on_the_whole_split(cases):
         assert 0 < decided["forwards"] <= spent["forwards"]
         assert decided["examples"] <= case.data["data"]["audited"]
         text = REPORTS["terminal"](case)
-        assert f"Decided after {decided['examples']} examples" in text
+        assert f"on up to {decided['examples']} examples" in text
         assert "% of what every attack on all 797 examples would take" in text

@@ -82,8 +82,8 @@ def _verdict(data: dict[str, Any]) -> str:
     sure = (
         f"No decision at confidence {verdict['confidence']:g} after {verdict['decided_after']} examples."
         if verdict["outcome"] == "inconclusive"
-        else f"Decided after {verdict['decided_after']} examples. Whatever the model, a decision of this procedure is "
-        f"wrong with probability at most {1 - verdict['confidence']:.2g}."
+        else f"Decided by the first {verdict['decided_after']} examples. Whatever the model, a decision of this "
+        f"procedure is wrong with probability at most {1 - verdict['confidence']:.2g}."
     )
     if not data["finished"]:
         lines.append("<p><strong>This audit is unfinished.</strong></p>")

@@ -57,7 +57,8 @@ def _section(case: Case) -> str:
         "",
         f"{code(images['name'])} {escape(images['split'])}, {images['audited']} of {images['total']} examples, "
         f"{threat['norm']} eps {eps_text(threat['eps'])}, confidence {verdict['confidence']:g}, seed {data['seed']}, "
-        f"decided after {verdict['decided_after']} examples.",
+        f"{'open after' if verdict['outcome'] == 'inconclusive' else 'decided by the first'} "
+        f"{verdict['decided_after']} examples.",
         "",
         *_table(data),
         *[

@@ -40,8 +40,8 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     model, threat, images = data["model"], data["threat"], data["data"]
     body = Text()
     body.append(title, style=f"bold {colour}")
-    ended = "stopped" if outcome == "inconclusive" else "decided"
-    body.append(f"   {ended} after {data['verdict']['decided_after']} examples at confidence ")
+    ended = "open after" if outcome == "inconclusive" else "decided by the first"
+    body.append(f"   {ended} {data['verdict']['decided_after']} examples at confidence ")
     body.append(f"{data['verdict']['confidence']:g}\n")
     body.append(plain(data["verdict"]["summary"]) + "\n")
     if data["claim"]:
@@ -124,8 +124,8 @@ def _footer(data: dict[str, Any]) -> RenderableType:
     whole, decided = spent["whole"], spent["decided"]
     if decided:
         text.append(
-            f"\nDecided after {decided['examples']} examples and "
-            f"{decided['forwards'] + decided['backwards']:,} passes; the rest fills the table."
+            f"\nTo decide it took {decided['forwards'] + decided['backwards']:,} passes, on up to "
+            f"{decided['examples']} examples; the rest fills the table."
         )
     if whole["measured"] and data["data"]["audited"] < whole["examples"]:
         passes = whole["forwards"] + whole["backwards"]
