@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.architectures.published import PUBLISHED
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer, State, chain_classes, module_layers
 
@@ -44,9 +45,14 @@ def _index() -> dict[str, list[str]]:
     return {str(digest): list(names) for digest, names in content.items()}
 
 
+def indexed_names(layers: list[Layer]) -> list[str]:
+    """Names of networks whose layers have these shapes: `torchvision:NAME`, `timm:NAME`, our own without a colon."""
+    return _index().get(fingerprint(layers), []) if len(layers) > 8 else []
+
+
 def catalogue_names(layers: list[Layer]) -> list[str]:
     """`torchvision:NAME` and `timm:NAME` whose layers have these shapes, torchvision first."""
-    return _index().get(fingerprint(layers), []) if len(layers) > 8 else []
+    return [name for name in indexed_names(layers) if ":" in name]
 
 
 def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.Module:
@@ -131,6 +137,9 @@ def _all_names() -> Iterator[tuple[str, str]]:
 def main() -> None:
     """Write the index."""
     index: dict[str, list[str]] = {}
+    for own, make in PUBLISHED.items():
+        with torch.device("meta"):
+            index.setdefault(fingerprint(module_layers(make(1000, 3))), []).append(own)
     for kind, name in _all_names():
         try:
             with torch.device("meta"):

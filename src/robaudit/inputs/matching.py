@@ -15,6 +15,7 @@ from robaudit.inputs.chains import file_order, read_units
 from robaudit.inputs.layers import Layer, chain_classes, module_layers
 from robaudit.inputs.ordering import alphabetical, in_natural_order, linears_last
 from robaudit.inputs.recover_dense import dense_candidates
+from robaudit.inputs.recover_published import published_candidates
 from robaudit.inputs.recover_residual import residual_candidates
 from robaudit.inputs.recover_sequential import sequential_candidates
 
@@ -68,6 +69,10 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
         shape: (C, H, W) of the images, or None to guess.
 
     """
+    if shape is None or input_channels(layers) in (None, shape[0]):
+        known = published_candidates(layers, shape[1] if shape else 32)
+        if known:
+            return known
     layers = linears_last(layers)
     natural = [in_natural_order(layers), in_natural_order(layers, stem_norm=False)]
     if not alphabetical(layers):

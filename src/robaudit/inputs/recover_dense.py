@@ -17,7 +17,12 @@ def dense_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
     dense, mobile = _dense(layers), _mobile(layers)
     specs: list[tuple[str, float]] = []
     if dense:
-        plans = [dataclasses.replace(dense, new_first=first) for first in (True, False)]
+        pools = (False, True) if dense.stem_norm else (False,)
+        plans = [
+            dataclasses.replace(dense, new_first=first, stem_pool=pool)
+            for first in (dense.stem_norm ^ True, dense.stem_norm)
+            for pool in pools
+        ]
         specs += [(plan_text("densenet", plan), 0.1 * rank) for rank, plan in enumerate(plans)]
     if mobile:
         plans_of = [dataclasses.replace(mobile, strides=strides) for strides in _strides(mobile)]
@@ -28,8 +33,9 @@ def dense_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
 
 
 def _dense(layers: list[Layer]) -> DensePlan | None:
-    """Read `conv, (norm conv [norm conv])..., norm, linear`."""
-    body = layers[1:-2]
+    """Read `conv, [norm,] (norm conv [norm conv])..., norm, linear`."""
+    stem_norm = layers[1].kind == layers[2].kind == "norm" and layers[0].shape[2] == 3
+    body = layers[1 + stem_norm : -2]
     if len(body) % 2 or layers[-2].kind != "norm":
         return None
     pairs = [(body[i], body[i + 1]) for i in range(0, len(body), 2)]
@@ -57,7 +63,7 @@ def _dense(layers: list[Layer]) -> DensePlan | None:
             return None
     if channels != layers[-1].shape[1] or not all(blocks):
         return None
-    return DensePlan(growth, tuple(blocks), layers[0].shape[0], tuple(transitions), neck)
+    return DensePlan(growth, tuple(blocks), layers[0].shape[0], tuple(transitions), neck, stem_norm=stem_norm)
 
 
 def _mobile(layers: list[Layer]) -> MobilePlan | None:
@@ -103,8 +109,12 @@ def _mobile(layers: list[Layer]) -> MobilePlan | None:
 
 
 def _strides(plan: MobilePlan) -> list[tuple[int, ...]]:
-    """Strides by block: two where a stage begins, in the published patterns for small images."""
-    starts = [0, *(i for i in range(1, len(plan.outs)) if plan.outs[i] != plan.outs[i - 1])]
+    """Strides by block: two where a stage begins, in the published patterns for small images.
+
+    Narrow versions have stages in a row of one width: of 17 blocks, the paper's Table 2 tells where they begin.
+    """
+    changes = [0, *(i for i in range(1, len(plan.outs)) if plan.outs[i] != plan.outs[i - 1])]
+    starts = [0, 1, 3, 6, 10, 13, 16] if len(plan.outs) == 17 and len(changes) < 7 else changes
     patterns = [(1, 1, 2, 2, 1, 2, 1), (1, 2, 2, 2, 1, 2, 1), (1, 1, 1, 2, 1, 2, 1), (1, 1, 2, 2, 2, 2, 1)]
     found = []
     for pattern in patterns:

@@ -22,6 +22,8 @@ class DensePlan:
         transitions: channels after each transition.
         neck: channels of the 1x1 convolution before each 3x3; 0 for none.
         new_first: a layer's output stands before its input in the concatenation.
+        stem_norm: norm and ReLU follow the first convolution.
+        stem_pool: and then max pooling by two, 3x3.
 
     """
 
@@ -31,6 +33,8 @@ class DensePlan:
     transitions: tuple[int, ...]
     neck: int
     new_first: bool = True
+    stem_norm: bool = False
+    stem_pool: bool = False
 
 
 class DenseLayer(nn.Module):
@@ -69,6 +73,8 @@ def dense_net(plan: DensePlan, classes: int, in_channels: int) -> nn.Sequential:
     """Images, already normalised, to logits (N, classes)."""
     channels = plan.stem
     modules: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)]
+    modules += [nn.BatchNorm2d(channels), nn.ReLU()] if plan.stem_norm else []
+    modules += [nn.MaxPool2d(3, 2, 1)] if plan.stem_pool else []
     for i, depth in enumerate(plan.blocks):
         for _ in range(depth):
             modules.append(DenseLayer(channels, plan))

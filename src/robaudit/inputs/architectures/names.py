@@ -10,6 +10,8 @@ from torch import nn
 from robaudit.errors import RobauditError
 from robaudit.inputs.architectures.dense import DensePlan, MobilePlan, dense_net, mobile_net
 from robaudit.inputs.architectures.ensemble import Ensemble
+from robaudit.inputs.architectures.mixer import MixerPlan, conv_mixer
+from robaudit.inputs.architectures.published import PUBLISHED
 from robaudit.inputs.architectures.residual import ResidualNet
 from robaudit.inputs.architectures.sequential import build_sequential
 from robaudit.inputs.architectures.specs import RESIDUAL, SEQUENTIAL, parse_plan, parse_residual, vgg_text
@@ -38,6 +40,12 @@ def _dense(spec: str, *, classes: int, in_channels: int, image_size: int) -> nn.
         raise RobauditError(f"{spec}: inner, outs, strides and shortcuts need one number a block") from None
 
 
+def _published(
+    make: Callable[[int, int], nn.Module], *, classes: int, in_channels: int = 3, image_size: int = 32
+) -> nn.Module:
+    return make(classes, in_channels)
+
+
 def _ensemble(text: str, **sizes: int) -> nn.Module:
     count, _, member = text.partition("*")
     if not count.isdigit() or not 1 <= int(count) <= 100:
@@ -53,6 +61,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
         for name in ("wrn-16-4", "wrn-28-10", "wrn-34-10", "wrn-34-20", "wrn-70-16")
     },
     **{name: partial(_sequential, text) for name, text in SEQUENTIAL.items()},
+    **{name: partial(_published, make) for name, make in PUBLISHED.items()},
     **{name: partial(_vgg, name) for name in ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")},
 }
 
@@ -82,6 +91,8 @@ def build_architecture(name: str, *, classes: int, in_channels: int = 3, image_s
         return _sequential(rest, **sizes)
     if kind in ("densenet", "mobilenetv2", "mobilenetv2-relu6"):
         return _dense(name, **sizes)
+    if kind == "convmixer":
+        return conv_mixer(parse_plan(name, MixerPlan), classes, in_channels)
     if kind == "ensemble":
         return _ensemble(rest, **sizes)
     if parse_residual(name):

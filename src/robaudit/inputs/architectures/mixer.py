@@ -1,0 +1,60 @@
+"""ConvMixer (Trockman & Kolter 2022, https://arxiv.org/abs/2201.09792)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class MixerPlan:
+    """A ConvMixer.
+
+    Attributes:
+        width: channels of every layer.
+        depth: blocks.
+        kernel: of the depthwise convolutions.
+        patch: kernel and stride of the first convolution.
+        relu: ReLU instead of GELU.
+
+    """
+
+    width: int
+    depth: int
+    kernel: int
+    patch: int
+    relu: bool = False
+
+
+class Added(nn.Sequential):
+    """What its modules make of the input, added to the input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to the same shape."""
+        return x + super().forward(x)
+
+
+def conv_mixer(plan: MixerPlan, classes: int, in_channels: int) -> nn.Sequential:
+    """The whole network.
+
+    Args:
+        plan: its sizes.
+        classes: outputs.
+        in_channels: of the images.
+
+    Returns:
+        (N, in_channels, H, W), normalised, to logits (N, classes).
+
+    """
+    width, act = plan.width, nn.ReLU if plan.relu else nn.GELU
+
+    def unit(conv: nn.Conv2d) -> list[nn.Module]:
+        return [conv, act(), nn.BatchNorm2d(width)]
+
+    modules = unit(nn.Conv2d(in_channels, width, plan.patch, plan.patch))
+    for _ in range(plan.depth):
+        deep = nn.Conv2d(width, width, plan.kernel, groups=width, padding="same")
+        modules += [Added(*unit(deep)), *unit(nn.Conv2d(width, width, 1))]
+    return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
