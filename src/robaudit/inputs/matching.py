@@ -69,10 +69,9 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
         shape: (C, H, W) of the images, or None to guess.
 
     """
-    if shape is None or input_channels(layers) in (None, shape[0]):
-        known = published_candidates(layers, shape[1] if shape else 32)
-        if known:
-            return known
+    known = published_candidates(layers, shape)
+    if known:
+        return known
     layers = linears_last(layers)
     natural = [in_natural_order(layers), in_natural_order(layers, stem_norm=False)]
     if not alphabetical(layers):

@@ -15,20 +15,32 @@ from robaudit.inputs.catalogue_index import indexed_names
 from robaudit.inputs.layers import Layer, chain_classes, module_layers
 from robaudit.inputs.ordering import in_natural_order
 
+#: Of the images that the networks in the index take.
+CHANNELS = 3
 
-def published_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
-    """Published networks with a name whose layers are these, in any order that can be told."""
-    found = [] if len(layers) < 8 else mixer_candidates(layers, image_size)
+
+def published_candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
+    """Published networks whose layers are these, in any order that can be told.
+
+    Args:
+        layers: as `read_layers` gives them.
+        shape: (C, H, W) of the images, or None for 32x32.
+
+    """
+    side = shape[1] if shape else 32
+    found = mixer_candidates(layers, side) if len(layers) > 8 else []
+    found = [option for option in found if shape is None or option.in_channels == shape[0]]
+    if shape and shape[0] != CHANNELS:
+        return found
     for name in indexed_names(sorted(layers, key=lambda layer: layer.kind == "linear")):
         if name not in PUBLISHED:
             continue
-        channels = next((layer.shape[1] for layer in layers if layer.kind == "conv"), 3)
         classes = chain_classes([layer for layer in layers if layer.kind == "linear"])
         with torch.device("meta"):
-            own = module_layers(build_architecture(name, classes=classes, in_channels=channels))
+            own = module_layers(build_architecture(name, classes=classes, in_channels=CHANNELS))
         order = in_own_order(own, layers)
         if order:
-            found.append(Candidate(name, tuple(order), channels, image_size, classes, -1.0))
+            found.append(Candidate(name, tuple(order), CHANNELS, side, classes, -1.0))
     return found
 
 
