@@ -28,12 +28,16 @@ class MixerPlan:
     relu: bool = False
 
 
-class Added(nn.Sequential):
-    """What its modules make of the input, added to the input."""
+class Added(nn.Module):
+    """What the modules make of the input, added to the input."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__()
+        self.fn = nn.Sequential(*modules)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to the same shape."""
-        return x + super().forward(x)
+        return x + self.fn(x)
 
 
 def conv_mixer(plan: MixerPlan, classes: int, in_channels: int) -> nn.Sequential:

@@ -69,6 +69,8 @@ def small_shufflenet(width: str, classes: int, in_channels: int) -> nn.Module:
     from torchvision.models.shufflenetv2 import ShuffleNetV2  # noqa: PLC0415  a second to import
 
     network: nn.Module = ShuffleNetV2([4, 8, 4], list(_SHUFFLE[width]), classes)
-    network.conv1[0] = nn.Conv2d(in_channels, 24, 3, padding=1, bias=False)  # type: ignore[index, operator]
+    network.conv1 = nn.Sequential(
+        nn.Conv2d(in_channels, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU()
+    )
     network.maxpool = nn.Identity()
     return network
