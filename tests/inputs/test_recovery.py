@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -136,13 +139,23 @@ def test_numbers_in_names_tell_where_the_norm_stands() -> None:
     assert torch.allclose(assemble(option)(x), network(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("wrap", [torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm])
-def test_weight_normalisation_is_folded(wrap: object) -> None:
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.utils.weight_norm,
+        partial(nn.utils.weight_norm, dim=None),
+        partial(nn.utils.weight_norm, dim=1),
+        nn.utils.parametrizations.weight_norm,
+        partial(nn.utils.parametrizations.weight_norm, dim=None),
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.spectral_norm,
+    ],
+)
+def test_weight_and_spectral_normalisation_are_folded(wrap: Callable[[nn.Module], nn.Module]) -> None:
     torch.manual_seed(0)
     network = build_architecture("lenet5", classes=10)
-    plain = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
-    for module in plain:
-        wrap(module)  # type: ignore[operator]
+    for module in [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]:
+        wrap(module)
     option = candidates(read_layers(network.state_dict()), (3, 32, 32))[0]
     x = torch.rand(2, 3, 32, 32)
     assert torch.allclose(assemble(option)(x), network.eval()(x), atol=1e-5)

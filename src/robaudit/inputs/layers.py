@@ -114,8 +114,13 @@ def _merged(state: State) -> State:
         elif key.endswith("parametrizations.weight.original0") and key[:-1] + "1" in state:
             base = key.removesuffix("parametrizations.weight.original0")
             result[base + "weight"] = _weight_norm(tensor, state[key[:-1] + "1"])
-        elif key.endswith("weight_orig") and key.replace("weight_orig", "weight_u") in state:
-            result[key[:-5]] = _spectral_norm(tensor, state, key.removesuffix("orig"))
+        elif key.endswith("weight_orig") and (u := state.get(key.removesuffix("orig") + "u")) is not None:
+            result[key[:-5]] = _spectral_norm(tensor, u, state.get(key.removesuffix("orig") + "v"))
+        elif key.endswith("parametrizations.weight.original") and key[:-8] + "0._u" in state:
+            base = key.removesuffix("parametrizations.weight.original")
+            result[base + "weight"] = _spectral_norm(
+                tensor, state[key[:-8] + "0._u"], state.get(key[:-8] + "0._v")
+            )
         elif key.endswith("weight_orig") and key.replace("weight_orig", "weight_mask") in state:
             result[key[:-5]] = tensor * state[key.replace("weight_orig", "weight_mask")]
         elif (
@@ -128,14 +133,18 @@ def _merged(state: State) -> State:
 
 
 def _weight_norm(scale: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    """Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868, Eq. 2, one norm an output."""
-    norm = direction.flatten(1).norm(dim=1)
-    return direction * (scale.reshape(-1) / norm).reshape(-1, *[1] * (direction.ndim - 1))
+    """Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868, Eq. 2: one norm for each number of `scale`."""
+    if scale.numel() == 1:
+        return direction * (scale.reshape(()) / direction.norm())
+    if scale.ndim < direction.ndim:  # one an output
+        scale = scale.reshape(-1, *[1] * (direction.ndim - 1))
+    joined = [axis for axis in range(direction.ndim) if scale.shape[axis] == 1]
+    return direction * (scale / torch.linalg.vector_norm(direction, dim=joined, keepdim=True))
 
 
-def _spectral_norm(weight: torch.Tensor, state: State, base: str) -> torch.Tensor:
+def _spectral_norm(weight: torch.Tensor, u: torch.Tensor, v: torch.Tensor | None) -> torch.Tensor:
     """Miyato et al. 2018, https://arxiv.org/abs/1802.05957, Eq. 8, with the stored singular vectors."""
-    u, v = state[base + "u"].float(), state.get(base + "v")
+    u = u.float()
     matrix = weight.flatten(1).float()
     v = torch.nn.functional.normalize(matrix.T @ u, dim=0) if v is None else v.float()
     return weight / torch.dot(u, matrix @ v)
