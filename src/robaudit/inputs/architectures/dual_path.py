@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from robaudit.inputs.architectures.frame import framed
+
 #: Of each stage: width inside, of the residual path, and what each block adds to the dense path (Table 1).
 _STAGES = ((96, 256, 16), (192, 512, 32), (384, 1024, 24), (768, 2048, 128))
 
@@ -43,17 +45,12 @@ def dual_path_net(depths: tuple[int, ...], classes: int, in_channels: int) -> nn
         (N, in_channels, H, W), normalised, to logits (N, classes).
 
     """
-    network, channels = nn.Sequential(), 64
-    network.add_module("conv1", nn.Conv2d(in_channels, channels, 3, padding=1, bias=False))
-    network.add_module("bn1", nn.BatchNorm2d(channels))
-    network.add_module("act", nn.ReLU())
+    body: dict[str, nn.Module] = {}
+    channels = stem = 64
     for stage, (sizes, depth) in enumerate(zip(_STAGES, depths, strict=True)):
         blocks = []
         for i in range(depth):
             blocks.append(DualBlock(channels, sizes, 2 if stage and not i else 1, i == 0))
             channels = sizes[1] + (i + 2) * sizes[2]
-        network.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-    network.add_module("pool", nn.AdaptiveAvgPool2d(1))
-    network.add_module("flatten", nn.Flatten())
-    network.add_module("linear", nn.Linear(channels, classes))
-    return network
+        body[f"layer{stage + 1}"] = nn.Sequential(*blocks)
+    return framed(body, in_channels, stem, channels, classes)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from robaudit.inputs.architectures.frame import framed
+
 #: Expansion, width, blocks, kernel, stride of each stage (Table 1).
 _STAGES = (
     (1, 16, 1, 3, 1),
@@ -66,16 +68,10 @@ def efficient_net(classes: int, in_channels: int) -> nn.Module:
         (N, in_channels, H, W), normalised, to logits (N, classes).
 
     """
-    network, blocks, channels = nn.Sequential(), [], 32
-    network.add_module("conv1", nn.Conv2d(in_channels, channels, 3, padding=1, bias=False))
-    network.add_module("bn1", nn.BatchNorm2d(channels))
-    network.add_module("act", nn.SiLU())
+    blocks: list[nn.Module] = []
+    channels = stem = 32
     for expansion, width, depth, kernel, stride in _STAGES:
         for i in range(depth):
             blocks.append(MobileBlock(channels, width, expansion, kernel, 1 if i else stride))
             channels = width
-    network.add_module("layers", nn.Sequential(*blocks))
-    network.add_module("pool", nn.AdaptiveAvgPool2d(1))
-    network.add_module("flatten", nn.Flatten())
-    network.add_module("linear", nn.Linear(channels, classes))
-    return network
+    return framed({"layers": nn.Sequential(*blocks)}, in_channels, stem, channels, classes, nn.SiLU)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from robaudit.inputs.architectures.frame import framed
+
 
 class Separable(nn.Module):
     """One grouped convolution, a group a channel, with norm."""
@@ -68,17 +70,11 @@ def progressive_net(kind: str, classes: int, in_channels: int) -> nn.Module:
 
     """
     cell, width = (CellA, 44) if kind == "a" else (CellB, 32)
-    network = nn.Sequential()
-    network.add_module("conv1", nn.Conv2d(in_channels, width, 3, padding=1, bias=False))
-    network.add_module("bn1", nn.BatchNorm2d(width))
-    network.add_module("act", nn.ReLU())
+    body: dict[str, nn.Module] = {}
     for stage in range(3):
         channels = width << stage
         if stage:
-            network.add_module(f"layer{2 * stage}", cell(channels // 2, channels, 2))
+            body[f"layer{2 * stage}"] = cell(channels // 2, channels, 2)
         cells = [cell(channels, channels, 1) for _ in range(6)]
-        network.add_module(f"layer{2 * stage + 1}", nn.Sequential(*cells))
-    network.add_module("pool", nn.AdaptiveAvgPool2d(1))
-    network.add_module("flatten", nn.Flatten())
-    network.add_module("linear", nn.Linear(4 * width, classes))
-    return network
+        body[f"layer{2 * stage + 1}"] = nn.Sequential(*cells)
+    return framed(body, in_channels, width, 4 * width, classes)

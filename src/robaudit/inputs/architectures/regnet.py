@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from robaudit.inputs.architectures.efficient import Squeeze
+from robaudit.inputs.architectures.frame import framed
 
 #: Blocks and widths of the stages, width of a group, and whether there is squeeze and excitation.
 _SIZES = {
@@ -50,17 +51,12 @@ def regnet(size: str, classes: int, in_channels: int) -> nn.Module:
 
     """
     depths, widths, group, squeeze = _SIZES[size]
-    network, channels = nn.Sequential(), 64
-    network.add_module("conv1", nn.Conv2d(in_channels, channels, 3, padding=1, bias=False))
-    network.add_module("bn1", nn.BatchNorm2d(channels))
-    network.add_module("act", nn.ReLU())
+    body: dict[str, nn.Module] = {}
+    channels = stem = 64
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         blocks = []
         for i in range(depth):
             blocks.append(GroupBlock(channels, width, 1 if i else _STRIDES[stage], group, squeeze))
             channels = width
-        network.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-    network.add_module("pool", nn.AdaptiveAvgPool2d(1))
-    network.add_module("flatten", nn.Flatten())
-    network.add_module("linear", nn.Linear(channels, classes))
-    return network
+        body[f"layer{stage + 1}"] = nn.Sequential(*blocks)
+    return framed(body, in_channels, stem, channels, classes)
