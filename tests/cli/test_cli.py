@@ -58,6 +58,14 @@ def test_verify_and_report_agree_without_data(report, capsys):
     assert "not the model of this evidence" in capsys.readouterr().err
 
 
+def test_a_model_of_another_structure_is_not_that_of_the_evidence(report, tmp_path, capsys):
+    _, folder = report
+    other = tmp_path / "other.pt"
+    torch.save({"fc.weight": torch.rand(10, 64), "fc.bias": torch.rand(10)}, other)
+    code = run(["verify", str(folder / "a.evidence"), str(other)])
+    assert_clear(capsys, code, f"{other}: is not the model of this evidence")
+
+
 def test_json_on_standard_output_is_all_there_is(capsys):
     code = check(ADVERSARIAL, "--dataset", "digits", "--limit", 30, "--attacks", "pgd10", "--json", "-")
     assert code == 3, "one attack alone decides nothing"

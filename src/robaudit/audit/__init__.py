@@ -4,6 +4,16 @@ from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.run import audit
 from robaudit.audit.survey import Window, survey
-from robaudit.audit.verify import Verification, verify
+from robaudit.audit.verify import Verification, expect_model, verify
 
-__all__ = ["Progress", "Silent", "Verification", "Window", "audit", "preflight", "survey", "verify"]
+__all__ = [
+    "Progress",
+    "Silent",
+    "Verification",
+    "Window",
+    "audit",
+    "expect_model",
+    "preflight",
+    "survey",
+    "verify",
+]

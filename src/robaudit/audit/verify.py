@@ -11,7 +11,7 @@ from torch import nn
 
 from robaudit.attacks import Averaged, truly_misclassified
 from robaudit.errors import RobauditError
-from robaudit.evidence import EvidenceFile, WitnessRow, decode_image, decode_witness, inside
+from robaudit.evidence import EvidenceFile, Header, WitnessRow, decode_image, decode_witness, inside
 from robaudit.inputs import Classifier
 from robaudit.plan import AuditPlan, ThreatModel
 
@@ -33,6 +33,20 @@ def judging(classifier: Classifier, plan: AuditPlan) -> nn.Module:
     return Averaged(classifier, plan.eot, plan.seed, "judge", one_by_one=True)
 
 
+def expect_model(header: Header, path: str, sha256: str) -> None:
+    """Nothing, if the file at `path` is the one that was audited.
+
+    Raises:
+        RobauditError: it is another.
+
+    """
+    if header.model["sha256"] != sha256:
+        raise RobauditError(
+            f"{path}: is not the model of this evidence ({header.model['path']}, "
+            f"sha256 {header.model['sha256'][:12]}…); give the file that was audited"
+        )
+
+
 def verify(path: Path, classifier: Classifier, device: str = "cpu") -> Verification:
     """Whether each claimed break is one: inside the ball and [0, 1], finite, misclassified by `classifier`.
 
@@ -42,11 +56,7 @@ def verify(path: Path, classifier: Classifier, device: str = "cpu") -> Verificat
     """
     with EvidenceFile.open(path) as file:
         header, rows = file.header(), file.witnesses()
-    if header.model["sha256"] != classifier.info.sha256:
-        raise RobauditError(
-            f"{classifier.info.path}: is not the model of this evidence ({header.model['path']}, "
-            f"sha256 {header.model['sha256'][:12]}…); give the file that was audited"
-        )
+    expect_model(header, classifier.info.path, classifier.info.sha256)
     shape = tuple(int(size) for size in header.data["shape"])
     model = judging(classifier.to(device), header.plan)
     failures: list[str] = []

@@ -25,9 +25,11 @@ def verify(
 
     Example: robaudit verify model.evidence model.pt
     """
+    from robaudit.audit import expect_model
     from robaudit.audit import verify as recheck
     from robaudit.evidence import EvidenceFile
     from robaudit.inputs import load_classifier
+    from robaudit.inputs.checkpoints import file_sha256
     from robaudit.inputs.programs import is_factory
     from robaudit.verdict import judge
 
@@ -39,6 +41,8 @@ def verify(
             f"{evidence}: was made with code of its own ({recorded}), which is never run on a file's word; "
             "read that code and pass --arch"
         )
+    if Path(model).is_file():  # before another model's structure is put to this file
+        expect_model(header, model, file_sha256(Path(model)))
     classifier = load_classifier(
         model,
         arch=arch or recorded,
