@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+import random
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +64,29 @@ def check(path: Path, data: bytes) -> str | None:
         assert message.startswith(str(path)) and message.count("\n") <= 1 and len(message) < 700, message
     assert CANARY not in os.environ
     return message
+
+
+def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """Cut short, bytes flipped, stretches removed, repeated, zeroed, moved, replaced by another number."""
+    draw = random.Random(seed)
+    head = min(len(data), 4000)
+    for _ in range(count):
+        kind = draw.randrange(7)
+        near = draw.randrange(head) if draw.random() < 0.5 else len(data) - 1 - draw.randrange(head)
+        at = near if draw.random() < 0.9 else draw.randrange(len(data))
+        size = draw.choice([1, 1, 2, 4, 8, 64, 1000])
+        if kind == 0:
+            yield data[:at]
+        elif kind == 1:
+            yield data[:at] + bytes([data[at] ^ (1 << draw.randrange(8))]) + data[at + 1 :]
+        elif kind == 2:
+            yield data[:at] + data[at + size :]
+        elif kind == 3:
+            yield data[: at + size] + data[at:]
+        elif kind == 4:
+            yield data[:at] + bytes(size) + data[at + size :]
+        elif kind == 5:
+            yield data[:at] + draw.randbytes(size) + data[at + size :]
+        else:
+            number = draw.choice([2**31 - 1, 2**32 - 1, 2**63 - 1, 0, 2**40])
+            yield data[:at] + struct.pack("<Q", number) + data[at + 8 :]

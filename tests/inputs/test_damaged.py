@@ -16,7 +16,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
-from tests.inputs.test_refusals import mutations
+from tests.inputs.hostile import mutations
 
 
 def small() -> nn.Module:
