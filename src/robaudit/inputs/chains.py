@@ -40,14 +40,14 @@ def _gap(a: Layer, b: Layer) -> int | None:
 
 def read_units(layers: list[Layer]) -> tuple[Layer | None, list[Unit]] | None:
     """An optional normalisation of the input, then units in order; None if the layers are no chain."""
-    if any(layer.kind not in ("conv", "linear", "norm") for layer in layers):
+    if any(layer.kind not in ("conv", "linear") and not layer.normalises for layer in layers):
         return None
-    mains = [layer for layer in layers if layer.kind != "norm"]
-    norms = [layer for layer in layers if layer.kind == "norm"]
+    mains = [layer for layer in layers if not layer.normalises]
+    norms = [layer for layer in layers if layer.normalises]
     kinds = [layer.kind for layer in mains]
     if not mains or kinds != sorted(kinds):
         return None
-    opening = bool(norms) and layers[0].kind == "norm" and layers[0].shape[0] == mains[0].shape[1]
+    opening = bool(norms) and layers[0].normalises and layers[0].shape[0] == mains[0].shape[1]
     first = norms.pop(0) if opening else None
     owner = _owners(layers, mains, norms)
     if owner is None:
@@ -76,7 +76,7 @@ def _owners(layers: list[Layer], mains: list[Layer], norms: list[Layer]) -> dict
     owner: dict[int, Layer] = {}
     current, strict = -1, True
     for layer in layers:
-        if layer.kind != "norm":
+        if not layer.normalises:
             current += 1
         elif layer in norms:
             if current in owner or layer.shape[0] != mains[current].shape[0]:

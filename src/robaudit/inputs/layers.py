@@ -52,6 +52,11 @@ class Layer:
         return self.kind, tuple(sorted((role, tuple(tensor.shape)) for role, tensor in self.tensors.items()))
 
     @property
+    def normalises(self) -> bool:
+        """Whether it is a normalisation: by running statistics, or a scale and a shift (group, layer, instance)."""
+        return self.kind == "norm" or (self.kind == "scale" and self.bias and self.shape[0] > 1)
+
+    @property
     def bias(self) -> bool:
         """Whether there is one."""
         return "bias" in self.tensors

@@ -39,7 +39,7 @@ def in_natural_order(layers: list[Layer], stem_norm: bool = True) -> list[Layer]
         return rest + linears
     rest.remove(stem)
     depth = min(layer.name.count(".") for layer in [stem, *rest])
-    lone = [layer for layer in rest if layer.kind == "norm" and layer.name.count(".") == depth]
+    lone = [layer for layer in rest if layer.normalises and layer.name.count(".") == depth]
     if len(lone) > 2:  # a plain net whose norms all stand at the top
         return [stem, *rest, *linears]
     rest = [layer for layer in rest if layer not in lone]

@@ -12,8 +12,9 @@ import itertools
 import math
 from collections.abc import Iterator
 
+from robaudit.inputs.architectures.norms import SCALED, divides
 from robaudit.inputs.architectures.residual import ResidualPlan, Shortcut
-from robaudit.inputs.architectures.specs import residual_spec
+from robaudit.inputs.architectures.residual_specs import residual_spec
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer
 from robaudit.inputs.residual_reading import Reading, read_residual
@@ -57,6 +58,8 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         or not (template.pre or not template.normed),
         shortcut_kernel=shorts[0].shape[2] if shorts else 1,
         norm="batch" if template.normed else "none",
+        se=_reduction(reading),
+        se_conv=template.gated != "" and reading.blocks[0]["g1"].kind == "conv",
         stem_norm="n" in reading.stem or not template.normed,
         last_norm=reading.last is not None,
         bias=not template.normed,
@@ -69,13 +72,30 @@ def _groups(layer: Layer) -> int:
     return layer.shape[0] // layer.shape[1]
 
 
+def _reduction(reading: Reading) -> int:
+    """By how many times the gating layers narrow the first block; 0 where there are none."""
+    if not reading.template.gated:
+        return 0
+    inner, outs = reading.blocks[0]["g1"].shape[:2]
+    return outs // inner
+
+
+def _norms(reading: Reading, plan: ResidualPlan) -> list[tuple[str, float]]:
+    """(word, cost) of the normalisations that the file's may be."""
+    norms = [layer for block in reading.blocks for role, layer in block.items() if role[0] == "n"]
+    if not norms or norms[0].kind == "norm":
+        return [(plan.norm, 0.0)]
+    widths = {layer.shape[0] for layer in norms}
+    return [(word, cost) for word, cost in SCALED.items() if divides(word, widths)]
+
+
 def _file_order(reading: Reading) -> tuple[Layer, ...]:
     """The file's layers in the order in which `ResidualNet` defines its own."""
     layers = list(reading.stem.values())
     convs = range(1, reading.template.convs + 1)
     pair = ("n", "c") if reading.template.pre else ("c", "n")
     for block in reading.blocks:
-        roles = [f"{kind}{i}" for i in convs for kind in pair] + ["s", "t"]
+        roles = [f"{kind}{i}" for i in convs for kind in pair] + ["g1", "g2", "s", "t"]
         layers += [block[role] for role in roles if role in block]
     return (*layers, *([reading.last] if reading.last else []), *reading.linears)
 
@@ -87,7 +107,9 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
     if padded and hint != "linear":
         pads = ("pad-end", "pad", "pool-pad-end", "pool-pad")
     rest = plan.strides[1:]
-    strides = [(1, *rest), (2, *rest), (1,) * len(plan.strides)]
+    strides = [(1, *rest), (1,) * len(plan.strides)]
+    if padded or plan.project != "needed" or plan.widths[0] != plan.stem[0]:  # else no shortcut for a stride there
+        strides.insert(1, (2, *rest))
     kernel = plan.stem[1]
     stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True), (1, True)])]
     for (i, pad), (j, stride), (k, (stem, pool)) in itertools.product(
@@ -115,9 +137,10 @@ def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]
             padded = False
         order = _file_order(reading)
         features = reading.linears[0].shape[1] // plan.widths[-1]
+        norms = _norms(reading, plan)
         for variant, cost in _variants(plan, padded, reading.linears[-1].name.rsplit(".", 1)[-1]):
-            for pool, extra in _pools(variant, image_size, features):
-                final = dataclasses.replace(variant, pool=pool)
+            for (pool, extra), (norm, odd) in itertools.product(_pools(variant, image_size, features), norms):
+                final = dataclasses.replace(variant, pool=pool, norm=norm)
                 spec = residual_spec(final)
                 found.setdefault(
                     spec,
@@ -127,7 +150,7 @@ def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]
                         reading.stem["c"].shape[1],
                         image_size,
                         reading.linears[-1].shape[0],
-                        cost + extra + 0.1 * rank,
+                        cost + extra + odd + 0.1 * rank,
                     ),
                 )
     return sorted(found.values(), key=lambda candidate: candidate.cost)

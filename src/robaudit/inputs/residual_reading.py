@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from robaudit.inputs.layers import Layer
+
+GATES: tuple[Literal["inner", "last"], ...] = ("inner", "last")
 
 
 @dataclass(frozen=True)
 class Template:
-    """The order of a block's roles in the file: c1.. convolutions, n1.. norms, s and t the shortcut's."""
+    """The order of a block's roles in the file.
+
+    c1.. are convolutions, n1.. norms, s and t the shortcut's, g1 and g2 the gating layers of squeeze-and-excitation,
+    which stand after the main path or, if `gated` is "last", after the shortcut too.
+    """
 
     convs: int
     pre: bool
@@ -19,11 +26,15 @@ class Template:
     main: tuple[str, ...]
     shortcut: tuple[str, ...]
     shortcut_first: bool
+    gated: Literal["", "inner", "last"] = ""
 
     def order(self, projected: bool) -> tuple[str, ...]:
         """Roles in file order, with or without the shortcut."""
         short = self.shortcut if projected else ()
-        return short + self.main if self.shortcut_first else self.main + short
+        gate = ("g1", "g2") if self.gated else ()
+        if self.shortcut_first:
+            return short + self.main + gate
+        return self.main + short + gate if self.gated == "last" else self.main + gate + short
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +62,17 @@ def _templates() -> Iterator[Template]:
             yield Template(convs, pre, normed, tuple(main), shortcut, first)
 
 
-TEMPLATES = tuple(_templates())
+PLAIN = tuple(_templates())
+#: The usual ones first; a gate is looked for where nothing else fits.
+TEMPLATES = (*PLAIN, *(replace(t, gated=place) for place in GATES for t in PLAIN if t.normed))
 
 
 def _fits(role: str, layer: Layer, ins: int, template: Template, block: dict[str, Layer]) -> bool:
     """Whether `layer` can play `role` in a block whose input has `ins` channels."""
     if role[0] in "nt":
-        return layer.kind == "norm"
+        return layer.normalises
+    if role[0] == "g":
+        return _gates(role, layer, template, block)
     if layer.kind != "conv":
         return False
     outs, inner, height, width = layer.shape
@@ -70,6 +85,17 @@ def _fits(role: str, layer: Layer, ins: int, template: Template, block: dict[str
     if role == "c2" and template.convs == 3 and outs == expected and inner and expected % inner == 0:
         return height == width == kernel  # perhaps grouped
     return height == width == kernel and inner == expected and square
+
+
+def _gates(role: str, layer: Layer, template: Template, block: dict[str, Layer]) -> bool:
+    """Whether `layer` can be the first or second gating layer of the block."""
+    if layer.kind not in ("conv", "linear") or layer.shape[2:] not in ((), (1, 1)):
+        return False
+    outs = block[f"c{template.convs}"].shape[0]
+    if role == "g1":
+        return layer.shape[1] == outs and layer.shape[0] < outs and outs % layer.shape[0] == 0
+    first = block["g1"]
+    return layer.kind == first.kind and layer.shape[:2] == first.shape[1::-1]
 
 
 def _sound(block: dict[str, Layer], template: Template, ins: int) -> bool:
@@ -112,10 +138,14 @@ def _block(
 
 def read_residual(layers: list[Layer]) -> Iterator[Reading]:
     """Every reading of the layers as a residual network, the usual orders first."""
-    if len(layers) < 4 or any(layer.kind not in ("conv", "norm", "linear") for layer in layers):
+    if len(layers) < 4 or any(
+        layer.kind not in ("conv", "linear") and not layer.normalises for layer in layers
+    ):
         return
-    seen = set()
+    seen: set[object] = set()
     for template, stem_normed, eager in itertools.product(TEMPLATES, (True, False), (False, True)):
+        if seen and template.gated:
+            return
         reading = _read(layers, template, stem_normed, eager)
         if reading is None:
             continue
@@ -129,7 +159,7 @@ def read_residual(layers: list[Layer]) -> Iterator[Reading]:
 
 def _read(layers: list[Layer], template: Template, stem_normed: bool, eager: bool) -> Reading | None:
     head = 1 + stem_normed
-    if layers[0].kind != "conv" or (stem_normed and layers[1].kind != "norm"):
+    if layers[0].kind != "conv" or (stem_normed and not layers[1].normalises):
         return None
     stem = {"c": layers[0]} | ({"n": layers[1]} if stem_normed else {})
     channels, at, blocks = layers[0].shape[0], head, []
@@ -137,9 +167,7 @@ def _read(layers: list[Layer], template: Template, stem_normed: bool, eager: boo
         blocks.append(found[0])
         channels, at = found[0][f"c{template.convs}"].shape[0], found[1]
     last = (
-        layers[at]
-        if at < len(layers) and layers[at].kind == "norm" and layers[at].shape == (channels,)
-        else None
+        layers[at] if at < len(layers) and layers[at].normalises and layers[at].shape == (channels,) else None
     )
     linears = layers[at + (last is not None) :]
     if not blocks or not linears or any(layer.kind != "linear" for layer in linears):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator
 
 from robaudit.inputs.architectures.activations import ACTIVATIONS
+from robaudit.inputs.architectures.norms import is_norm
 from robaudit.inputs.architectures.residual import ResidualPlan
-from robaudit.inputs.architectures.specs import (
-    parse_residual,
-    residual_spec,
-    sequential_spec,
-    sequential_words,
-)
+from robaudit.inputs.architectures.residual_specs import parse_residual, residual_spec
+from robaudit.inputs.architectures.specs import sequential_spec, sequential_words
 
 
 def variations(spec: str) -> Iterator[tuple[str, float]]:
@@ -70,9 +68,11 @@ def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
     yield ["gmp" if word == "gap" else word for word in words], 0.5
     yield ["flatten-nhwc" if word == "flatten" else word for word in words], 0.8
     text = f" {' '.join(words)} "
+    norms = dict.fromkeys(word for word in words if is_norm(word))
+    for act, norm in itertools.product(dict.fromkeys(acts), norms):
+        yield text.replace(f" {norm} {act} ", f" {act} {norm} ").split(), 0.3
+        yield text.replace(f" {act} {norm} ", f" {norm} {act} ").split(), 0.3
     for act in dict.fromkeys(acts):
-        yield text.replace(f" bn {act} ", f" {act} bn ").split(), 0.3
-        yield text.replace(f" {act} bn ", f" bn {act} ").split(), 0.3
         for pool in {word for word in words if word.startswith(("max", "avg"))}:
             yield text.replace(f" bn {act} {pool} ", f" {act} {pool} bn ").split(), 0.6
             if pool.startswith("max") and act == "relu":

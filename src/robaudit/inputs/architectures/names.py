@@ -13,8 +13,9 @@ from robaudit.inputs.architectures.ensemble import Ensemble
 from robaudit.inputs.architectures.mixer import MixerPlan, conv_mixer
 from robaudit.inputs.architectures.published import PUBLISHED
 from robaudit.inputs.architectures.residual import ResidualNet
+from robaudit.inputs.architectures.residual_specs import RESIDUAL, parse_residual
 from robaudit.inputs.architectures.sequential import build_sequential
-from robaudit.inputs.architectures.specs import RESIDUAL, SEQUENTIAL, parse_plan, parse_residual, vgg_text
+from robaudit.inputs.architectures.specs import SEQUENTIAL, parse_plan, vgg_text
 
 
 def _residual(spec: str, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from robaudit.inputs.architectures.activations import ACTIVATIONS
+from robaudit.inputs.architectures.norms import make_norm
 
 Shortcut = Literal["conv", "pool-conv", "pad", "pad-end", "pool-pad", "pool-pad-end"]
 
@@ -41,7 +43,10 @@ class ResidualPlan:
         shortcut_norm: a normalisation follows the shortcut's convolution.
         shortcut_kernel: 1 or 3.
         shortcut_raw: in pre-activation, the shortcut starts before the first activation.
-        norm: `batch` or `none`.
+        norm: a word of `norms`.
+        se: channels of a block over those between its two gating layers, which weigh channels by their means
+            (Hu et al. 2018, https://arxiv.org/abs/1709.01507); 0 for none.
+        se_conv: the gating layers are 1x1 convolutions.
         stem_norm: a normalisation follows the stem.
         last_norm: a normalisation and activation precede the pooling.
         bias: convolutions have a bias.
@@ -67,7 +72,9 @@ class ResidualPlan:
     shortcut_norm: bool = True
     shortcut_kernel: int = 1
     shortcut_raw: bool = False
-    norm: Literal["batch", "none"] = "batch"
+    norm: str = "batch"
+    se: int = 0
+    se_conv: bool = False
     stem_norm: bool = True
     last_norm: bool = False
     bias: bool = False
@@ -114,7 +121,6 @@ class Block(nn.Module):
             [(ins, mid, 1), (mid, mid, 3), (mid, outs, 1)] if plan.mid else [(ins, outs, 3), (outs, outs, 3)]
         )
         strided = 0 if plan.stride_first or not plan.mid else 1
-        norm = _norm(plan)
         self.pre, self.raw = plan.order == "pre", plan.shortcut_raw
         self.count = len(sizes)
         for i, (a, b, k) in enumerate(sizes, start=1):
@@ -124,13 +130,14 @@ class Block(nn.Module):
             kind = EndPadded if far else nn.Conv2d
             conv = kind(a, b, k, step, 0 if far else k // 2, groups=groups, bias=plan.bias)
             pair = (
-                [(f"bn{i}", norm(a)), (f"conv{i}", conv)]
+                [(f"bn{i}", make_norm(plan.norm, a)), (f"conv{i}", conv)]
                 if self.pre
-                else [(f"conv{i}", conv), (f"bn{i}", norm(b))]
+                else [(f"conv{i}", conv), (f"bn{i}", make_norm(plan.norm, b))]
             )
             for name, module in pair:
                 self.add_module(name, module)
         self.act = ACTIVATIONS[plan.activation]()
+        self.gate = Gate(outs, outs // plan.se, plan.se_conv) if plan.se else nn.Identity()
         projected = stride != 1 or ins != outs or plan.project == "all" or (plan.project == "first" and first)
         self.shortcut = _shortcut(plan, ins, outs, stride) if projected else nn.Sequential()
 
@@ -147,12 +154,24 @@ class Block(nn.Module):
             else:
                 y = norm(conv(y))
                 y = y if i == self.count else self.act(y)
-        y = y + self.shortcut(x)
+        y = self.gate(y) + self.shortcut(x)
         return y if self.pre else self.act(y)
 
 
-def _norm(plan: ResidualPlan) -> Callable[[int], nn.Module]:
-    return nn.BatchNorm2d if plan.norm == "batch" else lambda channels: nn.Identity()
+class Gate(nn.Module):
+    """Weighs channels by numbers in (0, 1) that two layers make of the channels' means."""
+
+    def __init__(self, channels: int, inner: int, conv: bool) -> None:
+        super().__init__()
+        layer: Callable[[int, int], nn.Module] = partial(nn.Conv2d, kernel_size=1) if conv else nn.Linear
+        self.conv = conv
+        self.fc1, self.fc2 = layer(channels, inner), layer(inner, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to the same."""
+        means = x.mean((2, 3), keepdim=True) if self.conv else x.mean((2, 3))
+        weights = self.fc2(F.relu(self.fc1(means))).sigmoid()
+        return x * weights.reshape(*x.shape[:2], 1, 1)
 
 
 def _shortcut(plan: ResidualPlan, ins: int, outs: int, stride: int) -> nn.Sequential:
@@ -161,7 +180,7 @@ def _shortcut(plan: ResidualPlan, ins: int, outs: int, stride: int) -> nn.Sequen
     kernel = plan.shortcut_kernel
     pooled = plan.shortcut == "pool-conv" and stride > 1
     conv = nn.Conv2d(ins, outs, kernel, 1 if pooled else stride, kernel // 2, bias=plan.bias)
-    after = [_norm(plan)(outs)] if plan.shortcut_norm and plan.norm != "none" else []
+    after = [make_norm(plan.norm, outs)] if plan.shortcut_norm and plan.norm != "none" else []
     return nn.Sequential(*([nn.AvgPool2d(stride)] if pooled else []), conv, *after)
 
 
@@ -173,7 +192,7 @@ class ResidualNet(nn.Module):
         channels, kernel, stride = plan.stem
         self.plan = plan
         self.conv1 = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, bias=plan.bias)
-        self.bn1 = _norm(plan)(channels) if plan.stem_norm else nn.Identity()
+        self.bn1 = make_norm(plan.norm, channels) if plan.stem_norm else nn.Identity()
         side = -(-image_size // stride)
         side = -(-side // 2) if plan.stem_pool else side
         for stage, (width, depth, stride) in enumerate(
@@ -185,7 +204,7 @@ class ResidualNet(nn.Module):
                 channels = width
             side = -(-side // stride)
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.bn = _norm(plan)(channels) if plan.last_norm else nn.Identity()
+        self.bn = make_norm(plan.norm, channels) if plan.last_norm else nn.Identity()
         self.act = ACTIVATIONS[plan.activation]()
         side = 1 if plan.pool == 0 else side // plan.pool
         sizes = [channels * side * side, *plan.hidden]

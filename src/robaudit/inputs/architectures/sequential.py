@@ -7,7 +7,7 @@
 | `conv32k3s2p1g4` | convolution to 32 channels, kernel 3, stride 2 (else 1), padding 1 (else 0), 4 groups |
 | `fc200` | linear layer; `fcK` has one output a class |
 | a trailing `n` | without bias |
-| `bn`, `bn0` | batch normalisation, with and without learned scale |
+| `bn`, `bn0`, `gn8`, `gc16`, `in` | a word of `norms` |
 | `max2`, `avg2`, `max3s2p1` | pooling: window, stride (else the window), padding |
 | `gap`, `gmp`, `adapt7` | global average and maximum pooling, average pooling to 7x7 |
 | `flatten`, `flatten-nhwc` | to (N, features), channels first or last |
@@ -23,6 +23,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.architectures.activations import ACTIVATIONS
+from robaudit.inputs.architectures.norms import is_norm, make_norm
 
 CONV = re.compile(r"conv(\d+|K)k(\d+)(?:s(\d+))?(?:p(\d+))?(?:g(\d+))?(n?)")
 LINEAR = re.compile(r"fc(\d+|K)(n?)")
@@ -78,9 +79,8 @@ def _module(word: str, channels: int, side: int) -> tuple[nn.Module, int, int]:
     """A word's module and the channels and side after it; side -1 where it does not fit."""
     if word in ACTIVATIONS:
         return ACTIVATIONS[word](), channels, side
-    if word in ("bn", "bn0"):
-        affine = word == "bn"
-        return (nn.BatchNorm2d if side else nn.BatchNorm1d)(channels, affine=affine), channels, side
+    if is_norm(word):
+        return make_norm(word, channels, flat=not side), channels, side
     if word in ("flatten", "flatten-nhwc"):
         flat = channels * side * side if side else channels
         return nn.Flatten() if word == "flatten" else ChannelsLast(), flat, 0
