@@ -152,5 +152,7 @@ def depth_to_space(x: Values, a: Attributes) -> torch.Tensor:
 def space_to_depth(x: Values, a: Attributes) -> torch.Tensor:
     """Blocks of pixels into channels."""
     size, (n, channels, height, width) = a["blocksize"], x[0].shape
+    if a.get("mode", b"DCR") == b"CRD":
+        return F.pixel_unshuffle(x[0], size)
     parts = x[0].reshape(n, channels, height // size, size, width // size, size)
     return parts.permute(0, 3, 5, 1, 2, 4).reshape(n, channels * size**2, height // size, width // size)

@@ -108,7 +108,9 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
         pads = ("pad-end", "pad", "pool-pad-end", "pool-pad")
     rest = plan.strides[1:]
     strides = [(1, *rest), (1,) * len(plan.strides)]
-    if padded or plan.project != "needed" or plan.widths[0] != plan.stem[0]:  # else no shortcut for a stride there
+    if (
+        padded or plan.project != "needed" or plan.widths[0] != plan.stem[0]
+    ):  # else no shortcut for a stride there
         strides.insert(1, (2, *rest))
     kernel = plan.stem[1]
     stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True), (1, True)])]
