@@ -41,6 +41,16 @@ def test_bad_checkpoints(tmp_path, capsys):
         assert_clear(capsys, code, str(tmp_path / name).rstrip("/."))
 
 
+def test_a_missing_file_is_named_before_torch_is_imported(tmp_path):
+    code = (
+        "import sys; from robaudit.cli import run; "
+        f"print(run(['check', '{tmp_path}/none.pt', '--dataset', 'digits']), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False"]
+    assert done.stderr.startswith(f"{tmp_path}/none.pt: no such file")
+
+
 @pytest.mark.parametrize(
     ("arguments", "start"),
     [

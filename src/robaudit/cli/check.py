@@ -20,7 +20,7 @@ from robaudit.cli.auditing import (
     pick_device,
     report_one,
 )
-from robaudit.cli.common import check_writable
+from robaudit.cli.common import check_present, check_writable
 from robaudit.cli.data import DataWishes, threat_model
 from robaudit.errors import RobauditError
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Bounds, Budget
@@ -153,6 +153,9 @@ def check(
     Several checkpoints get one summary table; a bad file does not stop the rest.
     """
     check_writable(json_path)
+    paths = expand(models)
+    if len(paths) == 1:
+        check_present(paths[0])
     try:
         plan = AuditPlan(
             threat=threat_model(norm, eps, dataset),
@@ -171,7 +174,6 @@ def check(
     except ValueError as error:
         raise RobauditError(str(error)) from error
     wishes = Wishes(plan, claimed, arch, normalise, key, pick_device(device), force, quiet=json_path == "-")
-    paths = expand(models)
     if evidence and len(paths) > 1:
         try:
             evidence.mkdir(parents=True, exist_ok=True)

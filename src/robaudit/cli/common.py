@@ -74,6 +74,18 @@ def check_writable(path: str | None) -> None:
         raise RobauditError(f"{target.parent}: no such folder; create it or choose another path")
 
 
+def check_present(*models: str) -> None:
+    """Refuse a path that does not exist before anything slow is imported; `KIND:NAME` is looked up later.
+
+    Raises:
+        RobauditError: no such file.
+
+    """
+    for model in models:
+        if ":" not in model and not Path(model).expanduser().exists():
+            raise RobauditError(f"{model}: no such file or directory; pass a checkpoint's path")
+
+
 class Bars:
     """Progress bars for a terminal: one an attack, with its rate, its breaks so far and the time left."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robaudit.cli.common import check_writable, console, write_text
+from robaudit.cli.common import check_present, check_writable, console, write_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,6 +32,7 @@ def inspect(
     Example: robaudit inspect model.pt
     """
     check_writable(json_path)
+    check_present(model)
     from robaudit.inputs import inspect_checkpoint
 
     found = inspect_checkpoint(model, arch=arch, key=key)

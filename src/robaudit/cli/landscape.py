@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.auditing import pick_device
-from robaudit.cli.common import check_writable, console
+from robaudit.cli.common import check_present, check_writable, console
 from robaudit.cli.data import DataWishes, threat_model
 from robaudit.errors import RobauditError
 
@@ -65,6 +65,7 @@ def landscape(
     """
     from robaudit.reports import PICTURE_FORMATS, draw_landscapes, landscape_numbers
 
+    check_present(*models)
     _check_request(models, out, images, PICTURE_FORMATS, len(example) or images if each else 1)
     threat = threat_model(norm, eps, dataset)
     from robaudit.audit import Window
