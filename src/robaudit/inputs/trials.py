@@ -30,8 +30,8 @@ UNUSUAL = 0.7
 SURE = 3.5
 #: Multiplications an image for each learned number, as in a ResNet-18 for 32x32 pixels.
 USUAL_WORK = 50
-#: Networks kept in memory; on the CPU they share their weights with the file.
-KEPT = 24
+#: Learned numbers of the networks kept in memory; on the CPU most share theirs with the file.
+KEPT = 300_000_000
 #: Images after which a variation that is no better than what it varies is given up.
 HOPELESS = 64
 Pair = tuple[Candidate, Normalisation]
@@ -118,9 +118,11 @@ class Trial:
         """The candidate's network on the device; the last few built are kept."""
         network = self.networks.get(candidate.spec)
         if network is None:
-            if len(self.networks) >= KEPT:
+            network = assemble(candidate).to(self.device)
+            size = sum(parameter.numel() for parameter in network.parameters())
+            if (len(self.networks) + 1) * size > KEPT:
                 self.networks.clear()
-            network = self.networks[candidate.spec] = assemble(candidate).to(self.device)
+            self.networks[candidate.spec] = network
         return network
 
     def choice(self, pair: Pair, count: int) -> Choice | None:
@@ -154,10 +156,12 @@ class Trial:
             done = [choice for pair in runners if (choice := self.choice(pair, lap))]
             runs = [*done, *([rival] if rival else [])]
             best = ranked(runs)[0] if runs else None
-            stay = [c for c in done if best and _odds(c, best) <= min(_odds(f, best) for f in runs) + BEHIND]
+            odds = {id(c): _odds(c, best) for c in runs} if best else {}
+            stay = [c for c in done if odds[id(c)] <= min(odds.values()) + BEHIND]
             if rival and lap >= HOPELESS:
                 stay = [c for c in stay if deviations(c, rival) < 0]
-            left = [*ranked([c for c in done if c not in stay]), *left]
+            staying = {id(c) for c in stay}
+            left = [*ranked([c for c in done if id(c) not in staying]), *left]
             if lap >= count or not stay:
                 return [*ranked(stay), *left]
             runners, lap = [(c.candidate, c.normalisation) for c in stay], 2 * lap
