@@ -32,7 +32,7 @@ def _heads(side: int, channels: int, features: int) -> Iterator[tuple[tuple[str,
         window = side // left
         yield (f"avg{window}", "flatten"), 1.2
     elif left > side or side % left:
-        yield (f"adapt{left}", "flatten"), 2.0
+        yield (f"adapt{left}", "flatten"), 4.0 if left > side else 2.0  # enlarging is rare
 
 
 def _linear_words(units: list[Unit]) -> tuple[str, ...]:
