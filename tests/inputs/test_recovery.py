@@ -111,6 +111,18 @@ def test_a_network_comes_back_without_its_names(name: str, channels: int, side: 
     pytest.fail(f"{name} is not among {[option.spec[:80] for option in options[:5]]}")
 
 
+def test_a_head_of_cosines_stored_as_features_by_classes() -> None:
+    """As in published code for long-tailed data: the last weight is (features, classes), without bias."""
+    torch.manual_seed(0)
+    network = varied(build_architecture("resnet20:cosine=yes", classes=10))
+    state = network.state_dict()
+    state["linear.weight"] = state["linear.weight"].T.contiguous()
+    option = candidates(read_layers(state), (3, 32, 32))[0]
+    x = torch.rand(2, 3, 32, 32)
+    assert option.classes == 10
+    assert torch.allclose(assemble(option)(x), network(x), atol=1e-5)
+
+
 class Reordered(nn.Module):
     """A residual block as somebody else writes it: shortcut first, norms last."""
 

@@ -13,7 +13,8 @@ import math
 from collections.abc import Iterator
 
 from robaudit.inputs.architectures.norms import SCALED, divides
-from robaudit.inputs.architectures.residual import ResidualPlan, Shortcut
+from robaudit.inputs.architectures.residual import ResidualPlan
+from robaudit.inputs.architectures.residual_parts import Shortcut
 from robaudit.inputs.architectures.residual_specs import residual_spec
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer
@@ -63,6 +64,7 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         stem_norm="n" in reading.stem or not template.normed,
         last_norm=reading.last is not None,
         bias=not template.normed,
+        cosine=reading.cosine,
         hidden=tuple(layer.shape[0] for layer in reading.linears[:-1]),
     )
 

@@ -39,13 +39,14 @@ class Template:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A file read by a template."""
+    """A file read by a template; `cosine` where the last layer is one of cosines, by its weight (features, classes)."""
 
     template: Template
     stem: dict[str, Layer]
     blocks: tuple[dict[str, Layer], ...]
     last: Layer | None
     linears: tuple[Layer, ...]
+    cosine: bool = False
 
 
 def _templates() -> Iterator[Template]:
@@ -172,6 +173,9 @@ def _read(layers: list[Layer], template: Template, stem_normed: bool, eager: boo
     linears = layers[at + (last is not None) :]
     if not blocks or not linears or any(layer.kind != "linear" for layer in linears):
         return None
+    if len(linears) == 1 and not linears[0].bias and linears[0].shape[0] == channels > linears[0].shape[1]:
+        turned = Layer(linears[0].name, "linear", {"weight": linears[0].tensors["weight"].T.contiguous()})
+        return Reading(template, stem, tuple(blocks), last, (turned,), cosine=True)
     if linears[0].shape[1] % channels or any(
         b.shape[1] != a.shape[0] for a, b in itertools.pairwise(linears)
     ):

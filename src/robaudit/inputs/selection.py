@@ -19,6 +19,8 @@ FAR = 2.0
 WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
+#: Variations that a look makes hopeful, tried on more images, and the deviations by which one must be better there.
+PROMISING, BETTER = 4, 2.5
 
 
 def _first_level(choices: list[Choice], normalisations: list[Normalisation]) -> Choice:
@@ -124,11 +126,10 @@ def _changed(
     sees = _sees(trial, best)
     bases = [best.candidate] if sees else candidates[:3]
     norms = [best.normalisation] if sees else normalisations[:3]
-    blind = near_chance(best.accuracy, trial.images.classes, len(best.right))
     return [
         (dataclasses.replace(candidate, spec=spec, cost=candidate.cost + cost), norm)
         for candidate in bases
-        for spec, cost in combinations(candidate.spec, blind)
+        for spec, cost in combinations(candidate.spec, blind=not sees)
         for norm in norms
     ]
 
@@ -162,7 +163,7 @@ def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
         The best, and those variations of it that were better, but not significantly.
 
     """
-    look = trial.counts[1]
+    look, last_word = trial.counts[1], 2 * trial.counts[2]
     finished: list[Choice] = []
     for _ in range(4):
         changed = [
@@ -172,7 +173,12 @@ def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
         rival = trial.choice((best.candidate, best.normalisation), look) or best
         race = trial.race([(candidate, best.normalisation) for candidate in changed], look, rival)
         finished = trial.finished(race, look)
-        better = [choice for choice in finished if worse(rival, choice, SURE)]
+        hopeful = [choice for choice in finished if worse(rival, choice, 1.0)][:PROMISING]
+        rivals = [rival, *hopeful]
+        if hopeful and not worse(rival, hopeful[0], SURE):  # a small difference shows on more images
+            rivals = trial.finished(trial.race(_pairs(rivals), last_word), last_word)
+            rival = next((c for c in rivals if c.candidate is rival.candidate), rival)
+        better = [choice for choice in rivals if worse(rival, choice, BETTER)]
         if not better:
             break
         best = ranked(better)[0]

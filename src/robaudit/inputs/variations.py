@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from robaudit.inputs.architectures.activations import ACTIVATIONS
-from robaudit.inputs.architectures.norms import is_norm
+from robaudit.inputs.architectures.norms import SCALED, divides, is_norm
 from robaudit.inputs.architectures.residual import ResidualPlan
 from robaudit.inputs.architectures.residual_specs import parse_residual, residual_spec
 from robaudit.inputs.architectures.specs import sequential_spec, sequential_words
@@ -94,8 +94,13 @@ def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     change = dataclasses.replace
     for name in ACTIVATIONS:
         yield change(plan, activation=name), 0.5
+    if plan.norm in SCALED:
+        for word in SCALED:
+            if divides(word, {*plan.widths, *plan.mid}):
+                yield change(plan, norm=word), 0.3
     yield change(plan, pool_max=not plan.pool_max), 0.6
     yield change(plan, pad_end=not plan.pad_end), 0.8
+    yield change(plan, cosine=not plan.cosine), 1.0
     if plan.order == "pre":
         yield change(plan, shortcut_raw=not plan.shortcut_raw), 0.3
     if plan.mid:

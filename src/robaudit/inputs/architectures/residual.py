@@ -8,9 +8,7 @@ with the shortcut variants that published code differs in. Modules carry the com
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -19,8 +17,7 @@ from torch import nn
 
 from robaudit.inputs.architectures.activations import ACTIVATIONS
 from robaudit.inputs.architectures.norms import make_norm
-
-Shortcut = Literal["conv", "pool-conv", "pad", "pad-end", "pool-pad", "pool-pad-end"]
+from robaudit.inputs.architectures.residual_parts import Cosine, EndPadded, Gate, Padded, Shortcut
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,7 @@ class ResidualPlan:
         pool: window of the last average pooling; 0 averages everything, 1 nothing.
         pool_max: that pooling takes the maximum.
         hidden: widths of linear layers before the last.
+        cosine: the last layer's logits are cosines between features and its rows (https://arxiv.org/abs/1804.09458).
         pad_end: convolutions of stride 2 pad the far side only.
 
     """
@@ -83,31 +81,8 @@ class ResidualPlan:
     pool: int = 0
     pool_max: bool = False
     hidden: tuple[int, ...] = ()
+    cosine: bool = False
     pad_end: bool = False
-
-
-class EndPadded(nn.Conv2d):
-    """A 3x3 convolution of stride 2 that pads the far side only, as TensorFlow does with even sizes."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to (N, outs, H / 2, W / 2)."""
-        return super().forward(F.pad(x, (0, 1, 0, 1)))
-
-
-class Padded(nn.Module):
-    """A shortcut without parameters: the input made smaller, with zero channels added."""
-
-    def __init__(self, extra: int, stride: int, kind: Shortcut) -> None:
-        super().__init__()
-        self.stride, self.pooled = stride, kind.startswith("pool")
-        self.before = 0 if kind.endswith("end") else extra // 2
-        self.after = extra - self.before
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to (N, C + extra, H / stride, W / stride)."""
-        if self.stride > 1:
-            x = F.avg_pool2d(x, self.stride) if self.pooled else x[:, :, :: self.stride, :: self.stride]
-        return F.pad(x, (0, 0, 0, 0, self.before, self.after))
 
 
 class Block(nn.Module):
@@ -158,22 +133,6 @@ class Block(nn.Module):
         return y if self.pre else self.act(y)
 
 
-class Gate(nn.Module):
-    """Weighs channels by numbers in (0, 1) that two layers make of the channels' means."""
-
-    def __init__(self, channels: int, inner: int, conv: bool) -> None:
-        super().__init__()
-        layer: Callable[[int, int], nn.Module] = partial(nn.Conv2d, kernel_size=1) if conv else nn.Linear
-        self.conv = conv
-        self.fc1, self.fc2 = layer(channels, inner), layer(inner, channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to the same."""
-        means = x.mean((2, 3), keepdim=True) if self.conv else x.mean((2, 3))
-        weights = self.fc2(F.relu(self.fc1(means))).sigmoid()
-        return x * weights.reshape(*x.shape[:2], 1, 1)
-
-
 def _shortcut(plan: ResidualPlan, ins: int, outs: int, stride: int) -> nn.Sequential:
     if "conv" not in plan.shortcut:
         return nn.Sequential(Padded(outs - ins, stride, plan.shortcut))
@@ -210,7 +169,7 @@ class ResidualNet(nn.Module):
         sizes = [channels * side * side, *plan.hidden]
         for i, size in enumerate(plan.hidden):
             self.add_module(f"linear{i + 1}", nn.Linear(sizes[i], size))
-        self.linear = nn.Linear(sizes[-1], classes)
+        self.linear = Cosine(sizes[-1], classes) if plan.cosine else nn.Linear(sizes[-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images, already normalised, to logits."""

@@ -9,7 +9,8 @@ from typing import Any, get_args
 from robaudit.errors import RobauditError
 from robaudit.inputs.architectures.activations import ACTIVATIONS
 from robaudit.inputs.architectures.norms import is_norm
-from robaudit.inputs.architectures.residual import ResidualPlan, Shortcut
+from robaudit.inputs.architectures.residual import ResidualPlan
+from robaudit.inputs.architectures.residual_parts import Shortcut
 from robaudit.inputs.architectures.specs import value_text
 
 _SMALL = ResidualPlan((16, 32, 64), (3, 3, 3), (1, 2, 2), stem=(16, 3, 1))
