@@ -11,10 +11,12 @@ from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.selection import choose
-from robaudit.inputs.trials import Choice, near_chance, worse
+from robaudit.inputs.trials import Choice, less_likely, near_chance, worse
 
 #: Images on which a rival must have stayed level for the choice to be called close.
 CLOSE = 48
+#: Standard errors of the mean loss between two normalisations below which the choice is called close.
+CALLED = 3.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,12 @@ def decide(
     return best, _told(choices, norms)
 
 
+def _level(choice: Choice) -> str:
+    """Accuracy and, where it is known, mean loss."""
+    loss = "" if choice.losses is None else f" and {float(choice.losses.mean()):.3f}"
+    return f"{choice.accuracy:.1%}{loss}"
+
+
 def _told(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
     """How the choice was made, in sentences."""
     best = choices[0]
@@ -101,10 +109,10 @@ def _told(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
     if len(norms) > 1 and same:
         rival = same[0]
         notes.append(
-            f"normalisation {best.normalisation.text} chosen by clean accuracy: {best.accuracy:.1%}, "
-            f"next {rival.normalisation.text} {rival.accuracy:.1%}"
+            f"normalisation {best.normalisation.text} chosen by clean accuracy and loss: {_level(best)}, "
+            f"next {rival.normalisation.text} {_level(rival)}"
         )
-        if best.accuracy - rival.accuracy < 0.01:
+        if best.losses is not None and rival.losses is not None and less_likely(rival, best) < CALLED:
             notes.append("warning: a close call between normalisations; --normalise settles it")
     if other:
         rival = other[0]

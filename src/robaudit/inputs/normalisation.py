@@ -31,6 +31,8 @@ UNNAMED: dict[int, tuple[str, ...]] = {
         "per-image",
     ),
 }
+#: No data set's deviation is below this in [0, 1]; one that is makes bytes of pixels.
+RAW = 0.02
 #: A mean's name (`mean`, `input_mean`, `mu`), and what stands in its place in its deviation's.
 MEAN = re.compile(r"(?<![a-z])(means?|mu|avg|average)(?![a-z])")
 STDS = ("std", "sigma", "stds", "sd", "stdev", "stddev", "dev", "scale")
@@ -52,6 +54,11 @@ class Normalisation:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     per_image: bool = False
+
+    @property
+    def raw(self) -> bool:
+        """Whether the network sees numbers as large as raw bytes."""
+        return any(std < RAW for std in self.std)
 
 
 def parse_normalisation(text: str, channels: int) -> Normalisation:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation
-from robaudit.inputs.trials import SURE, Choice, Pair, Trial, deviations, near_chance, ranked, settled, worse
+from robaudit.inputs.trials import (
+    SURE,
+    Choice,
+    Pair,
+    Trial,
+    deviations,
+    less_likely,
+    near_chance,
+    ranked,
+    settled,
+    worse,
+)
 from robaudit.inputs.variations import combinations, variations
 
 #: Structures tried at all, and those after which it is asked whether to go on.
@@ -19,15 +31,33 @@ FAR = 2.0
 WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
+#: Standard errors of the mean loss within which normalisations are level.
+LEVEL = 1.0
 #: Variations that a look makes hopeful, tried on more images, and the deviations by which one must be better there.
 PROMISING, BETTER = 4, 2.5
 
 
-def _first_level(choices: list[Choice], normalisations: list[Normalisation]) -> Choice:
-    """Of choices by how likely their normalisations are, the first that is not clearly worse than the best."""
-    best = ranked(choices)[0]
-    likely = sorted(choices, key=lambda choice: normalisations.index(choice.normalisation))
-    return next(choice for choice in likely if not worse(choice, best, 1.0))
+def _likeliest(
+    trial: Trial, choices: list[Choice], normalisations: list[Normalisation], count: int
+) -> list[Choice]:
+    """Choices that differ in normalisation with their losses on so many images, the chosen one first.
+
+    Of those not clearly less accurate, the least loss; of those level with it, the likeliest before anything is tried.
+    Raw bytes must be better by far: a network almost without biases answers alike on any scale, but its logits, and
+    with them the gradients of a loss, are another's.
+    """
+    most = ranked(choices)[0]
+    able = [trial.with_losses(c, count) for c in choices if not worse(c, most, SURE)]
+    best = min(able, key=_mean_loss)
+    tolerance = SURE if best.normalisation.raw else LEVEL
+    likely = sorted(able, key=lambda choice: normalisations.index(choice.normalisation))
+    chosen = next(choice for choice in likely if less_likely(choice, best) <= tolerance)
+    return [chosen, *sorted((c for c in able if c is not chosen), key=_mean_loss)]
+
+
+def _mean_loss(choice: Choice) -> float:
+    assert choice.losses is not None
+    return float(choice.losses.mean())
 
 
 def choose(
@@ -57,7 +87,8 @@ def choose(
     second = trial.race(_finalists(first), look)
     best = settled(trial.finished(second, look))
     compared = trial.race([(best.candidate, norm) for norm in normalisations], look)
-    best = _first_level(trial.finished(compared, look), normalisations)
+    by_loss = _likeliest(trial, trial.finished(compared, look), normalisations, look)
+    best = by_loss[0]
     close = [(c.candidate, best.normalisation) for c in second if c.candidate is not best.candidate]
     others = trial.race([(best.candidate, best.normalisation), *close], look)
     best = settled(trial.finished(others, look))
@@ -66,11 +97,10 @@ def choose(
         pairs = [(c.candidate, best.normalisation) for c in tied]
         best = settled(trial.finished(trial.race(pairs, last_word), last_word))
     best, varied = _improve(trial, best)
-    level = [c.normalisation for c in trial.finished(compared, look) if not worse(c, best)][:3]
-    pairs = [(best.candidate, norm) for norm in dict.fromkeys([*level, best.normalisation])]
-    last = trial.race(pairs, last_word)
-    winner = _first_level(trial.finished(last, last_word), normalisations)
-    return [winner, *_rivals(winner, [*last, *compared], [*varied, *others, *second])]
+    pairs = [(best.candidate, c.normalisation) for c in by_loss[:3]]
+    last = trial.finished(trial.race(pairs, last_word), last_word)
+    winner, *level = _likeliest(trial, last, normalisations, last_word)
+    return [winner, *_rivals(winner, [*level, *compared], [*varied, *others, *second])]
 
 
 def _rivals(winner: Choice, norms: list[Choice], structures: list[Choice]) -> list[Choice]:
@@ -82,8 +112,16 @@ def _rivals(winner: Choice, norms: list[Choice], structures: list[Choice]) -> li
 
 
 def _by_evidence(choices: list[Choice]) -> list[Choice]:
-    """Who stayed longest in a race first, then by accuracy."""
-    return sorted(choices, key=lambda c: (-len(c.right), -c.accuracy, c.candidate.cost))
+    """Who stayed longest in a race first, then by loss where it is known, then by accuracy."""
+    return sorted(
+        choices,
+        key=lambda c: (
+            -len(c.right),
+            math.inf if c.losses is None else _mean_loss(c),
+            -c.accuracy,
+            c.candidate.cost,
+        ),
+    )
 
 
 def _first_round(

@@ -7,10 +7,11 @@ the same choice comes out on any machine, however busy.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from robaudit.errors import RobauditError
@@ -34,6 +35,8 @@ USUAL_WORK = 50
 KEPT = 300_000_000
 #: Images after which a variation that is no better than what it varies is given up.
 HOPELESS = 64
+#: What logits are divided by to be calibrated.
+DIVISORS = tuple(1.5**power for power in range(24))
 Pair = tuple[Candidate, Normalisation]
 
 
@@ -45,12 +48,14 @@ class Choice:
         candidate: the structure.
         normalisation: before it.
         right: (n,) bool, on the first n images.
+        losses: (m,) cross-entropy on the first m images as `calibrated_losses` gives it, where it was asked for.
 
     """
 
     candidate: Candidate
     normalisation: Normalisation
     right: torch.Tensor
+    losses: torch.Tensor | None = None
 
     @property
     def accuracy(self) -> float:
@@ -103,16 +108,29 @@ class Trial:
 
     def right(self, network: nn.Module, rows: range) -> torch.Tensor:
         """(n,) bool: which of the images `rows` a normalised network classifies correctly."""
+        logits = self.logits(network, rows)
+        labels = self.images.labels[rows.start : rows.stop]
+        return (logits.argmax(1) == labels) & torch.isfinite(logits).all(1)
+
+    def logits(self, network: nn.Module, rows: range) -> torch.Tensor:
+        """(n, classes) of a normalised network on the images `rows`, on the CPU."""
         found = []
         with torch.no_grad():
             for start in range(rows.start, rows.stop, 100):
                 part = slice(start, min(start + 100, rows.stop))
                 logits = network(self.images.float(part).to(self.device))
-                labels = self.images.labels[part].to(self.device)
-                if logits.ndim != 2 or logits.shape[0] != labels.shape[0]:
+                if logits.ndim != 2 or logits.shape[0] != part.stop - part.start:
                     raise RobauditError(f"output of shape {tuple(logits.shape)}; expected (N, classes)")
-                found.append((logits.argmax(1) == labels) & torch.isfinite(logits).all(1))
+                found.append(logits)
         return torch.cat(found).cpu()
+
+    def with_losses(self, choice: Choice, count: int) -> Choice:
+        """The choice with its losses on so many images."""
+        count = min(count, len(self.images))
+        if choice.losses is not None and len(choice.losses) >= count:
+            return choice
+        logits = self.logits(self.normalised(choice.candidate, choice.normalisation), range(count))
+        return replace(choice, losses=calibrated_losses(logits, self.images.labels[:count]))
 
     def network(self, candidate: Candidate) -> nn.Module:
         """The candidate's network on the device; the last few built are kept."""
@@ -125,6 +143,10 @@ class Trial:
             self.networks[candidate.spec] = network
         return network
 
+    def normalised(self, candidate: Candidate, norm: Normalisation) -> nn.Module:
+        """The candidate's network behind a normalisation."""
+        return nn.Sequential(Normalise(norm).to(self.device), self.network(candidate)).eval()
+
     def choice(self, pair: Pair, count: int) -> Choice | None:
         """A pair tried on so many images, counting on from those it has seen; None if it cannot run."""
         candidate, norm = pair
@@ -133,7 +155,7 @@ class Trial:
         seen = known.right if known else torch.zeros(0, dtype=torch.bool)
         if len(seen) < count:
             try:
-                network = nn.Sequential(Normalise(norm).to(self.device), self.network(candidate)).eval()
+                network = self.normalised(candidate, norm)
                 seen = torch.cat([seen, self.right(network, range(len(seen), count))])
             except (RobauditError, RuntimeError, ValueError):
                 return None
@@ -177,6 +199,25 @@ def deviations(challenger: Choice, best: Choice) -> float:
     mine, theirs = challenger.right[:count], best.right[:count]
     lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
     return (lost - won) / math.sqrt(max(lost + won, 1))
+
+
+def calibrated_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """(n,) cross-entropy, the logits divided by the number of at least 1 that makes its mean least.
+
+    A network sees images as in training where its probabilities are best; one of overlarge logits (distilled, or
+    overconfident) is not preferred for input that is too small.
+    """
+    cooled = (F.cross_entropy(logits / divisor, labels, reduction="none") for divisor in DIVISORS)
+    return min(cooled, key=lambda losses: float(losses.mean()))
+
+
+def less_likely(challenger: Choice, best: Choice) -> float:
+    """By how many standard errors the challenger's mean loss is above the best's, on the images both saw."""
+    assert challenger.losses is not None and best.losses is not None
+    count = min(len(challenger.losses), len(best.losses))
+    difference = (challenger.losses[:count] - best.losses[:count]).double()
+    error = float(difference.std()) / math.sqrt(count) if count > 1 else 0.0
+    return float(difference.mean()) / error if error > 0 else 0.0
 
 
 def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:

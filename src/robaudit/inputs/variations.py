@@ -47,6 +47,8 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
                     yield residual_spec(dataclasses.replace(plan, activation=name, pad_end=far)), 1.0
         return
     words = plain.split()
+    if blind and "flatten" in words:
+        yield sequential_spec(plain.replace(" flatten ", " flatten-nhwc ")), 1.0
     for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1"):
         for pool in ("max", "avg"):
             changed = [name if word in ACTIVATIONS else re.sub("^(max|avg)", pool, word) for word in words]
