@@ -48,6 +48,13 @@ NETWORKS = [
     ("preactresnet18:se=16,se_conv=yes", 3, 32),
     ("resnet50:se=16", 3, 32),
     ("sequential:conv16k3p1 gn8 relu conv32k3p1 gn8 relu max2 flatten fc64 gn1 relu fcK", 3, 32),
+    (
+        "sequential:conv8k3p1 bn relu conv16k3p1 bn relu max2 skip conv16k3p1 bn relu conv16k3p1 bn relu add "
+        "conv24k3p1 bn relu max2 conv32k3p1 bn relu max2 skip conv32k3p1 bn relu conv32k3p1 bn relu add gmp flatten "
+        "fcK",
+        3,
+        32,
+    ),
     ("sequential:flatten fc64 gn1 relu fc64 gn1 relu fcK", 1, 28),
     ("vgg11_bn", 3, 32),
     ("vgg16", 3, 32),

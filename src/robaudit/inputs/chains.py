@@ -25,6 +25,11 @@ class Unit:
     inside: int | None
     after: int | None
 
+    @property
+    def opening(self) -> bool:
+        """Whether a number of 1 says that something without parameters precedes it, perhaps padding."""
+        return self.layer.name.rpartition(".")[2] == "1"
+
 
 def _number(layer: Layer) -> tuple[str, int] | None:
     parent, _, last = layer.name.rpartition(".")

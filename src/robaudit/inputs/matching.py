@@ -23,6 +23,8 @@ from robaudit.inputs.recover_sequential import sequential_candidates
 SIDES = {1: (28, 32, 8), 3: (32, 64, 224, 96)}
 #: A convolution wider than this is a batch of images that somebody registered as a buffer.
 KERNEL = 16
+#: Convolutions up to which what reads as residual is tried as a plain network too.
+PLAIN_CONVS = 8
 
 
 def drop_batches(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
@@ -98,13 +100,19 @@ def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list
         residual = residual_candidates(layers, side)
         named = published(layers, c, side)
         residual = residual or dense_candidates(layers, side)
-        plain = [] if residual else sequential_candidates(layers, c, side)
+        plain = [] if residual and not _short(layers) else sequential_candidates(layers, c, side)
         found += [
             *named,
             *residual,
             *(option for option in plain if option.spec not in {n.spec for n in named}),
         ]
     return sorted(found, key=lambda candidate: candidate.cost)
+
+
+def _short(layers: list[Layer]) -> bool:
+    """Whether so few convolutions of no shortcut may as well be a plain network."""
+    kernels = [layer.shape[2] for layer in layers if layer.kind == "conv"]
+    return len(kernels) <= PLAIN_CONVS and min(kernels) > 1
 
 
 def named_candidate(spec: str, layers: list[Layer], shape: tuple[int, int, int] | None) -> Candidate:

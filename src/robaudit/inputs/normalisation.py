@@ -113,7 +113,8 @@ def stored_normalisation(state: State, channels: int) -> tuple[Normalisation | N
     Recognised by names (`normalizer.mean` and `.std`, `mu` and `sigma`) and shapes: one number a channel.
     Values above 1 are taken as of [0, 255].
     """
-    for key, mean in state.items():
+    found_one: Normalisation | None = None
+    for key, mean in list(state.items()):
         parent, dot, last = key.rpartition(".")
         name = MEAN.search(last.lower().replace("_", " "))
         if (
@@ -127,9 +128,9 @@ def stored_normalisation(state: State, channels: int) -> tuple[Normalisation | N
             found = parent + dot + last[: name.start()] + other + last[name.end() :]
             std = state.get(found)
             if std is not None and std.numel() in (1, channels):
-                rest = {name: tensor for name, tensor in state.items() if name not in (key, found)}
-                return _from_tensors(mean, std, channels), rest
-    return None, state
+                state = {name: tensor for name, tensor in state.items() if name not in (key, found)}
+                found_one = found_one or _from_tensors(mean, std, channels)
+    return found_one, state
 
 
 def _from_tensors(mean: torch.Tensor, std: torch.Tensor, channels: int) -> Normalisation | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import torch
+
 from robaudit.inputs.layers import Layer, State
 
 #: Parts that are tried to be left out, at most.
@@ -19,6 +21,9 @@ def reductions(layers: list[Layer]) -> Iterator[tuple[list[Layer], str, float]]:
     """(fewer layers, what was left out, extra cost), the likeliest first."""
     for which, part in enumerate(_one_of_two_norms(layers)):
         yield part, f"every normalisation is there twice; took the {('first', 'second')[which]}", 0.5 * which
+    single = without_copies(layers)
+    if len(single) < len(layers):
+        yield single, "left out what is there twice with the same numbers", 0.0
     parts = _parts(layers)
     copies = {name for name in parts if sum(_shapes(parts[name]) == _shapes(o) for o in parts.values()) > 1}
     later = list(parts)[:0:-1]  # the first part sees the images; of two copies the first is the one in use
@@ -28,6 +33,29 @@ def reductions(layers: list[Layer]) -> Iterator[tuple[list[Layer], str, float]]:
     for name in ordered[:PARTS] if len(parts) > 2 else []:
         rest = [layer for layer in layers if layer not in parts[name]]
         yield rest, f"left out {name}, which no known architecture with the rest uses", 1.0
+
+
+def without_copies(layers: list[Layer]) -> list[Layer]:
+    """The layers but those that repeat an earlier one number by number.
+
+    One module under two names, or a whole network that its attacker holds too, is saved twice.
+    """
+    kept: list[Layer] = []
+    by_signature: dict[object, list[Layer]] = {}
+    for layer in layers:
+        peers = by_signature.setdefault(layer.signature, [])
+        if any(_equal(layer, peer) for peer in peers):
+            continue
+        peers.append(layer)
+        kept.append(layer)
+    return kept
+
+
+def _equal(one: Layer, other: Layer) -> bool:
+    """Whether all numbers agree; those of a fresh normalisation, all alike, prove nothing."""
+    pairs = [(tensor, other.tensors[role]) for role, tensor in one.tensors.items()]
+    told = any(tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any()) for tensor, _ in pairs)
+    return told and all(torch.equal(a, b) for a, b in pairs)
 
 
 def _shapes(layers: list[Layer]) -> list[object]:

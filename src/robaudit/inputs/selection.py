@@ -11,14 +11,13 @@ from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.trials import (
     SURE,
+    UNUSUAL,
     Choice,
     Pair,
     Trial,
-    deviations,
     less_likely,
     near_chance,
     ranked,
-    settled,
     worse,
 )
 from robaudit.inputs.variations import combinations, variations
@@ -31,10 +30,13 @@ FAR = 2.0
 WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
+#: Changes made to a structure, at most, and the share by which each must lower the loss: a network trained with one
+#: activation may be a little less wrong with a slightly softer one.
+CHANGES, GAIN = 8, 0.02
+#: Standard errors of loss by which a change must be better on a look to be tried on more images.
+HOPEFUL = 1.5
 #: Standard errors of the mean loss within which normalisations are level.
 LEVEL = 1.0
-#: Variations that a look makes hopeful, tried on more images, and the deviations by which one must be better there.
-PROMISING, BETTER = 4, 2.5
 
 
 def _likeliest(
@@ -47,7 +49,7 @@ def _likeliest(
     with them the gradients of a loss, are another's.
     """
     most = ranked(choices)[0]
-    able = [trial.with_losses(c, count) for c in choices if not worse(c, most, SURE)]
+    able = [trial.with_losses(c, count, free=False) for c in choices if not worse(c, most, SURE)]
     best = min(able, key=_mean_loss)
     tolerance = SURE if best.normalisation.raw else LEVEL
     likely = sorted(able, key=lambda choice: normalisations.index(choice.normalisation))
@@ -84,18 +86,14 @@ def choose(
         )
     if len(candidates) == 1 and len(normalisations) == 1:
         return [trial.choice((candidates[0], normalisations[0]), last_word) or first[0]]
-    second = trial.race(_finalists(first), look)
-    best = settled(trial.finished(second, look))
+    second = trial.race(_finalists(trial, first), look)
+    best = _settled(trial, second, look)
     compared = trial.race([(best.candidate, norm) for norm in normalisations], look)
     by_loss = _likeliest(trial, trial.finished(compared, look), normalisations, look)
     best = by_loss[0]
     close = [(c.candidate, best.normalisation) for c in second if c.candidate is not best.candidate]
     others = trial.race([(best.candidate, best.normalisation), *close], look)
-    best = settled(trial.finished(others, look))
-    tied = [c for c in trial.finished(others, look) if deviations(c, best) < 1][:4]
-    if len(tied) > 1:  # too close to call on so few images
-        pairs = [(c.candidate, best.normalisation) for c in tied]
-        best = settled(trial.finished(trial.race(pairs, last_word), last_word))
+    best = _settled(trial, others, look)
     best, varied = _improve(trial, best)
     pairs = [(best.candidate, c.normalisation) for c in by_loss[:3]]
     last = trial.finished(trial.race(pairs, last_word), last_word)
@@ -153,7 +151,7 @@ def _settles(trial: Trial, found: list[Choice], cost: float) -> bool:
     """Whether some structure sees well that is far likelier than one of such a cost."""
     if not found or not _sees(trial, found[0]):
         return False
-    return settled(trial.finished(found, trial.counts[0])).candidate.cost + FAR < cost
+    return _settled(trial, found, trial.counts[0]).candidate.cost + FAR < cost
 
 
 def _changed(
@@ -182,42 +180,61 @@ def _pairs(choices: list[Choice]) -> list[Pair]:
     return [(choice.candidate, choice.normalisation) for choice in choices]
 
 
-def _finalists(first: list[Choice]) -> list[Pair]:
-    """The six best structures with their better normalisation, and the cheapest of those that finished."""
+def _finalists(trial: Trial, first: list[Choice]) -> list[Pair]:
+    """The better normalisation of the six best structures, by loss, and of the cheapest of those that finished."""
+    glance = trial.counts[0]
+    ordered = [trial.with_losses(c, glance) for c in trial.finished(first, glance)]
+    least = min(ordered, key=_mean_loss, default=first[0])
+    ordered.sort(key=lambda c: _doubt(c, least))
     best: dict[str, Choice] = {}
-    for choice in first:
+    for choice in [*ordered, *first]:
         best.setdefault(choice.candidate.spec, choice)
-    chosen = list(best.values())[:6]
-    most = max(len(choice.right) for choice in first)
-    finished = [choice for choice in best.values() if len(choice.right) == most]
-    cheapest = min(finished, key=lambda choice: choice.candidate.cost)
-    return _pairs(list(dict.fromkeys([*chosen, cheapest])))
+    finished = [choice for choice in best.values() if choice.losses is not None]
+    cheapest = min(finished or best.values(), key=lambda choice: choice.candidate.cost)
+    return _pairs(list(dict.fromkeys([*list(best.values())[:6], cheapest])))
 
 
 def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
     """Change one thing at a time that shapes cannot tell, as long as it helps significantly.
 
     Returns:
-        The best, and those variations of it that were better, but not significantly.
+        The best, and those variations of it that were no worse, but not significantly better.
 
     """
-    look, last_word = trial.counts[1], 2 * trial.counts[2]
-    finished: list[Choice] = []
-    for _ in range(4):
+    _, look, last_word = trial.counts
+    varied: list[Choice] = []
+    for _ in range(CHANGES):
         changed = [
             dataclasses.replace(best.candidate, spec=spec, cost=best.candidate.cost + cost)
             for spec, cost in variations(best.candidate.spec)
         ]
-        rival = trial.choice((best.candidate, best.normalisation), look) or best
+        rival = trial.with_losses(trial.choice((best.candidate, best.normalisation), look) or best, look)
         race = trial.race([(candidate, best.normalisation) for candidate in changed], look, rival)
-        finished = trial.finished(race, look)
-        hopeful = [choice for choice in finished if worse(rival, choice, 1.0)][:PROMISING]
-        rivals = [rival, *hopeful]
-        if hopeful and not worse(rival, hopeful[0], SURE):  # a small difference shows on more images
-            rivals = trial.finished(trial.race(_pairs(rivals), last_word), last_word)
-            rival = next((c for c in rivals if c.candidate is rival.candidate), rival)
-        better = [choice for choice in rivals if worse(rival, choice, BETTER)]
+        varied = [trial.with_losses(c, look) for c in trial.finished(race, look) if not worse(c, rival, 1.0)]
+        hopeful = [choice for choice in varied if less_likely(rival, choice) > HOPEFUL]
+        if hopeful:
+            rival = trial.with_losses(rival, last_word)
+            hopeful = [trial.with_losses(choice, last_word) for choice in hopeful]
+        better = [
+            choice
+            for choice in hopeful
+            if less_likely(rival, choice) > SURE and _mean_loss(choice) < (1 - GAIN) * _mean_loss(rival)
+        ]
         if not better:
             break
-        best = ranked(better)[0]
-    return best, finished
+        best = min(better, key=_mean_loss)
+    return best, varied
+
+
+def _settled(trial: Trial, race: list[Choice], count: int) -> Choice:
+    """The likeliest of those who finished: loss in standard errors against how unusual the structure is."""
+    finished = trial.finished(race, count) or race
+    most = ranked(finished)[0]
+    able = [trial.with_losses(c, count) for c in finished if not worse(c, most, SURE)]
+    best = min(able, key=_mean_loss)
+    return min(able, key=lambda c: _doubt(c, best))
+
+
+def _doubt(choice: Choice, best: Choice) -> float:
+    """Standard errors of loss behind the best, and how unusual the structure is, in the same unit."""
+    return less_likely(choice, best) + min(SURE, UNUSUAL * choice.candidate.cost)

@@ -35,8 +35,9 @@ USUAL_WORK = 50
 KEPT = 300_000_000
 #: Images after which a variation that is no better than what it varies is given up.
 HOPELESS = 64
-#: What logits are divided by to be calibrated.
-DIVISORS = tuple(1.5**power for power in range(24))
+#: What logits are divided by to be calibrated: overlarge ones, and too small ones.
+COOLING = tuple(1.5**power for power in range(24))
+HEATING = tuple(1.5**-power for power in range(1, 12))
 Pair = tuple[Candidate, Normalisation]
 
 
@@ -48,6 +49,7 @@ class Choice:
         candidate: the structure.
         normalisation: before it.
         right: (n,) bool, on the first n images.
+        logits: (n, classes) on the same images, where they were kept.
         losses: (m,) cross-entropy on the first m images as `calibrated_losses` gives it, where it was asked for.
 
     """
@@ -55,6 +57,7 @@ class Choice:
     candidate: Candidate
     normalisation: Normalisation
     right: torch.Tensor
+    logits: torch.Tensor | None = None
     losses: torch.Tensor | None = None
 
     @property
@@ -106,12 +109,6 @@ class Trial:
             self.counts = tuple(int(min(most, max(least, budget / work))) for least, most, budget in ROUNDS)
             return
 
-    def right(self, network: nn.Module, rows: range) -> torch.Tensor:
-        """(n,) bool: which of the images `rows` a normalised network classifies correctly."""
-        logits = self.logits(network, rows)
-        labels = self.images.labels[rows.start : rows.stop]
-        return (logits.argmax(1) == labels) & torch.isfinite(logits).all(1)
-
     def logits(self, network: nn.Module, rows: range) -> torch.Tensor:
         """(n, classes) of a normalised network on the images `rows`, on the CPU."""
         found = []
@@ -121,16 +118,16 @@ class Trial:
                 logits = network(self.images.float(part).to(self.device))
                 if logits.ndim != 2 or logits.shape[0] != part.stop - part.start:
                     raise RobauditError(f"output of shape {tuple(logits.shape)}; expected (N, classes)")
-                found.append(logits)
-        return torch.cat(found).cpu()
+                found.append(logits.cpu())
+        return torch.cat(found)
 
-    def with_losses(self, choice: Choice, count: int) -> Choice:
-        """The choice with its losses on so many images."""
+    def with_losses(self, choice: Choice, count: int, *, free: bool = True) -> Choice:
+        """The choice with its losses on so many images; `free` as in `calibrated_losses`."""
         count = min(count, len(self.images))
-        if choice.losses is not None and len(choice.losses) >= count:
-            return choice
-        logits = self.logits(self.normalised(choice.candidate, choice.normalisation), range(count))
-        return replace(choice, losses=calibrated_losses(logits, self.images.labels[:count]))
+        tried = self.choice((choice.candidate, choice.normalisation), max(count, len(choice.right)))
+        assert tried is not None and tried.logits is not None  # it ran before
+        losses = calibrated_losses(tried.logits[:count], self.images.labels[:count], free=free)
+        return replace(choice, losses=losses)
 
     def network(self, candidate: Candidate) -> nn.Module:
         """The candidate's network on the device; the last few built are kept."""
@@ -143,29 +140,28 @@ class Trial:
             self.networks[candidate.spec] = network
         return network
 
-    def normalised(self, candidate: Candidate, norm: Normalisation) -> nn.Module:
-        """The candidate's network behind a normalisation."""
-        return nn.Sequential(Normalise(norm).to(self.device), self.network(candidate)).eval()
-
     def choice(self, pair: Pair, count: int) -> Choice | None:
         """A pair tried on so many images, counting on from those it has seen; None if it cannot run."""
         candidate, norm = pair
         count = min(count, len(self.images))
         known = self.known.get((candidate.spec, norm.text))
-        seen = known.right if known else torch.zeros(0, dtype=torch.bool)
-        if len(seen) < count:
+        seen = len(known.right) if known else 0
+        if known is None or seen < count:
             try:
-                network = self.normalised(candidate, norm)
-                seen = torch.cat([seen, self.right(network, range(len(seen), count))])
+                network = nn.Sequential(Normalise(norm).to(self.device), self.network(candidate)).eval()
+                logits = self.logits(network, range(seen, count))
             except (RobauditError, RuntimeError, ValueError):
                 return None
-            self.known[candidate.spec, norm.text] = Choice(candidate, norm, seen)
-        return Choice(candidate, norm, seen[:count])
+            if known is not None and known.logits is not None:
+                logits = torch.cat([known.logits, logits])
+            right = (logits.argmax(1) == self.images.labels[:count]) & torch.isfinite(logits).all(1)
+            known = self.known[candidate.spec, norm.text] = Choice(candidate, norm, right, logits)
+        return Choice(candidate, norm, known.right[:count], known.logits)
 
     def race(self, pairs: list[Pair], count: int, rival: Choice | None = None) -> list[Choice]:
         """Every pair on so many images, in laps; who is clearly behind the best leaves.
 
-        With a rival, those leave too that are no better than it after `HOPELESS` images.
+        With a rival, those leave too that see no better than it, by their losses, after `HOPELESS` images.
 
         Returns:
             Those who finished, the best first, then the others, the last to leave first.
@@ -181,7 +177,8 @@ class Trial:
             odds = {id(c): _odds(c, best) for c in runs} if best else {}
             stay = [c for c in done if odds[id(c)] <= min(odds.values()) + BEHIND]
             if rival and lap >= HOPELESS:
-                stay = [c for c in stay if deviations(c, rival) < 0]
+                level = self.with_losses(rival, lap)
+                stay = [c for c in stay if less_likely(self.with_losses(c, lap), level) < 0]
             staying = {id(c) for c in stay}
             left = [*ranked([c for c in done if id(c) not in staying]), *left]
             if lap >= count or not stay:
@@ -201,13 +198,15 @@ def deviations(challenger: Choice, best: Choice) -> float:
     return (lost - won) / math.sqrt(max(lost + won, 1))
 
 
-def calibrated_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(n,) cross-entropy, the logits divided by the number of at least 1 that makes its mean least.
+def calibrated_losses(logits: torch.Tensor, labels: torch.Tensor, *, free: bool) -> torch.Tensor:
+    """(n,) cross-entropy, the logits divided by the number that makes its mean least.
 
-    A network sees images as in training where its probabilities are best; one of overlarge logits (distilled, or
-    overconfident) is not preferred for input that is too small.
+    A network with a wrong part, or behind a wrong normalisation, loses certainty long before it loses accuracy. Between
+    structures the scale of the logits is `free`. Between normalisations it tells, as images that are too small make
+    small logits; only overlarge ones (distilled, overconfident) are made smaller.
     """
-    cooled = (F.cross_entropy(logits / divisor, labels, reduction="none") for divisor in DIVISORS)
+    divisors = COOLING + HEATING if free else COOLING
+    cooled = (F.cross_entropy(logits / divisor, labels, reduction="none") for divisor in divisors)
     return min(cooled, key=lambda losses: float(losses.mean()))
 
 
@@ -228,12 +227,6 @@ def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:
 def _odds(choice: Choice, best: Choice) -> float:
     """Deviations behind the best, and how unusual the structure is, in the same unit."""
     return deviations(choice, best) + min(SURE, UNUSUAL * choice.candidate.cost)
-
-
-def settled(choices: list[Choice]) -> Choice:
-    """The likeliest choice: accuracy in standard deviations against how unusual the structure is."""
-    best = ranked(choices)[0]
-    return min(choices, key=lambda choice: _odds(choice, best))
 
 
 def ranked(choices: list[Choice]) -> list[Choice]:

@@ -11,6 +11,7 @@ from robaudit.inputs.architectures.activations import ACTIVATIONS
 from robaudit.inputs.architectures.norms import SCALED, divides, is_norm
 from robaudit.inputs.architectures.residual import ResidualPlan
 from robaudit.inputs.architectures.residual_specs import parse_residual, residual_spec
+from robaudit.inputs.architectures.sequential import padded_far
 from robaudit.inputs.architectures.specs import sequential_spec, sequential_words
 
 
@@ -67,6 +68,10 @@ def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
         yield [re.sub("^max", "avg", word) for word in words], 0.3
         last = max(i for i, word in enumerate(words) if word.startswith("max"))
         yield [re.sub("^max", "avg", word) if i == last else word for i, word in enumerate(words)], 0.6
+    for most in (1, len(words)):
+        yield padded_far(words, most), 0.8
+    for pool in ("max3s2p1", "max3s2"):
+        yield ["max2" if word == pool else word for word in words], 0.3
     yield ["gmp" if word == "gap" else word for word in words], 0.5
     yield ["flatten-nhwc" if word == "flatten" else word for word in words], 0.8
     text = f" {' '.join(words)} "

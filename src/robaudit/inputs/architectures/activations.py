@@ -17,6 +17,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
+    "mish": nn.Mish,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "relu6": nn.ReLU6,

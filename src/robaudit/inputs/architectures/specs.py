@@ -22,6 +22,8 @@ SEQUENTIAL: dict[str, str] = {
     "flatten fc512 relu fc512 relu fcK",
     "cnn7": "conv64k3p1 bn relu conv64k3p1 bn relu conv128k3s2p1 bn relu conv128k3p1 bn relu "
     "conv128k3p1 bn relu flatten fc512 relu fcK",
+    # Tramer & Boneh 2021, https://arxiv.org/abs/2011.11660, after Papernot et al.: the MNIST net of private training.
+    "dp-mnist": "conv16k8s2p3 relu max2s1 conv32k4s2 relu max2s1 flatten fc32 relu fcK",
     "lenet5": "conv6k5 relu max2 conv16k5 relu max2 flatten fc120 relu fc84 relu fcK",
     "lenet-mnist": "conv20k5 relu max2 conv50k5 relu max2 flatten fc500 relu fcK",
     "cnn6": "conv32k3p1 bn relu conv32k3p1 bn relu max2 conv64k3p1 bn relu conv64k3p1 bn relu max2 "
