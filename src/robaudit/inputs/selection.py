@@ -10,7 +10,6 @@ from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.trials import (
-    SURE,
     UNUSUAL,
     Choice,
     Pair,
@@ -20,7 +19,7 @@ from robaudit.inputs.trials import (
     ranked,
     worse,
 )
-from robaudit.inputs.variations import combinations, variations
+from robaudit.inputs.variations import activation, combinations, variations
 
 #: Structures tried at all, and those after which it is asked whether to go on.
 WAVES = (8, 32, 80, 160)
@@ -30,9 +29,11 @@ FAR = 2.0
 WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
-#: Changes made to a structure, at most, and the share by which each must lower the loss: a network trained with one
-#: activation may be a little less wrong with a slightly softer one.
-CHANGES, GAIN = 8, 0.02
+#: Standard errors or deviations by which a choice must be better to be believed against expectation.
+SURE = 3.5
+#: Changes made to a structure, at most; the share by which each must lower the loss, and by which alone it is believed;
+#: the deviations of accuracy by which it must be better else.
+CHANGES, GAIN, LARGE, BETTER = 8, 0.02, 0.1, 2.0
 #: Standard errors of loss by which a change must be better on a look to be tried on more images.
 HOPEFUL = 1.5
 #: Standard errors of the mean loss within which normalisations are level.
@@ -215,15 +216,23 @@ def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
         if hopeful:
             rival = trial.with_losses(rival, last_word)
             hopeful = [trial.with_losses(choice, last_word) for choice in hopeful]
-        better = [
-            choice
-            for choice in hopeful
-            if less_likely(rival, choice) > SURE and _mean_loss(choice) < (1 - GAIN) * _mean_loss(rival)
-        ]
+        better = [choice for choice in hopeful if _clearly(choice, rival)]
         if not better:
             break
         best = min(better, key=_mean_loss)
     return best, varied
+
+
+def _clearly(choice: Choice, rival: Choice) -> bool:
+    """Whether a change is an improvement that the loss proves.
+
+    Another activation must bring a large one, or one that accuracy shows too: a network that is masked or overconfident
+    is a little less wrong with a softer activation than it was trained with.
+    """
+    gain = 1 - _mean_loss(choice) / max(_mean_loss(rival), 1e-12)
+    softened = activation(choice.candidate.spec) != activation(rival.candidate.spec)
+    enough = gain > LARGE or worse(rival, choice, BETTER) if softened else gain > GAIN
+    return less_likely(rival, choice) > SURE and enough
 
 
 def _settled(trial: Trial, race: list[Choice], count: int) -> Choice:
@@ -237,4 +246,4 @@ def _settled(trial: Trial, race: list[Choice], count: int) -> Choice:
 
 def _doubt(choice: Choice, best: Choice) -> float:
     """Standard errors of loss behind the best, and how unusual the structure is, in the same unit."""
-    return less_likely(choice, best) + min(SURE, UNUSUAL * choice.candidate.cost)
+    return less_likely(choice, best) + UNUSUAL * choice.candidate.cost

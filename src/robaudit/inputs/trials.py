@@ -27,8 +27,8 @@ LAP = 8
 BEHIND = 3.0
 #: Standard deviations of accuracy that one unit of a candidate's cost is worth.
 UNUSUAL = 0.7
-#: Deviations by which even the oddest candidate must be better to be believed.
-SURE = 3.5
+#: Deviations behind which even the oddest candidate does not start a race.
+HANDICAP = 2.5
 #: Multiplications an image for each learned number, as in a ResNet-18 for 32x32 pixels.
 USUAL_WORK = 50
 #: Learned numbers of the networks kept in memory; on the CPU most share theirs with the file.
@@ -226,7 +226,7 @@ def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:
 
 def _odds(choice: Choice, best: Choice) -> float:
     """Deviations behind the best, and how unusual the structure is, in the same unit."""
-    return deviations(choice, best) + min(SURE, UNUSUAL * choice.candidate.cost)
+    return deviations(choice, best) + min(HANDICAP, UNUSUAL * choice.candidate.cost)
 
 
 def ranked(choices: list[Choice]) -> list[Choice]:

@@ -34,6 +34,12 @@ def variations(spec: str) -> Iterator[tuple[str, float]]:
                 yield residual_spec(other), cost
 
 
+def activation(spec: str) -> str:
+    """The first activation of an architecture, `relu` where none is said."""
+    words = re.split(r"[\s,=]", sequential_words(spec.rpartition("*")[2]) or spec)
+    return next((word for word in words if word in ACTIVATIONS), "relu")
+
+
 def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
     """(text, extra cost) of a plain network with another activation and perhaps average pooling.
 
@@ -56,7 +62,7 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
             if changed != words:
                 yield (
                     sequential_spec(" ".join(changed)),
-                    (3.5 if name != "relu" else 0.0) + 1.5 * (pool == "avg"),
+                    (7.0 if name != "relu" else 0.0) + 1.5 * (pool == "avg"),
                 )
 
 
