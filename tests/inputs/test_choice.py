@@ -12,8 +12,16 @@ from torch import nn
 from robaudit.inputs import Images, build_architecture, load_classifier, load_images, make_images
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.normalisation import parse_normalisation
-from robaudit.inputs.selection import choose
-from robaudit.inputs.trials import LAP, Trial, deviations, multiplications
+from robaudit.inputs.selection import SURE, choose, clearly
+from robaudit.inputs.trials import (
+    LAP,
+    Choice,
+    Trial,
+    calibrated_losses,
+    deviations,
+    less_likely,
+    multiplications,
+)
 
 NONE = parse_normalisation("none", 1)
 
@@ -108,6 +116,71 @@ def test_a_busy_machine_changes_nothing(checkpoint: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(Images, "float", lambda self, *rows: (time.sleep(0.01), original(self, *rows))[1])
     assert load_classifier(str(checkpoint), images=digits).info == quick
     assert any("on 797 images" in note for note in quick.notes)
+
+
+def fitted(text: str, scale: float, steps: int = 150) -> nn.Module:
+    """A net trained on digits / scale, without biases: its accuracy hardly depends on the scale it is given."""
+    torch.manual_seed(0)
+    network = build_architecture(f"sequential:{text}", classes=10, in_channels=1, image_size=8)
+    train = load_images("digits", split="train")
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(train.float() / scale), train.labels).backward()
+        optimiser.step()
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("scale", "found"), [(1.0, "none"), (0.3, "0/0.3"), (1 / 255, "0/0.00392156862745098")]
+)
+def test_the_scale_of_images_shows_in_the_loss(scale: float, found: str) -> None:
+    """Without biases accuracy is the same on every scale; robustness is another's, as eps is taken in pixels."""
+    text = "conv8k3p1n relu max2 flatten fcKn"
+    candidate = Candidate(f"sequential:{text}", (), 1, 8, 10, 0.0, fitted(text, scale))
+    norms = [parse_normalisation(name, 1) for name in ("none", "0/0.3", "0.5/0.5", "0/0.00392156862745098")]
+    choices = choose([candidate], norms, load_images("digits"))
+    assert choices[0].normalisation.text == found
+    level = [choice.accuracy for choice in choices if choice.normalisation.mean in ((), (0.0,))]
+    assert max(level) - min(level) < 0.02
+
+
+def test_overlarge_logits_do_not_ask_for_small_images() -> None:
+    """Of a distilled net the wrong, smaller scale has the smaller loss, until logits are made comparable."""
+    text = "conv8k3p1 relu max2 flatten fcK"
+    network = nn.Sequential(fitted(text, 0.3), Scaled(100.0))
+    candidate = Candidate("distilled", (), 1, 8, 10, 0.0, network)
+    norms = [parse_normalisation(name, 1) for name in ("none", "0/0.3")]
+    assert choose([candidate], norms, load_images("digits"))[0].normalisation.text == "0/0.3"
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+def test_a_softer_activation_must_show_in_accuracy() -> None:
+    labels = torch.arange(1000) % 2
+    rival = torch.stack([1.0 - labels, labels.float()], 1) * 2 - 1
+    rival[::5] *= -3  # wrong on a fifth, and sure of it
+    softer = rival.clone()
+    softer[::5] /= 1.3
+    right = torch.arange(1000) % 5 != 0
+
+    def seen(spec: str, logits: torch.Tensor) -> Choice:
+        candidate = Candidate(spec, (), 1, 8, 2, 0.0)
+        return Choice(candidate, NONE, right, logits, calibrated_losses(logits, labels, free=False))
+
+    relu = seen("sequential:flatten fc8 relu fcK", rival)
+    leaky = seen("sequential:flatten fc8 leaky0.1 fcK", softer)
+    pooled = seen("sequential:flatten fc8 bn relu fcK", softer)
+    assert less_likely(relu, leaky) > SURE
+    assert not clearly(leaky, relu)
+    assert clearly(pooled, relu)
 
 
 def test_a_close_call_between_structures_is_said(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from torch import nn
 
 from robaudit.inputs import load_classifier, make_images
 from robaudit.inputs.candidates import assemble
-from robaudit.inputs.layers import read_layers
+from robaudit.inputs.layers import module_layers, read_layers
 from robaudit.inputs.matching import candidates
 from robaudit.inputs.normalisation import stored_normalisation
+from robaudit.inputs.reductions import without_copies
 
 X = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -77,6 +78,40 @@ def test_an_unused_copy_of_a_stage_is_left_out(tmp_path: Path) -> None:
     assert any("left out sub_block1" in note for note in classifier.info.notes)
     again = load_classifier(str(tmp_path / "a.pt"), arch=classifier.info.architecture)
     assert torch.equal(again(X), classifier(X))
+
+
+def test_a_network_that_its_attacker_holds_too(tmp_path: Path) -> None:
+    """As a model saved inside its attack: everything is there twice, the normaliser too."""
+    torch.manual_seed(0)
+    network = lively(Wide())
+    mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.full((3, 1, 1), 0.25)
+    state = {"normalizer.new_mean": mean, "normalizer.new_std": std}
+    state |= {f"model.{k}": v for k, v in network.state_dict().items()}
+    state |= {"attacker.normalize.new_mean": mean, "attacker.normalize.new_std": std}
+    state |= {f"attacker.model.{k}": v.clone() for k, v in network.state_dict().items()}
+    torch.save({"model": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}, tmp_path / "a.pt")
+    classifier = load_classifier(str(tmp_path / "a.pt"))
+    assert torch.allclose(classifier(X), network((X - mean) / std), atol=1e-4)
+
+
+def test_modules_under_two_names_count_once() -> None:
+    torch.manual_seed(0)
+    conv, fc = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8 * 64, 10)
+    network = nn.ModuleDict({"conv": conv, "fc": fc, "all": nn.ModuleList([conv, fc])})
+    assert [layer.name for layer in without_copies(module_layers(network))] == ["conv", "fc"]
+    fresh = nn.ModuleDict({"a": nn.BatchNorm2d(4), "b": nn.BatchNorm2d(4)})  # alike, not the same
+    assert len(without_copies(module_layers(fresh))) == 2
+
+
+def test_a_first_number_of_one_speaks_for_padding() -> None:
+    """`Sequential(ZeroPad2d((1, 2, 1, 2)), Conv2d(3, 32, 5, 2), ...)`: padding has no tensors, but a place."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Conv2d(8, 16, 4, 2, 1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(16 * 64, 10),
+    ).eval()  # fmt: skip
+    option = candidates(read_layers(network.state_dict()), (3, 32, 32))[0]
+    assert torch.allclose(assemble(option)(X), network(X), atol=1e-4)
 
 
 def test_far_padding_and_swish_are_found_by_accuracy(tmp_path: Path) -> None:

@@ -216,14 +216,14 @@ def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
         if hopeful:
             rival = trial.with_losses(rival, last_word)
             hopeful = [trial.with_losses(choice, last_word) for choice in hopeful]
-        better = [choice for choice in hopeful if _clearly(choice, rival)]
+        better = [choice for choice in hopeful if clearly(choice, rival)]
         if not better:
             break
         best = min(better, key=_mean_loss)
     return best, varied
 
 
-def _clearly(choice: Choice, rival: Choice) -> bool:
+def clearly(choice: Choice, rival: Choice) -> bool:
     """Whether a change is an improvement that the loss proves.
 
     Another activation must bring a large one, or one that accuracy shows too: a network that is masked or overconfident
