@@ -3,7 +3,8 @@
     python benchmarks/causes.py cifar10:MODEL.pth:8/255:honest [...] --data-dir DIR --out docs/results/causes.md
 
 Each argument is data set, checkpoint, radius and `honest`, `masked` or `undefended`. Numbers are shares in percent of
-the first 48 correctly classified examples, SGCS and normalised FOSC means over those that PGD-10 leaves standing.
+the first 48 correctly classified examples; SGCS, normalised FOSC and the local linearity error (in log K) are means
+over those that PGD-10 leaves standing.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=128)
     parser.add_argument("--out", type=Path, help="append the table's rows to this Markdown file")
     options = parser.parse_args()
-    print("| model | truth | " + " | ".join(COLUMNS) + " | SGCS | FOSC | findings |")
-    print("|---" * (len(COLUMNS) + 5) + "|")
+    print("| model | truth | " + " | ".join(COLUMNS) + " | SGCS | FOSC | linearity | findings |")
+    print("|---" * (len(COLUMNS) + 6) + "|")
     for case in options.cases:
         dataset, path, eps, truth = case.split(":")
         images = load_images(dataset, data_dir=options.data_dir, limit=options.examples, seed=0)
@@ -67,6 +68,8 @@ def measure(path: str, images: Images, eps: float) -> list[str]:
         for values in (evidence.sgcs, evidence.fosc_normalised)
     ]
     shares = [f"{100 * evidence.header.probes[name]:.0f}" for name in COLUMNS]
+    linearity = evidence.header.probes.get("linearity")
+    means.append("" if linearity is None else f"{linearity:.2f}")
     return [*shares, *means, ", ".join(item.code for item in causes_of(evidence))]
 
 

@@ -1,5 +1,7 @@
 """The probes against a closed form, and the causes that they and the trajectory give for known defects."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from robaudit.inputs import Classifier, load_classifier, load_images, make_image
 from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import causes_of
-from robaudit.verdict.causes import _from_probes
+from robaudit.verdict.causes import _from_probes, _nonlinear
 from tests.models import Wrapped
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -53,6 +55,8 @@ def test_on_a_linear_model_every_probe_is_known():
     assert found["noise"] >= found["pgd10"]
     assert found["unbounded"] == found["only_noise"] == found["only_fgsm"] == found["silent"] == 0
     assert found["examples"] == 48
+    # The logistic loss curves by at most 1/4 along the margin, which moves by at most eps |w|_1.
+    assert 0 < found["linearity"] <= (0.03 * float(wide)) ** 2 / 8 / math.log(2)
 
 
 def codes(model, images, path):
@@ -127,6 +131,11 @@ def test_a_model_of_another_norm_is_named(tmp_path):
     found = {item.code for item in causes_of(audit(model, images, plan, path=tmp_path / "a"))}
     assert "robust-in-another-norm" in found
     assert "robust-at-smaller-eps" not in found
+
+
+def test_a_loss_far_from_its_tangent_plane_is_rugged():
+    assert [item.code for item in _nonlinear({"linearity": 0.3})] == ["rugged-surface"]
+    assert _nonlinear({"linearity": 0.1}) == _nonlinear({}) == []
 
 
 def test_restarts_that_break_much_are_named():

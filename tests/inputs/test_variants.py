@@ -107,8 +107,8 @@ def test_a_first_number_of_one_speaks_for_padding() -> None:
     """`Sequential(ZeroPad2d((1, 2, 1, 2)), Conv2d(3, 32, 5, 2), ...)`: padding has no tensors, but a place."""
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Conv2d(8, 16, 4, 2, 1), nn.ReLU(), nn.Flatten(),
-        nn.Linear(16 * 64, 10),
+        nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Conv2d(8, 16, 4, 2, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(16 * 64, 10),
     ).eval()  # fmt: skip
     option = candidates(read_layers(network.state_dict()), (3, 32, 32))[0]
     assert torch.allclose(assemble(option)(X), network(X), atol=1e-4)

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks import PGD, PGD_STEP, Engine, Examples, forward, geometry
-from robaudit.attacks.objectives import cross_entropy, evaluate, misclassified
+from robaudit.attacks.objectives import Evaluation, cross_entropy, evaluate, misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.evidence import Outcome
 from robaudit.plan import ThreatModel
 
 #: Correctly classified examples that the probes are made on.
 EXAMPLES = 48
+#: Survivors of PGD-10 below which no mean over them is taken.
+FEW = 8
 _MORE_STEPS = 40
 _STARTS = 5
 _NOISES = 20
@@ -46,7 +48,8 @@ def probe(
         or Linf radius 2 eps / sqrt(d). `fgsm`: one step of eps from the clean input. `noise`: 20 random corners of
         the ball. `unbounded`: PGD in the whole of [0, 1]. `only_fgsm`, `only_noise`, `only_pgd40`, `only_starts`:
         broken by that, but not by PGD-10. `saturated`: the softmax is exactly 1 in float32. `silent`: the gradient
-        of the cross-entropy is exactly zero.
+        of the cross-entropy is exactly zero. `linearity`: the mean over PGD-10's survivors of the local linearity error
+        (`_linearity_error`), where there are `FEW` of them.
 
     """
     survived: dict[str, Tensor] = {}
@@ -76,6 +79,10 @@ def probe(
         found[f"only_{name}"] = float((survived["pgd10"] & ~survived[name]).float().mean())
     found["saturated"] = float((at.logits.softmax(1).amax(1) == 1).float().mean())
     found["silent"] = float((at.gradient.flatten(1).abs().amax(1) == 0).float().mean())
+    standing = survived["pgd10"]
+    if int(standing.sum()) >= FEW:
+        error = _linearity_error(model, here, at, step, threat, seed)
+        found["linearity"] = float(error.cpu()[standing].mean())
     return found | {"examples": float(len(y))}
 
 
@@ -104,6 +111,30 @@ def _pgd(
         attack, examples, lambda r: robust.__setitem__(r.rows, r.outcome != int(Outcome.BROKEN))
     )
     return robust
+
+
+def _linearity_error(
+    model: Callable[[Tensor], Tensor],
+    examples: Examples,
+    at: Evaluation,
+    step: Tensor,
+    threat: ThreatModel,
+    seed: int,
+) -> Tensor:
+    """(n,) >= 0: how far the cross-entropy is from its tangent plane, in units of log K.
+
+    |l(x + d) - l(x) - <d, g>| (Qin et al. 2019, https://arxiv.org/abs/1907.02610, Eq. 5), the larger of two d on the
+    ball's surface: along the gradient's steepest direction and at random.
+    """
+    x, y = examples.x, examples.y
+    random = Draws(seed, "linearity").signs(examples.ids, 0, x[0].numel()).reshape(x.shape)
+    errors = []
+    for delta in (step, threat.eps * geometry.steepest(random, threat.norm)):
+        moved = (x + delta).clamp(0, 1) - x
+        there = cross_entropy(forward(model, x + moved), y)
+        tangent = at.loss + (moved * at.gradient).flatten(1).sum(1)
+        errors.append((there - tangent).abs() / math.log(at.logits.shape[1]))
+    return torch.stack(errors).amax(0)
 
 
 def _noise(model: Callable[[Tensor], Tensor], examples: Examples, threat: ThreatModel, seed: int) -> Tensor:

@@ -40,6 +40,9 @@ SMALL_RADIUS, LITTLE_LEFT = 0.30, 1 / 3
 OTHER_NORM, OF_SMALL_RADIUS = 0.30, 0.80
 #: A surface on which PGD's steps disagree so much (SGCS), and PGD stops so far from a stationary point (FOSC).
 RUGGED_SGCS, UNCONVERGED_FOSC = 0.25, 0.60
+#: The loss leaves its tangent plane by so much within the ball, in units of log K, on examples that PGD-10 leaves
+#: standing.
+NONLINEAR = 0.25
 #: (probe, the share from which it counts, finding, what is said).
 _SHARES = (
     (
@@ -72,6 +75,10 @@ def causes_of(evidence: Evidence) -> list[Finding]:
     found += _gradients(evidence) or _trajectory(evidence)
     if evidence.header.probes:
         found += _from_probes(evidence.header.probes)
+        if not {"rugged-surface", "vanishing-gradients", "shattered-gradients"} & {
+            item.code for item in found
+        }:
+            found += _nonlinear(evidence.header.probes)
     if 0 < len(evidence) < FEW_EXAMPLES:
         found.append(finding("few-examples", f"Only {len(evidence)} examples were audited."))
     classes = int(evidence.header.model.get("classes", 4))
@@ -121,6 +128,14 @@ def _trajectory(evidence: Evidence) -> list[Finding]:
         message = f"PGD-10 stops far from a maximum: FOSC / (eps |g|) is {left:.2f}."
         found.append(finding("pgd-not-converged", message))
     return found
+
+
+def _nonlinear(probes: dict[str, float]) -> list[Finding]:
+    error = probes.get("linearity", 0.0)
+    if error < NONLINEAR:
+        return []
+    message = f"The loss leaves its tangent plane by {error:.1f} times log K within the ball."
+    return [finding("rugged-surface", message)]
 
 
 def _mean_standing(evidence: Evidence, values: NDArray[np.float64]) -> float | None:
