@@ -11,6 +11,8 @@ BIN := .venv/bin
 READY := .venv/.installed
 # What benchmarks/checkpoints.py is given, where both folders are named.
 PUBLISHED := $(and $(ROBAUDIT_MODELS),$(ROBAUDIT_DATA),$(ROBAUDIT_MODELS) --data-dir $(ROBAUDIT_DATA))
+# The zoo of examples/zoo/build.py, and what benchmarks/zoo.py measured of it: make results ZOO='--zoo ZOO --work DIR'
+ZOO ?=
 WANTED := set ROBAUDIT_MODELS and ROBAUDIT_DATA to run it
 
 .DEFAULT_GOAL := help
@@ -66,7 +68,7 @@ results: $(READY) ## Measure again what docs/results/ reports (long)
 	mv docs/results/.part docs/results/coverage.md
 	$(if $(PUBLISHED),$(BIN)/python benchmarks/checkpoints.py $(PUBLISHED) --examples 10000 >docs/results/.part,@echo 'docs/results/checkpoints.md: left as it is; $(WANTED)')
 	$(if $(PUBLISHED),mv docs/results/.part docs/results/checkpoints.md,@:)
-	$(BIN)/python benchmarks/landscapes.py $(PUBLISHED) >docs/results/.part
+	$(BIN)/python benchmarks/landscapes.py $(PUBLISHED) $(ZOO) >docs/results/.part
 	mv docs/results/.part docs/results/landscapes.md
 	@echo 'docs/results/parity.md: left as it is; its commands take hours and stand at its head'
 
