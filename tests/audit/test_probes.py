@@ -1,6 +1,7 @@
 """The probes against a closed form, and the causes that they and the trajectory give for known defects."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from torch import nn
 from robaudit.attacks import Engine, Examples
 from robaudit.audit import audit, preflight
 from robaudit.audit.probes import probe
-from robaudit.inputs import Classifier, load_classifier, load_images, make_images
-from robaudit.inputs.normalisation import parse_normalisation
+from robaudit.inputs import Classifier, build_architecture, load_classifier, load_images, make_images
+from robaudit.inputs.normalisation import Normalise, parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import causes_of
 from robaudit.verdict.causes import _from_probes, _nonlinear
@@ -149,6 +150,27 @@ def test_a_wrong_normalisation_is_seen_and_the_right_one_is_not(images):
     wrong = Classifier(right.network, parse_normalisation("-1/0.2", 1), right.info)
     assert preflight(right, images, CPU) == ()
     assert "wrong-normalisation" in {item.code for item in preflight(wrong, images, CPU)}
+
+
+def test_a_wrong_scale_shows_in_the_loss_where_accuracy_is_the_same(images):
+    """A net trained behind MNIST's mean and deviation, as somebody loads it without: eps means a third of it."""
+    torch.manual_seed(0)
+    train, norm = load_images("digits", split="train"), parse_normalisation("mnist", 1)
+    network = build_architecture(
+        "sequential:conv8k3p1 relu max2 flatten fcK", classes=10, in_channels=1, image_size=8
+    )
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(100):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(Normalise(norm)(train.float())), train.labels).backward()
+        optimiser.step()
+    info = load_classifier(str(ADVERSARIAL)).info
+    wrong = Classifier(network.eval(), parse_normalisation("none", 1), info)
+    assert preflight(Classifier(network, norm, info), images, CPU) == ()
+    (found,) = preflight(wrong, images, CPU)
+    assert found.code == "wrong-normalisation"
+    before, after = (float(share) for share in re.findall(r"([\d.]+) %", found.message))
+    assert after < before + 10
 
 
 def test_probes_are_made_once_and_not_for_pgd_alone(tmp_path, images, monkeypatch):

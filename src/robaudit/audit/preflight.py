@@ -9,6 +9,7 @@ from robaudit.attacks import forward, generators, strict_arithmetic
 from robaudit.errors import RobauditError
 from robaudit.inputs import Classifier, Images
 from robaudit.inputs.normalisation import Normalise, usual_normalisations
+from robaudit.inputs.trials import calibrated_losses, standard_errors
 from robaudit.verdict import Finding, finding
 
 #: Examples looked at.
@@ -19,6 +20,8 @@ AVERAGED = 16
 SAME = 1e-3
 #: Another normalisation that is better by so much is the right one: 13 of 128 examples.
 BETTER = 0.10
+#: Or that is no worse and has half the loss, which so many standard errors prove.
+HALF, SURER = 0.5, 5.0
 #: What is no better on the first of these is not tried on the others.
 SCREEN = 32
 #: Clean accuracy must beat chance by this factor.
@@ -82,24 +85,37 @@ def _accuracy(logits: Tensor, labels: Tensor) -> float:
 def _normalisation(
     model: Classifier, images: Images, x: Tensor, labels: Tensor, accuracy: float
 ) -> list[Finding]:
-    """Whether the network would be much better on inputs normalised in another usual way."""
-    best, name, first = accuracy, "", slice(0, SCREEN)
+    """Whether the network would be much better on inputs normalised in another usual way.
+
+    On easy images accuracy hardly depends on it; the loss does, and so does what eps means to the network.
+    """
+    first = slice(0, SCREEN)
     with strict_arithmetic(), generators(0):
-        now = _accuracy(forward(model, x[first]), labels[first])
+        here = forward(model, x)
+        now, best = _losses(here, labels), (accuracy, _losses(here, labels), "")
         for other in usual_normalisations(images.name, x.shape[1]):
             normalised = Normalise(other).to(x.device)(x)
-            if _accuracy(forward(model.network, normalised[first]), labels[first]) <= now:
+            few = forward(model.network, normalised[first])
+            if _accuracy(few, labels[first]) <= _accuracy(here[first], labels[first]) and not bool(
+                _losses(few, labels[first]).mean() < now[first].mean()
+            ):
                 continue
-            found = _accuracy(forward(model.network, normalised), labels)
-            if found > best:
-                best, name = found, other.text
-    if best < accuracy + BETTER:
+            logits = forward(model.network, normalised)
+            losses = _losses(logits, labels)
+            if bool(losses.mean() < best[1].mean()):
+                best = _accuracy(logits, labels), losses, other.text
+    found, losses, name = best
+    surer = found >= accuracy and standard_errors(now, losses) >= SURER and losses.mean() < HALF * now.mean()
+    if not name or not (found >= accuracy + BETTER or surer):
         return []
-    message = (
-        f"Clean accuracy on {len(labels)} examples is {100 * accuracy:.1f} % with normalisation "
-        f"{model.info.normalisation} and {100 * best:.1f} % with {name}."
-    )
+    used = f"{100 * accuracy:.1f} % and {float(now.mean()):.2f} with normalisation {model.info.normalisation}"
+    better = f"{100 * found:.1f} % and {float(losses.mean()):.2f} with {name}"
+    message = f"Clean accuracy and loss on {len(labels)} examples are {used}, {better}."
     return [finding("wrong-normalisation", message)]
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    return calibrated_losses(logits, labels, free=False)
 
 
 def _first_call(model: nn.Module, x: Tensor) -> Tensor:

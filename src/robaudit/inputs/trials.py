@@ -38,6 +38,8 @@ HOPELESS = 64
 #: What logits are divided by to be calibrated: overlarge ones, and too small ones.
 COOLING = tuple(1.5**power for power in range(24))
 HEATING = tuple(1.5**-power for power in range(1, 12))
+#: The loss of an answer that is not finite.
+WORST = 1e6
 Pair = tuple[Candidate, Normalisation]
 
 
@@ -206,15 +208,23 @@ def calibrated_losses(logits: torch.Tensor, labels: torch.Tensor, *, free: bool)
     small logits; only overlarge ones (distilled, overconfident) are made smaller.
     """
     divisors = COOLING + HEATING if free else COOLING
-    cooled = (F.cross_entropy(logits / divisor, labels, reduction="none") for divisor in divisors)
+    cooled = (
+        F.cross_entropy(logits / divisor, labels, reduction="none").nan_to_num(WORST, WORST)
+        for divisor in divisors
+    )
     return min(cooled, key=lambda losses: float(losses.mean()))
 
 
 def less_likely(challenger: Choice, best: Choice) -> float:
     """By how many standard errors the challenger's mean loss is above the best's, on the images both saw."""
     assert challenger.losses is not None and best.losses is not None
-    count = min(len(challenger.losses), len(best.losses))
-    difference = (challenger.losses[:count] - best.losses[:count]).double()
+    return standard_errors(challenger.losses, best.losses)
+
+
+def standard_errors(one: torch.Tensor, other: torch.Tensor) -> float:
+    """By how many standard errors the mean of paired losses `one` (n,) is above that of `other` (m,)."""
+    count = min(len(one), len(other))
+    difference = (one[:count] - other[:count]).double()
     error = float(difference.std()) / math.sqrt(count) if count > 1 else 0.0
     return float(difference.mean()) / error if error > 0 else 0.0
 
