@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 46, 14, 10, 40
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 46, 24, 10, 40
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def landscape_numbers(surfaces: Sequence[Surface]) -> RenderableType:
     for surface in surfaces:
         found = surface.numbers()
         cells = [f"{found[name]:.3g}" for name in NUMBERS]
-        name = Text(plain(surface.about["model"]["path"]))
+        name = Text(plain(Path(surface.about["model"]["path"]).name))
         table.add_row(name, *cells, str(len(surface)), f"{100 * found['computed']:.0f} %")
     return table
 
