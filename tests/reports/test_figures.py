@@ -25,7 +25,7 @@ def points(svg, style):
 def test_a_line_lies_where_it_should():
     plot = Plot("t", Axis("x", 0, 10, ()), Axis("y", -1, 1, ()), height=150)
     plot.line([0, 10], [-1, 1], "s")
-    np.testing.assert_allclose(points(plot.svg(), "s"), [[46, 110], [626, 10]])
+    np.testing.assert_allclose(points(plot.svg(), "s"), [[46, 110], [616, 10]])
     log = Axis("x", 1, 100, (), log=True)
     assert [log.share(value) for value in (0.1, 1, 10, 100, 1000)] == [0, 0, 0.5, 1, 1]
 
