@@ -56,9 +56,9 @@ class Normalisation:
     per_image: bool = False
 
     @property
-    def raw(self) -> bool:
-        """Whether the network sees numbers as large as raw bytes."""
-        return any(std < RAW for std in self.std)
+    def unusual(self) -> bool:
+        """Whether the network sees numbers as large as raw bytes, or images less their mean but not scaled."""
+        return any(std < RAW for std in self.std) or (any(self.mean) and set(self.std) == {1.0})
 
 
 def parse_normalisation(text: str, channels: int) -> Normalisation:

@@ -46,13 +46,13 @@ def _likeliest(
     """Choices that differ in normalisation with their losses on so many images, the chosen one first.
 
     Of those not clearly less accurate, the least loss; of those level with it, the likeliest before anything is tried.
-    Raw bytes must be better by far: a network almost without biases answers alike on any scale, but its logits, and
-    with them the gradients of a loss, are another's.
+    Unusual ones must be better by far: a network almost without biases answers alike on any scale, raw bytes too, but
+    its logits, and with them the gradients of a loss, are another's.
     """
     most = ranked(choices)[0]
     able = [trial.with_losses(c, count, free=False) for c in choices if not worse(c, most, SURE)]
     best = min(able, key=_mean_loss)
-    tolerance = SURE if best.normalisation.raw else LEVEL
+    tolerance = SURE if best.normalisation.unusual else LEVEL
     likely = sorted(able, key=lambda choice: normalisations.index(choice.normalisation))
     chosen = next(choice for choice in likely if less_likely(choice, best) <= tolerance)
     return [chosen, *sorted((c for c in able if c is not chosen), key=_mean_loss)]
