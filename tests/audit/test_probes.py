@@ -9,7 +9,7 @@ from torch import nn
 
 from robaudit.attacks import Engine, Examples
 from robaudit.audit import audit, preflight
-from robaudit.audit.probes import probe
+from robaudit.audit.probes import merged, probe, summed_up
 from robaudit.inputs import Classifier, build_architecture, load_classifier, load_images, make_images
 from robaudit.inputs.normalisation import Normalise, parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
@@ -48,7 +48,9 @@ def test_on_a_linear_model_every_probe_is_known():
     upward = torch.where(y == 0, wide, wide - 1)
     examples = Examples(x, y, torch.arange(48), logits)
     threat = ThreatModel("Linf", 0.03)
-    found = probe(lambda t: Engine(Wrapped(model), Wrapped(model), t, 16, CPU), examples, threat, 0)
+    found = summed_up(
+        probe(lambda t: Engine(Wrapped(model), Wrapped(model), t, 16, CPU), examples, threat, 0)
+    )
     for name, factor in (("pgd10_x0.25", 0.25), ("pgd10", 1), ("pgd10_x2", 2), ("pgd10_x4", 4), ("fgsm", 1)):
         expected = float((margin.abs() > factor * 0.03 * upward).float().mean())
         assert found[name] == pytest.approx(expected, abs=0.021), name
@@ -58,6 +60,13 @@ def test_on_a_linear_model_every_probe_is_known():
     assert found["examples"] == 48
     # The logistic loss curves by at most 1/4 along the margin, which moves by at most eps |w|_1.
     assert 0 < found["linearity"] <= (0.03 * float(wide)) ** 2 / 8 / math.log(2)
+
+
+def test_rows_of_several_ranks_are_merged_in_order():
+    rows = {"pgd10": torch.arange(7) % 3 == 0, "linearity": torch.arange(7.0)}
+    for world in (1, 2, 3, 7):
+        parts = [{name: values[rank::world] for name, values in rows.items()} for rank in range(world)]
+        assert all(torch.equal(values, rows[name]) for name, values in merged(parts).items())
 
 
 def codes(model, images, path):

@@ -33,8 +33,8 @@ _RADII = (0.25, 1.0, 2.0, 4.0)
 
 def probe(
     engine_for: Callable[[ThreatModel], Engine], examples: Examples, threat: ThreatModel, seed: int
-) -> dict[str, float]:
-    """Shares of `examples`, all correctly classified, that survive each experiment, and what their logits are like.
+) -> dict[str, Tensor]:
+    """Which of `examples`, all correctly classified, survive each experiment, and what their logits are like.
 
     Args:
         engine_for: the engine for a threat model.
@@ -43,13 +43,12 @@ def probe(
         seed: the audit's.
 
     Returns:
-        `examples`: n. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at so many times eps. `pgd40`: more
-        steps. `starts`: 5 random starts. `other_norm`: PGD-10 in the other norm's ball, of L2 radius eps sqrt(d) / 4
-        or Linf radius 2 eps / sqrt(d). `fgsm`: one step of eps from the clean input. `noise`: 20 random corners of
-        the ball. `unbounded`: PGD in the whole of [0, 1]. `only_fgsm`, `only_noise`, `only_pgd40`, `only_starts`:
-        broken by that, but not by PGD-10. `saturated`: the softmax is exactly 1 in float32. `silent`: the gradient
-        of the cross-entropy is exactly zero. `linearity`: the mean over PGD-10's survivors of the local linearity error
-        (`_linearity_error`), where there are `FEW` of them.
+        (n,) bool each, on the CPU. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at so many times eps.
+        `pgd40`: more steps. `starts`: 5 random starts. `other_norm`: PGD-10 in the other norm's ball, of L2 radius
+        eps sqrt(d) / 4 or Linf radius 2 eps / sqrt(d). `fgsm`: one step of eps from the clean input. `noise`: 20
+        random corners of the ball. `unbounded`: PGD in the whole of [0, 1]. `saturated`: the softmax is exactly 1 in
+        float32. `silent`: the gradient of the cross-entropy is exactly zero. And (n,) float `linearity`: the local
+        linearity error.
 
     """
     survived: dict[str, Tensor] = {}
@@ -73,17 +72,36 @@ def probe(
     step = threat.eps * geometry.steepest(at.gradient, threat.norm)
     survived["fgsm"] = ~misclassified(forward(model, (x + step).clamp(0, 1)), y)
     survived["noise"] = _noise(model, here, threat, seed)
-    survived = {name: rows.cpu() for name, rows in survived.items()}
-    found = {name: float(rows.float().mean()) for name, rows in survived.items()}
+    survived["saturated"] = at.logits.softmax(1).amax(1) == 1
+    survived["silent"] = at.gradient.flatten(1).abs().amax(1) == 0
+    survived["linearity"] = _linearity_error(model, here, at, step, threat, seed)
+    return {name: rows.cpu() for name, rows in survived.items()}
+
+
+def merged(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The rows of all ranks, of which each had one in as many as there are ranks, in the examples' order."""
+    found = {}
+    for name, first in parts[0].items():
+        rows = torch.zeros(sum(len(part[name]) for part in parts), dtype=first.dtype)
+        for rank, part in enumerate(parts):
+            rows[rank :: len(parts)] = part[name]
+        found[name] = rows
+    return found
+
+
+def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
+    """What the evidence keeps of `probe`: the share of each row, and
+
+    `examples`: n. `only_fgsm`, `only_noise`, `only_pgd40`, `only_starts`: broken by that, but not by PGD-10.
+    `linearity`: its mean over PGD-10's survivors, where there are `FEW` of them.
+    """
+    standing = rows["pgd10"]
+    found = {name: float(values.float().mean()) for name, values in rows.items() if name != "linearity"}
     for name in ("fgsm", "noise", "pgd40", "starts"):
-        found[f"only_{name}"] = float((survived["pgd10"] & ~survived[name]).float().mean())
-    found["saturated"] = float((at.logits.softmax(1).amax(1) == 1).float().mean())
-    found["silent"] = float((at.gradient.flatten(1).abs().amax(1) == 0).float().mean())
-    standing = survived["pgd10"]
+        found[f"only_{name}"] = float((standing & ~rows[name]).float().mean())
     if int(standing.sum()) >= FEW:
-        error = _linearity_error(model, here, at, step, threat, seed)
-        found["linearity"] = float(error.cpu()[standing].mean())
-    return found | {"examples": float(len(y))}
+        found["linearity"] = float(rows["linearity"][standing].mean())
+    return found | {"examples": float(len(standing))}
 
 
 def _other_norm(threat: ThreatModel, size: int) -> ThreatModel:

@@ -41,6 +41,14 @@ class Ranks:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def gather(self, value: T) -> list[T]:
+        """Every rank's `value`, in the order of the ranks, on every rank."""
+        boxes: list[T | None] = [value]
+        if self.world > 1:
+            boxes = [None] * self.world
+            dist.all_gather_object(boxes, value)
+        return cast("list[T]", boxes)
+
     def hand_over(self, file: EvidenceFile) -> None:
         """Move what the other ranks have finished into rank 0's file."""
         if self.world == 1:

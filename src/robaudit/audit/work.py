@@ -20,7 +20,7 @@ from robaudit.attacks import (
     tune,
 )
 from robaudit.audit.probes import EXAMPLES as PROBED
-from robaudit.audit.probes import probe
+from robaudit.audit.probes import merged, probe, summed_up
 from robaudit.audit.progress import Progress
 from robaudit.audit.ranks import Ranks
 from robaudit.audit.recorder import Recorder
@@ -103,20 +103,25 @@ class Work:
 
     def _probe(self, stretch: Tensor) -> None:
         """Why a gradient attack may be fooled, once, on the first correctly classified examples; not for PGD alone."""
-        if self.ranks.rank or self.file.header().probes or set(self.plan.attacks) <= {"pgd10"}:
+        if self.ranks.agree(bool(self.file.header().probes)) or set(self.plan.attacks) <= {"pgd10"}:
             return
         places = stretch[self.correct[stretch]][:PROBED]
         if not len(places):
             return
-        self.progress.begin("probes", len(places))
-        found = probe(
-            lambda threat: self._engine(self.exact, threat),
-            self._examples(places),
-            self.plan.threat,
-            self.plan.seed,
-        )
-        self.file.update(probes=found)
-        self.progress.advance("probes", len(places), 0, 0)
+        mine = self.ranks.share(places)
+        self.progress.begin("probes", len(mine))
+        rows = {}
+        if len(mine):
+            rows = probe(
+                lambda threat: self._engine(self.exact, threat),
+                self._examples(mine),
+                self.plan.threat,
+                self.plan.seed,
+            )
+        parts = [part for part in self.ranks.gather(rows) if part]
+        if self.ranks.rank == 0:
+            self.file.update(probes=summed_up(merged(parts)))
+        self.progress.advance("probes", len(mine), 0, 0)
         self.progress.end("probes")
 
     def _engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
