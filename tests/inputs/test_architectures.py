@@ -75,7 +75,9 @@ def test_a_residual_text_reads_back(plan: object) -> None:
     "name",
     [
         "resnet21", "wrn-27-10", "resnet20:shortcut", "resnet20:depths=x", "resnet20:depths=3-3", "sequential:conv5",
-        "sequential:fc10", "sequential:conv8k9 flatten fcK" * 4, "ensemble:x*resnet20", "residual:order=sideways", "",
+        "sequential:fc10", "sequential:skip flatten fcK", "sequential:add flatten fcK", "resnet20:norm=gc0",
+        "sequential:conv8k3 gc0 flatten fcK", "sequential:conv8k9 flatten fcK" * 4,
+        "ensemble:x*resnet20", "residual:order=sideways", "",
     ],
 )  # fmt: skip
 def test_bad_names_are_refused(name: str) -> None:

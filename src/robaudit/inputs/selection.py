@@ -142,9 +142,10 @@ def _first_round(
         start = end
     if not found or near_chance(found[0].accuracy, trial.images.classes, len(found[0].right)):
         pairs = [(candidate, norm) for candidate in candidates[: WAVES[1]] for norm in normalisations[2:]]
-        found = trial.race([*_pairs(found), *pairs], glance)
+        found = trial.race([*_pairs(found), *trial.affordable(pairs)], glance)
     if found and found[0].accuracy < CLEAR:
-        found = trial.race([*_pairs(found), *_changed(trial, found, candidates, normalisations)], glance)
+        changed = _changed(trial, found, candidates, normalisations)
+        found = trial.race([*_pairs(found), *trial.affordable(changed)], glance)
     return found
 
 

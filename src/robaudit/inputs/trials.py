@@ -11,16 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.candidates import Candidate, assemble
 from robaudit.inputs.images import Images
+from robaudit.inputs.likelihood import calibrated_losses, standard_errors
 from robaudit.inputs.normalisation import Normalisation, Normalise
 
 #: (least, most) images of a glance, a look and the last word, and the multiplications each may cost.
 ROUNDS = ((16, 64, 2e9), (48, 512, 12e9), (96, 1000, 20e9))
+#: Multiplications that pairs which nothing speaks for may cost in their first lap, and the fewest of them tried.
+UNLIKELY, FEWEST = 3e11, 12
 #: Images of a race's first lap; each lap doubles them.
 LAP = 8
 #: Deviations (with the cost's worth) behind the likeliest at which a runner leaves the race.
@@ -35,11 +37,6 @@ USUAL_WORK = 50
 KEPT = 300_000_000
 #: Images after which a variation that is no better than what it varies is given up.
 HOPELESS = 64
-#: What logits are divided by to be calibrated: overlarge ones, and too small ones.
-COOLING = tuple(1.5**power for power in range(24))
-HEATING = tuple(1.5**-power for power in range(1, 12))
-#: The loss of an answer that is not finite.
-WORST = 1e6
 Pair = tuple[Candidate, Normalisation]
 
 
@@ -97,6 +94,7 @@ class Trial:
     images: Images
     device: str = "cpu"
     counts: tuple[int, ...] = (64, 512, 1000)
+    work: int = 1
     known: dict[tuple[str, str], Choice] = field(default_factory=dict)
     networks: dict[str, nn.Module] = field(default_factory=dict)
 
@@ -105,11 +103,15 @@ class Trial:
         for candidate in candidates[:8]:
             try:
                 image = self.images.float(slice(0, 1)).to(self.device)
-                work = max(multiplications(self.network(candidate), image), 1)
+                work = self.work = max(multiplications(self.network(candidate), image), 1)
             except (RobauditError, RuntimeError, ValueError):
                 continue
             self.counts = tuple(int(min(most, max(least, budget / work))) for least, most, budget in ROUNDS)
             return
+
+    def affordable(self, pairs: list[Pair]) -> list[Pair]:
+        """The first of unlikely pairs, as many as `UNLIKELY` multiplications let try a lap."""
+        return pairs[: max(FEWEST, int(UNLIKELY / (self.work * LAP)))]
 
     def logits(self, network: nn.Module, rows: range) -> torch.Tensor:
         """(n, classes) of a normalised network on the images `rows`, on the CPU."""
@@ -200,33 +202,10 @@ def deviations(challenger: Choice, best: Choice) -> float:
     return (lost - won) / math.sqrt(max(lost + won, 1))
 
 
-def calibrated_losses(logits: torch.Tensor, labels: torch.Tensor, *, free: bool) -> torch.Tensor:
-    """(n,) cross-entropy, the logits divided by the number that makes its mean least.
-
-    A network with a wrong part, or behind a wrong normalisation, loses certainty long before it loses accuracy. Between
-    structures the scale of the logits is `free`. Between normalisations it tells, as images that are too small make
-    small logits; only overlarge ones (distilled, overconfident) are made smaller.
-    """
-    divisors = COOLING + HEATING if free else COOLING
-    cooled = (
-        F.cross_entropy(logits / divisor, labels, reduction="none").nan_to_num(WORST, WORST)
-        for divisor in divisors
-    )
-    return min(cooled, key=lambda losses: float(losses.mean()))
-
-
 def less_likely(challenger: Choice, best: Choice) -> float:
     """By how many standard errors the challenger's mean loss is above the best's, on the images both saw."""
     assert challenger.losses is not None and best.losses is not None
     return standard_errors(challenger.losses, best.losses)
-
-
-def standard_errors(one: torch.Tensor, other: torch.Tensor) -> float:
-    """By how many standard errors the mean of paired losses `one` (n,) is above that of `other` (m,)."""
-    count = min(len(one), len(other))
-    difference = (one[:count] - other[:count]).double()
-    error = float(difference.std()) / math.sqrt(count) if count > 1 else 0.0
-    return float(difference.mean()) / error if error > 0 else 0.0
 
 
 def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:

@@ -54,7 +54,8 @@ def make_norm(word: str, channels: int, *, flat: bool = False) -> nn.Module:
         raise RobauditError(f"{word}: not a normalisation; use batch, none, gn8, gc16 or in")
     if word == "in" and not flat:
         return nn.InstanceNorm2d(channels, affine=True)
-    groups = int(match[1]) if match[1] else channels // max(int(match[2] or 0), 1)
+    size = int(match[2] or 1)
+    groups = int(match[1]) if match[1] else channels // size if size and channels % size == 0 else 0
     if groups < 1 or channels % groups:
         raise RobauditError(f"{word}: does not divide {channels} channels")
     return nn.GroupNorm(groups, channels)

@@ -87,6 +87,8 @@ def build_sequential(text: str, classes: int, in_channels: int, image_size: int)
                 f"{word}: does not fit an image of {image_size} pixels in 'sequential:{text}'"
             )
         modules.append(module)
+    if outer:
+        raise RobauditError(f"sequential:{text}: has {len(outer)} more 'skip' than 'add'")
     return nn.Sequential(*modules)
 
 
