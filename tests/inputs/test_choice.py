@@ -201,3 +201,10 @@ def test_a_close_call_between_structures_is_said(tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "a.pt")
     notes = load_classifier(str(tmp_path / "a.pt"), images=digits, normalise="none").info.notes
     assert any("close call between architectures" in note for note in notes), notes
+
+
+def test_losses_of_odd_answers_are_finite_and_the_worst() -> None:
+    labels = torch.tensor([0, 1, 7, 1])
+    logits = torch.tensor([[2.0, 0.0], [float("nan"), 0.0], [0.0, 1.0], [1e30, 0.0]])
+    losses = calibrated_losses(logits, labels, free=True)
+    assert losses[0] < 1 and losses[1:].tolist() == [1e6] * 3

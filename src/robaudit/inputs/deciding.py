@@ -117,7 +117,7 @@ def _told(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
     if other:
         rival = other[0]
         notes.append(
-            f"architecture {best.candidate.spec} chosen by clean accuracy: {best.accuracy:.1%}, "
+            f"architecture {best.candidate.spec} chosen by clean accuracy and loss: {best.accuracy:.1%}, "
             f"next {rival.candidate.spec} {rival.accuracy:.1%} on {len(rival.right)} images"
         )
         if len(rival.right) >= CLOSE and not worse(rival, best, 1.0):

@@ -22,10 +22,14 @@ def calibrated_losses(logits: torch.Tensor, labels: torch.Tensor, *, free: bool)
     small logits; only overlarge ones (distilled, overconfident) are made smaller.
     """
     divisors = COOLING + HEATING if free else COOLING
-    cooled = (
-        F.cross_entropy(logits / divisor, labels, reduction="none").nan_to_num(WORST, WORST)
-        for divisor in divisors
-    )
+    known = labels < logits.shape[1]  # a network of fewer classes has no answer to the others
+    inside = torch.where(known, labels, 0)
+
+    def losses(divisor: float) -> torch.Tensor:
+        found = F.cross_entropy(logits / divisor, inside, reduction="none").nan_to_num(WORST, WORST)
+        return torch.where(known, found, WORST).clamp(max=WORST)
+
+    cooled = map(losses, divisors)
     return min(cooled, key=lambda losses: float(losses.mean()))
 
 

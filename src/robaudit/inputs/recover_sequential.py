@@ -69,7 +69,9 @@ def sequential_candidates(layers: list[Layer], in_channels: int, image_size: int
     else:
         for side, ways in layer_ways(convs, in_channels, image_size).items():
             texts += _finished(ways, side, convs, linears)
-    texts += [(cost - 0.3, tuple(padded_far(list(words), 1))) for cost, words in texts if units[0].opening]
+    if units[0].opening:
+        padded = [(cost - 0.3, tuple(padded_far(list(words), 1))) for cost, words in texts]
+        texts += [new for new, old in zip(padded, texts, strict=True) if new[1] != old[1]]
     texts = _normed([*texts, *_nine(convs, linears, image_size)], units)
     order = file_order(first, units)
     lead = ("bn",) if first else ()

@@ -1,4 +1,4 @@
-"""Choosing among architectures and normalisations by clean accuracy on labelled images."""
+"""Choosing among architectures and normalisations by accuracy and loss on labelled images."""
 
 from __future__ import annotations
 
@@ -239,6 +239,8 @@ def clearly(choice: Choice, rival: Choice) -> bool:
 def _settled(trial: Trial, race: list[Choice], count: int) -> Choice:
     """The likeliest of those who finished: loss in standard errors against how unusual the structure is."""
     finished = trial.finished(race, count) or race
+    if not finished:
+        raise RobauditError("no structure runs on all the images; pass --arch")
     most = ranked(finished)[0]
     able = [trial.with_losses(c, count) for c in finished if not worse(c, most, SURE)]
     best = min(able, key=_mean_loss)

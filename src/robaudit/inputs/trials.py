@@ -129,7 +129,10 @@ class Trial:
         """The choice with its losses on so many images; `free` as in `calibrated_losses`."""
         count = min(count, len(self.images))
         tried = self.choice((choice.candidate, choice.normalisation), max(count, len(choice.right)))
-        assert tried is not None and tried.logits is not None  # it ran before
+        if tried is None or tried.logits is None:
+            raise RobauditError(
+                f"{choice.candidate.spec}: ran on few images and fails on {count}; pass --arch"
+            )
         losses = calibrated_losses(tried.logits[:count], self.images.labels[:count], free=free)
         return replace(choice, losses=losses)
 

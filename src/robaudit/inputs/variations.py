@@ -86,7 +86,7 @@ def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
         yield text.replace(f" {norm} {act} ", f" {act} {norm} ").split(), 0.3
         yield text.replace(f" {act} {norm} ", f" {norm} {act} ").split(), 0.3
     for act in dict.fromkeys(acts):
-        for pool in {word for word in words if word.startswith(("max", "avg"))}:
+        for pool in dict.fromkeys(word for word in words if word.startswith(("max", "avg"))):
             yield text.replace(f" bn {act} {pool} ", f" {act} {pool} bn ").split(), 0.6
             if pool.startswith("max") and act == "relu":
                 continue  # they commute
