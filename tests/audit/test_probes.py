@@ -180,6 +180,7 @@ def test_a_wrong_scale_shows_in_the_loss_where_accuracy_is_the_same(images):
     assert found.code == "wrong-normalisation"
     before, after = (float(share) for share in re.findall(r"([\d.]+) %", found.message))
     assert after < before + 10
+    assert found.message.endswith("with mnist.")
 
 
 def test_probes_are_made_once_and_not_for_pgd_alone(tmp_path, images, monkeypatch):

@@ -77,6 +77,7 @@ def test_a_residual_text_reads_back(plan: object) -> None:
         "resnet21", "wrn-27-10", "resnet20:shortcut", "resnet20:depths=x", "resnet20:depths=3-3", "sequential:conv5",
         "sequential:fc10", "sequential:skip flatten fcK", "sequential:add flatten fcK", "resnet20:norm=gc0",
         "sequential:conv8k3 gc0 flatten fcK", "sequential:conv8k9 flatten fcK" * 4,
+        "sequential:skip conv8k3 add flatten fcK", "resnet20:se=-1", "resnet20:se=999",
         "ensemble:x*resnet20", "residual:order=sideways", "",
     ],
 )  # fmt: skip

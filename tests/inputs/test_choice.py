@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from robaudit.inputs import Images, build_architecture, load_classifier, load_images, make_images
+from robaudit.inputs.belief import SURE, clearly
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.normalisation import parse_normalisation
-from robaudit.inputs.selection import SURE, choose, clearly
+from robaudit.inputs.selection import choose
 from robaudit.inputs.trials import (
     LAP,
     Choice,

@@ -189,3 +189,14 @@ def test_reading_does_not_change_a_file(tmp_path: Path) -> None:
     path.write_bytes(SEEDS["zip"])
     read_checkpoint(path)
     assert path.read_bytes() == SEEDS["zip"]
+
+
+def test_tensors_without_numbers_are_no_layers(tmp_path: Path) -> None:
+    state = {
+        "a.weight": torch.zeros(8, 0, 3, 3),
+        "b.weight": torch.zeros(4, 8, 3, 3),
+        "c.weight": torch.zeros(10, 4),
+    }
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(RobauditError):
+        load_classifier(str(tmp_path / "a.pt"), shape=(3, 32, 32))

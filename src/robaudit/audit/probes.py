@@ -99,8 +99,9 @@ def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
     found = {name: float(values.float().mean()) for name, values in rows.items() if name != "linearity"}
     for name in ("fgsm", "noise", "pgd40", "starts"):
         found[f"only_{name}"] = float((standing & ~rows[name]).float().mean())
-    if int(standing.sum()) >= FEW:
-        found["linearity"] = float(rows["linearity"][standing].mean())
+    errors = rows["linearity"][standing & rows["linearity"].isfinite()]
+    if len(errors) >= FEW:
+        found["linearity"] = float(errors.mean())
     return found | {"examples": float(len(standing))}
 
 

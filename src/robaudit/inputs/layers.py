@@ -129,7 +129,10 @@ def _merged(state: State) -> State:
         elif key.endswith("weight_orig") and key.replace("weight_orig", "weight_mask") in state:
             result[key[:-5]] = tensor * state[key.replace("weight_orig", "weight_mask")]
         elif (
-            key.endswith(("weight_v", "weight_mask", "original1")) or IGNORED.search(key) or tensor.ndim == 0
+            key.endswith(("weight_v", "weight_mask", "original1"))
+            or IGNORED.search(key)
+            or tensor.ndim == 0
+            or tensor.numel() == 0
         ):
             continue
         else:

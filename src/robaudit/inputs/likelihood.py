@@ -25,17 +25,18 @@ def calibrated_losses(logits: torch.Tensor, labels: torch.Tensor, *, free: bool)
     known = labels < logits.shape[1]  # a network of fewer classes has no answer to the others
     inside = torch.where(known, labels, 0)
 
-    def losses(divisor: float) -> torch.Tensor:
+    def cooled(divisor: float) -> torch.Tensor:
         found = F.cross_entropy(logits / divisor, inside, reduction="none").nan_to_num(WORST, WORST)
         return torch.where(known, found, WORST).clamp(max=WORST)
 
-    cooled = map(losses, divisors)
-    return min(cooled, key=lambda losses: float(losses.mean()))
+    return min(map(cooled, divisors), key=lambda losses: float(losses.mean()))
 
 
 def standard_errors(one: torch.Tensor, other: torch.Tensor) -> float:
     """By how many standard errors the mean of paired losses `one` (n,) is above that of `other` (m,)."""
     count = min(len(one), len(other))
+    if count < 2:
+        return 0.0
     difference = (one[:count] - other[:count]).double()
-    error = float(difference.std()) / math.sqrt(count) if count > 1 else 0.0
-    return float(difference.mean()) / error if error > 0 else 0.0
+    mean, error = float(difference.mean()), float(difference.std()) / math.sqrt(count)
+    return mean / error if error > 0 else math.copysign(math.inf, mean) if mean else 0.0

@@ -113,7 +113,7 @@ def stored_normalisation(state: State, channels: int) -> tuple[Normalisation | N
     Recognised by names (`normalizer.mean` and `.std`, `mu` and `sigma`) and shapes: one number a channel.
     Values above 1 are taken as of [0, 255].
     """
-    found_one: Normalisation | None = None
+    stored: Normalisation | None = None
     for key, mean in list(state.items()):
         parent, dot, last = key.rpartition(".")
         name = MEAN.search(last.lower().replace("_", " "))
@@ -129,8 +129,8 @@ def stored_normalisation(state: State, channels: int) -> tuple[Normalisation | N
             std = state.get(found)
             if std is not None and std.numel() in (1, channels):
                 state = {name: tensor for name, tensor in state.items() if name not in (key, found)}
-                found_one = found_one or _from_tensors(mean, std, channels)
-    return found_one, state
+                stored = stored or _from_tensors(mean, std, channels)
+    return stored, state
 
 
 def _from_tensors(mean: torch.Tensor, std: torch.Tensor, channels: int) -> Normalisation | None:

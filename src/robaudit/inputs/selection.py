@@ -6,20 +6,19 @@ import dataclasses
 import math
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.belief import clearly, doubt, likeliest, mean_loss, settled
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.trials import (
-    UNUSUAL,
     Choice,
     Pair,
     Trial,
     less_likely,
     near_chance,
-    ranked,
     worse,
 )
-from robaudit.inputs.variations import activation, combinations, variations
+from robaudit.inputs.variations import combinations, variations
 
 #: Structures tried at all, and those after which it is asked whether to go on.
 WAVES = (8, 32, 80, 160)
@@ -29,38 +28,10 @@ FAR = 2.0
 WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
-#: Standard errors or deviations by which a choice must be better to be believed against expectation.
-SURE = 3.5
-#: Changes made to a structure, at most; the share by which each must lower the loss, and by which alone it is believed;
-#: the deviations of accuracy by which it must be better else.
-CHANGES, GAIN, LARGE, BETTER = 8, 0.02, 0.1, 2.0
+#: Changes made to a structure, at most.
+CHANGES = 8
 #: Standard errors of loss by which a change must be better on a look to be tried on more images.
 HOPEFUL = 1.5
-#: Standard errors of the mean loss within which normalisations are level.
-LEVEL = 1.0
-
-
-def _likeliest(
-    trial: Trial, choices: list[Choice], normalisations: list[Normalisation], count: int
-) -> list[Choice]:
-    """Choices that differ in normalisation with their losses on so many images, the chosen one first.
-
-    Of those not clearly less accurate, the least loss; of those level with it, the likeliest before anything is tried.
-    Unusual ones must be better by far: a network almost without biases answers alike on any scale, raw bytes too, but
-    its logits, and with them the gradients of a loss, are another's.
-    """
-    most = ranked(choices)[0]
-    able = [trial.with_losses(c, count, free=False) for c in choices if not worse(c, most, SURE)]
-    best = min(able, key=_mean_loss)
-    tolerance = SURE if best.normalisation.unusual else LEVEL
-    likely = sorted(able, key=lambda choice: normalisations.index(choice.normalisation))
-    chosen = next(choice for choice in likely if less_likely(choice, best) <= tolerance)
-    return [chosen, *sorted((c for c in able if c is not chosen), key=_mean_loss)]
-
-
-def _mean_loss(choice: Choice) -> float:
-    assert choice.losses is not None
-    return float(choice.losses.mean())
 
 
 def choose(
@@ -88,17 +59,17 @@ def choose(
     if len(candidates) == 1 and len(normalisations) == 1:
         return [trial.choice((candidates[0], normalisations[0]), last_word) or first[0]]
     second = trial.race(_finalists(trial, first), look)
-    best = _settled(trial, second, look)
+    best = settled(trial, second, look)
     compared = trial.race([(best.candidate, norm) for norm in normalisations], look)
-    by_loss = _likeliest(trial, trial.finished(compared, look), normalisations, look)
+    by_loss = likeliest(trial, trial.finished(compared, look), normalisations, look)
     best = by_loss[0]
     close = [(c.candidate, best.normalisation) for c in second if c.candidate is not best.candidate]
     others = trial.race([(best.candidate, best.normalisation), *close], look)
-    best = _settled(trial, others, look)
+    best = settled(trial, others, look)
     best, varied = _improve(trial, best)
     pairs = [(best.candidate, c.normalisation) for c in by_loss[:3]]
     last = trial.finished(trial.race(pairs, last_word), last_word)
-    winner, *level = _likeliest(trial, last, normalisations, last_word)
+    winner, *level = likeliest(trial, last, normalisations, last_word)
     return [winner, *_rivals(winner, [*level, *compared], [*varied, *others, *second])]
 
 
@@ -116,7 +87,7 @@ def _by_evidence(choices: list[Choice]) -> list[Choice]:
         choices,
         key=lambda c: (
             -len(c.right),
-            math.inf if c.losses is None else _mean_loss(c),
+            math.inf if c.losses is None else mean_loss(c),
             -c.accuracy,
             c.candidate.cost,
         ),
@@ -153,7 +124,7 @@ def _settles(trial: Trial, found: list[Choice], cost: float) -> bool:
     """Whether some structure sees well that is far likelier than one of such a cost."""
     if not found or not _sees(trial, found[0]):
         return False
-    return _settled(trial, found, trial.counts[0]).candidate.cost + FAR < cost
+    return settled(trial, found, trial.counts[0]).candidate.cost + FAR < cost
 
 
 def _changed(
@@ -186,8 +157,8 @@ def _finalists(trial: Trial, first: list[Choice]) -> list[Pair]:
     """The better normalisation of the six best structures, by loss, and of the cheapest of those that finished."""
     glance = trial.counts[0]
     ordered = [trial.with_losses(c, glance) for c in trial.finished(first, glance)]
-    least = min(ordered, key=_mean_loss, default=first[0])
-    ordered.sort(key=lambda c: _doubt(c, least))
+    least = min(ordered, key=mean_loss, default=first[0])
+    ordered.sort(key=lambda c: doubt(c, least))
     best: dict[str, Choice] = {}
     for choice in [*ordered, *first]:
         best.setdefault(choice.candidate.spec, choice)
@@ -220,33 +191,5 @@ def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
         better = [choice for choice in hopeful if clearly(choice, rival)]
         if not better:
             break
-        best = min(better, key=_mean_loss)
+        best = min(better, key=mean_loss)
     return best, varied
-
-
-def clearly(choice: Choice, rival: Choice) -> bool:
-    """Whether a change is an improvement that the loss proves.
-
-    Another activation must bring a large one, or one that accuracy shows too: a network that is masked or overconfident
-    is a little less wrong with a softer activation than it was trained with.
-    """
-    gain = 1 - _mean_loss(choice) / max(_mean_loss(rival), 1e-12)
-    softened = activation(choice.candidate.spec) != activation(rival.candidate.spec)
-    enough = gain > LARGE or worse(rival, choice, BETTER) if softened else gain > GAIN
-    return less_likely(rival, choice) > SURE and enough
-
-
-def _settled(trial: Trial, race: list[Choice], count: int) -> Choice:
-    """The likeliest of those who finished: loss in standard errors against how unusual the structure is."""
-    finished = trial.finished(race, count) or race
-    if not finished:
-        raise RobauditError("no structure runs on all the images; pass --arch")
-    most = ranked(finished)[0]
-    able = [trial.with_losses(c, count) for c in finished if not worse(c, most, SURE)]
-    best = min(able, key=_mean_loss)
-    return min(able, key=lambda c: _doubt(c, best))
-
-
-def _doubt(choice: Choice, best: Choice) -> float:
-    """Standard errors of loss behind the best, and how unusual the structure is, in the same unit."""
-    return less_likely(choice, best) + UNUSUAL * choice.candidate.cost

@@ -132,7 +132,7 @@ def _trajectory(evidence: Evidence) -> list[Finding]:
 
 def _nonlinear(probes: dict[str, float]) -> list[Finding]:
     error = probes.get("linearity", 0.0)
-    if not error >= NONLINEAR:  # nor where it is no number
+    if error < NONLINEAR:
         return []
     message = f"The loss leaves its tangent plane by {error:.1f} times log K within the ball."
     return [finding("rugged-surface", message)]

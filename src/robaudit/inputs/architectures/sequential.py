@@ -71,15 +71,18 @@ def build_sequential(text: str, classes: int, in_channels: int, image_size: int)
 
     """
     modules: list[nn.Module] = []
-    outer: list[list[nn.Module]] = []
+    outer: list[tuple[list[nn.Module], int, int]] = []
     channels, side = in_channels, image_size  # side 0: flat, `channels` are features
     for word in text.split():
         if word == "skip":
-            outer.append(modules)
+            outer.append((modules, channels, side))
             modules = []
             continue
-        if word == "add" and outer:
-            modules = [*outer.pop(), Skip(*modules)]
+        if word == "add":
+            before = outer.pop() if outer else None
+            if before is None or before[1:] != (channels, side):
+                raise RobauditError(f"sequential:{text}: 'add' needs a 'skip' before it, of the same shape")
+            modules = [*before[0], Skip(*modules)]
             continue
         module, channels, side = _module(word.replace("K", str(classes)), channels, side)
         if side < 0 or not 1 <= channels <= WIDEST:
