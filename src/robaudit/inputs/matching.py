@@ -18,6 +18,7 @@ from robaudit.inputs.recover_dense import dense_candidates
 from robaudit.inputs.recover_published import published_candidates
 from robaudit.inputs.recover_residual import residual_candidates
 from robaudit.inputs.recover_sequential import sequential_candidates
+from robaudit.inputs.recover_transformer import transformer_candidates
 
 #: Image sides tried by channels where no images are given.
 SIDES = {1: (28, 32, 8), 3: (32, 64, 224, 96)}
@@ -71,7 +72,7 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
         shape: (C, H, W) of the images, or None to guess.
 
     """
-    known = published_candidates(layers, shape)
+    known = published_candidates(layers, shape) or transformer_candidates(layers, shape)
     if known:
         return known
     layers = linears_last(layers)

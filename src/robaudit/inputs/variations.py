@@ -12,7 +12,8 @@ from robaudit.inputs.architectures.norms import SCALED, divides, is_norm
 from robaudit.inputs.architectures.residual import ResidualPlan
 from robaudit.inputs.architectures.residual_specs import parse_residual, residual_spec
 from robaudit.inputs.architectures.sequential import padded_far
-from robaudit.inputs.architectures.specs import sequential_spec, sequential_words
+from robaudit.inputs.architectures.specs import parse_plan, plan_text, sequential_spec, sequential_words
+from robaudit.inputs.architectures.transformer import TransformerPlan
 
 
 def variations(spec: str) -> Iterator[tuple[str, float]]:
@@ -28,6 +29,9 @@ def variations(spec: str) -> Iterator[tuple[str, float]]:
         for changed, cost in _sequential(words):
             if changed != words:
                 yield sequential_spec(" ".join(changed)), cost
+    elif spec.startswith("vit:"):
+        for near, cost in _transformer(parse_plan(spec, TransformerPlan)):
+            yield plan_text("vit", near), cost
     elif plan := parse_residual(spec):
         for other, cost in _residual(plan):
             if other != plan:
@@ -127,3 +131,16 @@ def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     if plan.pool == 0:
         yield change(plan, strides=(2, *plan.strides[1:])), 1.0
         yield change(plan, strides=(1, *plan.strides[1:])), 1.0
+
+
+def _transformer(plan: TransformerPlan) -> Iterator[tuple[TransformerPlan, float]]:
+    change = dataclasses.replace
+    yield change(plan, relu=not plan.relu), 0.5
+    yield change(plan, wide_scale=not plan.wide_scale), 0.8
+    yield change(plan, post=not plan.post), 0.8
+    if plan.token:
+        yield change(plan, mean=not plan.mean), 0.5
+    if plan.mean:
+        yield change(plan, mean_first=not plan.mean_first), 0.3
+    if not plan.conv:
+        yield change(plan, channels_last=not plan.channels_last), 0.3

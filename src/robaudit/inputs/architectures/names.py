@@ -16,6 +16,7 @@ from robaudit.inputs.architectures.residual import ResidualNet
 from robaudit.inputs.architectures.residual_specs import RESIDUAL, parse_residual
 from robaudit.inputs.architectures.sequential import build_sequential
 from robaudit.inputs.architectures.specs import SEQUENTIAL, parse_plan, vgg_text
+from robaudit.inputs.architectures.transformer import TransformerPlan, VisionTransformer
 
 
 def _residual(spec: str, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:
@@ -94,6 +95,8 @@ def build_architecture(name: str, *, classes: int, in_channels: int = 3, image_s
         return _dense(name, **sizes)
     if kind == "convmixer":
         return conv_mixer(parse_plan(name, MixerPlan), classes, in_channels)
+    if kind == "vit":
+        return VisionTransformer(parse_plan(name, TransformerPlan), classes, in_channels, image_size)
     if kind == "ensemble":
         return _ensemble(rest, **sizes)
     if parse_residual(name):
