@@ -54,13 +54,13 @@ class WideBlock(nn.Module):
 class Wide(nn.Module):
     """A wide residual network; `twice` defines an unused second copy of its first stage."""
 
-    def __init__(self, twice: bool = False, act: Any = F.relu, far: bool = False) -> None:
+    def __init__(self, twice: bool = False, act: Any = F.relu, far: bool = False, first: int = 32) -> None:
         super().__init__()
         self.begin = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.block1 = nn.Sequential(WideBlock(16, 32, 1, act, far))
+        self.block1 = nn.Sequential(WideBlock(16, first, 1, act, far))
         if twice:
-            self.sub_block1 = nn.Sequential(WideBlock(16, 32, 1, act, far))
-        self.block2 = nn.Sequential(WideBlock(32, 64, 2, act, far))
+            self.sub_block1 = nn.Sequential(WideBlock(16, first, 1, act, far))
+        self.block2 = nn.Sequential(WideBlock(first, 64, 2, act, far))
         self.block3 = nn.Sequential(WideBlock(64, 128, 2, act, far))
         self.norm, self.fc, self.act = nn.BatchNorm2d(128), nn.Linear(128, 10), act
 
@@ -69,9 +69,12 @@ class Wide(nn.Module):
         return self.fc(self.act(self.norm(y)).mean((2, 3)))
 
 
-def test_an_unused_copy_of_a_stage_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "first", [32, 16]
+)  # as wide as the first convolution, it would read as one more block
+def test_an_unused_copy_of_a_stage_is_left_out(tmp_path: Path, first: int) -> None:
     torch.manual_seed(0)
-    network = lively(Wide(twice=True))
+    network = lively(Wide(twice=True, first=first))
     torch.save({f"module.{k}": v for k, v in network.state_dict().items()}, tmp_path / "a.pt")
     classifier = load_classifier(str(tmp_path / "a.pt"))
     assert torch.allclose(classifier(X), network(X), atol=1e-4)
@@ -129,6 +132,38 @@ def test_far_padding_and_swish_are_found_by_accuracy(tmp_path: Path) -> None:
     classifier = load_classifier(str(tmp_path / "a.pt"), images=images, normalise="none")
     assert "pad_end=yes" in classifier.info.architecture and "activation=silu" in classifier.info.architecture
     assert torch.allclose(classifier(X), network(X), atol=1e-3)
+
+
+def local_winner(x: torch.Tensor) -> torch.Tensor:
+    """One of two neighbouring channels survives; the difference of two Gumbel draws is logistic."""
+    odds = torch.rand(len(x), x.shape[1] // 2, *x.shape[2:]).logit()
+    first = ((x[:, ::2] - x[:, 1::2] + odds) > 0).float()
+    return torch.stack([x[:, ::2] * first, x[:, 1::2] * (1 - first)], 2).flatten(1, 2)
+
+
+def max_min(x: torch.Tensor) -> torch.Tensor:
+    one, other = x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]
+    return torch.cat([torch.where(one > other, one, other), torch.where(one > other, other, one)], 1)
+
+
+@pytest.mark.parametrize(("act", "word"), [(local_winner, "lwta2"), (max_min, "maxmin")])
+def test_competing_channels_are_found_by_accuracy(tmp_path: Path, act: Any, word: str) -> None:
+    torch.manual_seed(0)
+    network = lively(Wide(act=act, twice=True, first=16))
+    x = torch.rand(160, 3, 32, 32)
+    with torch.no_grad():
+        for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+            norm.weight.mul_(300)  # clear winners: draws hardly matter, as in a trained network
+            norm.bias.mul_(300)
+        logits = torch.stack([network(x) for _ in range(3)]).mean(0)
+        network.fc.weight.mul_(8).div_(logits.std(0, keepdim=True).T)
+        network.fc.bias.copy_((network.fc.bias - logits.mean(0)) * 8 / logits.std(0))
+        labels = torch.stack([network(x) for _ in range(3)]).mean(0).argmax(1)
+    labels[:10] = torch.arange(10)
+    torch.save(network.state_dict(), tmp_path / "a.pt")
+    images = make_images(x, labels, name="some", split="test", classes=10)
+    classifier = load_classifier(str(tmp_path / "a.pt"), images=images, normalise="none")
+    assert f"activation={word}" in classifier.info.architecture
 
 
 class TwoNorms(nn.Module):

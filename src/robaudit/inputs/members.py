@@ -13,7 +13,7 @@ from robaudit.inputs.catalogue_index import catalogue_options
 from robaudit.inputs.layers import Layer, State, read_layers
 from robaudit.inputs.matching import candidates, drop_batches, input_channels, named_candidate
 from robaudit.inputs.normalisation import Normalisation, stored_normalisation
-from robaudit.inputs.reductions import reductions, side_by_side
+from robaudit.inputs.reductions import reductions, side_by_side, without_spare
 
 #: More layers than any published classifier has.
 LAYERS = 20_000
@@ -61,7 +61,10 @@ def read_members(states: list[State], path: Path) -> Members:
         layers, images = drop_batches(read_layers(rest))
         if images:
             notes.append(f"ignored stored images: {', '.join(images)}")
-        members.append(layers)
+        used = without_spare(layers)
+        if len(used) < len(layers):
+            notes.append("left out sub_block1, which such networks define and never run")
+        members.append(used)
         rests.append(rest)
     return Members(rests, members, stored, notes)
 

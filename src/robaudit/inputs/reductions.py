@@ -35,6 +35,21 @@ def reductions(layers: list[Layer]) -> Iterator[tuple[list[Layer], str, float]]:
         yield rest, f"left out {name}, which no known architecture with the rest uses", 1.0
 
 
+def without_spare(layers: list[Layer]) -> list[Layer]:
+    """The layers but a `sub_block1` beside a `block1` of the same shapes.
+
+    The wide network of TRADES (https://github.com/yaodongyu/TRADES), which many have taken over, defines one and never
+    runs it; where it is as wide as the first convolution the whole would read as a deeper network.
+    """
+    parts = _parts(layers)
+    spare = [
+        name
+        for name, part in parts.items()
+        if name.startswith("sub_") and _shapes(part) == _shapes(parts.get(name.removeprefix("sub_"), []))
+    ]
+    return [layer for layer in layers if not any(layer in parts[name] for name in spare)]
+
+
 def without_copies(layers: list[Layer]) -> list[Layer]:
     """The layers but those that repeat an earlier one number by number.
 

@@ -53,14 +53,14 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
     if plain is None:
         plan = parse_residual(spec) if blind else None
         if plan is not None:
-            for name in ("silu", "elu", "tanh", "softplus", "leaky0.1", "gelu"):
-                for far in (False, True):
+            for far in (False, True):
+                for name in ("silu", "lwta2", "elu", "tanh", "softplus", "leaky0.1", "gelu", "maxmin"):
                     yield residual_spec(dataclasses.replace(plan, activation=name, pad_end=far)), 1.0
         return
     words = plain.split()
     if blind and "flatten" in words:
         yield sequential_spec(plain.replace(" flatten ", " flatten-nhwc ")), 1.0
-    for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1"):
+    for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1", "maxmin"):
         for pool in ("max", "avg"):
             changed = [name if word in ACTIVATIONS else re.sub("^(max|avg)", pool, word) for word in words]
             if changed != words:

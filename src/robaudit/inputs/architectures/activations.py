@@ -5,7 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import nn
+
+
+class MaxMin(nn.Module):
+    """The larger and the smaller of each two channels, half the channels apart (https://arxiv.org/abs/1811.05381)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, ...) to the same shape, C even."""
+        one, other = x.chunk(2, 1)
+        return torch.cat([torch.maximum(one, other), torch.minimum(one, other)], 1)
+
+
+class LocalWinner(nn.Module):
+    """Of each two neighbouring channels one survives, drawn at random: the larger is the likelier.
+
+    Stochastic local winner-takes-all (Panousis et al. 2021, https://arxiv.org/abs/2112.02671); draws are relaxed at
+    temperature 0.01, as there when predicting.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, ...) to the same shape, C even."""
+        pairs = x.unflatten(1, (-1, 2))
+        gumbel = -torch.log(-torch.log(torch.rand_like(pairs) + 1e-8) + 1e-8)
+        return (pairs * torch.softmax((pairs + gumbel) / 0.01, 2)).flatten(1, 2)
+
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -22,4 +47,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "relu6": nn.ReLU6,
     "hardswish": nn.Hardswish,
+    "hardtanh": nn.Hardtanh,
+    "maxmin": MaxMin,
+    "lwta2": LocalWinner,
 }
