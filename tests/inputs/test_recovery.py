@@ -10,12 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import build_architecture
 from robaudit.inputs.candidates import assemble
 from robaudit.inputs.catalogue_index import catalogue_options
-from robaudit.inputs.layers import read_layers
+from robaudit.inputs.layers import State, read_layers
 from robaudit.inputs.matching import candidates
 
 MOBILE = (
@@ -76,6 +77,7 @@ NETWORKS = [
     ("mlp", 1, 28),
     ("sequential:conv16k5s2p2 relu conv32k5s2p2 relu flatten fc64 relu fcK", 3, 32),
     ("sequential:conv16k3 relu max2 conv32k3 relu max2 flatten fcK", 1, 28),
+    ("sequential:conv16k5 prelu max2 conv32k5 bn prelu-each max2 flatten fc64 prelu fcK", 1, 28),
     ("sequential:conv32k3p1 relu conv32k3p1 relu max2 gap flatten fcK", 3, 32),
 ]
 
@@ -116,6 +118,35 @@ def test_a_network_comes_back_without_its_names(name: str, channels: int, side: 
                 assert rank < 40
                 return
     pytest.fail(f"{name} is not among {[option.spec[:80] for option in options[:5]]}")
+
+
+class OneSlope(nn.Module):
+    """A learned slope that every layer shares, defined last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 8, 5), nn.Conv2d(8, 16, 5)
+        self.fc1, self.fc2 = nn.Linear(256, 32), nn.Linear(32, 10)
+        self.act = nn.PReLU(init=0.4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.max_pool2d(self.act(self.conv1(x)), 2)
+        y = F.max_pool2d(self.act(self.conv2(y)), 2)
+        return self.fc2(self.act(self.fc1(y.flatten(1))))
+
+
+@pytest.mark.parametrize("form", [dict, lambda state: dict(sorted(state.items()))])
+def test_a_slope_that_all_layers_share(form: Callable[[State], State]) -> None:
+    torch.manual_seed(0)
+    network, x = OneSlope().eval(), torch.rand(2, 1, 28, 28)
+    option = candidates(read_layers(form(network.state_dict())), (1, 28, 28))[0]
+    assert torch.allclose(assemble(option)(x), network(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_slopes_that_fit_no_layer_are_no_plain_network(count: int) -> None:
+    state = {**OneSlope().state_dict(), **{f"more{i}.weight": torch.rand(7) for i in range(count)}}
+    assert candidates(read_layers(state), (1, 28, 28)) == []
 
 
 def test_a_head_of_cosines_stored_as_features_by_classes() -> None:

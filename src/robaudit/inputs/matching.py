@@ -19,6 +19,7 @@ from robaudit.inputs.recover_published import published_candidates
 from robaudit.inputs.recover_residual import residual_candidates
 from robaudit.inputs.recover_sequential import sequential_candidates
 from robaudit.inputs.recover_transformer import transformer_candidates
+from robaudit.inputs.slopes import with_slopes, without_slopes
 
 #: Image sides tried by channels where no images are given.
 SIDES = {1: (28, 32, 8), 3: (32, 64, 224, 96)}
@@ -101,13 +102,20 @@ def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list
         residual = residual_candidates(layers, side)
         named = published(layers, c, side)
         residual = residual or dense_candidates(layers, side)
-        plain = [] if residual and not _short(layers) else sequential_candidates(layers, c, side)
+        plain = [] if residual and not _short(layers) else _plain(layers, c, side)
         found += [
             *named,
             *residual,
             *(option for option in plain if option.spec not in {n.spec for n in named}),
         ]
     return sorted(found, key=lambda candidate: candidate.cost)
+
+
+def _plain(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
+    """Plain networks, with learned slopes where the file has such."""
+    rest, slopes = without_slopes(layers)
+    found = sequential_candidates(rest, channels, side)
+    return [new for old in found if (new := with_slopes(old, slopes))] if slopes else found
 
 
 def _short(layers: list[Layer]) -> bool:

@@ -14,6 +14,7 @@
 | `gap`, `gmp`, `adapt7` | global average and maximum pooling, average pooling to 7x7 |
 | `flatten`, `flatten-nhwc` | to (N, features), channels first or last |
 | `relu`, `tanh`, ... | a word of `ACTIVATIONS` |
+| `prelu`, `prelu-each` | a learned slope below zero: one number, one a channel |
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ CONV = re.compile(r"conv(\d+|K)k(\d+)(?:s(\d+))?(?:p(\d+))?(?:g(\d+))?(n?)")
 LINEAR = re.compile(r"fc(\d+|K)(n?)")
 PAD = re.compile(r"pad(\d+)-(\d+)")
 POOL = re.compile(r"(max|avg)(\d+)(?:s(\d+))?(?:p(\d+))?")
+SLOPES = ("prelu", "prelu-each")
 #: No published network has a layer wider than this; a typing mistake has.
 WIDEST = 1 << 20
 
@@ -117,8 +119,9 @@ def padded_far(words: list[str], most: int) -> list[str]:
 
 def _module(word: str, channels: int, side: int) -> tuple[nn.Module, int, int]:
     """A word's module and the channels and side after it; side -1 where it does not fit."""
-    if word in ACTIVATIONS:
-        return ACTIVATIONS[word](), channels, side
+    if word in ACTIVATIONS or word in SLOPES:
+        module = nn.PReLU(1 if word == "prelu" else channels) if word in SLOPES else ACTIVATIONS[word]()
+        return module, channels, side
     if is_norm(word):
         return make_norm(word, channels, flat=not side), channels, side
     if word in ("flatten", "flatten-nhwc"):
