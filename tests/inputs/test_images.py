@@ -160,7 +160,7 @@ def test_a_damaged_cifar_batch_runs_nothing(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "test_batch").write_bytes(b"cos\nsystem\n(S'touch canary'\ntR.")
     with pytest.raises(RobauditError, match="not a CIFAR batch"):
-        load_images("cifar10", data_dir=tmp_path)
+        load_images("cifar10", data_dir=str(tmp_path))
     assert not Path("canary").exists()
 
 

@@ -71,7 +71,7 @@ DATASETS: dict[str, DatasetSpec] = {
 def load_images(
     source: str,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     split: str = "test",
     limit: int | None = None,
     seed: int = 0,
@@ -118,12 +118,12 @@ def load_images(
 
 
 def _load_named(
-    name: str, data_dir: Path | None, split: str, download: bool | Callable[[str], bool]
+    name: str, data_dir: str | Path | None, split: str, download: bool | Callable[[str], bool]
 ) -> Images:
     spec = DATASETS[name]
     if split not in spec.splits:
         raise RobauditError(f"split '{split}' is not known for {name}; use {' or '.join(spec.splits)}")
-    root = data_dir or Path(platformdirs.user_cache_dir("robaudit"))
+    root = Path(data_dir or platformdirs.user_cache_dir("robaudit"))
     try:
         return spec.load(root, split)
     except files.Absent as absent:

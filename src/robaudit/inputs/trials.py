@@ -22,7 +22,7 @@ from robaudit.inputs.normalisation import Normalisation, Normalise
 #: (least, most) images of a glance, a look and the last word, and the multiplications each may cost.
 ROUNDS = ((16, 64, 2e9), (48, 512, 12e9), (96, 1000, 20e9))
 #: Multiplications that pairs which nothing speaks for may cost in their first lap, and the fewest of them tried.
-UNLIKELY, FEWEST = 3e11, 12
+UNLIKELY, FEWEST = 1e11, 12
 #: Images of a race's first lap; each lap doubles them.
 LAP = 8
 #: Deviations (with the cost's worth) behind the likeliest at which a runner leaves the race.

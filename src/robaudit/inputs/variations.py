@@ -53,9 +53,11 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
     if plain is None:
         plan = parse_residual(spec) if blind else None
         if plan is not None:
-            for far in (False, True):
-                for name in ("silu", "lwta2", "elu", "tanh", "softplus", "leaky0.1", "gelu", "maxmin"):
-                    yield residual_spec(dataclasses.replace(plan, activation=name, pad_end=far)), 1.0
+            names = ("silu", "lwta2", "elu", "tanh", "softplus", "leaky0.1", "gelu", "maxmin")
+            # Swish with TensorFlow's padding goes early: of a heavy network only the first few are tried.
+            pairs = [(name, far) for far in (False, True) for name in names]
+            for name, far in sorted(pairs, key=lambda pair: pair[0] != "silu"):
+                yield residual_spec(dataclasses.replace(plan, activation=name, pad_end=far)), 1.0
         return
     words = plain.split()
     if blind and "flatten" in words:
