@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.attacks.folding import fold_batch_norm, fuse_convolutions, trace
+from robaudit.attacks.folding import fold_batch_norm, trace
+from robaudit.attacks.fusing import fuse_convolutions, live_form
 from robaudit.attacks.precision import search_model
+from robaudit.inputs import build_architecture
 from tests.models import Wrapped, cnn
 
 
@@ -131,8 +133,41 @@ def test_without_onednns_operators_the_plain_network_is_used(monkeypatch):
         raise AttributeError
 
     model, x = with_statistics(cnn()), torch.rand(4, 1, 8, 8)
-    monkeypatch.setattr("robaudit.attacks.folding._Convolution.__init__", missing)
+    monkeypatch.setattr("robaudit.attacks.fusing._Convolution.__init__", missing)
     traced = trace(model, x)
     assert fuse_convolutions(traced, x) is traced
     with torch.no_grad():
         assert torch.allclose(search_model(model, torch.device("cpu"), sample=x)(x), model(x), atol=1e-5)
+
+
+def test_a_live_form_follows_the_weights():
+    torch.manual_seed(0)
+    network = build_architecture("residual:widths=8-16,depths=1-1,strides=1-2,stem=8-3-1", classes=5)
+    network = network.to(memory_format=torch.channels_last).eval()
+    names = list(network.state_dict())
+    x = torch.rand(6, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    live = live_form(network, x[:2])
+    assert live is not None
+    for _ in range(2):
+        with torch.no_grad():
+            for name, tensor in network.state_dict().items():
+                if tensor.is_floating_point():
+                    tensor.add_(torch.rand_like(tensor) if "var" in name else torch.randn_like(tensor) * 0.1)
+        z = x.clone().requires_grad_()
+        assert not torch.allclose(live(z), network(z), atol=1e-3)
+        live.refresh()
+        expected, found = network(z), live(z)
+        assert torch.allclose(expected, found, atol=1e-4)
+        slopes = [torch.autograd.grad(logits.square().sum(), z)[0] for logits in (expected, found)]
+        assert torch.allclose(*slopes, atol=1e-3 * float(slopes[0].abs().max()))
+    assert list(network.state_dict()) == names
+
+
+def test_there_is_no_live_form_of_what_cannot_be_traced_or_fused():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x.flatten(1) if bool(x.sum() > 0) else -x.flatten(1)
+
+    x = torch.rand(2, 3, 8, 8)
+    assert live_form(Branching().eval(), x) is None
+    assert live_form(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval(), x) is None

@@ -8,6 +8,7 @@ from robaudit.attacks.apgd import APGD
 from robaudit.attacks.averaging import Averaged, generators
 from robaudit.attacks.engine import Engine, Retired, truly_misclassified
 from robaudit.attacks.fab import FAB
+from robaudit.attacks.fusing import LiveForm, live_form
 from robaudit.attacks.objectives import forward
 from robaudit.attacks.pgd import PGD, PGDState
 from robaudit.attacks.precision import SearchModel, search_model, strict_arithmetic
@@ -72,6 +73,7 @@ __all__ = [
     "Averaged",
     "Engine",
     "Examples",
+    "LiveForm",
     "PGDState",
     "Retired",
     "SearchModel",
@@ -80,6 +82,7 @@ __all__ = [
     "forward",
     "generators",
     "geometry",
+    "live_form",
     "on_threads",
     "search_model",
     "strict_arithmetic",

@@ -9,13 +9,14 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks.folding import fold_batch_norm, fuse_convolutions, trace
+from robaudit.attacks.folding import fold_batch_norm, trace
+from robaudit.attacks.fusing import fuse_convolutions
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class SearchModel(nn.Module):
-    """A frozen copy of a classifier in its fastest exact form: see `folding`, and channels-last.
+    """A frozen copy of a classifier in its fastest exact form: see `folding` and `fusing`, and channels-last.
 
     Attributes:
         traced: whether its graph is known, and with it that calls do not disturb each other.

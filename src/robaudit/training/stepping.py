@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from robaudit.attacks import LiveForm, live_form
 from robaudit.attacks.randomness import Draws
 from robaudit.training.awp import moved, perturbation, same_buffers
 from robaudit.training.data import Batch
-from robaudit.training.inner import Attacked, attack, frozen
+from robaudit.training.inner import Attacked, Model, attack, frozen
 from robaudit.training.losses import LOSSES, Loss
+from robaudit.training.network import Trained
 from robaudit.training.ranks import Ranks
 from robaudit.training.settings import Method, TrainSettings
 from robaudit.training.sgd import SGD
@@ -62,8 +64,10 @@ class How:
 class Stepper:
     """Makes the steps of one network and one optimiser."""
 
-    def __init__(self, network: nn.Module, optimiser: SGD, settings: TrainSettings, ranks: Ranks) -> None:
+    def __init__(self, network: Trained, optimiser: SGD, settings: TrainSettings, ranks: Ranks) -> None:
         self.network, self.optimiser, self.settings, self.ranks = network, optimiser, settings, ranks
+        self._fast: LiveForm | None = None
+        self._looked = False
 
     def step(self, batch: Batch, how: How) -> StepResult:
         """Train on one batch, this rank's share; where the loss is not finite the weights are left as they were."""
@@ -104,7 +108,18 @@ class Stepper:
     def _perturb(self, x: Tensor, batch: Batch, how: How) -> Attacked:
         with frozen(self.network):
             settings = (self.settings.inner, how.inner)
-            return attack(self.network, x, batch.y, batch.ids, how.number, self.settings.seed, settings)
+            return attack(self._current(x), x, batch.y, batch.ids, how.number, self.settings.seed, settings)
+
+    def _current(self, x: Tensor) -> Model:
+        """The network as it is now, in the faster form that the CPU may have for it."""
+        if not self._looked:
+            self._looked = True
+            if x.device.type == "cpu" and not self.network.half_precision:
+                self._fast = live_form(self.network, x[:8])
+        if self._fast is None:
+            return self.network
+        self._fast.refresh()
+        return self._fast
 
     def _loss(self, x: Tensor, found: Attacked, batch: Batch, how: How) -> tuple[Loss, tuple[Tensor, Tensor]]:
         """The loss and both logits; two passes, as published: batch norm sees clean and adversarial apart."""

@@ -1,0 +1,232 @@
+"""Convolutions for the CPU that take a batch norm, an addition and a ReLU along in one pass over memory."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from robaudit.attacks.folding import same_answers
+
+_ADDITIONS = (operator.add, operator.iadd, torch.add)
+_RELUS = (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)
+
+
+def fuse_convolutions(traced: fx.GraphModule, sample: Tensor) -> fx.GraphModule:
+    """A form for the CPU, in float32 and channels-last, whose weights get no gradient.
+
+    Each convolution has its weights laid out once for oneDNN and takes the addition of a shortcut and the ReLU
+    that follow it along in the same pass over memory.
+
+    Returns:
+        The same network where this build of torch lacks oneDNN's operators, or nothing would be gained.
+
+    """
+    try:
+        fused = copy.deepcopy(traced)
+        _Shapes(fused).run(sample.contiguous(memory_format=torch.channels_last))
+        return fused if _fuse(fused) and same_answers(traced, fused, sample) else traced
+    except (
+        Exception
+    ):  # torch calls these operators its own; where they are gone or differ, the plain form does
+        return traced
+
+
+class LiveForm:
+    """What `fuse_convolutions` gives of a network whose weights change: `refresh` takes them over anew.
+
+    Shares the network's modules and stands in for it in evaluation mode, with parameters that get no gradient.
+    """
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        self._graph = graph
+        self._convolutions = [module for module in graph.modules() if isinstance(module, _Convolution)]
+
+    def refresh(self) -> None:
+        """Lay out the weights as they are now."""
+        for convolution in self._convolutions:
+            convolution.refresh()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(n, C, H, W), channels-last, to logits (n, K)."""
+        logits: Tensor = self._graph(x)
+        return logits
+
+
+def live_form(network: nn.Module, sample: Tensor) -> LiveForm | None:
+    """The fused form of a network in training, batch norms included; None where there is none or it answers otherwise.
+
+    Args:
+        network: in evaluation mode, float32 and channels-last on the CPU.
+        sample: (n, C, H, W) inputs on which both are compared.
+
+    """
+    try:
+        graph = fx.symbolic_trace(network)
+        with torch.no_grad():
+            _Shapes(graph).run(sample.contiguous(memory_format=torch.channels_last))
+        fused = bool(_fuse(graph, norms=True)) and same_answers(network, graph, sample)
+        return LiveForm(graph) if fused else None
+    except Exception:  # as above
+        return None
+
+
+class _Shapes(fx.Interpreter):
+    """Notes the shape of every tensor in its node; torch's own `ShapeProp` takes seconds to import."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        n.meta["shape"] = list(result.shape) if isinstance(result, Tensor) else None
+        return result
+
+
+class _Convolution(nn.Module):
+    """A convolution by oneDNN, then an addition and a ReLU where there are such; the weights get no gradient.
+
+    Args:
+        conv: whose weights it takes.
+        norm: the batch norm behind it, to be folded in.
+        shapes: of what goes in and of what comes out.
+        relu: whether a ReLU comes last.
+
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, shapes: tuple[list[int], list[int]], *, relu: bool
+    ) -> None:
+        super().__init__()
+        self.settings = (
+            [int(size) for size in conv.padding],
+            list(conv.stride),
+            list(conv.dilation),
+            conv.groups,
+        )
+        self.relu, self.shapes = relu, shapes
+        padding, stride, dilation, groups = self.settings
+        back = [d * (k - 1) - p for d, k, p in zip(dilation, conv.kernel_size, padding, strict=True)]
+        #: Of the convolution that the derivative by the inputs is, where it is one.
+        self.back = (
+            (back, stride, dilation, 1) if stride == [1, 1] and groups == 1 and min(back) >= 0 else None
+        )
+        self.sources = (conv, norm)  # in a tuple: their parameters stay theirs
+        self.refresh()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take the weights, with the batch norm folded into them, and lay them out for oneDNN."""
+        conv, norm = self.sources
+        weight, bias = conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
+        if norm is not None:
+            assert norm.running_mean is not None and norm.running_var is not None
+            statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+            weight, bias = (part.detach() for part in fuse_conv_bn_weights(weight, bias, *statistics))
+        self.weight, self.bias = weight, bias
+        lay_out = torch.ops.mkldnn._reorder_convolution_weight
+        self.laid_out = lay_out(weight, *self.settings, self.shapes[0])
+        if self.back:
+            turned = weight.transpose(0, 1).flip(2, 3).contiguous()
+            self.laid_back = lay_out(turned, *self.back, self.shapes[1])
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        if torch.is_grad_enabled():
+            return _Differentiable.apply(x, other, self)
+        return self.compute(x, other)
+
+    def compute(self, x: Tensor, other: Tensor | None) -> Tensor:
+        """relu(conv(x) + other), or as much of it as there is."""
+        convolution = torch.ops.mkldnn._convolution_pointwise
+        inputs = (self.laid_out, self.bias, *self.settings)
+        if other is None:
+            return convolution(x, *inputs, "relu" if self.relu else "none", [], "")
+        relu = "relu" if self.relu else None
+        return convolution.binary(x, other, *inputs, "add", 1.0, relu, [], "")
+
+    def derivative(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """By the inputs `x`, from that by the convolution's outputs."""
+        if self.back:
+            return torch.ops.mkldnn._convolution_pointwise(
+                gradient, self.laid_back, None, *self.back, "none", [], ""
+            )
+        padding, stride, dilation, groups = self.settings
+        wanted = (stride, padding, dilation, False, [0, 0], groups, [True, False, False])
+        return torch.ops.aten.convolution_backward(gradient, x, self.weight, None, *wanted)[0]
+
+
+class _Differentiable(torch.autograd.Function):
+    """`_Convolution.compute` and its derivative by the inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, other: Tensor | None, layer: _Convolution) -> Tensor:
+        out = layer.compute(x, other)
+        ctx.layer = layer
+        ctx.save_for_backward(x, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (gradient,) = gradients
+        layer = ctx.layer
+        x, out = ctx.saved_tensors
+        if layer.relu:
+            gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
+        at_x = layer.derivative(gradient, x) if ctx.needs_input_grad[0] else None
+        return at_x, gradient if ctx.needs_input_grad[1] else None, None
+
+
+def _fuse(graph: fx.GraphModule, *, norms: bool = False) -> int:
+    """Replace the convolutions of `graph`, whose nodes carry their shapes; how many there were.
+
+    With `norms` a batch norm that follows one is taken along too.
+    """
+    modules = dict(graph.named_modules())
+    count = 0
+    for node in list(graph.graph.nodes):
+        conv = modules.get(node.target) if node.op == "call_module" else None
+        if not isinstance(conv, nn.Conv2d) or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+            continue
+        last, other, norm = node, None, None
+        after = _only_user(node)
+        if norms and after is not None and after.op == "call_module":
+            following = modules[str(after.target)]
+            if isinstance(following, nn.BatchNorm2d) and following.running_mean is not None:
+                last, norm = after, following
+        after = _only_user(last)
+        if after is not None and after.op == "call_function" and after.target in _ADDITIONS:
+            addend = next((arg for arg in after.args if arg is not last), None)
+            # oneDNN does not broadcast.
+            if isinstance(addend, fx.Node) and _shape(addend) == _shape(node):
+                last, other = after, addend
+        after = _only_user(last)
+        relu = after is not None and _is_relu(after, modules)
+        last = after if after is not None and relu else last
+        name = f"fused_{count}"
+        graph.add_module(name, _Convolution(conv, norm, (_shape(node.args[0]), _shape(node)), relu=relu))
+        with graph.graph.inserting_before(last):
+            inputs = (node.args[0],) if other is None else (node.args[0], other)
+            new = graph.graph.call_module(name, inputs)
+        new.meta = dict(last.meta)
+        last.replace_all_uses_with(new)
+        count += 1
+    graph.graph.eliminate_dead_code()
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return count
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _shape(node: Any) -> list[int]:
+    shape: list[int] = node.meta["shape"]
+    return shape
+
+
+def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], nn.ReLU)
+    return node.target in _RELUS or (node.op == "call_method" and node.target in {"relu", "relu_"})
