@@ -77,6 +77,8 @@ NETWORKS = [
     ("mlp", 1, 28),
     ("sequential:conv16k5s2p2 relu conv32k5s2p2 relu flatten fc64 relu fcK", 3, 32),
     ("sequential:conv16k3 relu max2 conv32k3 relu max2 flatten fcK", 1, 28),
+    ("resnet20:activation=prelu,shortcut=pad", 3, 32),
+    ("wrn-10-1:activation=prelu-each", 3, 32),
     ("sequential:conv16k5 prelu max2 conv32k5 bn prelu-each max2 flatten fc64 prelu fcK", 1, 28),
     ("sequential:conv32k3p1 relu conv32k3p1 relu max2 gap flatten fcK", 3, 32),
 ]
@@ -143,9 +145,35 @@ def test_a_slope_that_all_layers_share(form: Callable[[State], State]) -> None:
     assert torch.allclose(assemble(option)(x), network(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_slopes_that_fit_no_layer_are_no_plain_network(count: int) -> None:
-    state = {**OneSlope().state_dict(), **{f"more{i}.weight": torch.rand(7) for i in range(count)}}
+def test_slopes_of_a_residual_network_one_a_block_or_one_in_all() -> None:
+    torch.manual_seed(0)
+    network = build_architecture("resnet20:activation=prelu", classes=10).eval()
+    blocks = [block for stage in (network.layer1, network.layer2, network.layer3) for block in stage]
+    x = torch.rand(2, 3, 32, 32)
+    for shared in (False, True):
+        state = network.state_dict()
+        for i, block in enumerate(blocks):
+            one = network.act if shared else torch.nn.PReLU(init=0.1 + 0.05 * i)
+            block.acts = nn.ModuleList([one, one])
+            prefix = f"layer{1 + i // 3}.{i % 3}.acts."
+            state = {key: tensor for key, tensor in state.items() if not key.startswith(prefix + "1")}
+            state[prefix + "0.weight"] = one.weight
+            if shared:
+                del state[prefix + "0.weight"]
+        option = candidates(read_layers(state), (3, 32, 32))[0]
+        assert torch.allclose(assemble(option)(x), network(x), atol=1e-4)
+
+
+def test_a_lone_number_may_be_a_temperature() -> None:
+    torch.manual_seed(0)
+    network, x = build_architecture("lenet5", classes=10).eval(), torch.rand(2, 3, 32, 32)
+    state = {"temperature": torch.tensor([1.5]), **network.state_dict()}
+    options = candidates(read_layers(state), (3, 32, 32))[:40]
+    assert any(torch.allclose(assemble(option)(x), network(x), atol=1e-5) for option in options)
+
+
+def test_slopes_that_fit_no_layer_are_no_plain_network() -> None:
+    state = {**OneSlope().state_dict(), **{f"more{i}.weight": torch.rand(7) for i in range(3)}}
     assert candidates(read_layers(state), (1, 28, 28)) == []
 
 

@@ -76,7 +76,7 @@ def read_layers(state: State) -> list[Layer]:
         else:
             groups.setdefault(key, {})["weight"] = tensor
     layers = [Layer(name, _kind(tensors), tensors) for name, tensors in groups.items()]
-    return _paired([layer for layer in layers if layer.kind != "other" or layer.tensors])
+    return _paired([layer for layer in layers if layer.kind != "other" or layer.tensors], state)
 
 
 def _kind(tensors: State) -> Kind:
@@ -88,7 +88,7 @@ def _kind(tensors: State) -> Kind:
     return {4: "conv", 2: "linear", 1: "scale"}.get(weight.ndim, "other")  # type: ignore[return-value]
 
 
-def _paired(layers: list[Layer]) -> list[Layer]:
+def _paired(layers: list[Layer], state: State) -> list[Layer]:
     """Joins a nameless matrix and the vector after it: `[W, b, W, b]` lists are weights and biases."""
     joined: list[Layer] = []
     for layer in layers:
@@ -102,7 +102,7 @@ def _paired(layers: list[Layer]) -> list[Layer]:
             and layer.shape[0] == last.shape[0]
         ):
             named = layer.name.rsplit(".", 1)[-1].lower()
-            if named.isdigit() or re.search(r"b(ias)?_?\d*$", named):
+            if (named.isdigit() and layer.name in state) or re.search(r"b(ias)?_?\d*$", named):
                 both = last.tensors | {"bias": layer.tensors["weight"]}
                 joined[-1] = Layer(last.name, last.kind, both)
                 continue

@@ -108,6 +108,9 @@ def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list
             *residual,
             *(option for option in plain if option.spec not in {n.spec for n in named}),
         ]
+    rest, slopes = without_slopes(layers)
+    if len(slopes) == 1:  # perhaps no slope but a temperature, which changes no prediction
+        found += [replace(option, cost=option.cost + 0.5) for option in _candidates(rest, shape)]
     return sorted(found, key=lambda candidate: candidate.cost)
 
 

@@ -19,6 +19,7 @@ from robaudit.inputs.architectures.residual_specs import residual_spec
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer
 from robaudit.inputs.residual_reading import Reading, read_residual
+from robaudit.inputs.slopes import spread, without_slopes
 
 
 def _stages(reading: Reading) -> list[list[dict[str, Layer]]]:
@@ -91,15 +92,22 @@ def _norms(reading: Reading, plan: ResidualPlan) -> list[tuple[str, float]]:
     return [(word, cost) for word, cost in SCALED.items() if divides(word, widths)]
 
 
-def _file_order(reading: Reading) -> tuple[Layer, ...]:
+def _file_order(reading: Reading, slopes: list[Layer]) -> tuple[Layer, ...]:
     """The file's layers in the order in which `ResidualNet` defines its own."""
     layers = list(reading.stem.values())
-    convs = range(1, reading.template.convs + 1)
+    count = reading.template.convs
     pair = ("n", "c") if reading.template.pre else ("c", "n")
-    for block in reading.blocks:
-        roles = [f"{kind}{i}" for i in convs for kind in pair] + ["g1", "g2", "s", "t"]
-        layers += [block[role] for role in roles if role in block]
-    return (*layers, *([reading.last] if reading.last else []), *reading.linears)
+    if reading.template.pre:  # the last activation is the network's own, else the first
+        slopes = slopes[-1:] + slopes[:-1]
+    else:
+        layers += slopes[:1]
+    for k, block in enumerate(reading.blocks):
+        first, last = ([f"{kind}{i}" for i in range(1, count + 1) for kind in pair], ["g1", "g2", "s", "t"])
+        layers += [block[role] for role in first if role in block]
+        layers += slopes[1 + k * count : 1 + (k + 1) * count]
+        layers += [block[role] for role in last if role in block]
+    own = slopes[:1] if reading.template.pre else []
+    return (*layers, *([reading.last] if reading.last else []), *own, *reading.linears)
 
 
 def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[ResidualPlan, float]]:
@@ -134,12 +142,18 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
 def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
     """Residual networks that the layers may be, for images of `image_size` pixels."""
     found: dict[str, Candidate] = {}
-    for rank, reading in enumerate(read_residual(layers)):
+    rest, slopes = without_slopes(layers)
+    for rank, reading in enumerate(read_residual(rest)):
+        given = spread(slopes, len(reading.blocks), reading.template.convs) if slopes else []
+        if given is None:
+            continue
         plan = _base_plan(reading, _stages(reading))
+        if given:
+            plan = dataclasses.replace(plan, activation="prelu" if given[0].shape[0] == 1 else "prelu-each")
         padded = plan.shortcut == "pad"
         if padded and plan.widths[0] == plan.stem[0] and len(plan.widths) == 1:
             padded = False
-        order = _file_order(reading)
+        order = _file_order(reading, given)
         features = reading.linears[0].shape[1] // plan.widths[-1]
         norms = _norms(reading, plan)
         for variant, cost in _variants(plan, padded, reading.linears[-1].name.rsplit(".", 1)[-1]):

@@ -1,4 +1,4 @@
-"""Learned slopes (PReLU, He et al. 2015, https://arxiv.org/abs/1502.01852) of plain networks.
+"""Learned slopes (PReLU, He et al. 2015, https://arxiv.org/abs/1502.01852) in a file.
 
 A slope is a vector by itself: one number, or one a channel. The network is recovered without them, and each of its
 ReLUs is then given its own; a single slope is shared by all.
@@ -44,3 +44,15 @@ def with_slopes(candidate: Candidate, slopes: list[Layer]) -> Candidate | None:
             layers.append(next(own))
             width = layers[-1].shape[0]
     return replace(candidate, spec=sequential_spec(" ".join(found)), layers=tuple(layers))
+
+
+def spread(slopes: list[Layer], blocks: int, each: int) -> list[Layer] | None:
+    """The slopes of a residual network: one of its own, and `each` in every block; None if they do not fit.
+
+    A file may hold as many, one a block, or one for all.
+    """
+    if len(slopes) == 1:
+        return slopes * (1 + blocks * each)
+    if len(slopes) == 1 + blocks:
+        return [slopes[0], *(slope for slope in slopes[1:] for _ in range(each))]
+    return slopes if len(slopes) == 1 + blocks * each else None

@@ -111,7 +111,7 @@ def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
 
 def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     change = dataclasses.replace
-    for name in ACTIVATIONS:
+    for name in ACTIVATIONS if plan.activation in ACTIVATIONS else ():
         yield change(plan, activation=name), 0.5
     if plan.norm in SCALED:
         for word in SCALED:

@@ -51,3 +51,13 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "maxmin": MaxMin,
     "lwta2": LocalWinner,
 }
+#: Activations with learned slopes below zero (PReLU, He et al. 2015, https://arxiv.org/abs/1502.01852): one number, or
+#: one a channel.
+SLOPES = ("prelu", "prelu-each")
+
+
+def make_activation(word: str, channels: int) -> nn.Module:
+    """A fresh activation of so many channels by a word of `ACTIVATIONS` or `SLOPES`."""
+    if word in SLOPES:
+        return nn.PReLU(channels if word == "prelu-each" else 1)
+    return ACTIVATIONS[word]()

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robaudit.inputs.architectures.activations import ACTIVATIONS
+from robaudit.inputs.architectures.activations import make_activation
 from robaudit.inputs.architectures.norms import make_norm
 from robaudit.inputs.architectures.residual_parts import Cosine, EndPadded, Gate, Padded, Shortcut
 
@@ -47,7 +47,7 @@ class ResidualPlan:
         stem_norm: a normalisation follows the stem.
         last_norm: a normalisation and activation precede the pooling.
         bias: convolutions have a bias.
-        activation: a word of `ACTIVATIONS`.
+        activation: a word of `ACTIVATIONS` or `SLOPES`.
         stride_first: a bottleneck's stride is in its first convolution, not its second.
         pool: window of the last average pooling; 0 averages everything, 1 nothing.
         pool_max: that pooling takes the maximum.
@@ -111,7 +111,7 @@ class Block(nn.Module):
             )
             for name, module in pair:
                 self.add_module(name, module)
-        self.act = ACTIVATIONS[plan.activation]()
+        self.acts = nn.ModuleList(make_activation(plan.activation, a if self.pre else b) for a, b, _ in sizes)
         self.gate = Gate(outs, outs // plan.se, plan.se_conv) if plan.se else nn.Identity()
         projected = stride != 1 or ins != outs or plan.project == "all" or (plan.project == "first" and first)
         self.shortcut = _shortcut(plan, ins, outs, stride) if projected else nn.Sequential()
@@ -122,15 +122,15 @@ class Block(nn.Module):
         for i in range(1, self.count + 1):
             conv, norm = getattr(self, f"conv{i}"), getattr(self, f"bn{i}")
             if self.pre:
-                y = self.act(norm(y))
+                y = self.acts[i - 1](norm(y))
                 if i == 1 and not self.raw and len(self.shortcut):
                     x = y
                 y = conv(y)
             else:
                 y = norm(conv(y))
-                y = y if i == self.count else self.act(y)
+                y = y if i == self.count else self.acts[i - 1](y)
         y = self.gate(y) + self.shortcut(x)
-        return y if self.pre else self.act(y)
+        return y if self.pre else self.acts[-1](y)
 
 
 def _shortcut(plan: ResidualPlan, ins: int, outs: int, stride: int) -> nn.Sequential:
@@ -152,6 +152,8 @@ class ResidualNet(nn.Module):
         self.plan = plan
         self.conv1 = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, bias=plan.bias)
         self.bn1 = make_norm(plan.norm, channels) if plan.stem_norm else nn.Identity()
+        if plan.order == "post":  # where the first, or the last, of learned slopes stands in files
+            self.act = make_activation(plan.activation, channels)
         side = -(-image_size // stride)
         side = -(-side // 2) if plan.stem_pool else side
         for stage, (width, depth, stride) in enumerate(
@@ -164,7 +166,8 @@ class ResidualNet(nn.Module):
             side = -(-side // stride)
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.bn = make_norm(plan.norm, channels) if plan.last_norm else nn.Identity()
-        self.act = ACTIVATIONS[plan.activation]()
+        if plan.order == "pre":
+            self.act = make_activation(plan.activation, channels)
         side = 1 if plan.pool == 0 else side // plan.pool
         sizes = [channels * side * side, *plan.hidden]
         for i, size in enumerate(plan.hidden):

@@ -7,7 +7,7 @@ import re
 from typing import Any, get_args
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.architectures.activations import ACTIVATIONS
+from robaudit.inputs.architectures.activations import ACTIVATIONS, SLOPES
 from robaudit.inputs.architectures.norms import is_norm
 from robaudit.inputs.architectures.residual import ResidualPlan
 from robaudit.inputs.architectures.residual_parts import Shortcut
@@ -93,7 +93,7 @@ def _value(spec: str, key: str, text: str) -> Any:
         "order": ("post", "pre"),
         "project": ("needed", "first", "all"),
         "shortcut": get_args(Shortcut),
-        "activation": tuple(ACTIVATIONS),
+        "activation": (*ACTIVATIONS, *SLOPES),
     }
     try:
         if key not in ResidualPlan.__dataclass_fields__ or (key in choices and text not in choices[key]):

@@ -25,14 +25,13 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.architectures.activations import ACTIVATIONS
+from robaudit.inputs.architectures.activations import ACTIVATIONS, SLOPES, make_activation
 from robaudit.inputs.architectures.norms import is_norm, make_norm
 
 CONV = re.compile(r"conv(\d+|K)k(\d+)(?:s(\d+))?(?:p(\d+))?(?:g(\d+))?(n?)")
 LINEAR = re.compile(r"fc(\d+|K)(n?)")
 PAD = re.compile(r"pad(\d+)-(\d+)")
 POOL = re.compile(r"(max|avg)(\d+)(?:s(\d+))?(?:p(\d+))?")
-SLOPES = ("prelu", "prelu-each")
 #: No published network has a layer wider than this; a typing mistake has.
 WIDEST = 1 << 20
 
@@ -120,8 +119,7 @@ def padded_far(words: list[str], most: int) -> list[str]:
 def _module(word: str, channels: int, side: int) -> tuple[nn.Module, int, int]:
     """A word's module and the channels and side after it; side -1 where it does not fit."""
     if word in ACTIVATIONS or word in SLOPES:
-        module = nn.PReLU(1 if word == "prelu" else channels) if word in SLOPES else ACTIVATIONS[word]()
-        return module, channels, side
+        return make_activation(word, channels), channels, side
     if is_norm(word):
         return make_norm(word, channels, flat=not side), channels, side
     if word in ("flatten", "flatten-nhwc"):
