@@ -29,6 +29,7 @@ def _stages(reading: Reading) -> list[list[dict[str, Layer]]]:
     for block in reading.blocks:
         outs = block[f"c{reading.template.convs}"].shape[0]
         fresh = "s" in block and stages and "s" not in stages[-1][-1]
+        fresh = fresh or (reading.template.even and block["c1"].shape[2] == 4)
         if outs != width or fresh:
             stages.append([])
         stages[-1].append(block)
@@ -44,11 +45,12 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         for stage in stages
     ]
     project = "all" if any(set(found) - {0} for found in needless) else "first" if needless[0] else "needed"
+    project = "all" if template.even else project
     stem = reading.stem["c"].shape
     return ResidualPlan(
         widths=tuple(stage[0][last_role].shape[0] for stage in stages),
         depths=tuple(len(stage) for stage in stages),
-        strides=(1,) + (2,) * (len(stages) - 1),
+        strides=_strides(reading, stages),
         mid=tuple(stage[0]["c1"].shape[0] for stage in stages) if template.convs == 3 else (),
         groups=_groups(stages[0][0]["c2"]) if template.convs == 3 else 1,
         stem=(stem[0], stem[2], 2 if stem[2] == 7 else 1),
@@ -58,16 +60,24 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         project=project,  # type: ignore[arg-type]
         shortcut_norm=any("t" in block for block in reading.blocks)
         or not (template.pre or not template.normed),
-        shortcut_kernel=shorts[0].shape[2] if shorts else 1,
+        shortcut_kernel=shorts[0].shape[2] if shorts and not template.even else 1,
         norm="batch" if template.normed else "none",
         se=_reduction(reading),
         se_conv=template.gated != "" and reading.blocks[0]["g1"].kind == "conv",
         stem_norm="n" in reading.stem or not template.normed,
         last_norm=reading.last is not None,
         bias=not template.normed,
+        even=template.even,
         cosine=reading.cosine,
         hidden=tuple(layer.shape[0] for layer in reading.linears[:-1]),
     )
+
+
+def _strides(reading: Reading, stages: list[list[dict[str, Layer]]]) -> tuple[int, ...]:
+    """Of each stage: two but in the first, or as even kernels tell."""
+    if reading.template.even:
+        return tuple(stage[0]["c1"].shape[2] - 2 for stage in stages)
+    return (1,) + (2,) * (len(stages) - 1)
 
 
 def _groups(layer: Layer) -> int:
@@ -122,6 +132,8 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
         padded or plan.project != "needed" or plan.widths[0] != plan.stem[0]
     ):  # else no shortcut for a stride there
         strides.insert(1, (2, *rest))
+    if plan.even:
+        strides = [plan.strides]
     kernel = plan.stem[1]
     stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True), (1, True)])]
     for (i, pad), (j, stride), (k, (stem, pool)) in itertools.product(

@@ -67,7 +67,7 @@ def sequential_candidates(layers: list[Layer], in_channels: int, image_size: int
     if not convs:
         texts.append((0.0, ("flatten", *_linear_words(linears))))
     else:
-        for side, ways in layer_ways(convs, in_channels, image_size).items():
+        for side, ways in layer_ways(convs, in_channels, image_size, answers=not linears).items():
             texts += _finished(ways, side, convs, linears)
     if units[0].opening:
         padded = [(cost - 0.3, tuple(padded_far(list(words), 1))) for cost, words in texts]
@@ -130,4 +130,4 @@ def _finished(
                 yield way.cost + cost, (*way.words, *words, *_linear_words(linears))
         else:
             words = way.words[:-1] if way.words[-1] == "relu" else way.words
-            yield way.cost + 1.0, (*words, "gap", "flatten")
+            yield way.cost + (1.0 if side > 1 else 0.0), (*words, "gap", "flatten")

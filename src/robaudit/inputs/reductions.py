@@ -21,6 +21,10 @@ def reductions(layers: list[Layer]) -> Iterator[tuple[list[Layer], str, float]]:
     """(fewer layers, what was left out, extra cost), the likeliest first."""
     for which, part in enumerate(_one_of_two_norms(layers)):
         yield part, f"every normalisation is there twice; took the {('first', 'second')[which]}", 0.5 * which
+    idle = {_last(layer) for layer in layers if layer.kind == "other"}
+    if idle:
+        rest = [layer for layer in layers if layer.kind not in ("other", "scale") or _last(layer) not in idle]
+        yield rest, f"left out tensors named {', '.join(sorted(idle))}, which are no layer's", 0.0
     single = without_copies(layers)
     if len(single) < len(layers):
         yield single, "left out what is there twice with the same numbers", 0.0
@@ -71,6 +75,10 @@ def _equal(one: Layer, other: Layer) -> bool:
     pairs = [(tensor, other.tensors[role]) for role, tensor in one.tensors.items()]
     told = any(tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any()) for tensor, _ in pairs)
     return told and all(torch.equal(a, b) for a, b in pairs)
+
+
+def _last(layer: Layer) -> str:
+    return layer.name.rpartition(".")[2]
 
 
 def _shapes(layers: list[Layer]) -> list[object]:

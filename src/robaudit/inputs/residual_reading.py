@@ -17,7 +17,8 @@ class Template:
     """The order of a block's roles in the file.
 
     c1.. are convolutions, n1.. norms, s and t the shortcut's, g1 and g2 the gating layers of squeeze-and-excitation,
-    which stand after the main path or, if `gated` is "last", after the shortcut too.
+    which stand after the main path or, if `gated` is "last", after the shortcut too. With `even` the shortcut stands
+    inside every block, and convolutions of stride 2 have kernels of 4, in the shortcut of 2.
     """
 
     convs: int
@@ -27,6 +28,7 @@ class Template:
     shortcut: tuple[str, ...]
     shortcut_first: bool
     gated: Literal["", "inner", "last"] = ""
+    even: bool = False
 
     def order(self, projected: bool) -> tuple[str, ...]:
         """Roles in file order, with or without the shortcut."""
@@ -63,7 +65,7 @@ def _templates() -> Iterator[Template]:
             yield Template(convs, pre, normed, tuple(main), shortcut, first)
 
 
-PLAIN = tuple(_templates())
+PLAIN = (*_templates(), Template(2, False, False, ("c1", "s", "c2"), (), False, even=True))
 #: The usual ones first; a gate is looked for where nothing else fits.
 TEMPLATES = (*PLAIN, *(replace(t, gated=place) for place in GATES for t in PLAIN if t.normed))
 
@@ -77,6 +79,10 @@ def _fits(role: str, layer: Layer, ins: int, template: Template, block: dict[str
     if layer.kind != "conv":
         return False
     outs, inner, height, width = layer.shape
+    if template.even and role in ("c1", "s"):
+        wanted = {1, 2} if role == "s" else {3, 4}
+        same = role == "c1" or height == block["c1"].shape[2] - 2
+        return inner == ins and height == width and height in wanted and same
     if role == "s":
         return inner == ins and height == width and height in (1, 3)
     kernel = 3 if template.convs == 2 or role == "c2" else 1
@@ -109,7 +115,9 @@ def _sound(block: dict[str, Layer], template: Template, ins: int) -> bool:
         if norm and norm.shape[0] != (conv.shape[1] if template.pre else conv.shape[0]):
             return False
     short, after = block.get("s"), block.get("t")
-    if short and short.shape[2] > 1 and ins == outs:  # the next block's first convolution, more likely
+    if (
+        short and short.shape[2] > 1 and ins == outs and not template.even
+    ):  # the next block's first convolution, more likely
         return False
     return not (short and short.shape[0] != outs) and not (after and after.shape[0] != outs) and ins > 0
 

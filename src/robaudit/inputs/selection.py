@@ -67,10 +67,22 @@ def choose(
     others = trial.race([(best.candidate, best.normalisation), *close], look)
     best = settled(trial, others, look)
     best, varied = _improve(trial, best)
-    pairs = [(best.candidate, c.normalisation) for c in by_loss[:3]]
-    last = trial.finished(trial.race(pairs, last_word), last_word)
-    winner, *level = likeliest(trial, last, normalisations, last_word)
+    norms = [choice.normalisation for choice in by_loss[:3]]
+    winner, *level = _normalised(trial, best, norms, normalisations)
+    if winner.normalisation != best.normalisation:  # what is the better structure may depend on it
+        best, more = _improve(trial, winner)
+        varied += more
+        winner, *level = _normalised(trial, best, norms, normalisations)
     return [winner, *_rivals(winner, [*level, *compared], [*varied, *others, *second])]
+
+
+def _normalised(
+    trial: Trial, best: Choice, few: list[Normalisation], normalisations: list[Normalisation]
+) -> list[Choice]:
+    """The structure under a few normalisations on most images, the chosen one first."""
+    last_word = trial.counts[2]
+    last = trial.finished(trial.race([(best.candidate, norm) for norm in few], last_word), last_word)
+    return likeliest(trial, last, normalisations, last_word)
 
 
 def _rivals(winner: Choice, norms: list[Choice], structures: list[Choice]) -> list[Choice]:

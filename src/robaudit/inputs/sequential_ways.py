@@ -102,8 +102,16 @@ def _pool_cost(unit: Unit, pool: str, widens: bool, strided: bool, last: bool) -
     return cost
 
 
-def layer_ways(convs: list[Unit], in_channels: int, side: int) -> dict[int, list[Way]]:
-    """The cheapest ways through all convolutions, by the side they leave."""
+def layer_ways(convs: list[Unit], in_channels: int, side: int, answers: bool = False) -> dict[int, list[Way]]:
+    """The cheapest ways through all convolutions, by the side they leave.
+
+    Args:
+        convs: in the file's order.
+        in_channels: of the images.
+        side: of the images.
+        answers: whether the last one gives the classes, no linear layer following.
+
+    """
     beams: dict[int, list[Way]] = {side: [Way(0.0, (), None, "")]}
     channels = in_channels
     beam, pools = next((beam, pools) for most, beam, pools in LIMITS if len(convs) <= most)
@@ -111,19 +119,24 @@ def layer_ways(convs: list[Unit], in_channels: int, side: int) -> dict[int, list
         last = i + 1 == len(convs)
         outs = unit.layer.shape[0]
         widens = last or convs[i + 1].layer.shape[0] > outs
+        # A convolution over the whole map is a linear layer in disguise, with only such behind it.
+        ends = all(later.layer.shape[2] == 1 for later in convs[i + 1 :])
         grown: dict[int, list[Way]] = {}
         for current, ways in beams.items():
             for word, kernel, stride, padding, cost in _options(unit, channels):
                 middle = pooled(current, kernel, stride, padding)
-                for pool, window, step, pad, extra in pools:
+                covers = ends and kernel == current > 1 and (stride, padding) == (1, 0)
+                habit = (stride, padding > 0) if kernel > 1 and not covers else None
+                for pool, window, step, pad, extra in pools[:1] if answers and last else pools:
                     after = pooled(middle, window, step, pad) if middle > 0 else -1
                     if after < 1:
                         continue
-                    more = cost + extra + _pool_cost(unit, pool, widens, stride > 1, last)
+                    more = (
+                        (0.0 if covers else cost) + extra + _pool_cost(unit, pool, widens, stride > 1, last)
+                    )
                     words = _unit_words(unit, word, pool)
                     grown.setdefault(after, []).extend(
-                        _extended(way, words, more, (stride, padding > 0) if kernel > 1 else None, pool)
-                        for way in ways
+                        _extended(way, words, more, habit, pool) for way in ways
                     )
         beams = {key: _thinned(ways, beam) for key, ways in grown.items()}
         channels = outs

@@ -35,8 +35,9 @@ HANDICAP = 2.5
 USUAL_WORK = 50
 #: Learned numbers of the networks kept in memory; on the CPU most share theirs with the file.
 KEPT = 300_000_000
-#: Images after which a variation that is no better than what it varies is given up.
-HOPELESS = 64
+#: Images after which a variation is given up that answers as what it varies, or has a greater loss by so many
+#: standard errors.
+HOPELESS, NO_BETTER = 64, 1.0
 Pair = tuple[Candidate, Normalisation]
 
 
@@ -168,7 +169,7 @@ class Trial:
     def race(self, pairs: list[Pair], count: int, rival: Choice | None = None) -> list[Choice]:
         """Every pair on so many images, in laps; who is clearly behind the best leaves.
 
-        With a rival, those leave too that see no better than it, by their losses, after `HOPELESS` images.
+        With a rival, those leave too that see as it does or less, by their losses, after `HOPELESS` images.
 
         Returns:
             Those who finished, the best first, then the others, the last to leave first.
@@ -185,7 +186,8 @@ class Trial:
             stay = [c for c in done if odds[id(c)] <= min(odds.values()) + BEHIND]
             if rival and lap >= HOPELESS:
                 level = self.with_losses(rival, lap)
-                stay = [c for c in stay if less_likely(self.with_losses(c, lap), level) < 0]
+                stay = [c for c in stay if not same_answers(c, rival, lap)]
+                stay = [c for c in stay if less_likely(self.with_losses(c, lap), level) < NO_BETTER]
             staying = {id(c) for c in stay}
             left = [*ranked([c for c in done if id(c) not in staying]), *left]
             if lap >= count or not stay:
@@ -195,6 +197,13 @@ class Trial:
     def finished(self, race: list[Choice], count: int) -> list[Choice]:
         """Those of a race over so many images who ran to the end."""
         return [choice for choice in race if len(choice.right) == min(count, len(self.images))]
+
+
+def same_answers(choice: Choice, other: Choice, count: int) -> bool:
+    """Whether two choices differ by rounding only on the first images."""
+    assert choice.logits is not None and other.logits is not None
+    mine, theirs = choice.logits[:count], other.logits[:count]
+    return mine.shape == theirs.shape and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
 def deviations(challenger: Choice, best: Choice) -> float:

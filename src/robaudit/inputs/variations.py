@@ -62,7 +62,12 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
     words = plain.split()
     if blind and "flatten" in words:
         yield sequential_spec(plain.replace(" flatten ", " flatten-nhwc ")), 1.0
-    for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1", "maxmin"):
+    flat = words.index("flatten") if "flatten" in words else 0
+    for pool in ("max", "avg"):  # Caffe's LeNet has activations between its linear layers only
+        linear = [re.sub("^(max|avg)", pool, word) for word in words[:flat] if word not in ACTIVATIONS]
+        if len(linear) < flat:
+            yield sequential_spec(" ".join([*linear, *words[flat:]])), 1.5
+    for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1", "maxmin", "kwta0.2"):
         for pool in ("max", "avg"):
             changed = [name if word in ACTIVATIONS else re.sub("^(max|avg)", pool, word) for word in words]
             if changed != words:
@@ -80,11 +85,15 @@ def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
         yield [re.sub("^max", "avg", word) for word in words], 0.3
         last = max(i for i, word in enumerate(words) if word.startswith("max"))
         yield [re.sub("^max", "avg", word) if i == last else word for i, word in enumerate(words)], 0.6
+    if any(word.startswith("avg") for word in words):
+        yield [re.sub("^avg", "max", word) for word in words], 0.3
     for most in (1, len(words)):
         yield padded_far(words, most), 0.8
     for pool in ("max3s2p1", "max3s2"):
         yield ["max2" if word == pool else word for word in words], 0.3
     yield ["gmp" if word == "gap" else word for word in words], 0.5
+    for strided in _strided(words):
+        yield strided, 0.6
     yield ["flatten-nhwc" if word == "flatten" else word for word in words], 0.8
     text = f" {' '.join(words)} "
     norms = dict.fromkeys(word for word in words if is_norm(word))
@@ -104,9 +113,24 @@ def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
         yield (flat + head.replace(f" {act} ", " ")).split(), 1.5
     if acts and words[-1] == "fcK":
         yield [*words, acts[0]], 1.5
-    if "flatten" in words and words.index("flatten") > 0 and words[words.index("flatten") - 1] in ACTIVATIONS:
-        at = words.index("flatten") - 1
+    end = words.index("flatten") if "flatten" in words else 0
+    at = max((i for i in range(end) if words[i] in ACTIVATIONS), default=-1)
+    if at >= 0:  # what is flattened may have no activation
         yield words[:at] + words[at + 1 :], 0.8
+
+
+def _strided(words: list[str]) -> Iterator[list[str]]:
+    """A convolution of stride 2 where one of stride 1 and a pooling were, and the other way round."""
+    convs = [i for i, word in enumerate(words) if word.startswith("conv")]
+    for i, end in itertools.pairwise([*convs, len(words)]):
+        match = re.fullmatch(r"(conv[^sp]+)(s2)?(p.*|n)?", words[i])
+        pools = [j for j in range(i, end) if words[j] == "max2"]
+        if match and match[2] and not pools:
+            at = next((j for j in range(i, end) if words[j] in ACTIVATIONS), i) + 1
+            yield [*words[:i], match[1] + (match[3] or ""), *words[i + 1 : at], "max2", *words[at:]]
+        elif match and not match[2] and len(pools) == 1:
+            word = f"{match[1]}s2{match[3] or ''}"
+            yield [*words[:i], word, *words[i + 1 : pools[0]], *words[pools[0] + 1 :]]
 
 
 def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
@@ -120,6 +144,8 @@ def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     yield change(plan, pool_max=not plan.pool_max), 0.6
     yield change(plan, pad_end=not plan.pad_end), 0.8
     yield change(plan, cosine=not plan.cosine), 1.0
+    if plan.hidden:
+        yield change(plan, hidden_linear=not plan.hidden_linear), 0.5
     if plan.order == "pre":
         yield change(plan, shortcut_raw=not plan.shortcut_raw), 0.3
     if plan.mid:
@@ -130,7 +156,7 @@ def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     for stride in (1, 2):
         for pool in (False, True):
             yield change(plan, stem=(*plan.stem[:2], stride), stem_pool=pool), 1.0
-    if plan.pool == 0:
+    if plan.pool == 0 and not plan.even:
         yield change(plan, strides=(2, *plan.strides[1:])), 1.0
         yield change(plan, strides=(1, *plan.strides[1:])), 1.0
 

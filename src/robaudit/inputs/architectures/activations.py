@@ -32,6 +32,23 @@ class LocalWinner(nn.Module):
         return (pairs * torch.softmax((pairs + gumbel) / 0.01, 2)).flatten(1, 2)
 
 
+class KeepLargest(nn.Module):
+    """Of all numbers of an example the largest share is kept, the rest is 0: k-winners-take-all.
+
+    Xiao et al. 2020, https://arxiv.org/abs/1905.10510.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, ...) to the same shape."""
+        flat = x.flatten(1)
+        least = flat.topk(max(1, int(self.share * flat.shape[1])), 1).values[:, -1:]
+        return (flat * (flat >= least)).view_as(x)
+
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky0.01": partial(nn.LeakyReLU, 0.01),
@@ -49,6 +66,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "hardswish": nn.Hardswish,
     "hardtanh": nn.Hardtanh,
     "maxmin": MaxMin,
+    "kwta0.1": partial(KeepLargest, 0.1),
+    "kwta0.2": partial(KeepLargest, 0.2),
+    "kwta0.3": partial(KeepLargest, 0.3),
     "lwta2": LocalWinner,
 }
 #: Activations with learned slopes below zero (PReLU, He et al. 2015, https://arxiv.org/abs/1502.01852): one number, or

@@ -52,8 +52,11 @@ class ResidualPlan:
         pool: window of the last average pooling; 0 averages everything, 1 nothing.
         pool_max: that pooling takes the maximum.
         hidden: widths of linear layers before the last.
+        hidden_linear: no activation follows these.
         cosine: the last layer's logits are cosines between features and its rows (https://arxiv.org/abs/1804.09458).
         pad_end: convolutions of stride 2 pad the far side only.
+        even: convolutions of stride 2 have kernels of 4, those of shortcuts of 2 (Wong et al. 2018,
+            https://arxiv.org/abs/1805.12514).
 
     """
 
@@ -81,8 +84,10 @@ class ResidualPlan:
     pool: int = 0
     pool_max: bool = False
     hidden: tuple[int, ...] = ()
+    hidden_linear: bool = False
     cosine: bool = False
     pad_end: bool = False
+    even: bool = False
 
 
 class Block(nn.Module):
@@ -103,7 +108,8 @@ class Block(nn.Module):
             step = stride if i - 1 == strided else 1
             far = plan.pad_end and step == 2 and k == 3
             kind = EndPadded if far else nn.Conv2d
-            conv = kind(a, b, k, step, 0 if far else k // 2, groups=groups, bias=plan.bias)
+            side = 4 if plan.even and step == 2 else k
+            conv = kind(a, b, side, step, 0 if far else k // 2, groups=groups, bias=plan.bias)
             pair = (
                 [(f"bn{i}", make_norm(plan.norm, a)), (f"conv{i}", conv)]
                 if self.pre
@@ -136,9 +142,9 @@ class Block(nn.Module):
 def _shortcut(plan: ResidualPlan, ins: int, outs: int, stride: int) -> nn.Sequential:
     if "conv" not in plan.shortcut:
         return nn.Sequential(Padded(outs - ins, stride, plan.shortcut))
-    kernel = plan.shortcut_kernel
+    kernel = 2 if plan.even and stride == 2 else plan.shortcut_kernel
     pooled = plan.shortcut == "pool-conv" and stride > 1
-    conv = nn.Conv2d(ins, outs, kernel, 1 if pooled else stride, kernel // 2, bias=plan.bias)
+    conv = nn.Conv2d(ins, outs, kernel, 1 if pooled else stride, (kernel - 1) // 2, bias=plan.bias)
     after = [make_norm(plan.norm, outs)] if plan.shortcut_norm and plan.norm != "none" else []
     return nn.Sequential(*([nn.AvgPool2d(stride)] if pooled else []), conv, *after)
 
@@ -189,6 +195,7 @@ class ResidualNet(nn.Module):
             y = F.adaptive_avg_pool2d(y, 1) if plan.pool == 0 else F.avg_pool2d(y, plan.pool)
         y = y.flatten(1)
         for i in range(len(plan.hidden)):
-            y = self.act(getattr(self, f"linear{i + 1}")(y))
+            y = getattr(self, f"linear{i + 1}")(y)
+            y = y if plan.hidden_linear else self.act(y)
         logits: torch.Tensor = self.linear(y)
         return logits
