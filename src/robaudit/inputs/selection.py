@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.belief import clearly, doubt, likeliest, mean_loss, settled
+from robaudit.inputs.belief import LEVEL, clearly, doubt, likeliest, mean_loss, settled
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation
@@ -18,7 +18,7 @@ from robaudit.inputs.trials import (
     near_chance,
     worse,
 )
-from robaudit.inputs.variations import combinations, variations
+from robaudit.inputs.variations import combinations, plainest, variations
 
 #: Structures tried at all, and those after which it is asked whether to go on.
 WAVES = (8, 32, 80, 160)
@@ -66,7 +66,7 @@ def choose(
     close = [(c.candidate, best.normalisation) for c in second if c.candidate is not best.candidate]
     others = trial.race([(best.candidate, best.normalisation), *close], look)
     best = settled(trial, others, look)
-    best, varied = _improve(trial, best)
+    best, varied = _improved(trial, best)
     norms = [choice.normalisation for choice in by_loss[:3]]
     winner, *level = _normalised(trial, best, norms, normalisations)
     if winner.normalisation != best.normalisation:  # what is the better structure may depend on it
@@ -177,6 +177,24 @@ def _finalists(trial: Trial, first: list[Choice]) -> list[Pair]:
     finished = [choice for choice in best.values() if choice.losses is not None]
     cheapest = min(finished or best.values(), key=lambda choice: choice.candidate.cost)
     return _pairs(list(dict.fromkeys([*list(best.values())[:6], cheapest])))
+
+
+def _improved(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
+    """`_improve` from the best, and from its plainest form, where that is another and can be tried.
+
+    A wrong activation or pooling may make up for something else that is wrong, and be hard to leave by single steps.
+    """
+    found, varied = _improve(trial, best)
+    _, look, last_word = trial.counts
+    spec = plainest(best.candidate.spec)
+    plain = dataclasses.replace(best.candidate, spec=spec, cost=0.0)
+    start = trial.choice((plain, best.normalisation), look)
+    if spec in (best.candidate.spec, found.candidate.spec) or start is None:
+        return found, varied
+    other, more = _improve(trial, start)
+    mine, theirs = (trial.with_losses(choice, last_word) for choice in (found, other))
+    better = less_likely(theirs, mine) <= LEVEL and not worse(theirs, mine)
+    return (other if better else found), [*varied, *more]
 
 
 def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:

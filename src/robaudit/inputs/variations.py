@@ -44,6 +44,17 @@ def activation(spec: str) -> str:
     return next((word for word in words if word in ACTIVATIONS), "relu")
 
 
+def plainest(spec: str) -> str:
+    """The same with ReLU, maximum pooling and padding on both sides."""
+    if plain := sequential_words(spec):
+        words = ["relu" if word in ACTIVATIONS else re.sub("^avg", "max", word) for word in plain.split()]
+        return sequential_spec(" ".join(words))
+    plan = None if spec.startswith(("vit:", "ensemble:")) else parse_residual(spec)
+    if plan is None or plan.activation not in ACTIVATIONS:
+        return spec
+    return residual_spec(dataclasses.replace(plan, activation="relu", pad_end=False))
+
+
 def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
     """(text, extra cost) of a plain network with another activation and perhaps average pooling.
 
