@@ -12,17 +12,11 @@ from torch import nn
 from robaudit.inputs import Images, build_architecture, load_classifier, load_images, make_images
 from robaudit.inputs.belief import SURE, clearly
 from robaudit.inputs.candidates import Candidate
+from robaudit.inputs.choices import Choice, deviations, less_likely
+from robaudit.inputs.likelihood import calibrated_losses
 from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.inputs.selection import choose
-from robaudit.inputs.trials import (
-    LAP,
-    Choice,
-    Trial,
-    calibrated_losses,
-    deviations,
-    less_likely,
-    multiplications,
-)
+from robaudit.inputs.trials import LAP, Trial, multiplications
 
 NONE = parse_normalisation("none", 1)
 

@@ -75,6 +75,7 @@ NETWORKS = [
     ("cnn6", 3, 32),
     ("digits-cnn", 1, 8),
     ("mlp", 1, 28),
+    ("allconv", 3, 32),
     ("sequential:conv16k5s2p2 relu conv32k5s2p2 relu flatten fc64 relu fcK", 3, 32),
     ("sequential:conv16k3 relu max2 conv32k3 relu max2 flatten fcK", 1, 28),
     ("resnet20:activation=prelu,shortcut=pad", 3, 32),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.choices import UNUSUAL, Choice, less_likely, mean_loss, ranked, worse
 from robaudit.inputs.likelihood import WORST
 from robaudit.inputs.normalisation import Normalisation
-from robaudit.inputs.trials import UNUSUAL, Choice, Trial, less_likely, ranked, worse
+from robaudit.inputs.trials import Trial
 from robaudit.inputs.variations import activation
 
 #: Standard errors or deviations by which a choice must be better to be believed against expectation.
@@ -24,13 +25,18 @@ def likeliest(
 
     Of those not clearly less accurate, the least loss; of those level with it, the likeliest before anything is tried.
     Unusual ones must be better by far: a network almost without biases answers alike on any scale, raw bytes too, but
-    its logits, and with them the gradients of a loss, are another's.
+    its logits, and with them the gradients of a loss, are another's. Nor does a little loss speak against none: images
+    that are too large make a hesitant network surer, images that are too small harm one that is used to large ones.
     """
     able = _able(trial, choices, count, free=False)
     best = min(able, key=mean_loss)
     tolerance = SURE if best.normalisation.unusual else LEVEL
     likely = sorted(able, key=lambda choice: normalisations.index(choice.normalisation))
-    chosen = next(choice for choice in likely if less_likely(choice, best) <= tolerance)
+    chosen = next(
+        choice
+        for choice in likely
+        if less_likely(choice, best) <= (SURE if choice.normalisation.text == "none" else tolerance)
+    )
     return [chosen, *sorted((c for c in able if c is not chosen), key=mean_loss)]
 
 
@@ -76,9 +82,3 @@ def _able(trial: Trial, choices: list[Choice], count: int, *, free: bool) -> lis
 def _failures(choice: Choice) -> int:
     assert choice.losses is not None
     return int((choice.losses >= WORST).sum())
-
-
-def mean_loss(choice: Choice) -> float:
-    """The mean of a choice's calibrated losses, in nats; they must be known."""
-    assert choice.losses is not None
-    return float(choice.losses.mean())

@@ -8,10 +8,10 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.candidates import Candidate
+from robaudit.inputs.choices import Choice, less_likely, near_chance, worse
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.selection import choose
-from robaudit.inputs.trials import Choice, less_likely, near_chance, worse
 
 #: Images on which a rival must have stayed level for the choice to be called close.
 CLOSE = 48

@@ -6,18 +6,12 @@ import dataclasses
 import math
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.belief import LEVEL, clearly, doubt, likeliest, mean_loss, settled
+from robaudit.inputs.belief import LEVEL, clearly, doubt, likeliest, settled
 from robaudit.inputs.candidates import Candidate
+from robaudit.inputs.choices import Choice, less_likely, mean_loss, near_chance, worse
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation
-from robaudit.inputs.trials import (
-    Choice,
-    Pair,
-    Trial,
-    less_likely,
-    near_chance,
-    worse,
-)
+from robaudit.inputs.trials import Pair, Trial
 from robaudit.inputs.variations import combinations, plainest, variations
 
 #: Structures tried at all, and those after which it is asked whether to go on.
@@ -209,7 +203,7 @@ def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
     for _ in range(CHANGES):
         changed = [
             dataclasses.replace(best.candidate, spec=spec, cost=best.candidate.cost + cost)
-            for spec, cost in variations(best.candidate.spec)
+            for spec, cost in dict(variations(best.candidate.spec)).items()
         ]
         rival = trial.with_losses(trial.choice((best.candidate, best.normalisation), look) or best, look)
         race = trial.race([(candidate, best.normalisation) for candidate in changed], look, rival)

@@ -6,7 +6,6 @@ the same choice comes out on any machine, however busy.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,22 +14,19 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.candidates import Candidate, assemble
+from robaudit.inputs.choices import Choice, less_likely, mean_loss, odds, ranked, same_answers
 from robaudit.inputs.images import Images
-from robaudit.inputs.likelihood import calibrated_losses, standard_errors
+from robaudit.inputs.likelihood import calibrated_losses
 from robaudit.inputs.normalisation import Normalisation, Normalise
 
 #: (least, most) images of a glance, a look and the last word, and the multiplications each may cost.
-ROUNDS = ((16, 64, 2e9), (48, 512, 12e9), (96, 1000, 20e9))
+ROUNDS = ((16, 64, 2e9), (48, 512, 12e9), (96, 2000, 20e9))
 #: Multiplications that pairs which nothing speaks for may cost in their first lap, and the fewest of them tried.
 UNLIKELY, FEWEST = 1e11, 12
 #: Images of a race's first lap; each lap doubles them.
 LAP = 8
 #: Deviations (with the cost's worth) behind the likeliest at which a runner leaves the race.
 BEHIND = 3.0
-#: Standard deviations of accuracy that one unit of a candidate's cost is worth.
-UNUSUAL = 0.7
-#: Deviations behind which even the oddest candidate does not start a race.
-HANDICAP = 2.5
 #: Multiplications an image for each learned number, as in a ResNet-18 for 32x32 pixels.
 USUAL_WORK = 50
 #: Learned numbers of the networks kept in memory; on the CPU most share theirs with the file.
@@ -38,32 +34,9 @@ KEPT = 300_000_000
 #: Images after which a variation is given up that answers as what it varies, or has a greater loss by so many
 #: standard errors.
 HOPELESS, NO_BETTER = 64, 1.0
+#: Variations that go on after so many images, half as many after twice that, and so on down to a few.
+MANY, FEW = 16, 4
 Pair = tuple[Candidate, Normalisation]
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """A structure with a normalisation, and which of the images it got right.
-
-    Attributes:
-        candidate: the structure.
-        normalisation: before it.
-        right: (n,) bool, on the first n images.
-        logits: (n, classes) on the same images, where they were kept.
-        losses: (m,) cross-entropy on the first m images as `calibrated_losses` gives it, where it was asked for.
-
-    """
-
-    candidate: Candidate
-    normalisation: Normalisation
-    right: torch.Tensor
-    logits: torch.Tensor | None = None
-    losses: torch.Tensor | None = None
-
-    @property
-    def accuracy(self) -> float:
-        """Clean accuracy on the images tried."""
-        return float(self.right.float().mean())
 
 
 def multiplications(network: nn.Module, image: torch.Tensor) -> int:
@@ -94,7 +67,7 @@ class Trial:
 
     images: Images
     device: str = "cpu"
-    counts: tuple[int, ...] = (64, 512, 1000)
+    counts: tuple[int, ...] = (64, 512, 2000)
     work: int = 1
     known: dict[tuple[str, str], Choice] = field(default_factory=dict)
     networks: dict[str, nn.Module] = field(default_factory=dict)
@@ -182,60 +155,24 @@ class Trial:
             done = [choice for pair in runners if (choice := self.choice(pair, lap))]
             runs = [*done, *([rival] if rival else [])]
             best = ranked(runs)[0] if runs else None
-            odds = {id(c): _odds(c, best) for c in runs} if best else {}
-            stay = [c for c in done if odds[id(c)] <= min(odds.values()) + BEHIND]
+            behind = {id(c): odds(c, best) for c in runs} if best else {}
+            stay = [c for c in done if behind[id(c)] <= min(behind.values()) + BEHIND]
             if rival and lap >= HOPELESS:
-                level = self.with_losses(rival, lap)
-                stay = [c for c in stay if not same_answers(c, rival, lap)]
-                stay = [c for c in stay if less_likely(self.with_losses(c, lap), level) < NO_BETTER]
+                stay = self._hopeful(stay, rival, lap)
             staying = {id(c) for c in stay}
             left = [*ranked([c for c in done if id(c) not in staying]), *left]
             if lap >= count or not stay:
                 return [*ranked(stay), *left]
             runners, lap = [(c.candidate, c.normalisation) for c in stay], 2 * lap
 
+    def _hopeful(self, variations: list[Choice], rival: Choice, lap: int) -> list[Choice]:
+        """Of what varies a rival, those that may yet be better than it, the fewer the more images they have seen."""
+        level = self.with_losses(rival, lap)
+        tried = [(c, self.with_losses(c, lap)) for c in variations if not same_answers(c, rival, lap)]
+        good = [(c, seen) for c, seen in tried if less_likely(seen, level) < NO_BETTER]
+        good.sort(key=lambda pair: (mean_loss(pair[1]), pair[0].candidate.cost))
+        return [c for c, _ in good[: max(FEW, HOPELESS * MANY // lap)]]
+
     def finished(self, race: list[Choice], count: int) -> list[Choice]:
         """Those of a race over so many images who ran to the end."""
         return [choice for choice in race if len(choice.right) == min(count, len(self.images))]
-
-
-def same_answers(choice: Choice, other: Choice, count: int) -> bool:
-    """Whether two choices differ by rounding only on the first images."""
-    assert choice.logits is not None and other.logits is not None
-    mine, theirs = choice.logits[:count], other.logits[:count]
-    return mine.shape == theirs.shape and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5)
-
-
-def deviations(challenger: Choice, best: Choice) -> float:
-    """By how many standard deviations `challenger` is worse than `best` on the images both saw (sign test)."""
-    count = min(len(challenger.right), len(best.right))
-    mine, theirs = challenger.right[:count], best.right[:count]
-    lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
-    return (lost - won) / math.sqrt(max(lost + won, 1))
-
-
-def less_likely(challenger: Choice, best: Choice) -> float:
-    """By how many standard errors the challenger's mean loss is above the best's, on the images both saw."""
-    assert challenger.losses is not None and best.losses is not None
-    return standard_errors(challenger.losses, best.losses)
-
-
-def worse(challenger: Choice, best: Choice, sigmas: float = 2.0) -> bool:
-    """Whether `challenger` is significantly worse than `best`."""
-    return deviations(challenger, best) > sigmas
-
-
-def _odds(choice: Choice, best: Choice) -> float:
-    """Deviations behind the best, and how unusual the structure is, in the same unit."""
-    return deviations(choice, best) + min(HANDICAP, UNUSUAL * choice.candidate.cost)
-
-
-def ranked(choices: list[Choice]) -> list[Choice]:
-    """By accuracy, then by cost."""
-    return sorted(choices, key=lambda choice: (-choice.accuracy, choice.candidate.cost))
-
-
-def near_chance(accuracy: float, classes: int, count: int) -> bool:
-    """Whether an accuracy on `count` images is hardly above guessing among `classes`."""
-    chance = 1 / classes
-    return accuracy < chance + max(4 * math.sqrt(chance * (1 - chance) / count), 0.1 * (1 - chance))

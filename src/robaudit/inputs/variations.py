@@ -78,7 +78,18 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
         linear = [re.sub("^(max|avg)", pool, word) for word in words[:flat] if word not in ACTIVATIONS]
         if len(linear) < flat:
             yield sequential_spec(" ".join([*linear, *words[flat:]])), 1.5
-    for name in ("relu", "tanh", "sigmoid", "elu", "softplus", "silu", "leaky0.1", "maxmin", "kwta0.2"):
+    for name in (
+        "relu",
+        "tanh",
+        "sigmoid",
+        "elu",
+        "softplus",
+        "silu",
+        "leaky0.1",
+        "relu1",
+        "maxmin",
+        "kwta0.2",
+    ):
         for pool in ("max", "avg"):
             changed = [name if word in ACTIVATIONS else re.sub("^(max|avg)", pool, word) for word in words]
             if changed != words:

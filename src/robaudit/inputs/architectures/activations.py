@@ -49,6 +49,14 @@ class KeepLargest(nn.Module):
         return (flat * (flat >= least)).view_as(x)
 
 
+class QuickGELU(nn.Module):
+    """x times the sigmoid of 1.702 x (Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415, Section 2)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """To the same shape."""
+        return x * torch.sigmoid(1.702 * x)
+
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky0.01": partial(nn.LeakyReLU, 0.01),
@@ -57,12 +65,14 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "selu": nn.SELU,
     "gelu": nn.GELU,
+    "quickgelu": QuickGELU,
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
     "mish": nn.Mish,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "relu6": nn.ReLU6,
+    "relu1": partial(nn.Hardtanh, 0.0, 1.0),
     "hardswish": nn.Hardswish,
     "hardtanh": nn.Hardtanh,
     "maxmin": MaxMin,

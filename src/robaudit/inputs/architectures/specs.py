@@ -28,6 +28,10 @@ SEQUENTIAL: dict[str, str] = {
     "lenet-mnist": "conv20k5 relu max2 conv50k5 relu max2 flatten fc500 relu fcK",
     "cnn6": "conv32k3p1 bn relu conv32k3p1 bn relu max2 conv64k3p1 bn relu conv64k3p1 bn relu max2 "
     "conv128k3p1 bn relu conv128k3p1 bn relu max2 flatten fc128 relu fcK",
+    # Springenberg et al. 2015, https://arxiv.org/abs/1412.6806, as Hendrycks et al. 2019, https://arxiv.org/abs/1812.04606
+    # publish it: 1x1 convolutions are padded, the pooling leaves a margin out.
+    "allconv": "conv96k3p1 bn quickgelu " * 3 + "max2 " + "conv192k3p1 bn quickgelu " * 3 + "max2 "
+    "conv192k3 bn quickgelu " + "conv192k1p1 bn quickgelu " * 2 + "avg8 flatten fcK",
     "mlp": "flatten fc256 relu fc256 relu fcK",
 }  # fmt: skip
 
