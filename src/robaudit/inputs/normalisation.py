@@ -57,8 +57,12 @@ class Normalisation:
 
     @property
     def unusual(self) -> bool:
-        """Whether the network sees numbers as large as raw bytes, or images less their mean but not scaled."""
-        return any(std < RAW for std in self.std) or (any(self.mean) and set(self.std) == {1.0})
+        """Whether the network sees raw bytes, images less their mean but not scaled, or each scaled by itself."""
+        return (
+            self.per_image
+            or any(std < RAW for std in self.std)
+            or (any(self.mean) and set(self.std) == {1.0})
+        )
 
 
 def parse_normalisation(text: str, channels: int) -> Normalisation:

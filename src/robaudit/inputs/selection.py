@@ -6,13 +6,13 @@ import dataclasses
 import math
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.belief import LEVEL, clearly, doubt, likeliest, settled
+from robaudit.inputs.belief import clearly, doubt, likeliest, settled
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.choices import Choice, less_likely, mean_loss, near_chance, worse
 from robaudit.inputs.images import Images
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.trials import Pair, Trial
-from robaudit.inputs.variations import combinations, plainest, variations
+from robaudit.inputs.variations import activation, combinations, plainest, variations
 
 #: Structures tried at all, and those after which it is asked whether to go on.
 WAVES = (8, 32, 80, 160)
@@ -22,6 +22,8 @@ FAR = 2.0
 WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
+#: Structures and normalisations that are tried together.
+FEW = 4
 #: Changes made to a structure, at most.
 CHANGES = 8
 #: Standard errors of loss by which a change must be better on a look to be tried on more images.
@@ -56,12 +58,10 @@ def choose(
     best = settled(trial, second, look)
     compared = trial.race([(best.candidate, norm) for norm in normalisations], look)
     by_loss = likeliest(trial, trial.finished(compared, look), normalisations, look)
-    best = by_loss[0]
-    close = [(c.candidate, best.normalisation) for c in second if c.candidate is not best.candidate]
-    others = trial.race([(best.candidate, best.normalisation), *close], look)
+    others = trial.race(_together(by_loss, second), look)
     best = settled(trial, others, look)
     best, varied = _improved(trial, best)
-    norms = [choice.normalisation for choice in by_loss[:3]]
+    norms = [choice.normalisation for choice in by_loss]
     winner, *level = _normalised(trial, best, norms, normalisations)
     if winner.normalisation != best.normalisation:  # what is the better structure may depend on it
         best, more = _improve(trial, winner)
@@ -70,10 +70,18 @@ def choose(
     return [winner, *_rivals(winner, [*level, *compared], [*varied, *others, *second])]
 
 
+def _together(normalised: list[Choice], structures: list[Choice]) -> list[Pair]:
+    """The best few structures under the best few normalisations: what is chosen apart may be wrong together."""
+    best = normalised[0].candidate
+    rest = {c.candidate.spec: c.candidate for c in structures if c.candidate is not best}
+    few = [best, *list(rest.values())[: FEW - 1]]
+    return [(candidate, c.normalisation) for candidate in few for c in normalised[:FEW]]
+
+
 def _normalised(
     trial: Trial, best: Choice, few: list[Normalisation], normalisations: list[Normalisation]
 ) -> list[Choice]:
-    """The structure under a few normalisations on most images, the chosen one first."""
+    """The structure under the normalisations that were level on most images, the chosen one first."""
     last_word = trial.counts[2]
     last = trial.finished(trial.race([(best.candidate, norm) for norm in few], last_word), last_word)
     return likeliest(trial, last, normalisations, last_word)
@@ -187,7 +195,8 @@ def _improved(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
         return found, varied
     other, more = _improve(trial, start)
     mine, theirs = (trial.with_losses(choice, last_word) for choice in (found, other))
-    better = less_likely(theirs, mine) <= LEVEL and not worse(theirs, mine)
+    plain_still = activation(other.candidate.spec) == activation(spec)
+    better = not clearly(mine, theirs) if plain_still else mean_loss(theirs) <= mean_loss(mine)
     return (other if better else found), [*varied, *more]
 
 

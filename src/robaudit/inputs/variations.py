@@ -77,7 +77,7 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
     for pool in ("max", "avg"):  # Caffe's LeNet has activations between its linear layers only
         linear = [re.sub("^(max|avg)", pool, word) for word in words[:flat] if word not in ACTIVATIONS]
         if len(linear) < flat:
-            yield sequential_spec(" ".join([*linear, *words[flat:]])), 1.5
+            yield sequential_spec(" ".join([*linear, *words[flat:]])), 5.0
     for name in (
         "relu",
         "tanh",
