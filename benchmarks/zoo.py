@@ -3,6 +3,7 @@
     python examples/zoo/build.py ZOO --data-dir DIR
     python benchmarks/zoo.py ZOO --work DIR [--data-dir DIR] [--only NAMES] [--truth 100] [--reference NAMES]
     python benchmarks/zoo.py ZOO --work DIR --table > docs/results/zoo.md
+    python benchmarks/zoo.py --work DIR --data-dir DIR --checkpoint cifar10:FILE:8/255:published
 
 More models than the zoo's are given by `--checkpoint DATASET:FILE:EPS:KIND`. For each there are three measurements,
 kept in DIR and not made twice: the default check; the truth, every attack alone at the standard budget on `--truth`
@@ -62,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("zoo", type=Path)
+    parser.add_argument("zoo", type=Path, nargs="?", help="a folder that examples/zoo/build.py made")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--checkpoint", action="append", default=[], metavar="DATASET:FILE:EPS:KIND")
@@ -75,8 +76,13 @@ def main() -> None:
     )
     parser.add_argument("--table", action="store_true", help="measure nothing, print what there is")
     options = parser.parse_args()
+    if options.zoo and not (options.zoo / "zoo.toml").is_file():
+        parser.error(f"{options.zoo}: holds no zoo.toml; make a zoo with examples/zoo/build.py")
     options.work.mkdir(parents=True, exist_ok=True)
-    cases = [*zoo_cases(options.zoo), *(checkpoint(text) for text in options.checkpoint)]
+    cases = [
+        *(zoo_cases(options.zoo) if options.zoo else []),
+        *(checkpoint(text) for text in options.checkpoint),
+    ]
     chosen = set(filter(None, options.only.split(",")))
     for case in cases:
         if not options.table and (not chosen or case.name in chosen):
