@@ -69,8 +69,10 @@ def live_form(network: nn.Module, sample: Tensor) -> LiveForm | None:
         graph = fx.symbolic_trace(network)
         with torch.no_grad():
             _Shapes(graph).run(sample.contiguous(memory_format=torch.channels_last))
-        fused = bool(_fuse(graph, norms=True)) and same_answers(network, graph, sample)
-        return LiveForm(graph) if fused else None
+        if not _fuse(graph, norms=True):
+            return None
+        # Two sizes, for a graph may have taken the batch's for a constant.
+        return LiveForm(graph) if all(same_answers(network, graph, x) for x in (sample, sample[:1])) else None
     except Exception:  # as above
         return None
 

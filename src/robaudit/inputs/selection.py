@@ -35,8 +35,8 @@ def choose(
 ) -> list[Choice]:
     """Try candidates under normalisations; the chosen one first, then the rivals by accuracy.
 
-    Structures are first tried on few images under the two likeliest normalisations; the better ones on
-    more; then the best under every normalisation; then its variations that shapes cannot tell
+    Structures are first tried on few images under the two likeliest normalisations; the better ones on more; then the
+    best under every normalisation, and the best few of both together; then its variations that shapes cannot tell
     (activation, pooling, order of norm); last the normalisations that are still level on most images.
 
     Raises:
