@@ -102,9 +102,11 @@ def sequential_words(spec: str) -> str | None:
 
 
 def plan_text(kind: str, plan: Any) -> str:
-    """A plan of numbers as `kind:field=value,...`."""
-    fields = ((item.name, getattr(plan, item.name)) for item in dataclasses.fields(plan))
-    return f"{kind}:" + ",".join(f"{name}={value_text(value)}" for name, value in fields)
+    """A plan of numbers as `kind:field=value,...`, without what is as it is by default."""
+    fields = ((item, getattr(plan, item.name)) for item in dataclasses.fields(plan))
+    return f"{kind}:" + ",".join(
+        f"{item.name}={value_text(value)}" for item, value in fields if value != item.default
+    )
 
 
 def parse_plan(spec: str, plan: type[Any]) -> Any:
