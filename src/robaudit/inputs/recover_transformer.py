@@ -5,6 +5,7 @@ Heads leave no trace in shapes; each number of them that divides the width becom
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import re
@@ -67,8 +68,7 @@ def _plans(plan: TransformerPlan) -> Iterator[tuple[TransformerPlan, float]]:
     for (count, odd), (mean, rare), (last, less) in itertools.product(
         (heads or {1: 0.0}).items(), means.items(), orders.items()
     ):
-        made = {"heads": count, "mean": mean, "channels_last": last}
-        yield TransformerPlan(**{**vars(plan), **made}), odd + rare + less
+        yield dataclasses.replace(plan, heads=count, mean=mean, channels_last=last), odd + rare + less
 
 
 def read_transformer(layers: list[Layer]) -> Read | None:

@@ -49,7 +49,7 @@ def without_spare(layers: list[Layer]) -> list[Layer]:
     spare = [
         name
         for name, part in parts.items()
-        if name.startswith("sub_") and _shapes(part) == _shapes(parts.get(name.removeprefix("sub_"), []))
+        if name.startswith("sub_block") and _shapes(part) == _shapes(parts.get(name.removeprefix("sub_"), []))
     ]
     return [layer for layer in layers if not any(layer in parts[name] for name in spare)]
 

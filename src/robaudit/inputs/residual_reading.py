@@ -115,9 +115,8 @@ def _sound(block: dict[str, Layer], template: Template, ins: int) -> bool:
         if norm and norm.shape[0] != (conv.shape[1] if template.pre else conv.shape[0]):
             return False
     short, after = block.get("s"), block.get("t")
-    if (
-        short and short.shape[2] > 1 and ins == outs and not template.even
-    ):  # the next block's first convolution, more likely
+    # Otherwise it is the next block's first convolution, more likely.
+    if short and short.shape[2] > 1 and ins == outs and not template.even:
         return False
     return not (short and short.shape[0] != outs) and not (after and after.shape[0] != outs) and ins > 0
 

@@ -35,7 +35,7 @@ KEPT = 300_000_000
 #: standard errors.
 HOPELESS, NO_BETTER = 64, 1.0
 #: Variations that go on after so many images, half as many after twice that, and so on down to a few.
-MANY, FEW = 16, 4
+MANY, FEWER = 16, 4
 Pair = tuple[Candidate, Normalisation]
 
 
@@ -171,7 +171,7 @@ class Trial:
         tried = [(c, self.with_losses(c, lap)) for c in variations if not same_answers(c, rival, lap)]
         good = [(c, seen) for c, seen in tried if less_likely(seen, level) < NO_BETTER]
         good.sort(key=lambda pair: (mean_loss(pair[1]), pair[0].candidate.cost))
-        return [c for c, _ in good[: max(FEW, HOPELESS * MANY // lap)]]
+        return [c for c, _ in good[: max(FEWER, HOPELESS * MANY // lap)]]
 
     def finished(self, race: list[Choice], count: int) -> list[Choice]:
         """Those of a race over so many images who ran to the end."""
