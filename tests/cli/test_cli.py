@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from robaudit.cli import run
+from robaudit.inputs import load_classifier, load_images
 from tests.cli.helpers import QUICK, assert_clear, check
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -44,6 +45,23 @@ def test_an_overestimated_model_exits_1_with_the_contracts_json(report):
     assert {"forwards", "backwards", "seconds", "device"} <= set(data["cost"])
     assert {"robaudit", "torch", "python"} <= set(data["versions"])
     assert data["seed"] == 0
+
+
+def test_what_a_model_is_is_told_by_all_images_whatever_the_limit(tmp_path, monkeypatch):
+    seen = []
+
+    def spy(*arguments, images, **named):
+        seen.append(len(images))
+        return load_classifier(*arguments, images=images, **named)
+
+    monkeypatch.setattr("robaudit.inputs.load_classifier", spy)
+    report = tmp_path / "a.json"
+    check(
+        ADVERSARIAL, "--dataset", "digits", "--limit", 60, "--attacks", "pgd10", "--examples", "all", "--evidence",
+        tmp_path / "a.evidence", "--json", report,
+    )  # fmt: skip
+    assert seen == [len(load_images("digits"))]
+    assert json.loads(report.read_text())["data"]["n"] == 60
 
 
 def test_verify_and_report_agree_without_data(report, capsys):

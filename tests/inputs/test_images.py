@@ -38,6 +38,8 @@ def test_a_subset_is_balanced_and_keeps_its_ids(limit: int, seed: int) -> None:
     assert not short.any()  # a class gives fewer only where it has no more
     again = images.subset(limit, seed)
     assert torch.equal(again.ids, subset.ids)
+    shuffled = images.subset(None, seed + 1)
+    assert torch.equal(shuffled.subset(limit, seed).ids, subset.ids)
     assert subset.total == 60 and subset.sha256 == images.sha256
 
 

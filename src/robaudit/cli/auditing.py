@@ -71,7 +71,7 @@ def expand(models: list[str]) -> list[str]:
 
 
 def check_one(model: str, images: Images, wishes: Wishes, evidence: Path | None) -> Checked:
-    """Audit one checkpoint.
+    """Audit one checkpoint on the plan's part of the images; what it is is told by all of them.
 
     Raises:
         RobauditError: it could not be audited.
@@ -88,7 +88,7 @@ def check_one(model: str, images: Images, wishes: Wishes, evidence: Path | None)
     with progress(quiet=wishes.quiet) as bars:
         found = audit(
             classifier,
-            images,
+            images.subset(wishes.plan.limit, wishes.plan.seed),
             wishes.plan,
             path=path,
             device=wishes.device,

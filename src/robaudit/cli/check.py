@@ -181,7 +181,7 @@ def check(
             raise RobauditError(
                 f"{evidence}: must be a folder, for the evidence of {len(paths)} checkpoints"
             ) from error
-    images = DataWishes(dataset, data_dir, split, limit, seed, download).load()
+    images = DataWishes(dataset, data_dir, split, seed, download).load()
     if len(paths) == 1 and ray is None:
         return report_one(check_one(paths[0], images, wishes, evidence), json_path)
     jobs = [(path, _place(path, number, evidence)) for number, path in enumerate(paths)]

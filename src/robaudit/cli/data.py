@@ -23,12 +23,11 @@ class DataWishes:
     dataset: str
     data_dir: Path | None = None
     split: str = "test"
-    limit: int | None = None
     seed: int = 0
     download: bool = False
 
     def load(self) -> Images:
-        """The images, in the random order that the seed fixes.
+        """All images of the split, in the random order that the seed fixes.
 
         Raises:
             RobauditError: there are none.
@@ -40,7 +39,6 @@ class DataWishes:
             self.dataset,
             data_dir=self.data_dir,
             split=self.split,
-            limit=self.limit,
             seed=self.seed,
             download=self.download or _confirm_download,
         )

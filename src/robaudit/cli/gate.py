@@ -107,7 +107,7 @@ class _Gate:
     @cached_property
     def _images(self) -> Images:
         rules = self.rules
-        wishes = DataWishes(rules.dataset, rules.data_dir, rules.split, rules.plan.limit, rules.plan.seed)
+        wishes = DataWishes(rules.dataset, rules.data_dir, rules.split, rules.plan.seed)
         return wishes.load()
 
     def judge(self, model: Path) -> Judged:

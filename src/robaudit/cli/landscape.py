@@ -76,7 +76,7 @@ def landscape(
     except ValueError as error:
         raise RobauditError(str(error)) from error
     where = pick_device(device)
-    all_images = DataWishes(dataset, data_dir, split, None, seed, download).load()
+    all_images = DataWishes(dataset, data_dir, split, seed, download).load()
     chosen = _choose(all_images, example, images)
     surfaces = []
     for model in models:

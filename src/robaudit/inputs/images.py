@@ -63,7 +63,7 @@ class Images:
         number (the remainder goes to classes drawn at random). Otherwise each gives its share of the split,
         so that accuracy on the subset is an unbiased estimate of accuracy on the split. Then all are
         shuffled together, so that any prefix is a simple random sample of the chosen set. `limit=None`
-        shuffles everything.
+        shuffles everything. The order that the examples have here does not matter.
 
         Raises:
             RobauditError: `limit` is below 1.
@@ -72,10 +72,11 @@ class Images:
         if limit is not None and limit < 1:
             raise RobauditError(f"limit {limit} must be at least 1 example")
         draw = np.random.Generator(np.random.PCG64(seed))
-        labels, count = self.labels.numpy(), len(self) if limit is None else limit
+        order = torch.argsort(self.ids)
+        labels, count = self.labels[order].numpy(), len(self) if limit is None else limit
         sizes = np.unique(labels, return_counts=True)[1]
         chosen = (_balanced if sizes.max() <= LEVEL * sizes.min() else _stratified)(labels, count, draw)
-        rows = torch.from_numpy(draw.permutation(chosen))
+        rows = order[torch.from_numpy(draw.permutation(chosen))]
         return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], ids=self.ids[rows])
 
 
