@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robaudit.attacks import forward
+from robaudit.errors import RobauditError
 from robaudit.inputs import Images, build_architecture, load_images
 from robaudit.training import Inner, TrainSettings
 from robaudit.training.data import Batch, TrainData, hold_out
@@ -200,10 +201,13 @@ def main() -> None:
     parser.add_argument("--accuracy", action="store_true", help="accuracies after a short run instead")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    if options.accuracy:
-        accuracy(options.seeds)
-    else:
-        compare(options)
+    try:
+        if options.accuracy:
+            accuracy(options.seeds)
+        else:
+            compare(options)
+    except RobauditError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
     python benchmarks/train_resnet18.py --data-dir DIR --out DIR --kinds standard --examples 50000 --epochs 2
 
 The adversarial one is trained by single steps from random starts (Wong et al. 2020,
-https://arxiv.org/abs/2001.03994) at 8/255. By default both see few images: they stand for the work that a ResNet-18 makes,
-not for the accuracy that one can reach.
+https://arxiv.org/abs/2001.03994) at 8/255. By default both see few images: they stand for the work that a ResNet-18
+makes, not for the accuracy that one can reach.
 """
 
 from __future__ import annotations

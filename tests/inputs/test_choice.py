@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.choices import Choice, deviations, less_likely
 from robaudit.inputs.likelihood import calibrated_losses
 from robaudit.inputs.normalisation import parse_normalisation
-from robaudit.inputs.selection import choose
+from robaudit.inputs.selection import _improved, _level, choose
 from robaudit.inputs.trials import LAP, Trial, multiplications
 
 NONE = parse_normalisation("none", 1)
@@ -69,6 +70,38 @@ def test_an_unusual_structure_must_earn_it() -> None:
     usual, odd = runner(0.90), runner(0.91, cost=6.0)
     assert choose([usual, odd], [NONE], numbered())[0].candidate is usual
     assert choose([runner(0.5), odd], [NONE], numbered())[0].candidate is odd
+
+
+def test_what_costs_too_much_is_passed_over_among_the_unlikely(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {"usual": 1.0, "heavy": 16.0, "light": 0.5, "broken": math.inf}
+    monkeypatch.setattr(Trial, "_work", lambda _, candidate: costs[candidate.spec])
+    monkeypatch.setattr("robaudit.inputs.trials.UNLIKELY", 20.0 * LAP)
+    trial = Trial(numbered(), work=1.0)
+    pairs = [
+        (Candidate(name, (), 1, 2, 2, 0.0), NONE)
+        for name in ["usual"] * 6 + ["heavy"] * 3 + ["broken"] + ["light"] * 60
+    ]
+    tried = [candidate.spec for candidate, _ in trial.affordable(pairs)]
+    assert tried[:7] == ["usual"] * 6 + ["light"]
+    assert len(tried) == 6 + 28  # (20 - 6) / 0.5
+
+
+def test_structures_that_are_level_are_all_improved_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The better of two that look alike may be found from the one that looks a little worse only."""
+    trial = Trial(numbered())
+    usual, rival, poor = runner(0.8), runner(0.798, cost=0.1), runner(0.3)
+    best = trial.choice((usual, NONE), 1000)
+    race = trial.race([(candidate, NONE) for candidate in (usual, rival, poor)], 1000)
+    assert best
+    better = trial.choice((runner(0.99), NONE), 1000)
+    grown = {usual.spec: best, rival.spec: better}
+    monkeypatch.setattr(
+        "robaudit.inputs.selection._improve", lambda _, start: (grown[start.candidate.spec], [])
+    )
+    level = _level(trial, best, race)
+    assert [choice.candidate for choice in level] == [rival]
+    assert _improved(trial, best, level)[0] is better
+    assert _improved(trial, best, [])[0] is best
 
 
 def test_multiplications_of_a_layer() -> None:

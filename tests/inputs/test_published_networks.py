@@ -11,40 +11,13 @@ from torch import nn
 from torchvision import models
 from torchvision.models.googlenet import BasicConv2d
 
-from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier
 from robaudit.inputs.architectures import build_architecture
 from robaudit.inputs.architectures.published import PUBLISHED
-from robaudit.inputs.candidates import assemble
 from robaudit.inputs.catalogue_index import indexed_names
 from robaudit.inputs.layers import module_layers
-from robaudit.inputs.members import member_options, read_members
-from tests.inputs.references import REFERENCES, Named, State
-
-SHAPE = (3, 32, 32)
-
-
-def randomised(network: nn.Module) -> nn.Module:
-    """In evaluation mode, with statistics and scales that an exchange of layers would show."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.1, 0.1)  # type: ignore[union-attr]
-            module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.1, 0.1)
-    return network.eval()
-
-
-def recovered(state: State, x: torch.Tensor, want: torch.Tensor, most: int = 12) -> str:
-    """The first architecture among the likeliest whose outputs are `want`; empty where none is."""
-    for option in member_options(read_members([state], Path("f")), None, SHAPE, Path("f"))[:most]:
-        try:
-            got = assemble(option)(x)
-        except RobauditError:  # a guess that has no such layers
-            continue
-        if torch.allclose(got, want, atol=1e-4 * float(want.abs().max())):
-            return option.spec
-    return ""
+from tests.inputs.recovering import SHAPE, randomised, recovered
+from tests.inputs.references import REFERENCES, Named
 
 
 def densenet(pool: bool) -> nn.Module:

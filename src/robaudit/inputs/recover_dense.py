@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
-from robaudit.inputs.architectures.dense import DensePlan, MobilePlan
+from robaudit.inputs.architectures.dense import DensePlan, MobilePlan, map_side
 from robaudit.inputs.architectures.specs import plan_text
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer
@@ -12,9 +13,9 @@ from robaudit.inputs.layers import Layer
 
 def dense_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
     """DenseNets and MobileNetV2s that the layers may be, in the file's own order."""
-    if len(layers) < 12 or layers[0].kind != "conv" or layers[-1].kind != "linear":
+    if len(layers) < 8 or layers[0].kind != "conv" or layers[-1].kind != "linear":
         return []
-    dense, mobile = _dense(layers), _mobile(layers)
+    dense, mobile = _dense(layers, image_size), _mobile(layers)
     specs: list[tuple[str, float]] = []
     if dense:
         pools = (False, True) if dense.stem_norm else (False,)
@@ -32,21 +33,39 @@ def dense_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
     return [Candidate(spec, tuple(layers), channels, image_size, classes, cost) for spec, cost in specs]
 
 
-def _dense(layers: list[Layer]) -> DensePlan | None:
-    """Read `conv, [norm,] (norm conv [norm conv])..., norm, linear`."""
+def _dense(layers: list[Layer], image_size: int) -> DensePlan | None:
+    """Read `conv, [norm,] (norm conv [norm conv])..., norm, linears`, or the same without any norm."""
+    end = next(i for i, layer in enumerate(layers) if layer.kind == "linear")
+    bare = not any(layer.kind == "norm" for layer in layers)
     stem_norm = layers[1].kind == layers[2].kind == "norm" and layers[0].shape[2] == 3
-    body = layers[1 + stem_norm : -2]
-    if len(body) % 2 or layers[-2].kind != "norm":
+    body, linears = layers[1 + stem_norm : end if bare else end - 1], layers[end:]
+    if not bare and (len(body) % 2 or layers[end - 1].kind != "norm"):
         return None
-    pairs = [(body[i], body[i + 1]) for i in range(0, len(body), 2)]
-    if any(
-        norm.kind != "norm" or conv.kind != "conv" or conv.shape[1] != norm.shape[0] for norm, conv in pairs
+    if not bare and any(
+        norm.kind != "norm" or conv.kind != "conv" or conv.shape[1] != norm.shape[0]
+        for norm, conv in zip(body[::2], body[1::2], strict=True)
     ):
         return None
-    convs = [conv.shape for _, conv in pairs]
+    body = body if bare else body[1::2]
+    if any(layer.kind != "conv" for layer in body) or any(layer.kind != "linear" for layer in linears):
+        return None
+    if any(after.shape[1] != layer.shape[0] for layer, after in itertools.pairwise(linears)):
+        return None
+    found = _blocks([layer.shape for layer in body], layers[0].shape[0])
+    if found is None:
+        return None
+    plan, channels = found
+    features = linears[0].shape[1]
+    hidden = tuple(layer.shape[0] for layer in linears[:-1])
+    plan = dataclasses.replace(plan, stem_norm=stem_norm, bare=bare, flat=features != channels, hidden=hidden)
+    return plan if features == channels * (map_side(plan, image_size) ** 2 if plan.flat else 1) else None
+
+
+def _blocks(convs: list[tuple[int, ...]], stem: int) -> tuple[DensePlan, int] | None:
+    """The plan of convolutions of such shapes behind a stem, and the channels they leave."""
     growth = next((shape[0] for shape in convs if shape[2] == 3), 0)
     neck = convs[0][0] if convs[0][2] == 1 else 0
-    blocks, transitions, at, channels = [0], [], 0, layers[0].shape[0]
+    blocks, transitions, at, channels = [0], list[int](), 0, stem
     step = 2 if neck else 1
     while at < len(convs):
         shape = convs[at]
@@ -61,9 +80,9 @@ def _dense(layers: list[Layer]) -> DensePlan | None:
             channels, at = shape[0], at + 1
         else:
             return None
-    if channels != layers[-1].shape[1] or not all(blocks):
+    if not all(blocks):
         return None
-    return DensePlan(growth, tuple(blocks), layers[0].shape[0], tuple(transitions), neck, stem_norm=stem_norm)
+    return DensePlan(growth, tuple(blocks), stem, tuple(transitions), neck), channels
 
 
 def _mobile(layers: list[Layer]) -> MobilePlan | None:

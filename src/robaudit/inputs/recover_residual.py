@@ -18,7 +18,7 @@ from robaudit.inputs.architectures.residual_parts import Shortcut
 from robaudit.inputs.architectures.residual_specs import residual_spec
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.layers import Layer
-from robaudit.inputs.residual_reading import Reading, read_residual
+from robaudit.inputs.residual_reading import Reading, Template, read_residual
 from robaudit.inputs.slopes import spread, without_slopes
 
 
@@ -59,13 +59,15 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         shortcut="conv" if shorts else "pad",
         project=project,  # type: ignore[arg-type]
         shortcut_norm=any("t" in block for block in reading.blocks)
-        or not (template.pre or not template.normed),
+        or (template.normed and not template.pre and not shorts),
         shortcut_kernel=shorts[0].shape[2] if shorts and not template.even else 1,
         norm="batch" if template.normed else "none",
+        normed=_normed(template),
         se=_reduction(reading),
         se_conv=template.gated != "" and reading.blocks[0]["g1"].kind == "conv",
-        stem_norm="n" in reading.stem or not template.normed,
+        stem_norm="n" in reading.stem or not (template.normed or template.pre),
         last_norm=reading.last is not None,
+        last_act=template.pre and reading.last is None and (not template.normed or _normed(template) != ()),
         bias=not template.normed,
         even=template.even,
         cosine=reading.cosine,
@@ -78,6 +80,12 @@ def _strides(reading: Reading, stages: list[list[dict[str, Layer]]]) -> tuple[in
     if reading.template.even:
         return tuple(stage[0]["c1"].shape[2] - 2 for stage in stages)
     return (1,) + (2,) * (len(stages) - 1)
+
+
+def _normed(template: Template) -> tuple[int, ...]:
+    """Which convolutions of a block have a norm, where not all or none of them have."""
+    found = tuple(i for i in range(1, template.convs + 1) if f"n{i}" in template.main)
+    return found if len(found) < template.convs else ()
 
 
 def _groups(layer: Layer) -> int:
@@ -134,20 +142,30 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
         strides.insert(1, (2, *rest))
     if plan.even:
         strides = [plan.strides]
+    # Where some norms are missing, much is as its author pleased.
+    odd = [plan]
+    if plan.order == "pre" and (plan.normed or plan.norm == "none"):
+        odd = [
+            dataclasses.replace(plan, stride_last=last and not plan.mid, shortcut_raw=raw)
+            for last, raw in itertools.product((False, True), (False, True))
+        ]
     kernel = plan.stem[1]
     stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True), (1, True)])]
-    for (i, pad), (j, stride), (k, (stem, pool)) in itertools.product(
-        enumerate(pads), enumerate(dict.fromkeys(strides)), enumerate(dict.fromkeys(stems))
+    for (n, base), (i, pad), (j, stride), (k, (stem, pool)) in itertools.product(
+        enumerate(dict.fromkeys(odd)),
+        enumerate(pads),
+        enumerate(dict.fromkeys(strides)),
+        enumerate(dict.fromkeys(stems)),
     ):
         yield (
             dataclasses.replace(
-                plan,
+                base,
                 shortcut=pad,  # type: ignore[arg-type]
                 strides=stride,
                 stem=(plan.stem[0], kernel, stem),
                 stem_pool=pool,
             ),
-            0.3 * i + 1.0 * j + 1.5 * k,
+            0.2 * n + 0.3 * i + 1.0 * j + 1.5 * k,
         )
 
 

@@ -59,15 +59,29 @@ def _templates() -> Iterator[Template]:
         if pre:
             orders[:2] = orders[1::-1]
         if not normed:
-            orders = [] if pre else [c]
+            orders = [c]
         shortcuts = [("s", "t"), ("s",)] if normed else [("s",)]
         for main, shortcut, first in itertools.product(orders, shortcuts, (False, True)):
             yield Template(convs, pre, normed, tuple(main), shortcut, first)
 
 
+def _partly_normed() -> Iterator[Template]:
+    """Templates in which some of a block's convolutions have no norm beside them."""
+    for template in _templates():
+        norms = [role for role in template.main if role[0] == "n"]
+        for count in range(1, len(norms)):
+            for absent in itertools.combinations(norms, count):
+                yield replace(template, main=tuple(role for role in template.main if role not in absent))
+
+
 PLAIN = (*_templates(), Template(2, False, False, ("c1", "s", "c2"), (), False, even=True))
-#: The usual ones first; a gate is looked for where nothing else fits.
-TEMPLATES = (*PLAIN, *(replace(t, gated=place) for place in GATES for t in PLAIN if t.normed))
+#: The usual ones first; a gate or a missing norm is looked for where nothing else fits.
+USUAL = len(PLAIN)
+TEMPLATES = (
+    *PLAIN,
+    *(replace(t, gated=place) for place in GATES for t in PLAIN if t.normed),
+    *_partly_normed(),
+)
 
 
 def _fits(role: str, layer: Layer, ins: int, template: Template, block: dict[str, Layer]) -> bool:
@@ -151,18 +165,20 @@ def read_residual(layers: list[Layer]) -> Iterator[Reading]:
     ):
         return
     seen: set[object] = set()
-    for template, stem_normed, eager in itertools.product(TEMPLATES, (True, False), (False, True)):
-        if seen and template.gated:
+    for rank, template in enumerate(TEMPLATES):
+        if seen and rank >= USUAL:
             return
-        reading = _read(layers, template, stem_normed, eager)
-        if reading is None:
-            continue
-        key = tuple(
-            tuple(sorted((role, layer.name) for role, layer in block.items())) for block in reading.blocks
-        )
-        if key not in seen:
-            seen.add(key)
-            yield reading
+        for stem_normed, eager in itertools.product((True, False), (False, True)):
+            reading = _read(layers, template, stem_normed, eager)
+            if reading is None:
+                continue
+            roles = tuple(
+                frozenset((r, layer.name) for r, layer in block.items()) for block in reading.blocks
+            )
+            key = (roles, template.pre and not template.normed)
+            if key not in seen:
+                seen.add(key)
+                yield reading
 
 
 def _read(layers: list[Layer], template: Template, stem_normed: bool, eager: bool) -> Reading | None:

@@ -22,8 +22,13 @@ FAR = 2.0
 WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
+#: The most and fewest structures of the second round, and the multiplications it may cost where many are level.
+FINALISTS, FINAL = (6, 48), 4e11
 #: Structures and normalisations that are tried together.
 FEW = 4
+#: Standard errors of loss (and how unusual a structure is, in the same unit) within which structures are level, and
+#: how many of them are improved on.
+LEVEL, STARTS = 2.0, 4
 #: Changes made to a structure, at most.
 CHANGES = 8
 #: Standard errors of loss by which a change must be better on a look to be tried on more images.
@@ -58,9 +63,9 @@ def choose(
     best = settled(trial, second, look)
     compared = trial.race([(best.candidate, norm) for norm in normalisations], look)
     by_loss = likeliest(trial, trial.finished(compared, look), normalisations, look)
-    others = trial.race(_together(by_loss, second), look)
+    others = trial.race(_together(by_loss, trial.finished(second, look)), look)
     best = settled(trial, others, look)
-    best, varied = _improved(trial, best)
+    best, varied = _improved(trial, best, _level(trial, best, others))
     norms = [choice.normalisation for choice in by_loss]
     winner, *level = _normalised(trial, best, norms, normalisations)
     if winner.normalisation != best.normalisation:  # what is the better structure may depend on it
@@ -71,11 +76,15 @@ def choose(
 
 
 def _together(normalised: list[Choice], structures: list[Choice]) -> list[Pair]:
-    """The best few structures under the best few normalisations: what is chosen apart may be wrong together."""
+    """The best few structures under the best few normalisations, and all under the best.
+
+    What is chosen apart may be wrong together.
+    """
     best = normalised[0].candidate
     rest = {c.candidate.spec: c.candidate for c in structures if c.candidate is not best}
     few = [best, *list(rest.values())[: FEW - 1]]
-    return [(candidate, c.normalisation) for candidate in few for c in normalised[:FEW]]
+    pairs = [(candidate, c.normalisation) for candidate in few for c in normalised[:FEW]]
+    return [*pairs, *((candidate, normalised[0].normalisation) for candidate in rest.values())]
 
 
 def _normalised(
@@ -168,7 +177,7 @@ def _pairs(choices: list[Choice]) -> list[Pair]:
 
 
 def _finalists(trial: Trial, first: list[Choice]) -> list[Pair]:
-    """The better normalisation of the six best structures, by loss, and of the cheapest of those that finished."""
+    """The better normalisation of the best structures, by loss, and of the cheapest of those that finished."""
     glance = trial.counts[0]
     ordered = [trial.with_losses(c, glance) for c in trial.finished(first, glance)]
     least = min(ordered, key=mean_loss, default=first[0])
@@ -178,23 +187,45 @@ def _finalists(trial: Trial, first: list[Choice]) -> list[Pair]:
         best.setdefault(choice.candidate.spec, choice)
     finished = [choice for choice in best.values() if choice.losses is not None]
     cheapest = min(finished or best.values(), key=lambda choice: choice.candidate.cost)
-    return _pairs(list(dict.fromkeys([*list(best.values())[:6], cheapest])))
+    few, many = FINALISTS
+    count = int(min(many, max(few, FINAL / (trial.work * trial.counts[1]))))
+    return _pairs(list(dict.fromkeys([*list(best.values())[:count], cheapest])))
 
 
-def _improved(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
-    """`_improve` from the best, and from its plainest form, where that is another and can be tried.
+def _level(trial: Trial, best: Choice, race: list[Choice]) -> list[Choice]:
+    """Other structures of a race that are level with the best, the likeliest first."""
+    look = trial.counts[1]
+    rival = trial.with_losses(best, look)
+    tried = [trial.with_losses(c, look) for c in trial.finished(race, look)]
+    found: dict[str, Choice] = {}
+    for choice in sorted(tried, key=lambda c: doubt(c, rival)):
+        if (
+            choice.candidate.spec != best.candidate.spec
+            and doubt(choice, rival) < doubt(rival, rival) + LEVEL
+        ):
+            found.setdefault(choice.candidate.spec, choice)
+    return list(found.values())[: STARTS - 1]
+
+
+def _improved(trial: Trial, best: Choice, level: list[Choice]) -> tuple[Choice, list[Choice]]:
+    """`_improve` from the best, from those level with it, and from its plainest form, where it can be tried.
 
     A wrong activation or pooling may make up for something else that is wrong, and be hard to leave by single steps.
     """
     found, varied = _improve(trial, best)
-    _, look, last_word = trial.counts
+    for start in level:
+        other, more = _improve(trial, start)
+        mine, theirs = (trial.with_losses(choice, trial.counts[2]) for choice in (found, other))
+        varied += more
+        if clearly(theirs, mine):
+            found, best = other, start
     spec = plainest(best.candidate.spec)
     plain = dataclasses.replace(best.candidate, spec=spec, cost=0.0)
-    start = trial.choice((plain, best.normalisation), look)
-    if spec in (best.candidate.spec, found.candidate.spec) or start is None:
+    begin = trial.choice((plain, best.normalisation), trial.counts[1])
+    if spec in (best.candidate.spec, found.candidate.spec) or begin is None:
         return found, varied
-    other, more = _improve(trial, start)
-    mine, theirs = (trial.with_losses(choice, last_word) for choice in (found, other))
+    other, more = _improve(trial, begin)
+    mine, theirs = (trial.with_losses(choice, trial.counts[2]) for choice in (found, other))
     plain_still = activation(other.candidate.spec) == activation(spec)
     better = not clearly(mine, theirs) if plain_still else mean_loss(theirs) <= mean_loss(mine)
     return (other if better else found), [*varied, *more]

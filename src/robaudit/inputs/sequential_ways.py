@@ -29,10 +29,12 @@ CONVS: dict[int, tuple[tuple[int, int, float], ...]] = {
     11: ((4, 5, 0.2), (4, 2, 0.2), (1, 5, 1.4), (4, 0, 0.8)),
     8: ((2, 3, 0.2), (2, 0, 0.4), (4, 2, 0.8), (2, 2, 0.8), (1, 0, 0.8), (8, 0, 1.0)),
 }
+#: Cost of the usual pooling, and of any that the network had before.
+USUAL = 0.2
 #: (word, window, stride, padding, cost) of pooling after a convolution.
 POOLS = (
     ("", 1, 1, 0, 0.0),
-    ("max2", 2, 2, 0, 0.2),
+    ("max2", 2, 2, 0, USUAL),
     ("max3s2", 3, 2, 0, 1.4),
     ("max3s2p1", 3, 2, 1, 1.2),
     ("max2s1", 2, 1, 0, 2.0),
@@ -131,12 +133,13 @@ def layer_ways(convs: list[Unit], in_channels: int, side: int, answers: bool = F
                     after = pooled(middle, window, step, pad) if middle > 0 else -1
                     if after < 1:
                         continue
-                    more = (
-                        (0.0 if covers else cost) + extra + _pool_cost(unit, pool, widens, stride > 1, last)
-                    )
+                    more = (0.0 if covers else cost) + _pool_cost(unit, pool, widens, stride > 1, last)
                     words = _unit_words(unit, word, pool)
                     grown.setdefault(after, []).extend(
-                        _extended(way, words, more, habit, pool) for way in ways
+                        _extended(
+                            way, words, more + (min(extra, USUAL) if pool == way.pool else extra), habit, pool
+                        )
+                        for way in ways
                     )
         beams = {key: _thinned(ways, beam) for key, ways in grown.items()}
         channels = outs

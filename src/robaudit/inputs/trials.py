@@ -6,6 +6,7 @@ the same choice comes out on any machine, however busy.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,24 +69,43 @@ class Trial:
     images: Images
     device: str = "cpu"
     counts: tuple[int, ...] = (64, 512, 2000)
-    work: int = 1
+    work: float = 1
+    works: dict[str, float] = field(default_factory=dict)
     known: dict[tuple[str, str], Choice] = field(default_factory=dict)
     networks: dict[str, nn.Module] = field(default_factory=dict)
 
     def measure(self, candidates: list[Candidate]) -> None:
         """Set the images of each round by the multiplications of the first candidate that runs."""
-        for candidate in candidates[:8]:
-            try:
-                image = self.images.float(slice(0, 1)).to(self.device)
-                work = self.work = max(multiplications(self.network(candidate), image), 1)
-            except (RobauditError, RuntimeError, ValueError):
-                continue
+        work = next((work for c in candidates[:8] if (work := self._work(c)) < math.inf), None)
+        if work is not None:
+            self.work = work
             self.counts = tuple(int(min(most, max(least, budget / work))) for least, most, budget in ROUNDS)
-            return
 
     def affordable(self, pairs: list[Pair]) -> list[Pair]:
-        """The first of unlikely pairs, as many as `UNLIKELY` multiplications let try a lap."""
-        return pairs[: max(FEWEST, int(UNLIKELY / (self.work * LAP)))]
+        """Of unlikely pairs, the likelier first, those that `UNLIKELY` multiplications let try a lap.
+
+        A structure that costs more than what is left is passed over; some of usual cost are tried in any case.
+        """
+        left, chosen = UNLIKELY / LAP, list[Pair]()
+        for pair in pairs:
+            if left < self.work / 4 and len(chosen) >= FEWEST:
+                break
+            work = self._work(pair[0])
+            if work <= left or (len(chosen) < FEWEST and work <= 2 * self.work):
+                chosen.append(pair)
+                left -= work
+        return chosen
+
+    def _work(self, candidate: Candidate) -> float:
+        """Multiplications of one image; infinite where it does not run."""
+        if candidate.spec not in self.works:
+            try:
+                image = self.images.float(slice(0, 1)).to(self.device)
+                work: float = max(multiplications(self.network(candidate), image), 1)
+            except (RobauditError, RuntimeError, ValueError):
+                work = math.inf
+            self.works[candidate.spec] = work
+        return self.works[candidate.spec]
 
     def logits(self, network: nn.Module, rows: range) -> torch.Tensor:
         """(n, classes) of a normalised network on the images `rows`, on the CPU."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Iterator
 
 from robaudit.inputs.architectures.activations import ACTIVATIONS
-from robaudit.inputs.architectures.norms import SCALED, divides, is_norm
+from robaudit.inputs.architectures.norms import SCALED, divides
 from robaudit.inputs.architectures.residual import ResidualPlan
 from robaudit.inputs.architectures.residual_specs import parse_residual, residual_spec
-from robaudit.inputs.architectures.sequential import padded_far
 from robaudit.inputs.architectures.specs import parse_plan, plan_text, sequential_spec, sequential_words
 from robaudit.inputs.architectures.transformer import TransformerPlan
+from robaudit.inputs.sequential_variations import sequential_variations
 
 
 def variations(spec: str) -> Iterator[tuple[str, float]]:
@@ -26,7 +25,7 @@ def variations(spec: str) -> Iterator[tuple[str, float]]:
             yield f"{head}*{text}", cost
     elif plain := sequential_words(spec):
         words = plain.split()
-        for changed, cost in _sequential(words):
+        for changed, cost in sequential_variations(words):
             if changed != words:
                 yield sequential_spec(" ".join(changed)), cost
     elif spec.startswith("vit:"):
@@ -99,62 +98,6 @@ def combinations(spec: str, blind: bool = False) -> Iterator[tuple[str, float]]:
                 )
 
 
-def _sequential(words: list[str]) -> Iterator[tuple[list[str], float]]:
-    acts = [word for word in words if word in ACTIVATIONS]
-    for name in ACTIVATIONS:
-        yield [name if word in ACTIVATIONS else word for word in words], 0.5
-    if any(word.startswith("max") for word in words):
-        yield [re.sub("^max", "avg", word) for word in words], 0.3
-        last = max(i for i, word in enumerate(words) if word.startswith("max"))
-        yield [re.sub("^max", "avg", word) if i == last else word for i, word in enumerate(words)], 0.6
-    if any(word.startswith("avg") for word in words):
-        yield [re.sub("^avg", "max", word) for word in words], 0.3
-    for most in (1, len(words)):
-        yield padded_far(words, most), 0.8
-    for pool in ("max3s2p1", "max3s2"):
-        yield ["max2" if word == pool else word for word in words], 0.3
-    yield ["gmp" if word == "gap" else word for word in words], 0.5
-    for strided in _strided(words):
-        yield strided, 0.6
-    yield ["flatten-nhwc" if word == "flatten" else word for word in words], 0.8
-    text = f" {' '.join(words)} "
-    norms = dict.fromkeys(word for word in words if is_norm(word))
-    for act, norm in itertools.product(dict.fromkeys(acts), norms):
-        yield text.replace(f" {norm} {act} ", f" {act} {norm} ").split(), 0.3
-        yield text.replace(f" {act} {norm} ", f" {norm} {act} ").split(), 0.3
-    for act in dict.fromkeys(acts):
-        for pool in dict.fromkeys(word for word in words if word.startswith(("max", "avg"))):
-            yield text.replace(f" bn {act} {pool} ", f" {act} {pool} bn ").split(), 0.6
-            if pool.startswith("max") and act == "relu":
-                continue  # they commute
-            yield text.replace(f" {act} {pool} ", f" {pool} {act} ").split(), 0.3
-            yield text.replace(f" bn {act} {pool} ", f" {pool} bn {act} ").split(), 0.3
-        flat = text.split(" flatten", maxsplit=1)[0]
-        yield text.replace(flat, flat.replace(f" {act} ", " ")).split() if acts.count(act) else words, 1.5
-        head = text[len(flat) :]
-        yield (flat + head.replace(f" {act} ", " ")).split(), 1.5
-    if acts and words[-1] == "fcK":
-        yield [*words, acts[0]], 1.5
-    end = words.index("flatten") if "flatten" in words else 0
-    at = max((i for i in range(end) if words[i] in ACTIVATIONS), default=-1)
-    if at >= 0:  # what is flattened may have no activation
-        yield words[:at] + words[at + 1 :], 0.8
-
-
-def _strided(words: list[str]) -> Iterator[list[str]]:
-    """A convolution of stride 2 where one of stride 1 and a pooling were, and the other way round."""
-    convs = [i for i, word in enumerate(words) if word.startswith("conv")]
-    for i, end in itertools.pairwise([*convs, len(words)]):
-        match = re.fullmatch(r"(conv[^sp]+)(s2)?(p.*|n)?", words[i])
-        pools = [j for j in range(i, end) if words[j] == "max2"]
-        if match and match[2] and not pools:
-            at = next((j for j in range(i, end) if words[j] in ACTIVATIONS), i) + 1
-            yield [*words[:i], match[1] + (match[3] or ""), *words[i + 1 : at], "max2", *words[at:]]
-        elif match and not match[2] and len(pools) == 1:
-            word = f"{match[1]}s2{match[3] or ''}"
-            yield [*words[:i], word, *words[i + 1 : pools[0]], *words[pools[0] + 1 :]]
-
-
 def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     change = dataclasses.replace
     for name in ACTIVATIONS if plan.activation in ACTIVATIONS else ():
@@ -168,10 +111,7 @@ def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     yield change(plan, cosine=not plan.cosine), 1.0
     if plan.hidden:
         yield change(plan, hidden_linear=not plan.hidden_linear), 0.5
-    if plan.order == "pre":
-        yield change(plan, shortcut_raw=not plan.shortcut_raw), 0.3
-    if plan.mid:
-        yield change(plan, stride_first=not plan.stride_first), 0.3
+    yield from _inside_blocks(plan)
     pair = {"conv": ("conv", "pool-conv"), "pool-conv": ("conv", "pool-conv")}
     for kind in pair.get(plan.shortcut, ("pad", "pad-end", "pool-pad", "pool-pad-end")):
         yield change(plan, shortcut=kind), 0.3
@@ -181,6 +121,19 @@ def _residual(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
     if plan.pool == 0 and not plan.even:
         yield change(plan, strides=(2, *plan.strides[1:])), 1.0
         yield change(plan, strides=(1, *plan.strides[1:])), 1.0
+
+
+def _inside_blocks(plan: ResidualPlan) -> Iterator[tuple[ResidualPlan, float]]:
+    """Where a block's shortcut and stride are."""
+    change = dataclasses.replace
+    if plan.order == "pre":
+        yield change(plan, shortcut_raw=not plan.shortcut_raw), 0.3
+        if not plan.last_norm:
+            yield change(plan, last_act=not plan.last_act), 0.5
+    if plan.mid:
+        yield change(plan, stride_first=not plan.stride_first), 0.3
+    else:
+        yield change(plan, stride_last=not plan.stride_last), 0.6
 
 
 def _transformer(plan: TransformerPlan) -> Iterator[tuple[TransformerPlan, float]]:

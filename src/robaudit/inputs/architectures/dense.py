@@ -24,6 +24,9 @@ class DensePlan:
         new_first: a layer's output stands before its input in the concatenation.
         stem_norm: norm and ReLU follow the first convolution.
         stem_pool: and then max pooling by two, 3x3.
+        bare: there is no norm anywhere.
+        flat: the last map is flattened, not averaged.
+        hidden: widths of linear layers before the last.
 
     """
 
@@ -35,6 +38,13 @@ class DensePlan:
     new_first: bool = True
     stem_norm: bool = False
     stem_pool: bool = False
+    bare: bool = False
+    flat: bool = False
+    hidden: tuple[int, ...] = ()
+
+
+def _norm(plan: DensePlan, channels: int) -> nn.Module:
+    return nn.Identity() if plan.bare else nn.BatchNorm2d(channels)
 
 
 class DenseLayer(nn.Module):
@@ -46,7 +56,7 @@ class DenseLayer(nn.Module):
         sizes = [(ins, plan.neck, 1), (plan.neck, plan.growth, 3)] if plan.neck else [(ins, plan.growth, 3)]
         self.count = len(sizes)
         for i, (a, b, k) in enumerate(sizes, start=1):
-            self.add_module(f"bn{i}", nn.BatchNorm2d(a))
+            self.add_module(f"bn{i}", _norm(plan, a))
             self.add_module(f"conv{i}", nn.Conv2d(a, b, k, padding=k // 2, bias=False))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -60,17 +70,17 @@ class DenseLayer(nn.Module):
 class Transition(nn.Module):
     """Norm, activation, 1x1 convolution, average pooling by two."""
 
-    def __init__(self, ins: int, outs: int) -> None:
+    def __init__(self, ins: int, outs: int, plan: DensePlan) -> None:
         super().__init__()
-        self.bn, self.conv = nn.BatchNorm2d(ins), nn.Conv2d(ins, outs, 1, bias=False)
+        self.bn, self.conv = _norm(plan, ins), nn.Conv2d(ins, outs, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, ins, H, W) to (N, outs, H / 2, W / 2)."""
         return F.avg_pool2d(self.conv(F.relu(self.bn(x))), 2)
 
 
-def dense_net(plan: DensePlan, classes: int, in_channels: int) -> nn.Sequential:
-    """Images, already normalised, to logits (N, classes)."""
+def dense_net(plan: DensePlan, classes: int, in_channels: int, image_size: int) -> nn.Sequential:
+    """Images (N, in_channels, image_size, image_size), already normalised, to logits (N, classes)."""
     channels = plan.stem
     modules: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)]
     modules += [nn.BatchNorm2d(channels), nn.ReLU()] if plan.stem_norm else []
@@ -80,16 +90,22 @@ def dense_net(plan: DensePlan, classes: int, in_channels: int) -> nn.Sequential:
             modules.append(DenseLayer(channels, plan))
             channels += plan.growth
         if i < len(plan.transitions):
-            modules.append(Transition(channels, plan.transitions[i]))
+            modules.append(Transition(channels, plan.transitions[i], plan))
             channels = plan.transitions[i]
-    head = [
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(channels, classes),
-    ]
-    return nn.Sequential(*modules, *head)
+    modules += [_norm(plan, channels), nn.ReLU()]
+    modules += [] if plan.flat else [nn.AdaptiveAvgPool2d(1)]
+    features = channels * (map_side(plan, image_size) ** 2 if plan.flat else 1)
+    modules.append(nn.Flatten())
+    for width in plan.hidden:
+        modules += [nn.Linear(features, width), nn.ReLU()]
+        features = width
+    return nn.Sequential(*modules, nn.Linear(features, classes))
+
+
+def map_side(plan: DensePlan, image_size: int) -> int:
+    """Pixels along a side of the last map."""
+    side = -(-image_size // 2) if plan.stem_pool else image_size
+    return side >> len(plan.transitions)
 
 
 @dataclass(frozen=True)

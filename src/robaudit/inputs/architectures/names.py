@@ -35,7 +35,7 @@ def _vgg(name: str, **sizes: int) -> nn.Module:
 
 def _dense(spec: str, *, classes: int, in_channels: int, image_size: int) -> nn.Module:
     if spec.startswith("densenet:"):
-        return dense_net(parse_plan(spec, DensePlan), classes, in_channels)
+        return dense_net(parse_plan(spec, DensePlan), classes, in_channels, image_size)
     try:
         return mobile_net(parse_plan(spec, MobilePlan), classes, in_channels, "relu6" in spec)
     except ValueError:

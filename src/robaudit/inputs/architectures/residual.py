@@ -41,14 +41,17 @@ class ResidualPlan:
         shortcut_kernel: 1 or 3.
         shortcut_raw: in pre-activation, the shortcut starts before the first activation.
         norm: a word of `norms`.
+        normed: which of a block's convolutions, from 1, have that norm beside them; empty for all.
         se: channels of a block over those between its two gating layers, which weigh channels by their means
             (Hu et al. 2018, https://arxiv.org/abs/1709.01507); 0 for none.
         se_conv: the gating layers are 1x1 convolutions.
         stem_norm: a normalisation follows the stem.
         last_norm: a normalisation and activation precede the pooling.
+        last_act: an activation does, alone.
         bias: convolutions have a bias.
         activation: a word of `ACTIVATIONS` or `SLOPES`.
         stride_first: a bottleneck's stride is in its first convolution, not its second.
+        stride_last: the stride of a block of two convolutions is in its second, not its first.
         pool: window of the last average pooling; 0 averages everything, 1 nothing.
         pool_max: that pooling takes the maximum.
         hidden: widths of linear layers before the last.
@@ -74,13 +77,16 @@ class ResidualPlan:
     shortcut_kernel: int = 1
     shortcut_raw: bool = False
     norm: str = "batch"
+    normed: tuple[int, ...] = ()
     se: int = 0
     se_conv: bool = False
     stem_norm: bool = True
     last_norm: bool = False
+    last_act: bool = False
     bias: bool = False
     activation: str = "relu"
     stride_first: bool = False
+    stride_last: bool = False
     pool: int = 0
     pool_max: bool = False
     hidden: tuple[int, ...] = ()
@@ -100,7 +106,7 @@ class Block(nn.Module):
         sizes = (
             [(ins, mid, 1), (mid, mid, 3), (mid, outs, 1)] if plan.mid else [(ins, outs, 3), (outs, outs, 3)]
         )
-        strided = 0 if plan.stride_first or not plan.mid else 1
+        strided = int(plan.stride_last if len(sizes) == 2 else not plan.stride_first)
         self.pre, self.raw = plan.order == "pre", plan.shortcut_raw
         self.count = len(sizes)
         for i, (a, b, k) in enumerate(sizes, start=1):
@@ -110,12 +116,10 @@ class Block(nn.Module):
             kind = EndPadded if far else nn.Conv2d
             side = 4 if plan.even and step == 2 else k
             conv = kind(a, b, side, step, 0 if far else k // 2, groups=groups, bias=plan.bias)
-            pair = (
-                [(f"bn{i}", make_norm(plan.norm, a)), (f"conv{i}", conv)]
-                if self.pre
-                else [(f"conv{i}", conv), (f"bn{i}", make_norm(plan.norm, b))]
-            )
-            for name, module in pair:
+            bare = plan.normed and i not in plan.normed
+            norm = nn.Identity() if bare else make_norm(plan.norm, a if self.pre else b)
+            pair = [(f"bn{i}", norm), (f"conv{i}", conv)]
+            for name, module in pair if self.pre else reversed(pair):
                 self.add_module(name, module)
         self.acts = nn.ModuleList(make_activation(plan.activation, a if self.pre else b) for a, b, _ in sizes)
         self.gate = Gate(outs, outs // plan.se, plan.se_conv) if plan.se else nn.Identity()
@@ -188,7 +192,7 @@ class ResidualNet(nn.Module):
         y = F.max_pool2d(y, 3, 2, 1) if plan.stem_pool else y
         for stage in range(len(plan.widths)):
             y = getattr(self, f"layer{stage + 1}")(y)
-        y = self.act(self.bn(y)) if plan.last_norm else y
+        y = self.act(self.bn(y)) if plan.last_norm or plan.last_act else y
         if plan.pool_max:
             y = F.adaptive_max_pool2d(y, 1) if plan.pool == 0 else F.max_pool2d(y, plan.pool)
         else:

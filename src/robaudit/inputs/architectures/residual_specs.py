@@ -82,6 +82,8 @@ def parse_residual(spec: str) -> ResidualPlan | None:
         raise RobauditError(
             f"{spec}: widths, depths and strides (and mid) need one number a stage, stem three"
         )
+    if not set(plan.normed) <= {1, 2, *((3,) if plan.mid else ())}:
+        raise RobauditError(f"{spec}: normed names a block's convolutions, from 1 to {3 if plan.mid else 2}")
     if not 0 <= plan.se <= min(plan.widths):
         raise RobauditError(f"{spec}: se must be from 0 to {min(plan.widths)}, the narrowest stage")
     return plan
