@@ -91,7 +91,7 @@ def test_structures_that_are_level_are_all_improved_on(monkeypatch: pytest.Monke
     trial = Trial(numbered())
     usual, rival, poor = runner(0.8), runner(0.798, cost=0.1), runner(0.3)
     best = trial.choice((usual, NONE), 1000)
-    race = trial.race([(candidate, NONE) for candidate in (usual, rival, poor)], 1000)
+    race = trial.race([(candidate, NONE) for candidate in (usual, rival, poor)], 512)
     assert best
     better = trial.choice((runner(0.99), NONE), 1000)
     grown = {usual.spec: best, rival.spec: better}
