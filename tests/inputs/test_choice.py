@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from robaudit.inputs import Images, build_architecture, load_classifier, load_images, make_images
 from robaudit.inputs.belief import SURE, clearly
 from robaudit.inputs.candidates import Candidate
 from robaudit.inputs.choices import Choice, deviations, less_likely
+from robaudit.inputs.improving import improved, level_with
 from robaudit.inputs.likelihood import calibrated_losses
 from robaudit.inputs.normalisation import parse_normalisation
-from robaudit.inputs.selection import _improved, _level, choose
+from robaudit.inputs.selection import choose
 from robaudit.inputs.trials import LAP, Trial, multiplications
 
 NONE = parse_normalisation("none", 1)
@@ -96,12 +99,37 @@ def test_structures_that_are_level_are_all_improved_on(monkeypatch: pytest.Monke
     better = trial.choice((runner(0.99), NONE), 1000)
     grown = {usual.spec: best, rival.spec: better}
     monkeypatch.setattr(
-        "robaudit.inputs.selection._improve", lambda _, start: (grown[start.candidate.spec], [])
+        "robaudit.inputs.improving.improve", lambda _, start: (grown[start.candidate.spec], [])
     )
-    level = _level(trial, best, race)
+    level = level_with(trial, best, race)
     assert [choice.candidate for choice in level] == [rival]
-    assert _improved(trial, best, level)[0] is better
-    assert _improved(trial, best, [])[0] is best
+    assert improved(trial, best, level)[0] is better
+    assert improved(trial, best, [])[0] is best
+
+
+class Centred(nn.Module):
+    """As `Right`, with a level for images in [0, 1), for those in [-1, 1) and for any others."""
+
+    def __init__(self, unit: float, centred: float) -> None:
+        super().__init__()
+        self.unit, self.centred = unit, centred
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = x[:, 0, 0, 0]
+        if bool((first < 0).any()):
+            right = first < 2 * self.centred - 1
+        else:
+            right = first < (self.unit if bool((first <= 1).all()) else 0.1)
+        return F.one_hot(right.long(), 10).float()
+
+
+def test_a_normalisation_that_suits_the_right_structure_only_is_found() -> None:
+    wide, centred = parse_normalisation("0/0.1", 1), parse_normalisation("0.5/0.5", 1)
+    usual = Candidate("usual", (), 1, 2, 2, 0.0, Centred(0.40, 0.02))
+    right = Candidate("right", (), 1, 2, 2, 0.5, Centred(0.35, 0.95))
+    images = replace(numbered(), classes=10)
+    best = choose([usual, right], [NONE, wide, centred], images)[0]
+    assert (best.candidate.spec, best.normalisation) == ("right", centred)
 
 
 def test_multiplications_of_a_layer() -> None:

@@ -6,13 +6,14 @@ import dataclasses
 import math
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.belief import clearly, doubt, likeliest, settled
+from robaudit.inputs.belief import doubt, likeliest, settled
 from robaudit.inputs.candidates import Candidate
-from robaudit.inputs.choices import Choice, less_likely, mean_loss, near_chance, worse
+from robaudit.inputs.choices import Choice, mean_loss, near_chance
 from robaudit.inputs.images import Images
+from robaudit.inputs.improving import improve, improved, level_with
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.trials import Pair, Trial
-from robaudit.inputs.variations import activation, combinations, plainest, variations
+from robaudit.inputs.variations import activation, combinations, variations
 
 #: Structures tried at all, and those after which it is asked whether to go on.
 WAVES = (8, 32, 80, 160)
@@ -22,17 +23,10 @@ FAR = 2.0
 WELL = 0.4
 #: Clean accuracy above which no other activation is tried on structures that are not the best.
 CLEAR = 0.95
-#: The most and fewest structures of the second round, and the multiplications it may cost where many are level.
+#: The fewest and most structures of the second round, and the multiplications it may cost where many are level.
 FINALISTS, FINAL = (6, 48), 4e11
 #: Structures and normalisations that are tried together.
 FEW = 4
-#: Standard errors of loss (and how unusual a structure is, in the same unit) within which structures are level, and
-#: how many of them are improved on.
-LEVEL, STARTS = 2.0, 4
-#: Changes made to a structure, at most.
-CHANGES = 8
-#: Standard errors of loss by which a change must be better on a look to be tried on more images.
-HOPEFUL = 1.5
 
 
 def choose(
@@ -63,13 +57,17 @@ def choose(
     best = settled(trial, second, look)
     compared = trial.race([(best.candidate, norm) for norm in normalisations], look)
     by_loss = likeliest(trial, trial.finished(compared, look), normalisations, look)
-    others = trial.race(_together(by_loss, trial.finished(second, look)), look)
+    pairs = _together(by_loss, trial.finished(second, look))
+    pairs += _activated(trial, best, normalisations)
+    if not _sees(trial, best):  # nothing may be right yet
+        pairs += trial.affordable([(c.candidate, norm) for c in second for norm in normalisations])
+    others = trial.race(pairs, look)
     best = settled(trial, others, look)
-    best, varied = _improved(trial, best, _level(trial, best, others))
-    norms = [choice.normalisation for choice in by_loss]
+    best, varied = improved(trial, best, level_with(trial, best, others))
+    norms = list(dict.fromkeys([*(choice.normalisation for choice in by_loss), best.normalisation]))
     winner, *level = _normalised(trial, best, norms, normalisations)
     if winner.normalisation != best.normalisation:  # what is the better structure may depend on it
-        best, more = _improve(trial, winner)
+        best, more = improve(trial, winner)
         varied += more
         winner, *level = _normalised(trial, best, norms, normalisations)
     return [winner, *_rivals(winner, [*level, *compared], [*varied, *others, *second])]
@@ -85,6 +83,22 @@ def _together(normalised: list[Choice], structures: list[Choice]) -> list[Pair]:
     few = [best, *list(rest.values())[: FEW - 1]]
     pairs = [(candidate, c.normalisation) for candidate in few for c in normalised[:FEW]]
     return [*pairs, *((candidate, normalised[0].normalisation) for candidate in rest.values())]
+
+
+def _activated(trial: Trial, best: Choice, normalisations: list[Normalisation]) -> list[Pair]:
+    """Other activations under all normalisations where ReLU is not the best.
+
+    Which of the softer ones is right depends on the scale of the images, which makes no difference to ReLU.
+    """
+    spec = best.candidate.spec
+    if activation(spec) == "relu":
+        return []
+    changed = [
+        dataclasses.replace(best.candidate, spec=text, cost=best.candidate.cost + cost)
+        for text, cost in variations(spec)
+        if activation(text) != activation(spec)
+    ]
+    return trial.affordable([(candidate, norm) for norm in normalisations for candidate in changed])
 
 
 def _normalised(
@@ -190,70 +204,3 @@ def _finalists(trial: Trial, first: list[Choice]) -> list[Pair]:
     few, many = FINALISTS
     count = int(min(many, max(few, FINAL / (trial.work * trial.counts[1]))))
     return _pairs(list(dict.fromkeys([*list(best.values())[:count], cheapest])))
-
-
-def _level(trial: Trial, best: Choice, race: list[Choice]) -> list[Choice]:
-    """Other structures of a race that are level with the best, the likeliest first."""
-    look = trial.counts[1]
-    rival = trial.with_losses(best, look)
-    tried = [trial.with_losses(c, look) for c in trial.finished(race, look)]
-    found: dict[str, Choice] = {}
-    for choice in sorted(tried, key=lambda c: doubt(c, rival)):
-        if (
-            choice.candidate.spec != best.candidate.spec
-            and doubt(choice, rival) < doubt(rival, rival) + LEVEL
-        ):
-            found.setdefault(choice.candidate.spec, choice)
-    return list(found.values())[: STARTS - 1]
-
-
-def _improved(trial: Trial, best: Choice, level: list[Choice]) -> tuple[Choice, list[Choice]]:
-    """`_improve` from the best, from those level with it, and from its plainest form, where it can be tried.
-
-    A wrong activation or pooling may make up for something else that is wrong, and be hard to leave by single steps.
-    """
-    found, varied = _improve(trial, best)
-    for start in level:
-        other, more = _improve(trial, start)
-        mine, theirs = (trial.with_losses(choice, trial.counts[2]) for choice in (found, other))
-        varied += more
-        if clearly(theirs, mine):
-            found, best = other, start
-    spec = plainest(best.candidate.spec)
-    plain = dataclasses.replace(best.candidate, spec=spec, cost=0.0)
-    begin = trial.choice((plain, best.normalisation), trial.counts[1])
-    if spec in (best.candidate.spec, found.candidate.spec) or begin is None:
-        return found, varied
-    other, more = _improve(trial, begin)
-    mine, theirs = (trial.with_losses(choice, trial.counts[2]) for choice in (found, other))
-    plain_still = activation(other.candidate.spec) == activation(spec)
-    better = not clearly(mine, theirs) if plain_still else mean_loss(theirs) <= mean_loss(mine)
-    return (other if better else found), [*varied, *more]
-
-
-def _improve(trial: Trial, best: Choice) -> tuple[Choice, list[Choice]]:
-    """Change one thing at a time that shapes cannot tell, as long as it helps significantly.
-
-    Returns:
-        The best, and those variations of it that were no worse, but not significantly better.
-
-    """
-    _, look, last_word = trial.counts
-    varied: list[Choice] = []
-    for _ in range(CHANGES):
-        changed = [
-            dataclasses.replace(best.candidate, spec=spec, cost=best.candidate.cost + cost)
-            for spec, cost in dict(variations(best.candidate.spec)).items()
-        ]
-        rival = trial.with_losses(trial.choice((best.candidate, best.normalisation), look) or best, look)
-        race = trial.race([(candidate, best.normalisation) for candidate in changed], look, rival)
-        varied = [trial.with_losses(c, look) for c in trial.finished(race, look) if not worse(c, rival, 1.0)]
-        hopeful = [choice for choice in varied if less_likely(rival, choice) > HOPEFUL]
-        if hopeful:
-            rival = trial.with_losses(rival, last_word)
-            hopeful = [trial.with_losses(choice, last_word) for choice in hopeful]
-        better = [choice for choice in hopeful if clearly(choice, rival)]
-        if not better:
-            break
-        best = min(better, key=mean_loss)
-    return best, varied
