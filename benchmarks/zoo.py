@@ -136,12 +136,12 @@ def measure(case: Case, options: argparse.Namespace) -> None:
 
 def load(case: Case, options: argparse.Namespace, limit: int | None) -> tuple[Any, Images]:
     """The classifier, of inputs in [0, 1], and the images."""
-    images = load_images(case.dataset, data_dir=options.data_dir, limit=limit, seed=0)
+    images = load_images(case.dataset, data_dir=options.data_dir, seed=0)
     if ".py:" in case.source:
-        return load_classifier(
-            case.source, images=images.subset(500, 0), normalise="none", force=True
-        ), images
-    return load_classifier(case.source, images=images.subset(2000, 0), force=True), images
+        classifier = load_classifier(case.source, images=images.subset(500, 0), normalise="none", force=True)
+    else:
+        classifier = load_classifier(case.source, images=images, force=True)
+    return classifier, images.subset(limit, 0)
 
 
 def run(

@@ -9,6 +9,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.architectures import build_architecture
+from robaudit.inputs.architectures.noise import add_noise
 from robaudit.inputs.layers import Layer, module_layers
 
 
@@ -67,7 +68,8 @@ def fill(network: nn.Module, layers: list[Layer], spec: str) -> None:
     """Put the layers' tensors into the network's own layers, one after the other, as float32.
 
     A convolution's or linear layer's bias is added or removed as the file has it; a normalisation
-    without learned scale keeps ones and zeros. The network may be on the meta device.
+    without learned scale keeps ones and zeros; a layer with deviations becomes noisy. The network may be on the meta
+    device.
 
     Raises:
         RobauditError: number, kind or shape of the layers differ.
@@ -80,7 +82,10 @@ def fill(network: nn.Module, layers: list[Layer], spec: str) -> None:
         module = network.get_submodule(mine.name)
         if mine.kind in ("conv", "linear"):
             module.register_parameter("bias", None)
+        deviations = {role: tensor for role, tensor in theirs.tensors.items() if role.endswith("_std")}
         for role, tensor in theirs.tensors.items():
+            if role in deviations:
+                continue
             expected = mine.shape[:1] if role != "weight" else mine.shape
             known = role in module._parameters or role in module._buffers
             if not known or tuple(tensor.shape) != expected:
@@ -90,6 +95,11 @@ def fill(network: nn.Module, layers: list[Layer], spec: str) -> None:
                 module._buffers[role] = value
             else:
                 module._parameters[role] = nn.Parameter(value, requires_grad=False)
+        if deviations:
+            try:
+                add_noise(module, deviations.get("weight_std"), deviations.get("bias_std"))
+            except ValueError as error:
+                raise RobauditError(f"{spec}: {theirs.name}: {error}; pass another --arch") from error
     _materialise(network)
 
 

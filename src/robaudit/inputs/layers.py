@@ -11,6 +11,8 @@ from typing import Literal
 
 import torch
 
+from robaudit.inputs.drawn_weights import with_deviations
+
 State = dict[str, torch.Tensor]
 Kind = Literal["conv", "linear", "norm", "scale", "other"]
 
@@ -18,7 +20,7 @@ Kind = Literal["conv", "linear", "norm", "scale", "other"]
 ROLES = {
     "weight": "weight", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var",
     "num_batches_tracked": "", "kernel": "weight", "w": "weight", "b": "bias", "gamma": "weight", "beta": "bias",
-    "moving_mean": "running_mean", "moving_variance": "running_var",
+    "moving_mean": "running_mean", "moving_variance": "running_var", "weight_std": "weight_std", "bias_std": "bias_std",
 }  # fmt: skip
 #: Extra buffers that change nothing in evaluation.
 IGNORED = re.compile(r"(num_batches_tracked|_u|_v|total_ops|total_params|activation_post_process.*)$")
@@ -32,7 +34,8 @@ class Layer:
         name: the common part of the tensors' names.
         kind: by the weight's shape; `norm` has running statistics, `scale` is another one-dimensional
             weight (group norm, layer norm, PReLU), `other` is anything else.
-        tensors: by role: weight, bias, running_mean, running_var.
+        tensors: by role: weight, bias, running_mean, running_var; weight_std and bias_std where noise of such standard
+            deviations is added in every call.
 
     """
 
@@ -65,7 +68,7 @@ class Layer:
 def read_layers(state: State) -> list[Layer]:
     """The layers of a state dict, in its order."""
     groups: dict[str, State] = {}
-    for key, tensor in _merged(state).items():
+    for key, tensor in _merged(with_deviations(state)).items():
         prefix, _, last = key.rpartition(".")
         role = ROLES.get(last.lower(), "")
         if role:
