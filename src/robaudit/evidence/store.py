@@ -8,7 +8,6 @@ import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -19,25 +18,7 @@ from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, O
 from robaudit.evidence.guard import claim, explained, reading
 from robaudit.evidence.identity import IDENTITY, difference, from_rows, identity, to_rows
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
-
-_APPLICATION_ID = 0x726F6261  # "roba"
-_TABLES = """
-CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE examples (
-    position INTEGER PRIMARY KEY, id INTEGER NOT NULL UNIQUE, label INTEGER NOT NULL,
-    prediction INTEGER NOT NULL);
-CREATE TABLE images (id INTEGER PRIMARY KEY, image BLOB NOT NULL);
-CREATE TABLE metrics (id INTEGER PRIMARY KEY, fosc REAL, fosc_normalised REAL, sgcs REAL, zero_gradients REAL);
-CREATE TABLE outcomes (
-    attack TEXT NOT NULL, id INTEGER NOT NULL, outcome INTEGER NOT NULL, steps INTEGER NOT NULL,
-    forwards INTEGER NOT NULL, backwards INTEGER NOT NULL, witness BLOB,
-    PRIMARY KEY (attack, id)) WITHOUT ROWID;
-"""
-# Files of the first releases lack it.
-_ANSWERS = (
-    "CREATE TABLE IF NOT EXISTS answers (attack TEXT NOT NULL, id INTEGER NOT NULL, prediction INTEGER NOT NULL, "
-    "PRIMARY KEY (attack, id)) WITHOUT ROWID"
-)
+from robaudit.evidence.tables import ANSWERS, APPLICATION_ID, make_database
 
 
 class EvidenceFile:
@@ -60,16 +41,8 @@ class EvidenceFile:
             return cls._resume(path, header)
         if not path.parent.is_dir():
             raise RobauditError(f"{path.parent}: no such folder; create it or choose another --evidence")
-        # Whole or not at all: a kill here must not leave a file that is no evidence.
-        part = path.with_name(f"{path.name}.new")
         with explained(path):
-            part.unlink(missing_ok=True)
-            with closing(sqlite3.connect(part)) as db, db:
-                for statement in (*_TABLES.split(";"), _ANSWERS):
-                    db.execute(statement)
-                db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                db.executemany("INSERT INTO header VALUES (?, ?)", to_rows(header))
-            part.replace(path)
+            make_database(path, to_rows(header))
         return cls._resume(path, header)
 
     @classmethod
@@ -94,7 +67,7 @@ class EvidenceFile:
             except (sqlite3.Error, ValueError):
                 db.close()
                 raise
-        if found != _APPLICATION_ID or schema is None:
+        if found != APPLICATION_ID or schema is None:
             db.close()
             raise RobauditError(f"{path}: not an evidence file; `robaudit check --evidence` writes one")
         if json.loads(schema[0]) != SCHEMA:
@@ -126,7 +99,7 @@ class EvidenceFile:
                 f"{difference(stored[changed[0]], wanted[changed[0]])}; choose another --evidence, or delete it"
             )
         with explained(path), file._db:
-            file._db.execute(_ANSWERS)
+            file._db.execute(ANSWERS)
         return file
 
     def close(self) -> None:

@@ -20,17 +20,14 @@ from robaudit.training.ranks import Ranks, joined, with_whole_batch_norm
 from robaudit.training.schedules import learning_rate
 from robaudit.training.settings import TrainSettings
 from robaudit.training.sgd import SGD
-from robaudit.training.stepping import NORMS, SUMS, How, Stepper
+from robaudit.training.stepping import How, NotFiniteError, Stepper
+from robaudit.training.tally import Tally
 from robaudit.training.validation import GAP, Validation
 from robaudit.training.watch import Watch
 
 Row = dict[str, Any]
 #: The attributes of a run that a resumed one takes over as they are.
-KEPT = ("epoch", "step", "sums", "rows", "batches", "best", "seconds", "treated", "treated_before", "healthy")
-
-
-class NotFiniteError(RobauditError):
-    """The loss was NaN or infinite; the run stopped before the weights were touched by it."""
+KEPT = ("epoch", "step", "rows", "best", "seconds", "treated", "treated_before", "healthy")
 
 
 def train(
@@ -97,7 +94,8 @@ class Run:
         self.treated = self.treated_before = 0
         self.fit = True
         self.epoch, self.step = 0, 0
-        self.sums, self.rows, self.batches = dict.fromkeys(SUMS, 0.0), [], []  # type: ignore[var-annotated]
+        self.tally = Tally()
+        self.rows: list[Row] = []
         self.best = -1.0
         self.healthy: dict[str, Any] | None = None
         self.seconds = 0.0
@@ -124,7 +122,7 @@ class Run:
         row = self._finish(time.monotonic() - began)
         self.rows.append(row)
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
-        self.sums = dict.fromkeys(SUMS, 0.0)
+        self.tally.next_epoch()
         self._write(row)
         self.progress.end_epoch(row)
 
@@ -136,24 +134,13 @@ class Run:
         number = self.epoch * self.steps + self.step
         norms = bool(s.batch_metrics) and number % s.batch_metrics == 0
         treatment = self.healer.treatment()
-        how = How(
-            number,
-            len(rows),
-            rate,
-            s.beta,
-            s.method,
-            treatment.noise,
-            norms,
-        )
+        how = How(number, len(rows), rate, s.beta, s.method, treatment.noise, norms)
         result = self.stepper.step(batch, how)
         if not result.finite:
-            self._stop()
-        for name in SUMS:
-            self.sums[name] += result.sums[name]
+            raise NotFiniteError(self.epoch, self.step, self.folder / checkpoints.LAST)
+        self.tally.add(result)
         if norms:
-            self.batches.append(
-                {"step": number, "epoch": self.epoch + 1, **result.norms, "loss": result.mean("loss")}
-            )
+            self.tally.add_batch(result, number, self.epoch + 1)
         self.step += 1
         self.treated += bool(treatment.noise)
         alarm = self.healer.saw_batch(result.mean("fosc"), result.mean("sgcs"))
@@ -184,28 +171,15 @@ class Run:
         elif not reading.masked and self.settings.heal == "auto":
             self.healthy = self._taken()
         self.fit = self.healer.acceptable(judged) or bool(taken_back)
-        row: Row = {"epoch": self.epoch + 1, **asdict(measured)} | self._means()
+        row: Row = {"epoch": self.epoch + 1, **asdict(measured)} | self.tally.row(self.epoch + 1)
         row["lr"] = learning_rate(self.settings, self.epoch, 0, self.steps)
         row["black_box_gap"] = gaps[0] if gaps else None
         row |= {"masked": reading.masked and not taken_back, "reason": reading.reason}
         row |= {"healing": self.treated, "taken_back": bool(taken_back), **taken_back}
         row["healed_itself"] = reading.recovered and not self.treated and not self.treated_before
-        row |= self._norms()
         row["seconds"] = round(self.seconds + seconds, 3)
         self.treated, self.treated_before = 0, self.treated
         return row
-
-    def _means(self) -> Row:
-        """The epoch's means over its steps."""
-        mean = {name: self.sums[name] / self.sums["examples"] for name in SUMS[1:]}
-        return {
-            "train_clean": mean["train_clean"],
-            "train_adv": mean["train_adv"],
-            "train_gap": mean["train_clean"] - mean["train_adv"],
-            "train_fosc": mean["fosc"],
-            "train_sgcs": mean["sgcs"],
-            **{name: mean[name] for name in ("loss", "loss_clean", "loss_robust")},
-        }
 
     def _taken(self) -> dict[str, Any]:
         """A copy of the weights and of the optimiser."""
@@ -215,10 +189,6 @@ class Run:
     def _put(self, taken: dict[str, Any]) -> None:
         self.network.load_state_dict(taken["network"])
         self.optimiser.load(taken["optimiser"])
-
-    def _norms(self) -> Row:
-        here = [item for item in self.batches if item["epoch"] == self.epoch + 1]
-        return {name: sum(item[name] for item in here) / len(here) for name in NORMS if here}
 
     # Disk ------------------------------------------------------------------------------------------------------
 
@@ -235,8 +205,8 @@ class Run:
 
     def _write_logs(self) -> None:
         checkpoints.write_log(self.folder, self.rows)
-        if self.batches:
-            checkpoints.write_log(self.folder, self.batches, checkpoints.BATCHES)
+        if self.tally.batches:
+            checkpoints.write_log(self.folder, self.tally.batches, checkpoints.BATCHES)
 
     def _save_state(self) -> None:
         if not self.ranks.first:
@@ -244,6 +214,7 @@ class Run:
         state = {
             **{name: getattr(self, name) for name in KEPT},
             **self._taken(),
+            **self.tally.state(),
             "watch": self.watch.state(),
             "healer": self.healer.state(),
         }
@@ -263,19 +234,9 @@ class Run:
         self._put(state)
         for name in KEPT:
             setattr(self, name, state[name])
+        self.tally.load(state)
         self.watch.load(state["watch"])
         self.healer.load(state["healer"])
         if self.ranks.first:
             self._write_logs()
         self.progress.note(f"gone on with after epoch {self.epoch}, step {self.step}")
-
-    def _stop(self) -> None:
-        done = (
-            f"{self.folder / checkpoints.LAST} is of epoch {self.epoch}"
-            if self.epoch
-            else "no epoch was finished"
-        )
-        raise NotFiniteError(
-            f"epoch {self.epoch + 1}, step {self.step + 1}: the loss is not finite (NaN or infinite), the run stops; "
-            f"{done}\nlower --lr, or pass --precision fp32; the same command would meet it again"
-        )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from robaudit.attacks import LiveForm, live_form
 from robaudit.attacks.randomness import Draws
+from robaudit.errors import RobauditError
 from robaudit.training.awp import moved, perturbation, same_buffers
 from robaudit.training.data import Batch
 from robaudit.training.inner import Attacked, Model, attack, frozen
@@ -22,6 +24,17 @@ from robaudit.training.sgd import SGD
 SUMS = ("examples", "loss", "loss_clean", "loss_robust", "train_clean", "train_adv", "fosc", "sgcs")
 #: Appendix G's names.
 NORMS = ("w_grad_norm", "ce_norm", "kl_norm", "grad_cosine_similarity")
+
+
+class NotFiniteError(RobauditError):
+    """The loss was NaN or infinite; the run stopped before the weights were touched by it."""
+
+    def __init__(self, epoch: int, step: int, last: Path) -> None:
+        done = f"{last} is of epoch {epoch}" if epoch else "no epoch was finished"
+        super().__init__(
+            f"epoch {epoch + 1}, step {step + 1}: the loss is not finite (NaN or infinite), the run stops; "
+            f"{done}\nlower --lr, or pass --precision fp32; the same command would meet it again"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""The tables of an evidence file, and an empty one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+#: "roba", where SQLite keeps what kind of file it is.
+APPLICATION_ID = 0x726F6261
+_TABLES = """
+CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE examples (
+    position INTEGER PRIMARY KEY, id INTEGER NOT NULL UNIQUE, label INTEGER NOT NULL,
+    prediction INTEGER NOT NULL);
+CREATE TABLE images (id INTEGER PRIMARY KEY, image BLOB NOT NULL);
+CREATE TABLE metrics (id INTEGER PRIMARY KEY, fosc REAL, fosc_normalised REAL, sgcs REAL, zero_gradients REAL);
+CREATE TABLE outcomes (
+    attack TEXT NOT NULL, id INTEGER NOT NULL, outcome INTEGER NOT NULL, steps INTEGER NOT NULL,
+    forwards INTEGER NOT NULL, backwards INTEGER NOT NULL, witness BLOB,
+    PRIMARY KEY (attack, id)) WITHOUT ROWID;
+"""
+#: Files of the first releases lack it.
+ANSWERS = (
+    "CREATE TABLE IF NOT EXISTS answers (attack TEXT NOT NULL, id INTEGER NOT NULL, prediction INTEGER NOT NULL, "
+    "PRIMARY KEY (attack, id)) WITHOUT ROWID"
+)
+
+
+def make_database(path: Path, header: Iterable[tuple[str, str]]) -> None:
+    """A database with a header and nothing else, whole or not at all: a kill leaves no file that is no evidence.
+
+    Raises:
+        OSError, sqlite3.Error: it cannot be written.
+
+    """
+    part = path.with_name(f"{path.name}.new")
+    part.unlink(missing_ok=True)
+    with closing(sqlite3.connect(part)) as db, db:
+        for statement in (*_TABLES.split(";"), ANSWERS):
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.executemany("INSERT INTO header VALUES (?, ?)", header)
+    part.replace(path)
