@@ -132,6 +132,14 @@ def test_a_normalisation_that_suits_the_right_structure_only_is_found() -> None:
     assert (best.candidate.spec, best.normalisation) == ("right", centred)
 
 
+def test_a_wrong_structure_that_sees_behind_a_wrong_normalisation_does_not_win() -> None:
+    wide, centred = parse_normalisation("0/0.1", 1), parse_normalisation("0.5/0.5", 1)
+    right = Candidate("right", (), 1, 2, 2, 0.0, Centred(0.40, 0.98))
+    wrong = Candidate("wrong", (), 1, 2, 2, 0.5, Centred(0.90, 0.02))
+    best = choose([right, wrong], [NONE, wide, centred], replace(numbered(), classes=10))[0]
+    assert (best.candidate.spec, best.normalisation) == ("right", centred)
+
+
 def test_multiplications_of_a_layer() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2, padding=1, groups=1), nn.Flatten(), nn.Linear(8 * 16, 10)

@@ -88,6 +88,7 @@ NETWORKS = [
     ("allconv", 3, 32),
     ("sequential:conv16k5s2p2 relu conv32k5s2p2 relu flatten fc64 relu fcK", 3, 32),
     ("sequential:conv16k3 relu max2 conv32k3 relu max2 flatten fcK", 1, 28),
+    ("sequential:conv16k8s2p3 relu conv32k6s2p3 relu conv32k5 relu flatten fcK", 1, 28),
     ("resnet20:activation=prelu,shortcut=pad", 3, 32),
     ("wrn-10-1:activation=prelu-each", 3, 32),
     ("sequential:conv16k5 prelu max2 conv32k5 bn prelu-each max2 flatten fc64 prelu fcK", 1, 28),

@@ -136,8 +136,9 @@ def _first_round(
 ) -> list[Choice]:
     """Many structures on few images, in waves from the likely to the odd, then other activations.
 
-    No further wave where one structure sees well already and the next are far less likely; the unusual
-    scales only where the usual ones see nothing.
+    All under the two likeliest normalisations, the likeliest under every usual one, as a wrong structure may see better
+    than the right one behind a wrong normalisation. No further wave where one structure sees well already and the next
+    are far less likely; the unusual scales only where the usual ones see nothing.
     """
     glance, found = trial.counts[0], list[Choice]()
     start = 0
@@ -146,6 +147,9 @@ def _first_round(
         if not wave or _settles(trial, found, wave[0].cost):
             break
         pairs = [(candidate, norm) for candidate in wave for norm in normalisations[:2]]
+        if not start:
+            usual = [norm for norm in normalisations[2:] if not norm.unusual]
+            pairs += trial.affordable([(candidate, norm) for candidate in wave for norm in usual])
         found = trial.race([*_pairs(found), *pairs], glance)
         start = end
     if not found or near_chance(found[0].accuracy, trial.images.classes, len(found[0].right)):
