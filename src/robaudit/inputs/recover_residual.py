@@ -142,17 +142,10 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
         strides.insert(1, (2, *rest))
     if plan.even:
         strides = [plan.strides]
-    # Where some norms are missing, much is as its author pleased.
-    odd = [plan]
-    if plan.order == "pre" and (plan.normed or plan.norm == "none"):
-        odd = [
-            dataclasses.replace(plan, stride_last=last and not plan.mid, shortcut_raw=raw)
-            for last, raw in itertools.product((False, True), (False, True))
-        ]
     kernel = plan.stem[1]
     stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True), (1, True)])]
     for (n, base), (i, pad), (j, stride), (k, (stem, pool)) in itertools.product(
-        enumerate(dict.fromkeys(odd)),
+        enumerate(_bases(plan)),
         enumerate(pads),
         enumerate(dict.fromkeys(strides)),
         enumerate(dict.fromkeys(stems)),
@@ -167,6 +160,14 @@ def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[Res
             ),
             0.2 * n + 0.3 * i + 1.0 * j + 1.5 * k,
         )
+
+
+def _bases(plan: ResidualPlan) -> list[ResidualPlan]:
+    """The plan; where norms are missing, much is as its author pleased: strides and shortcuts at other places too."""
+    if plan.order == "post" or not (plan.normed or plan.norm == "none"):
+        return [plan]
+    places = itertools.product((False,) if plan.mid else (False, True), (False, True))
+    return [dataclasses.replace(plan, stride_last=last, shortcut_raw=raw) for last, raw in places]
 
 
 def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
