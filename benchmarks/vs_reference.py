@@ -73,8 +73,9 @@ def main() -> None:
     print(HEAD, end="")
     for case in options.cases:
         dataset, path, eps, count = case.split(":")
-        images = load_images(dataset, data_dir=options.data_dir, limit=int(count), seed=0)
+        images = load_images(dataset, data_dir=options.data_dir, seed=0)
         classifier = load_classifier(path, images=images)
+        images = images.subset(int(count), 0)
         x = images.float()
         logits = torch.cat([forward(classifier, part) for part in x.split(256)])
         rows = (logits.argmax(1) == images.labels).nonzero().squeeze(1)
