@@ -88,7 +88,7 @@ def _together(normalised: list[Choice], structures: list[Choice]) -> list[Pair]:
 def _activated(trial: Trial, best: Choice, normalisations: list[Normalisation]) -> list[Pair]:
     """Other activations under all normalisations where ReLU is not the best.
 
-    Which of the softer ones is right depends on the scale of the images, which makes no difference to ReLU.
+    Which of the softer ones looks right depends on the scale of the images; ReLU without biases is the same on any.
     """
     spec = best.candidate.spec
     if activation(spec) == "relu":

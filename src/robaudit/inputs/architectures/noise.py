@@ -60,6 +60,11 @@ def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
 def add_noise(module: nn.Module, weight_std: Tensor | None, bias_std: Tensor | None) -> None:
     """Turn a layer into its noisy kind, in place.
 
+    Args:
+        module: a convolution, linear layer or batch normalisation.
+        weight_std: standard deviations that broadcast to the weight, or None for no noise.
+        bias_std: likewise to the bias.
+
     Raises:
         ValueError: such a layer has no noisy kind, or the deviations do not broadcast to its numbers.
 
