@@ -36,3 +36,15 @@ def recovered(state: State, x: torch.Tensor, want: torch.Tensor, most: int = 12)
         if torch.allclose(got, want, atol=1e-4 * float(want.abs().max())):
             return option.spec
     return ""
+
+
+def varied(network: nn.Module) -> nn.Module:
+    """Weights and statistics that make every part of a network matter."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+            elif tensor.is_floating_point() and tensor.ndim == 1:
+                tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.1)
+    return network.eval()

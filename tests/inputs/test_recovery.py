@@ -17,6 +17,7 @@ from robaudit.inputs.candidates import assemble
 from robaudit.inputs.catalogue_index import catalogue_options
 from robaudit.inputs.layers import read_layers
 from robaudit.inputs.matching import candidates
+from tests.inputs.recovering import varied
 
 MOBILE = (
     "mobilenetv2:stem=16-1,inner=16-48-72-72-96-144-144-192-192,outs=16-24-24-32-32-48-48-64-80,"
@@ -93,18 +94,6 @@ NETWORKS = [
     ("sequential:conv16k5 prelu max2 conv32k5 bn prelu-each max2 flatten fc64 prelu fcK", 1, 28),
     ("sequential:conv32k3p1 relu conv32k3p1 relu max2 gap flatten fcK", 3, 32),
 ]
-
-
-def varied(network: nn.Module) -> nn.Module:
-    """Weights and statistics that make every part of a network matter."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            if name.endswith("running_var"):
-                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-            elif tensor.is_floating_point() and tensor.ndim == 1:
-                tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.1)
-    return network.eval()
 
 
 def nameless(network: nn.Module) -> dict[str, torch.Tensor]:
