@@ -3,9 +3,9 @@
     python benchmarks/vs_reference.py cifar100:MODEL.pth:0.013:100 [...] --data-dir DIR --out docs/results/speed.md
 
 Each argument is data set, checkpoint, radius and number of examples. Every tool gets the same correctly classified
-examples, the standard budget, float32 and all of torch's threads, one tool after the other in one run. An attack is
-run on what the attacks before it left, as in AutoAttack. torchattacks comes by `pip install --no-deps torchattacks`
-(its own pins are of 2021).
+examples, the standard budget and all of torch's threads, one tool after the other in one run; the others compute in
+float32, ours as `--precision` says (auto). An attack is run on what the attacks before it left, as in AutoAttack.
+torchattacks comes by `pip install --no-deps torchattacks` (its own pins are of 2021).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from robaudit.attacks import ATTACKS, Engine, Examples, Retired, forward, search
 from robaudit.attacks.state import take
 from robaudit.evidence import Outcome
 from robaudit.inputs import load_classifier, load_images
-from robaudit.plan import AUTOATTACK, AuditPlan, ThreatModel, parse_fraction
+from robaudit.plan import AUTOATTACK, AuditPlan, Precision, ThreatModel, parse_fraction
 
 CPU = torch.device("cpu")
 #: The reference's default.
@@ -67,6 +68,7 @@ def main() -> None:
     )
     parser.add_argument("cases", nargs="+", metavar="DATASET:MODEL:EPS:EXAMPLES")
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--precision", default="auto", choices=get_args(Precision), help="of our search")
     parser.add_argument("--tools", default="ours,pyautoattack,torchattacks")
     parser.add_argument("--out", type=Path, help="append the table's rows to this Markdown file")
     options = parser.parse_args()
@@ -80,7 +82,9 @@ def main() -> None:
         logits = torch.cat([forward(classifier, part) for part in x.split(256)])
         rows = (logits.argmax(1) == images.labels).nonzero().squeeze(1)
         examples = Examples(x[rows], images.labels[rows], images.ids[rows], logits[rows])
-        plan = AuditPlan(ThreatModel("Linf", parse_fraction(eps)), examples="all")
+        plan = AuditPlan(
+            ThreatModel("Linf", parse_fraction(eps)), examples="all", precision=options.precision
+        )
         ours = None
         for tool in options.tools.split(","):
             if tool == "torchattacks" and importlib.util.find_spec("torchattacks") is None:
@@ -97,10 +101,11 @@ def main() -> None:
 def by_ours(classifier: nn.Module, examples: Examples, plan: AuditPlan) -> Result:
     """The four attacks in turn, each on what is left; preparing the model and probing the machine included."""
     started = time.perf_counter()
-    fast = search_model(classifier, CPU, sample=examples.x[:8])
+    fast = search_model(classifier, CPU, plan.precision, examples.x[:8])
     tuning = tune(fast, examples.x[:1], side_by_side=fast.traced)
     search, strict = Counted(fast), Counted(classifier)
-    engine = Engine(search, strict, plan.threat, tuning.slots, CPU, tuning.workers, tuning.least)
+    exact = search if fast.exact is fast else Counted(fast.exact)
+    engine = Engine(search, strict, plan.threat, tuning.slots, CPU, tuning.workers, tuning.least, exact)
     robust = torch.ones(len(examples), dtype=torch.bool)
     before = torch.get_num_threads()
     torch.set_num_threads(tuning.threads)
@@ -113,7 +118,11 @@ def by_ours(classifier: nn.Module, examples: Examples, plan: AuditPlan) -> Resul
         engine.run(ATTACKS[attack](plan), take(examples, left), retire)
     torch.set_num_threads(before)
     seconds = time.perf_counter() - started
-    return Result("ours", int(robust.sum()), seconds, search.forwards + strict.forwards, search.backwards)
+    forwards, backwards = (
+        sum(getattr(model, passes) for model in {search, exact, strict})
+        for passes in ("forwards", "backwards")
+    )
+    return Result(f"ours, {fast.precision}", int(robust.sum()), seconds, forwards, backwards)
 
 
 def by_pyautoattack(classifier: nn.Module, examples: Examples, plan: AuditPlan) -> Result:

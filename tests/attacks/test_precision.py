@@ -117,7 +117,7 @@ def test_fused_convolutions_change_nothing_but_rounding():
     x = torch.rand(5, 1, 8, 8)
     traced = trace(model, x)
     fused = fuse_convolutions(traced, x)
-    assert fused is not traced
+    assert fused is not None
     assert sum("_Convolution" in type(module).__name__ for module in fused.modules()) == 10
     for size in (1, 5, 16):
         x = torch.rand(size, 1, 8, 8, requires_grad=True)
@@ -135,7 +135,7 @@ def test_without_onednns_operators_the_plain_network_is_used(monkeypatch):
     model, x = with_statistics(cnn()), torch.rand(4, 1, 8, 8)
     monkeypatch.setattr("robaudit.attacks.fusing._Convolution.__init__", missing)
     traced = trace(model, x)
-    assert fuse_convolutions(traced, x) is traced
+    assert fuse_convolutions(traced, x) is None
     with torch.no_grad():
         assert torch.allclose(search_model(model, torch.device("cpu"), sample=x)(x), model(x), atol=1e-5)
 

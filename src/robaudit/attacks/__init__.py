@@ -6,14 +6,15 @@ from functools import partial
 from robaudit.attacks import geometry
 from robaudit.attacks.apgd import APGD
 from robaudit.attacks.averaging import Averaged, generators
-from robaudit.attacks.engine import Engine, Retired, truly_misclassified
+from robaudit.attacks.engine import Engine
 from robaudit.attacks.fab import FAB
 from robaudit.attacks.fusing import LiveForm, live_form
 from robaudit.attacks.objectives import forward
 from robaudit.attacks.pgd import PGD, PGDState
-from robaudit.attacks.precision import SearchModel, search_model, strict_arithmetic
+from robaudit.attacks.precision import WORTH_HALF, SearchModel, has_bf16, search_model, strict_arithmetic
+from robaudit.attacks.slots import truly_misclassified
 from robaudit.attacks.square import Square
-from robaudit.attacks.state import Attack, Examples
+from robaudit.attacks.state import Attack, Examples, Retired
 from robaudit.attacks.tuning import Tuning, on_threads, tune
 from robaudit.plan import AuditPlan
 
@@ -69,6 +70,7 @@ __all__ = [
     "FAB",
     "PGD",
     "PGD_STEP",
+    "WORTH_HALF",
     "Attack",
     "Averaged",
     "Engine",
@@ -82,6 +84,7 @@ __all__ = [
     "forward",
     "generators",
     "geometry",
+    "has_bf16",
     "live_form",
     "on_threads",
     "search_model",

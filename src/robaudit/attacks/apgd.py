@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks import geometry
-from robaudit.attacks.objectives import Model, cross_entropy, dlr, evaluate, misclassified, targeted_dlr
+from robaudit.attacks.objectives import (
+    Model,
+    cross_entropy,
+    dlr,
+    evaluate,
+    misclassified,
+    nearly_misclassified,
+    targeted_dlr,
+)
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
 
@@ -42,6 +50,7 @@ class APGDState:
     step_size: Tensor
     iteration: Tensor
     fooled: Tensor
+    close: Tensor
     finished: Tensor
     nonfinite: Tensor
 
@@ -105,6 +114,7 @@ class APGD:
             step_size=torch.full((n,), _FIRST_STEP * self.eps, device=x.device),
             iteration=zeros.clone(),
             fooled=flag,
+            close=flag.clone(),
             finished=flag.clone(),
             nonfinite=flag.clone(),
         )
@@ -157,6 +167,7 @@ class APGD:
             step_size=step_size,
             iteration=s.iteration + 1,
             fooled=misclassified(result.logits, s.y),
+            close=s.close | nearly_misclassified(result.logits, s.y),
             finished=s.iteration >= self.steps,
             nonfinite=s.nonfinite | ~result.logits.isfinite().all(1),
         )

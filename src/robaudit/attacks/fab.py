@@ -13,7 +13,14 @@ from torch import Tensor
 
 from robaudit.attacks import geometry
 from robaudit.attacks.apgd import ranked_targets
-from robaudit.attacks.objectives import Model, evaluate, forward, misclassified, targeted_margin
+from robaudit.attacks.objectives import (
+    Model,
+    evaluate,
+    forward,
+    misclassified,
+    nearly_misclassified,
+    targeted_margin,
+)
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
 
@@ -22,6 +29,8 @@ _ALPHA_MAX = 0.1
 _OVERSHOOT = 1.05
 _BACKWARD = 0.9
 _NEWTON_STEPS = 40
+#: A crossing up to so many eps away may be one inside the ball, had the search not been in half precision.
+_CLOSE = 1.1
 
 
 def project_onto_plane(x: Tensor, w: Tensor, shortfall: Tensor, norm: str) -> Tensor:
@@ -74,6 +83,7 @@ class FABState:
     candidate: Tensor
     iteration: Tensor
     fooled: Tensor
+    close: Tensor
     finished: Tensor
     nonfinite: Tensor
 
@@ -114,6 +124,7 @@ class FAB:
             candidate=x_now.clone(),
             iteration=torch.zeros(n, dtype=torch.int64, device=x.device),
             fooled=flag,
+            close=flag.clone(),
             finished=flag.clone(),
             nonfinite=flag.clone(),
         )
@@ -138,7 +149,8 @@ class FAB:
         pulled_back = s.x + _BACKWARD * (x_tried - s.x)
         # A hair over eps still counts: the seal puts the point inside, and the re-check decides.
         reach = self.eps * (1 + 1e-5)
-        near = geometry.distance(x_tried, s.x, self.norm) <= reach
+        distance = geometry.distance(x_tried, s.x, self.norm)
+        near = distance <= reach
         # FAB also walks outside the ball; what the model answers there is not held against it.
         silent = ~result.logits.isfinite().all(1) & (geometry.distance(s.x_now, s.x, self.norm) <= reach)
         silent |= ~logits.isfinite().all(1) & near
@@ -150,6 +162,7 @@ class FAB:
             candidate=x_tried,
             iteration=s.iteration + 1,
             fooled=crossed & near,
+            close=s.close | (nearly_misclassified(logits, s.y) & (distance <= _CLOSE * self.eps)),
             finished=s.iteration + 1 >= self.steps,
             nonfinite=s.nonfinite | silent,
         )

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 #: A rewritten network may differ by rounding only: at most this share of the logits' spread.
-_ROUNDING = 1e-3
+ROUNDING = 1e-3
 
 
 def trace(network: nn.Module, sample: Tensor) -> fx.GraphModule | None:
@@ -54,9 +54,9 @@ def _replace(root: nn.Module, path: str, module: nn.Module) -> None:
     setattr(root.get_submodule(parent), name, module)
 
 
-def same_answers(network: nn.Module, other: nn.Module, sample: Tensor) -> bool:
-    """Whether the logits of two networks on (n, C, H, W) inputs differ by rounding at most."""
+def same_answers(network: nn.Module, other: nn.Module, sample: Tensor, rounding: float = ROUNDING) -> bool:
+    """Whether the logits of two networks on (n, C, H, W) inputs differ by `rounding` of their spread at most."""
     with torch.no_grad():
         expected, found = network(sample), other(sample)
     spread = (expected.amax(1) - expected.amin(1)).clamp_min(1e-12)[:, None]
-    return bool(((expected - found).abs() <= _ROUNDING * spread).all())
+    return bool(((expected - found).abs() <= rounding * spread).all())

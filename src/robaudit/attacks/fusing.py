@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from robaudit.attacks.folding import same_answers
+from robaudit.attacks.folding import ROUNDING, same_answers
+
+#: What arithmetic may change, as a share of the logits' spread.
+_TOLERATED = {torch.float32: ROUNDING, torch.bfloat16: 0.05}
 
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 _RELUS = (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)
 
 
-def fuse_convolutions(traced: fx.GraphModule, sample: Tensor) -> fx.GraphModule:
-    """A form for the CPU, in float32 and channels-last, whose weights get no gradient.
+def fuse_convolutions(
+    traced: fx.GraphModule, sample: Tensor, dtype: torch.dtype = torch.float32, least: int = 0
+) -> fx.GraphModule | None:
+    """A form for the CPU, channels-last, whose weights get no gradient.
 
     Each convolution has its weights laid out once for oneDNN and takes the addition of a shortcut and the ReLU
     that follow it along in the same pass over memory.
 
+    Args:
+        traced: the network, in float32.
+        sample: (n, C, H, W) inputs on which both are compared.
+        dtype: what the convolutions compute in. In bfloat16 the first, which would round the perturbation, and
+            all that comes after the last, which would round the margin, stay in float32.
+        least: multiply-adds of one example that the convolutions in another `dtype` than float32 must come to.
+
     Returns:
-        The same network where this build of torch lacks oneDNN's operators, or nothing would be gained.
+        None where this build of torch lacks oneDNN's operators, or nothing would be gained.
 
     """
     try:
         fused = copy.deepcopy(traced)
         _Shapes(fused).run(sample.contiguous(memory_format=torch.channels_last))
-        return fused if _fuse(fused) and same_answers(traced, fused, sample) else traced
-    except (
-        Exception
-    ):  # torch calls these operators its own; where they are gone or differ, the plain form does
-        return traced
+        if not (_fuse(fused) and _lowered(fused, dtype, least)):
+            return None
+        return fused if same_answers(traced, fused, sample, _TOLERATED[dtype]) else None
+    except Exception:  # torch calls these operators its own; they may be gone or differ
+        return None
 
 
 class LiveForm:
@@ -57,22 +71,27 @@ class LiveForm:
         return logits
 
 
-def live_form(network: nn.Module, sample: Tensor) -> LiveForm | None:
+def live_form(
+    network: nn.Module, sample: Tensor, dtype: torch.dtype = torch.float32, least: int = 0
+) -> LiveForm | None:
     """The fused form of a network in training, batch norms included; None where there is none or it answers otherwise.
 
     Args:
         network: in evaluation mode, float32 and channels-last on the CPU.
         sample: (n, C, H, W) inputs on which both are compared.
+        dtype: as for `fuse_convolutions`.
+        least: as there.
 
     """
     try:
         graph = fx.symbolic_trace(network)
         with torch.no_grad():
             _Shapes(graph).run(sample.contiguous(memory_format=torch.channels_last))
-        if not _fuse(graph, norms=True):
+        if not (_fuse(graph, norms=True) and _lowered(graph, dtype, least)):
             return None
         # Two sizes, for a graph may have taken the batch's for a constant.
-        return LiveForm(graph) if all(same_answers(network, graph, x) for x in (sample, sample[:1])) else None
+        same = all(same_answers(network, graph, x, _TOLERATED[dtype]) for x in (sample, sample[:1]))
+        return LiveForm(graph) if same else None
     except Exception:  # as above
         return None
 
@@ -108,6 +127,8 @@ class _Convolution(nn.Module):
             conv.groups,
         )
         self.relu, self.shapes = relu, shapes
+        #: What it computes in, and what it answers in.
+        self.dtype, self.out_dtype = torch.float32, torch.float32
         padding, stride, dilation, groups = self.settings
         back = [d * (k - 1) - p for d, k, p in zip(dilation, conv.kernel_size, padding, strict=True)]
         #: Of the convolution that the derivative by the inputs is, where it is one.
@@ -126,7 +147,8 @@ class _Convolution(nn.Module):
             assert norm.running_mean is not None and norm.running_var is not None
             statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
             weight, bias = (part.detach() for part in fuse_conv_bn_weights(weight, bias, *statistics))
-        self.weight, self.bias = weight, bias
+        weight = weight.to(self.dtype)
+        self.weight, self.bias = weight, None if bias is None else bias.to(self.dtype)
         lay_out = torch.ops.mkldnn._reorder_convolution_weight
         self.laid_out = lay_out(weight, *self.settings, self.shapes[0])
         if self.back:
@@ -134,9 +156,9 @@ class _Convolution(nn.Module):
             self.laid_back = lay_out(turned, *self.back, self.shapes[1])
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        if torch.is_grad_enabled():
-            return _Differentiable.apply(x, other, self)
-        return self.compute(x, other)
+        x, other = x.to(self.dtype), None if other is None else other.to(self.dtype)
+        out = _Differentiable.apply(x, other, self) if torch.is_grad_enabled() else self.compute(x, other)
+        return out.to(self.out_dtype)
 
     def compute(self, x: Tensor, other: Tensor | None) -> Tensor:
         """relu(conv(x) + other), or as much of it as there is."""
@@ -217,6 +239,40 @@ def _fuse(graph: fx.GraphModule, *, norms: bool = False) -> int:
     graph.delete_all_unused_submodules()
     graph.recompile()
     return count
+
+
+def _lowered(graph: fx.GraphModule, dtype: torch.dtype, least: int) -> bool:
+    """Let the convolutions that have others before them compute in `dtype`; whether there is enough to gain."""
+    if dtype == torch.float32:
+        return True
+    modules = dict(graph.named_modules())
+
+    def found(
+        nodes: list[fx.Node], neighbours: Callable[[fx.Node], Iterable[fx.Node]]
+    ) -> dict[fx.Node, bool]:
+        """Whether a convolution is met from each of `nodes`, which are in an order that allows to tell."""
+        met: dict[fx.Node, bool] = {}
+        for node in nodes:
+            met[node] = any(_is_fused(other, modules) or met[other] for other in neighbours(node))
+        return met
+
+    nodes = list(graph.graph.nodes)
+    before = found(nodes, lambda node: node.all_input_nodes)
+    behind = found(nodes[::-1], lambda node: node.users)
+    gained = 0
+    for node in nodes:
+        if not _is_fused(node, modules):
+            continue
+        layer = modules[str(node.target)]
+        layer.dtype = dtype if before[node] else torch.float32
+        layer.out_dtype = dtype if behind[node] else torch.float32
+        layer.refresh()
+        gained += before[node] * layer.weight[0].numel() * math.prod(layer.shapes[1][1:])
+    return gained >= max(least, 1)
+
+
+def _is_fused(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    return node.op == "call_module" and isinstance(modules[str(node.target)], _Convolution)
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

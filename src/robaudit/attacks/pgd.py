@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks import geometry
-from robaudit.attacks.objectives import Model, cross_entropy, evaluate, misclassified
+from robaudit.attacks.objectives import Model, cross_entropy, evaluate, misclassified, nearly_misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
 
@@ -33,6 +33,7 @@ class PGDState:
     directions: Tensor
     iteration: Tensor
     fooled: Tensor
+    close: Tensor
     finished: Tensor
     nonfinite: Tensor
 
@@ -61,9 +62,8 @@ class PGD:
         flag = torch.zeros(n, dtype=torch.bool, device=x.device)
         zeros = torch.zeros(n, dtype=torch.int64, device=x.device)
         image = torch.zeros_like(x)
-        return PGDState(
-            x, examples.y, x_adv, image, image.clone(), zeros, zeros.clone(), flag, flag.clone(), flag.clone()
-        )
+        flags = (flag, flag.clone(), flag.clone(), flag.clone())
+        return PGDState(x, examples.y, x_adv, image, image.clone(), zeros, zeros.clone(), *flags)
 
     def step(self, model: Model, state: PGDState, tries: int = 1) -> PGDState:
         """Evaluate the iterate, then move on from it unless it is the last."""
@@ -88,6 +88,7 @@ class PGD:
             directions=state.directions + (~last & (length > 0)),
             iteration=state.iteration + 1,
             fooled=last & misclassified(result.logits, state.y),
+            close=last & nearly_misclassified(result.logits, state.y),
             finished=last,
             nonfinite=state.nonfinite | ~result.logits.isfinite().all(1),
         )

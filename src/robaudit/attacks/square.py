@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks import geometry
-from robaudit.attacks.objectives import Model, forward, margin, misclassified
+from robaudit.attacks.objectives import Model, forward, margin, misclassified, nearly_misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
 
 # The schedule of p, the share of pixels in a square, after so many queries (Section 5 of the paper).
 _P_INIT = 0.8
 _HALVE_P_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+#: As `DOUBT`, but wider: which queries are kept decides on all that follow.
+_DOUBT = 0.05
 _STEPS_PER_RUN = 2**20  # each restart draws from a range of steps of its own
 #: Queries drawn at once on the CPU, where many small operations cost more than a large one. A GPU would have to be
 #: waited for to learn whether any row has run out.
@@ -40,6 +42,7 @@ class SquareState:
     drawn_at: Tensor
     iteration: Tensor
     fooled: Tensor
+    close: Tensor
     finished: Tensor
     nonfinite: Tensor
 
@@ -118,6 +121,7 @@ class Square:
             drawn_at=zeros,
             iteration=zeros.clone(),
             fooled=flag,
+            close=flag.clone(),
             finished=flag.clone(),
             nonfinite=flag.clone(),
         )
@@ -139,6 +143,7 @@ class Square:
         tried = self._queries(s, now)
         logits = forward(model, tried)
         labels = s.y.repeat_interleave(tries)
+        close = nearly_misclassified(logits, labels, _DOUBT).reshape(n, tries)
         finite, fooled = logits.isfinite().all(1).reshape(n, tries), misclassified(logits, labels)
         value, fooled = margin(logits, labels).reshape(n, tries), fooled.reshape(n, tries)
         in_budget = s.iteration[:, None] + torch.arange(tries, device=s.y.device) < self.queries
@@ -161,6 +166,7 @@ class Square:
             drawn_at=drawn_at,
             iteration=iteration,
             fooled=kept & fooled[rows, last],
+            close=s.close | (reached & close).any(1),
             finished=iteration >= self.queries,
             nonfinite=s.nonfinite | (reached & ~finite).any(1),
         )

@@ -30,16 +30,53 @@ class Examples:
         return _map(self, lambda tensor: tensor.to(device))
 
 
+@dataclass(frozen=True)
+class Retired:
+    """Examples that left an attack.
+
+    Attributes:
+        rows: (n,) int64, their places in the `Examples` given.
+        outcome: (n,) int64 of `Outcome`.
+        steps: (n,) int64, the steps each took, all its runs together.
+        forwards, backwards: (n,) int64, the passes that took, steps tried in vain included.
+        close: (n, runs) bool, the runs that came close to a break and ended without one.
+        witness: (n, C, H, W) float32 of broken examples; (0,) of others.
+        state: the attack's own state of these slots.
+
+    """
+
+    rows: Tensor
+    outcome: Tensor
+    steps: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    close: Tensor
+    witness: Tensor
+    state: Any
+
+    def part(self, rows: Tensor) -> Self:
+        """Those at `rows` (m,) int64."""
+        tensors = ("rows", "outcome", "steps", "forwards", "backwards", "close")
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in tensors},
+            witness=self.witness[rows] if len(self.witness) else self.witness,
+            state=take(self.state, rows.to(self.state.candidate.device)),
+        )
+
+
 class State(Protocol):
     """The fields that every attack's state has; each attack adds its own.
 
-    `candidate` is an input inside the ball; where `fooled` the search model misclassifies it; where
-    `finished` the run's budget is used up; `nonfinite` marks rows that met logits that are not finite;
-    `iteration` counts the steps done; one call of `step` may do several.
+    `candidate` is an input inside the ball; where `fooled` the search model misclassifies it; where `close` the
+    run came so near to a break that arithmetic in half precision may have hidden one; where `finished` the run's
+    budget is used up; `nonfinite` marks rows that met logits that are not finite; `iteration` counts the steps
+    done; one call of `step` may do several.
     """
 
     candidate: Tensor
     fooled: Tensor
+    close: Tensor
     finished: Tensor
     nonfinite: Tensor
     iteration: Tensor

@@ -56,4 +56,6 @@ def run_reference(
             if len(some):
                 kept = torch.full((len(some),), int(outcome))
                 uncounted = torch.zeros_like(some)
-                retire(Retired(rows[some], kept, uncounted, uncounted, uncounted, witness[some], None))
+                never = torch.zeros(len(some), 1, dtype=torch.bool)
+                found = witness[some] if outcome == Outcome.BROKEN else torch.zeros(0)
+                retire(Retired(rows[some], kept, uncounted, uncounted, uncounted, never, found, None))

@@ -30,9 +30,8 @@ from robaudit.inputs import Images
 from robaudit.plan import AuditPlan, ThreatModel
 
 _CLEAN_BATCH = 256
-#: Always in float32: PGD-10 because its gradients are measured, FAB because it walks along the boundary, where
-#: rounding decides.
-_EXACT = ("pgd10", "fab-t")
+#: Always in float32: its gradients are measured.
+_EXACT = ("pgd10",)
 
 
 class Work:
@@ -56,9 +55,6 @@ class Work:
         self.ranks, self.device, self.progress = ranks, device, progress
         sample = images.float(slice(0, 8)).to(device)
         self.search = search_model(source, device, plan.precision, sample)
-        self.exact = (
-            self.search if self.search.precision == "fp32" else search_model(source, device, "fp32", sample)
-        )
         self.correct = torch.zeros(len(images), dtype=torch.bool)
         self.tuning: Tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
         self.logits = torch.empty(len(images), 0)
@@ -113,7 +109,7 @@ class Work:
         rows = {}
         if len(mine):
             rows = probe(
-                lambda threat: self._engine(self.exact, threat),
+                lambda threat: self._engine(self.search.exact, threat),
                 self._examples(mine),
                 self.plan.threat,
                 self.plan.seed,
@@ -126,7 +122,9 @@ class Work:
 
     def _engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
         tuned = self.tuning
-        return Engine(search, self.strict, threat, tuned.slots, self.device, tuned.workers, tuned.least)
+        return Engine(
+            search, self.strict, threat, tuned.slots, self.device, tuned.workers, tuned.least, search.exact
+        )
 
     def _examples(self, places: Tensor) -> Examples:
         return Examples(
@@ -172,7 +170,7 @@ class Work:
                     lambda r: recorder.add(name, places, r, unbroken),
                 )
             else:
-                search = self.exact if name in _EXACT else self.search
+                search = self.search.exact if name in _EXACT else self.search
                 engine = self._engine(search, self.plan.threat)
                 attack = ATTACKS[name](plan)
                 engine.run(attack, examples, lambda r: recorder.add(name, places, r, unbroken))

@@ -64,7 +64,8 @@ class TrainSettings:
         limit: at most so many training examples, class-balanced.
         validation: examples held out of the training split.
         seed: fixes first weights, order, crops, starts and noise.
-        precision: `auto` is bf16 on a GPU and fp32 on the CPU.
+        precision: `auto` is bf16 on a GPU; on the CPU fp32, with the inner attack in bf16 where the CPU has
+            instructions for that and the network's convolutions are large enough to gain.
         batch_metrics: every how many steps Appendix G's metrics are taken; 0 for never.
         start_from: the sha256 of the checkpoint whose weights the run starts from, or empty.
         save_every: seconds between two savings within an epoch.

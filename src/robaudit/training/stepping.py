@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import LiveForm, live_form
+from robaudit.attacks import WORTH_HALF, LiveForm, has_bf16, live_form
 from robaudit.attacks.randomness import Draws
 from robaudit.errors import RobauditError
 from robaudit.training.awp import moved, perturbation, same_buffers
@@ -127,12 +127,20 @@ class Stepper:
         """The network as it is now, in the faster form that the CPU may have for it."""
         if not self._looked:
             self._looked = True
-            if x.device.type == "cpu" and not self.network.half_precision:
-                self._fast = live_form(self.network, x[:8])
+            self._fast = self._live(x[:8])
         if self._fast is None:
             return self.network
         self._fast.refresh()
         return self._fast
+
+    def _live(self, sample: Tensor) -> LiveForm | None:
+        auto = self.settings.precision == "auto" and has_bf16(sample.device)
+        live = None
+        if sample.device.type == "cpu" and (auto or self.network.half_precision):
+            live = live_form(self.network, sample, torch.bfloat16, WORTH_HALF if auto else 0)
+        if live is None and sample.device.type == "cpu" and not self.network.half_precision:
+            live = live_form(self.network, sample)
+        return live
 
     def _loss(self, x: Tensor, found: Attacked, batch: Batch, how: How) -> tuple[Loss, tuple[Tensor, Tensor]]:
         """The loss and both logits; two passes, as published: batch norm sees clean and adversarial apart."""
