@@ -171,3 +171,49 @@ def test_there_is_no_live_form_of_what_cannot_be_traced_or_fused():
     x = torch.rand(2, 3, 8, 8)
     assert live_form(Branching().eval(), x) is None
     assert live_form(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval(), x) is None
+
+
+def test_half_precision_leaves_the_first_convolution_and_what_follows_the_last_in_float32():
+    torch.manual_seed(0)
+    model = with_statistics(
+        build_architecture("residual:widths=8-16,depths=1-1,strides=1-2,stem=8-3-1", classes=5)
+    )
+    x = torch.rand(6, 3, 16, 16)
+    search = search_model(model, torch.device("cpu"), "bf16", x)
+    layers = [module for module in search.network.modules() if type(module).__name__ == "_Convolution"]
+    assert [layer.dtype for layer in layers] == [torch.float32] + [torch.bfloat16] * (len(layers) - 1)
+    assert layers[-1].out_dtype == torch.float32
+    assert search.exact.precision == "fp32"
+    assert search.exact.exact is search.exact
+    x.requires_grad_()
+    found, expected = search(x), model(x)
+    spread = expected.amax(1) - expected.amin(1)
+    assert float(((found - expected).abs() / spread[:, None]).detach().max()) < 0.02
+    ours, theirs = (torch.autograd.grad(z.square().sum(), x)[0].flatten() for z in (found, expected))
+    assert float(torch.cosine_similarity(ours, theirs, 0)) > 0.95
+
+
+def test_auto_takes_bf16_only_where_the_cpu_has_it_and_the_network_gains(monkeypatch):
+    small, large = (build_architecture(name, classes=10) for name in ("lenet5", "resnet20"))
+    x, cpu = torch.rand(2, 3, 32, 32), torch.device("cpu")
+    for able, expected in ((True, ["fp32", "bf16"]), (False, ["fp32", "fp32"])):
+        monkeypatch.setattr("robaudit.attacks.precision.has_bf16", lambda _, able=able: able)
+        assert [search_model(model, cpu, "auto", x).precision for model in (small, large)] == expected
+
+
+def test_a_live_form_in_bf16_follows_the_weights():
+    torch.manual_seed(0)
+    network = build_architecture("residual:widths=8-16,depths=1-1,strides=1-2,stem=8-3-1", classes=5)
+    network = network.to(memory_format=torch.channels_last).eval()
+    x = torch.rand(6, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    live = live_form(network, x[:2], torch.bfloat16)
+    assert live is not None
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        live.refresh()
+        expected, found = network(x), live(x)
+    assert found.dtype == torch.float32
+    spread = expected.amax(1) - expected.amin(1)
+    assert float(((found - expected).abs() / spread[:, None]).max()) < 0.03
+    assert live_form(network, x[:2], torch.bfloat16, least=10**9) is None
