@@ -41,8 +41,15 @@ def test_the_result_is_the_published_loops(batch, method):
     found = attack(model, x, y, ids, 7, 0, (inner, method))
     start = starting_point(x, ids, 7, 0, inner.eps, near=method == "trades")
     expected = plain(cnn().double(), x, y, start, inner, method)
-    # A gradient within rounding of 0 may take the other sign; almost all pixels must agree.
-    assert ((found.x - expected).abs() < 1e-5).float().mean() > 0.99
+    # A gradient within rounding of 0 may take the other sign, by which CPUs differ; next to the clean input TRADES'
+    # are small, and every step adds to what the steps before changed.
+    first = attack(model, x, y, ids, 7, 0, (Inner(0.1, 0.03, 1), method)).x
+    assert (
+        (first - plain(cnn().double(), x, y, start, Inner(0.1, 0.03, 1), method)).abs() < 1e-5
+    ).float().mean() > 0.99
+    assert ((found.x - expected).abs() < 1e-5).float().mean() > 0.95
+    reached, wanted = (float(F.cross_entropy(model(z.float()), y)) for z in (found.x, expected))
+    assert reached == pytest.approx(wanted, rel=1e-3)
     assert float((found.x - x).abs().max()) <= 0.1 + 1e-6
     assert 0 <= float(found.x.min()) <= float(found.x.max()) <= 1
     assert torch.equal(found.clean, model(x))
