@@ -118,7 +118,7 @@ def test_fused_convolutions_change_nothing_but_rounding():
     traced = trace(model, x)
     fused = fuse_convolutions(traced, x)
     assert fused is not None
-    assert sum("_Convolution" in type(module).__name__ for module in fused.modules()) == 10
+    assert sum("FusedConvolution" in type(module).__name__ for module in fused.modules()) == 10
     for size in (1, 5, 16):
         x = torch.rand(size, 1, 8, 8, requires_grad=True)
         expected, found = model(x), fused(x)
@@ -133,7 +133,7 @@ def test_without_onednns_operators_the_plain_network_is_used(monkeypatch):
         raise AttributeError
 
     model, x = with_statistics(cnn()), torch.rand(4, 1, 8, 8)
-    monkeypatch.setattr("robaudit.attacks.fusing._Convolution.__init__", missing)
+    monkeypatch.setattr("robaudit.attacks.onednn.FusedConvolution.__init__", missing)
     traced = trace(model, x)
     assert fuse_convolutions(traced, x) is None
     with torch.no_grad():
@@ -180,7 +180,7 @@ def test_half_precision_leaves_the_first_convolution_and_what_follows_the_last_i
     )
     x = torch.rand(6, 3, 16, 16)
     search = search_model(model, torch.device("cpu"), "bf16", x)
-    layers = [module for module in search.network.modules() if type(module).__name__ == "_Convolution"]
+    layers = [module for module in search.network.modules() if type(module).__name__ == "FusedConvolution"]
     assert [layer.dtype for layer in layers] == [torch.float32] + [torch.bfloat16] * (len(layers) - 1)
     assert layers[-1].out_dtype == torch.float32
     assert search.exact.precision == "fp32"

@@ -1,4 +1,4 @@
-"""Convolutions for the CPU that take a batch norm, an addition and a ReLU along in one pass over memory."""
+"""A network for the CPU whose convolutions take a batch norm, an addition and a ReLU along (`onednn`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from robaudit.attacks.folding import ROUNDING, same_answers
+from robaudit.attacks.onednn import FusedConvolution
 
 #: What arithmetic may change, as a share of the logits' spread.
 _TOLERATED = {torch.float32: ROUNDING, torch.bfloat16: 0.05}
@@ -58,7 +58,7 @@ class LiveForm:
 
     def __init__(self, graph: fx.GraphModule) -> None:
         self._graph = graph
-        self._convolutions = [module for module in graph.modules() if isinstance(module, _Convolution)]
+        self._convolutions = [module for module in graph.modules() if isinstance(module, FusedConvolution)]
 
     def refresh(self) -> None:
         """Lay out the weights as they are now."""
@@ -105,102 +105,6 @@ class _Shapes(fx.Interpreter):
         return result
 
 
-class _Convolution(nn.Module):
-    """A convolution by oneDNN, then an addition and a ReLU where there are such; the weights get no gradient.
-
-    Args:
-        conv: whose weights it takes.
-        norm: the batch norm behind it, to be folded in.
-        shapes: of what goes in and of what comes out.
-        relu: whether a ReLU comes last.
-
-    """
-
-    def __init__(
-        self, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, shapes: tuple[list[int], list[int]], *, relu: bool
-    ) -> None:
-        super().__init__()
-        self.settings = (
-            [int(size) for size in conv.padding],
-            list(conv.stride),
-            list(conv.dilation),
-            conv.groups,
-        )
-        self.relu, self.shapes = relu, shapes
-        #: What it computes in, and what it answers in.
-        self.dtype, self.out_dtype = torch.float32, torch.float32
-        padding, stride, dilation, groups = self.settings
-        back = [d * (k - 1) - p for d, k, p in zip(dilation, conv.kernel_size, padding, strict=True)]
-        #: Of the convolution that the derivative by the inputs is, where it is one.
-        self.back = (
-            (back, stride, dilation, 1) if stride == [1, 1] and groups == 1 and min(back) >= 0 else None
-        )
-        self.sources = (conv, norm)  # in a tuple: their parameters stay theirs
-        self.refresh()
-
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Take the weights, with the batch norm folded into them, and lay them out for oneDNN."""
-        conv, norm = self.sources
-        weight, bias = conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
-        if norm is not None:
-            assert norm.running_mean is not None and norm.running_var is not None
-            statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
-            weight, bias = (part.detach() for part in fuse_conv_bn_weights(weight, bias, *statistics))
-        weight = weight.to(self.dtype)
-        self.weight, self.bias = weight, None if bias is None else bias.to(self.dtype)
-        lay_out = torch.ops.mkldnn._reorder_convolution_weight
-        self.laid_out = lay_out(weight, *self.settings, self.shapes[0])
-        if self.back:
-            turned = weight.transpose(0, 1).flip(2, 3).contiguous()
-            self.laid_back = lay_out(turned, *self.back, self.shapes[1])
-
-    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        x, other = x.to(self.dtype), None if other is None else other.to(self.dtype)
-        out = _Differentiable.apply(x, other, self) if torch.is_grad_enabled() else self.compute(x, other)
-        return out.to(self.out_dtype)
-
-    def compute(self, x: Tensor, other: Tensor | None) -> Tensor:
-        """relu(conv(x) + other), or as much of it as there is."""
-        convolution = torch.ops.mkldnn._convolution_pointwise
-        inputs = (self.laid_out, self.bias, *self.settings)
-        if other is None:
-            return convolution(x, *inputs, "relu" if self.relu else "none", [], "")
-        relu = "relu" if self.relu else None
-        return convolution.binary(x, other, *inputs, "add", 1.0, relu, [], "")
-
-    def derivative(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """By the inputs `x`, from that by the convolution's outputs."""
-        if self.back:
-            return torch.ops.mkldnn._convolution_pointwise(
-                gradient, self.laid_back, None, *self.back, "none", [], ""
-            )
-        padding, stride, dilation, groups = self.settings
-        wanted = (stride, padding, dilation, False, [0, 0], groups, [True, False, False])
-        return torch.ops.aten.convolution_backward(gradient, x, self.weight, None, *wanted)[0]
-
-
-class _Differentiable(torch.autograd.Function):
-    """`_Convolution.compute` and its derivative by the inputs."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, other: Tensor | None, layer: _Convolution) -> Tensor:
-        out = layer.compute(x, other)
-        ctx.layer = layer
-        ctx.save_for_backward(x, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        (gradient,) = gradients
-        layer = ctx.layer
-        x, out = ctx.saved_tensors
-        if layer.relu:
-            gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
-        at_x = layer.derivative(gradient, x) if ctx.needs_input_grad[0] else None
-        return at_x, gradient if ctx.needs_input_grad[1] else None, None
-
-
 def _fuse(graph: fx.GraphModule, *, norms: bool = False) -> int:
     """Replace the convolutions of `graph`, whose nodes carry their shapes; how many there were.
 
@@ -228,7 +132,7 @@ def _fuse(graph: fx.GraphModule, *, norms: bool = False) -> int:
         relu = after is not None and _is_relu(after, modules)
         last = after if after is not None and relu else last
         name = f"fused_{count}"
-        graph.add_module(name, _Convolution(conv, norm, (_shape(node.args[0]), _shape(node)), relu=relu))
+        graph.add_module(name, FusedConvolution(conv, norm, (_shape(node.args[0]), _shape(node)), relu=relu))
         with graph.graph.inserting_before(last):
             inputs = (node.args[0],) if other is None else (node.args[0], other)
             new = graph.graph.call_module(name, inputs)
@@ -272,7 +176,7 @@ def _lowered(graph: fx.GraphModule, dtype: torch.dtype, least: int) -> bool:
 
 
 def _is_fused(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    return node.op == "call_module" and isinstance(modules[str(node.target)], _Convolution)
+    return node.op == "call_module" and isinstance(modules[str(node.target)], FusedConvolution)
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
