@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from robaudit.attacks import ATTACKS, Engine, Examples, tune
+from robaudit.attacks.runs import Runs
 from robaudit.attacks.square import Square
-from robaudit.attacks.workers import Rows, work_together
+from robaudit.attacks.workers import work_together
 from robaudit.evidence import Outcome
 from robaudit.plan import ATTACK_NAMES, AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn
@@ -61,31 +62,19 @@ def test_an_error_of_one_worker_stops_all():
 
 
 def test_an_error_while_taking_over_stops_the_workers():
-    rows, seen = Rows(10**6), []
+    runs = Runs(torch.ones(10**5, 1, dtype=torch.bool))
 
     def work(give):
-        while not rows.closed:
-            part = rows.pull(10)
-            seen.append(int(part[0]))
-            give(part)
+        while not runs.closed:
+            rows, _ = runs.pull(torch.full((10,), -1))
+            give(rows)
 
     def refuse(part):
         raise OSError(f"disk full at {int(part[0])}")
 
     with pytest.raises(OSError, match="disk full at"):
-        work_together([work, work], rows, refuse)
+        work_together([work, work], runs.close_down, refuse)
     assert not [thread for thread in threading.enumerate() if thread.daemon and "(run)" in thread.name]
-
-
-def test_rows_are_handed_out_once():
-    rows, got = Rows(1000), []
-
-    def work(give):
-        while len(part := rows.pull(7)):
-            give(part)
-
-    work_together([work] * 4, rows, lambda part: got.extend(part.tolist()))
-    assert sorted(got) == list(range(1000))
 
 
 def test_workers_with_too_few_examples_are_not_begun(monkeypatch):
@@ -97,7 +86,7 @@ def test_workers_with_too_few_examples_are_not_begun(monkeypatch):
     with torch.no_grad():
         logits = model(x)
     examples = Examples(x, logits.argmax(1), torch.arange(30), logits)
-    engine = Engine(model, model, THREAT, 16, torch.device("cpu"), workers=2, least=16)
+    engine = Engine(model, model, THREAT, 16, torch.device("cpu"), workers=2, least=128)
     engine.run(ATTACKS["square"](PLAN), examples, lambda _: None)
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from robaudit.attacks.objectives import Model
+from robaudit.attacks.runs import Runs
 from robaudit.attacks.slots import Slots, Task
 from robaudit.attacks.state import Attack, Examples, Retired, take
-from robaudit.attacks.workers import Rows, work_together
+from robaudit.attacks.workers import work_together
 from robaudit.evidence import Outcome
 from robaudit.plan import ThreatModel
 
@@ -30,7 +31,8 @@ class Engine:
         device: where `search` lives and the slots are kept.
         workers: threads that share the queue, each with slots of its own. More than one needs models whose calls
             do not disturb each other.
-        least: examples that each worker must have for there to be more than one.
+        least: examples that each worker's step must hold for there to be more than one. Of fewer workers than
+            `workers` the last one uses the threads of all, if its step holds so many.
         exact: the float32 form of `search`, with which runs are made again that came close to a break; None where
             there is no other.
 
@@ -89,12 +91,14 @@ class Engine:
         self._work(replace(task, examples=take(task.examples, rows), wanted=wanted), add_up)
 
     def _work(self, task: Task, retire: Callable[[Retired], None]) -> None:
-        count = len(task.examples)
-        rows = Rows(count)
-        workers = max(min(self.workers, count // self.least), 1)
-        width = min(self.slots, -(-count // workers))
-        works = [Slots(task, rows, width, self.slots).go for _ in range(workers)]
+        jobs = int(task.wanted.sum())
+        workers = max(min(self.workers, jobs, jobs * task.attack.tries // self.least), 1)
+        runs = Runs(task.wanted, workers)
+        width = min(self.slots, -(-jobs // workers))
+        # What a worker is given of the threads that `tune` has meant for all of them.
+        helpers = (self.workers - 1) * torch.get_num_threads()
+        works = [Slots(task, runs, width, self.slots, helpers, self.least).go for _ in range(workers)]
         if workers == 1:
             works[0](retire)
         else:
-            work_together(works, rows, retire)
+            work_together(works, runs.close_down, retire)

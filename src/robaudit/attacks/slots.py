@@ -1,8 +1,7 @@
 """The slots of one worker: a fixed number of examples under way, each at its own pace.
 
-As soon as an example is broken, or its last run has used up its budget, its slot takes the next one, so
-the batch is full until the queue is empty whatever share breaks early. Runs of one example (targets,
-restarts) follow each other in the queue's order. A break counts only after the sealed candidate has been
+As soon as a run has broken its example or used up its budget, its slot takes the next one (`runs`), so the batch is
+full until none is left whatever share breaks early. A break counts only after the sealed candidate has been
 misclassified by the strict float32 model.
 """
 
@@ -18,9 +17,9 @@ from torch import Tensor
 
 from robaudit.attacks.objectives import Model, forward
 from robaudit.attacks.precision import SearchModel, strict_arithmetic
+from robaudit.attacks.runs import Ended, Runs
 from robaudit.attacks.state import Attack, Examples, Retired, join, put, take
 from robaudit.attacks.tuning import out_of_memory
-from robaudit.attacks.workers import Rows
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
 from robaudit.plan import ThreatModel
@@ -66,38 +65,46 @@ class Task:
 
 
 class Slots:
-    """One worker's part of a task: which example sits in which slot, and how far it is.
+    """One worker's part of a task: which run of which example sits in which slot, and how far it is.
 
     Args:
         task: shared with the other workers.
-        queue: of the task's examples, shared as well.
+        runs: of the task, shared as well.
         width: slots in use.
         room: examples that a step may hold, where an attack looks ahead.
+        helpers: of the machine's threads, those that the other workers use.
+        least: examples that a step must hold to be worth sharing with them, once the others are done.
 
     """
 
-    def __init__(self, task: Task, queue: Rows, width: int, room: int):
-        self.task, self.attack, self.examples, self.queue = task, task.attack, task.examples, queue
-        self.part, self.room = max(width, 1), room
+    def __init__(self, task: Task, runs: Runs, width: int, room: int, helpers: int = 0, least: int = 1):
+        self.task, self.attack, self.examples, self.runs = task, task.attack, task.examples, runs
+        self.part, self.room, self.helpers, self.least = max(width, 1), room, helpers, least
         self.retire: Callable[[Retired], None]
         self.state: Any = None
 
     def go(self, retire: Callable[[Retired], None]) -> None:
-        """Step until the queue is empty and every example has left."""
+        """Step until no run is left."""
         self.retire = retire
-        first = self.queue.pull(self.part)
-        # Of each slot: the example's row, which of its runs this is, the steps of the runs before and of all, the
-        # steps tried, its runs that came close, whether it is in use.
-        self.row, self.turn, self.before, self.steps, self.tried = (torch.zeros_like(first) for _ in range(5))
-        self.bad = torch.zeros(len(first), dtype=torch.bool)
-        self.close = torch.zeros(len(first), self.task.wanted.shape[1], dtype=torch.bool)
-        self.live = torch.zeros(len(first), dtype=torch.bool)
-        self._occupy(torch.arange(len(first)), first)
+        # Of each slot: the example's row, or -1 where it is idle, which of its runs this is, the steps tried.
+        row, turn = self.runs.pull(torch.full((self.part,), -1))
+        self.row, self.turn = row[row >= 0], turn[row >= 0]
+        self.tried = torch.zeros_like(self.row)
+        if len(self.row):
+            self._begin(torch.arange(len(self.row)))
         search = self.task.search
-        while bool(self.live.any()) and not self.queue.closed:
-            with search.arithmetic() if isinstance(search, SearchModel) else nullcontext():
-                self.state = self._step(self.state)
-            self._settle()
+        own = torch.get_num_threads()
+        try:
+            while bool((self.row >= 0).any()) and not self.runs.closed:
+                if self.helpers and self.runs.alone:
+                    worth_it = min(self.room, len(self.row) * self.attack.tries) >= self.least
+                    torch.set_num_threads(own + self.helpers if worth_it else own)
+                with search.arithmetic() if isinstance(search, SearchModel) else nullcontext():
+                    self.state = self._step(self.state)
+                self._settle()
+        finally:
+            torch.set_num_threads(own)
+            self.runs.leave()
 
     def _step(self, state: Any) -> Any:
         """One step of all slots, several at once where there is room and the attack can look ahead.
@@ -125,11 +132,12 @@ class Slots:
                         "model: memory does not hold one example; use a larger machine"
                     ) from error
             else:
-                self.tried += self.live * tries
+                self.tried += tries
                 return parts[0] if len(parts) == 1 else join(parts)
 
     def _begin(self, slots: Tensor) -> None:
-        """Start the run whose turn it is in each of `slots`."""
+        """Start the runs that were given to `slots`."""
+        self.tried[slots] = 0
         fresh = self.attack.start(
             take(self.examples, self.row[slots]).to(self.task.device),
             self.turn[slots].to(self.task.device),
@@ -139,83 +147,84 @@ class Slots:
         else:
             put(self.state, slots.to(self.task.device), fresh)
 
-    def _occupy(self, slots: Tensor, rows: Tensor) -> None:
-        """Give the examples `rows`, of which there may be none, to the slots `slots`."""
-        if not len(rows):
-            return
-        self.row[slots] = rows
-        for values in (self.turn, self.before, self.steps, self.tried):
-            values[slots] = 0
-        self.turn[slots] = self.task.wanted[rows].int().argmax(1)
-        self.bad[slots] = False
-        self.close[slots] = False
-        self.live[slots] = True
-        self._begin(slots)
-
     def _settle(self) -> None:
-        """Retire what is done, begin the next run of what has one left, refill, and close ranks at the end."""
-        state = self.state
+        """Hand over what is done, refill, and close ranks at the end."""
+        state, live = self.state, self.row >= 0
         flags = torch.stack([state.fooled, state.finished, state.nonfinite, state.close])
         *answers, iteration = torch.cat([flags.long(), state.iteration[None]]).cpu()
-        fooled, finished, nonfinite, close = (answer.bool() for answer in answers)
-        self.steps = self.before + iteration
-        self.bad |= nonfinite & self.live
-        asked = (fooled & self.live).nonzero().squeeze(1)
-        broken = torch.zeros_like(self.live)
-        witnesses = None
-        if len(asked):
-            rows = asked.to(self.task.device)
-            x, y = state.x[rows].float().cpu(), state.y[rows]
-            sealed = seal(state.candidate[rows].float().cpu().numpy(), x.numpy(), self.task.threat)
-            witnesses = torch.from_numpy(sealed)
-            broken[asked] = truly_misclassified(
-                self.task.strict, witnesses.to(y.device), y, 2 * ROUNDING
-            ).cpu()
-            witnesses = witnesses[broken[asked]]
-        over = finished & self.live & ~broken
-        self.close[over, self.turn[over]] = close[over]
-        runs = self.task.wanted[self.row]
-        later = runs & (torch.arange(runs.shape[1]) > self.turn[:, None])
-        again = (over & later.any(1)).nonzero().squeeze(1)
-        given_up = (over & ~later.any(1)).nonzero().squeeze(1)
-        if len(again):
-            self.turn[again] = later[again].int().argmax(1)
-            self.before[again] = self.steps[again]
-            self._begin(again)
-        free = torch.cat([self._leave(broken.nonzero().squeeze(1), witnesses), self._leave(given_up, None)])
+        fooled, finished, bad, close = (answer.bool() for answer in answers)
+        broken, witness = self._broken(fooled & live)
+
+        def leave(slots: Tensor, witness: Tensor) -> None:
+            over = self.runs.end(
+                Ended(
+                    row=self.row[slots],
+                    turn=self.turn[slots],
+                    steps=iteration[slots],
+                    tried=self.tried[slots],
+                    close=close[slots],
+                    bad=bad[slots],
+                    broken=broken[slots],
+                    witness=witness,
+                )
+            )
+            self._hand_over(slots[over])
+
+        done = broken | (finished & live)
+        if done.any():
+            leave(done.nonzero().squeeze(1), witness)
+        # A run of the same example, perhaps of another worker, that comes before this one has broken.
+        idle = live & ~done & (self.turn > self.runs.broken[self.row])
+        if idle.any():
+            leave(idle.nonzero().squeeze(1), witness[:0])
+        free = ((done | idle) & live).nonzero().squeeze(1)
         if len(free):
-            rows = self.queue.pull(len(free))
-            self._occupy(free.sort().values[: len(rows)], rows)
+            self.row[free], self.turn[free] = self.runs.pull(self.row[free])
+            begun = free[self.row[free] >= 0]
+            if len(begun):
+                self._begin(begun)
             self._close_ranks()
 
-    def _leave(self, slots: Tensor, witnesses: Tensor | None) -> Tensor:
-        """Hand the examples in `slots` over as broken (with witnesses) or not (without)."""
-        if not len(slots):
-            return slots
-        if witnesses is None:
-            outcome = torch.where(self.bad[slots], int(Outcome.NONFINITE), int(Outcome.ROBUST))
-            witnesses = torch.zeros(0)
-        else:
-            outcome = torch.full((len(slots),), int(Outcome.BROKEN))
-        self.retire(
-            Retired(
-                rows=self.row[slots].clone(),
-                outcome=outcome,
-                steps=self.steps[slots].clone(),
-                forwards=self.tried[slots] * self.attack.forwards,
-                backwards=self.tried[slots] * self.attack.backwards,
-                close=self.close[slots],
-                witness=witnesses,
-                state=take(self.state, slots.to(self.task.device)),
+    def _broken(self, fooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Which slots of `fooled` hold a break that stands in float32, (slots,) bool, and the breaks' witnesses."""
+        broken = torch.zeros_like(fooled)
+        asked = fooled.nonzero().squeeze(1)
+        if not len(asked):
+            return broken, torch.zeros(0)
+        rows = asked.to(self.task.device)
+        x, y = self.state.x[rows].float().cpu(), self.state.y[rows]
+        sealed = seal(self.state.candidate[rows].float().cpu().numpy(), x.numpy(), self.task.threat)
+        witness = torch.from_numpy(sealed)
+        stands = truly_misclassified(self.task.strict, witness.to(y.device), y, 2 * ROUNDING).cpu()
+        broken[asked] = stands
+        return broken, witness[stands]
+
+    def _hand_over(self, slots: Tensor) -> None:
+        """Retire the examples whose last run was in `slots`: the broken, with witnesses, and the others."""
+        rows, runs = self.row[slots], self.runs
+        broken = runs.broken[rows] < runs.close.shape[1]
+        unbroken = torch.where(runs.bad[rows], int(Outcome.NONFINITE), int(Outcome.ROBUST))
+        outcome = torch.where(broken, int(Outcome.BROKEN), unbroken)
+        for group in (broken, ~broken):
+            here = rows[group]
+            if not len(here):
+                continue
+            self.retire(
+                Retired(
+                    rows=here,
+                    outcome=outcome[group],
+                    steps=runs.steps(here),
+                    forwards=runs.tried[here] * self.attack.forwards,
+                    backwards=runs.tried[here] * self.attack.backwards,
+                    close=runs.close[here],
+                    witness=runs.witnesses(here) if group is broken else torch.zeros(0),
+                    state=take(self.state, slots[group].to(self.task.device)),
+                )
             )
-        )
-        self.live[slots] = False
-        return slots
 
     def _close_ranks(self) -> None:
-        """With the queue empty, drop idle slots once they are an eighth of all."""
-        busy = self.live.nonzero().squeeze(1)
-        if len(busy) and len(busy) <= len(self.live) * 7 // 8:
+        """With no run left to begin, drop idle slots once they are an eighth of all."""
+        busy = (self.row >= 0).nonzero().squeeze(1)
+        if len(busy) and len(busy) <= len(self.row) * 7 // 8:
             self.state = take(self.state, busy.to(self.task.device))
-            for name in ("row", "turn", "before", "steps", "tried", "bad", "close", "live"):
-                setattr(self, name, getattr(self, name)[busy])
+            self.row, self.turn, self.tried = self.row[busy], self.turn[busy], self.tried[busy]

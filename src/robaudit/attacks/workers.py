@@ -12,29 +12,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeVar
 
-import torch
-from torch import Tensor
-
 T = TypeVar("T")
-
-
-class Rows:
-    """Rows 0 to n - 1, each handed out once, to whichever worker asks."""
-
-    def __init__(self, n: int):
-        self._next, self._end, self._lock = 0, n, threading.Lock()
-        self.closed = False
-
-    def pull(self, count: int) -> Tensor:
-        """Up to `count` rows, int64."""
-        with self._lock:
-            start = self._next
-            self._next = min(start + count, self._end)
-            return torch.arange(start, self._next)
-
-    def close(self) -> None:
-        """Tell the workers to stop at their next step."""
-        self.closed = True
 
 
 @dataclass(frozen=True)
@@ -45,9 +23,13 @@ class _End:
 
 
 def work_together(
-    works: Sequence[Callable[[Callable[[T], None]], None]], rows: Rows, take_over: Callable[[T], None]
+    works: Sequence[Callable[[Callable[[T], None]], None]],
+    stop: Callable[[], None],
+    take_over: Callable[[T], None],
 ) -> None:
     """Each of `works` in a thread of its own; what they hand over is taken over in the calling thread.
+
+    `stop` is called once, to tell the workers that nobody waits for them any more.
 
     Raises:
         Exception: the first that a worker or `take_over` met, once all workers have stopped.
@@ -77,6 +59,6 @@ def work_together(
                 raise item.error
             left -= 1
     finally:
-        rows.close()
+        stop()
         for thread in threads:
             thread.join()
