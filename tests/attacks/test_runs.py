@@ -96,29 +96,36 @@ def test_runs_side_by_side_change_nothing(name):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("Thread-")]
 
 
-def test_the_last_worker_takes_the_threads_of_all():
+def test_a_worker_is_alone_once_the_others_have_left():
+    runs = Runs(torch.ones(1, 1, dtype=torch.bool), workers=2)
+    assert not runs.alone
+    runs.leave()
+    assert runs.alone
+
+
+def test_a_lone_worker_takes_the_threads_of_all():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    seen = set()
-    model, x = cnn(seed=4), torch.rand(3, 1, 8, 8)
+    model, x = cnn(seed=4), torch.rand(1, 1, 8, 8)
     with torch.no_grad():
         logits = model(x)
-    examples = Examples(x, logits.argmax(1), torch.arange(len(x)), logits)
+    examples = Examples(x, logits.argmax(1), torch.arange(1), logits)
     plan = AuditPlan(ThreatModel("Linf", 1e-4), budget=Budget(square_queries=20))
 
-    def watching(part):
-        seen.add((len(part), torch.get_num_threads()))
-        return model(part)
+    def threads(least):
+        seen = set()
 
-    def run(least):
-        seen.clear()
+        def watching(part):
+            seen.add(torch.get_num_threads())
+            return model(part)
+
         engine = Engine(Wrapped(watching), model, plan.threat, 8, torch.device("cpu"), workers=2, least=least)
         engine.run(ATTACKS["square"](plan), examples, lambda _: None)
-        assert torch.get_num_threads() == 1
-        return {threads for _, threads in seen}
+        assert torch.get_num_threads() == 1, "as before afterwards"
+        return seen
 
     try:
-        assert run(least=8 * 3) == {1}, "a step of 8 is not worth sharing"
-        assert 2 in run(least=1)
+        assert threads(least=9) == {1}, "a step of 8 is not worth sharing"
+        assert threads(least=8) == {2}
     finally:
         torch.set_num_threads(before)
