@@ -1,5 +1,7 @@
 """The fast form answers as the model does."""
 
+import operator
+
 import pytest
 import torch
 from torch import nn
@@ -47,6 +49,21 @@ def test_folding_changes_nothing_but_rounding(build, left):
     assert norms(model) == left + 1, "the original was changed"
     with torch.no_grad():
         assert torch.allclose(folded(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_what_passes_its_input_on_is_left_out():
+    """An empty gate between convolution and shortcut kept each addition and ReLU of our ResNets from being fused."""
+    network = build_architecture("resnet20", classes=10).eval()
+    graph = trace(network, torch.rand(2, 3, 8, 8))
+    kinds = {type(module) for module in graph.modules()}
+    assert nn.Identity in {type(module) for module in network.modules()}
+    called = {type(graph.get_submodule(node.target)) for node in graph.graph.nodes if node.op == "call_module"}
+    assert called <= kinds - {nn.Identity}
+    fused = fuse_convolutions(fold_batch_norm(graph, x := torch.rand(2, 3, 8, 8)), x)
+    assert not [node for node in fused.graph.nodes if node.op == "call_function" and node.target is operator.add]
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Dropout(0.5), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    folded = fold_batch_norm(trace(with_statistics(network), x := torch.rand(2, 1, 8, 8)), x)
+    assert norms(folded) == 0
 
 
 def test_what_cannot_be_traced_is_used_as_it_is():
@@ -180,9 +197,10 @@ def test_half_precision_leaves_the_first_convolution_and_what_follows_the_last_i
     )
     x = torch.rand(6, 3, 16, 16)
     search = search_model(model, torch.device("cpu"), "bf16", x)
-    layers = [module for module in search.network.modules() if type(module).__name__ == "FusedConvolution"]
+    nodes = [node for node in search.network.graph.nodes if str(node.target).startswith("fused_")]
+    layers = [search.network.get_submodule(node.target) for node in nodes]
     assert [layer.dtype for layer in layers] == [torch.float32] + [torch.bfloat16] * (len(layers) - 1)
-    assert layers[-1].out_dtype == torch.float32
+    assert [layer.out_dtype for layer in layers] == [torch.bfloat16] * (len(layers) - 1) + [torch.float32]
     assert search.exact.precision == "fp32"
     assert search.exact.exact is search.exact
     x.requires_grad_()

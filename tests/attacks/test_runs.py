@@ -6,6 +6,7 @@ from torch import tensor
 
 from robaudit.attacks import ATTACKS, Engine, Examples
 from robaudit.attacks.runs import Ended, Runs
+from robaudit.attacks.tuning import SPLIT
 from robaudit.attacks.workers import work_together
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn
@@ -122,7 +123,7 @@ def test_a_lone_worker_takes_the_threads_of_all():
         return seen
 
     try:
-        assert threads(least=9) == {1}, "a step of 8 is not worth sharing"
-        assert threads(least=8) == {2}
+        assert threads(least=3) == {1}, "a step of 8 is not worth sharing"
+        assert threads(least=8 // SPLIT) == {2}
     finally:
         torch.set_num_threads(before)

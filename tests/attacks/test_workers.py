@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from robaudit.attacks import ATTACKS, Engine, Examples, tune
+from robaudit.attacks import ATTACKS, Engine, Examples
 from robaudit.attacks.runs import Runs
 from robaudit.attacks.square import Square
 from robaudit.attacks.workers import work_together
@@ -88,17 +88,6 @@ def test_workers_with_too_few_examples_are_not_begun(monkeypatch):
     examples = Examples(x, logits.argmax(1), torch.arange(30), logits)
     engine = Engine(model, model, THREAT, 16, torch.device("cpu"), workers=2, least=128)
     engine.run(ATTACKS["square"](PLAN), examples, lambda _: None)
-
-
-def test_a_tiny_network_gets_one_worker_on_one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    try:
-        found = tune(cnn(), torch.rand(1, 1, 8, 8), side_by_side=True)
-        assert torch.get_num_threads() == 4
-    finally:
-        torch.set_num_threads(before)
-    assert (found.workers, found.threads) == (1, 1)
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])

@@ -1,4 +1,4 @@
-"""A network's graph, and batch norms folded into its convolutions.
+"""A network's graph, without what does nothing, and batch norms folded into its convolutions.
 
 What is rewritten, here and in `fusing`, is tried on a sample of inputs and dropped where the answers differ by more
 than rounding.
@@ -15,16 +15,37 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 #: A rewritten network may differ by rounding only: at most this share of the logits' spread.
 ROUNDING = 1e-3
 
+#: Modules that pass their input on in evaluation mode. Between a convolution and what could be done in the same pass
+#: they would be in the way.
+_IDLE = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
 
 def trace(network: nn.Module, sample: Tensor) -> fx.GraphModule | None:
     """The network as a graph; None where it cannot be traced or the graph answers otherwise than `network`."""
     try:
-        traced = fx.symbolic_trace(copy.deepcopy(network))
+        traced = graph_of(copy.deepcopy(network))
     except Exception:
         return None
     # Two sizes, for a graph may have taken the batch's for a constant.
     same = same_answers(network, traced, sample) and same_answers(network, traced, sample[:1])
     return traced if same else None
+
+
+def graph_of(network: nn.Module) -> fx.GraphModule:
+    """The graph of a network in evaluation mode, whose modules it shares, without those that pass their input on.
+
+    Raises:
+        Exception: whatever `torch.fx` meets in a network that cannot be traced.
+
+    """
+    graph = fx.symbolic_trace(network)
+    modules = dict(graph.named_modules())
+    for node in list(graph.graph.nodes):
+        if node.op == "call_module" and isinstance(modules[node.target], _IDLE) and len(node.args) == 1:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph
 
 
 def fold_batch_norm(traced: fx.GraphModule, sample: Tensor) -> fx.GraphModule:

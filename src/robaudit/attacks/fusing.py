@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from robaudit.attacks.folding import ROUNDING, same_answers
+from robaudit.attacks.folding import ROUNDING, graph_of, same_answers
 from robaudit.attacks.onednn import FusedConvolution
 
 #: What arithmetic may change, as a share of the logits' spread.
@@ -84,7 +84,7 @@ def live_form(
 
     """
     try:
-        graph = fx.symbolic_trace(network)
+        graph = graph_of(network)
         with torch.no_grad():
             _Shapes(graph).run(sample.contiguous(memory_format=torch.channels_last))
         if not (_fuse(graph, norms=True) and _lowered(graph, dtype, least)):

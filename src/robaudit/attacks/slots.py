@@ -19,7 +19,7 @@ from robaudit.attacks.objectives import Model, forward
 from robaudit.attacks.precision import SearchModel, strict_arithmetic
 from robaudit.attacks.runs import Ended, Runs
 from robaudit.attacks.state import Attack, Examples, Retired, join, put, take
-from robaudit.attacks.tuning import out_of_memory
+from robaudit.attacks.tuning import SPLIT, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
 from robaudit.plan import ThreatModel
@@ -73,7 +73,8 @@ class Slots:
         width: slots in use.
         room: examples that a step may hold, where an attack looks ahead.
         helpers: of the machine's threads, those that the other workers use.
-        least: examples that a step must hold to be worth sharing with them, once the others are done.
+        least: examples that a step of a worker must hold. Of `SPLIT` times as many it is worth sharing with the
+            others' threads, once they are done.
 
     """
 
@@ -97,7 +98,7 @@ class Slots:
         try:
             while bool((self.row >= 0).any()) and not self.runs.closed:
                 if self.helpers and self.runs.alone:
-                    worth_it = min(self.room, len(self.row) * self.attack.tries) >= self.least
+                    worth_it = min(self.room, len(self.row) * self.attack.tries) >= SPLIT * self.least
                     torch.set_num_threads(own + self.helpers if worth_it else own)
                 with search.arithmetic() if isinstance(search, SearchModel) else nullcontext():
                     self.state = self._step(self.state)

@@ -24,8 +24,13 @@ _MOST_WORKERS = 8
 #: All threads must be this much faster than one: the attacks' own small operations gain nothing by them, and a
 #: neighbour on the same cores makes threads that wait for each other many times slower.
 _THREAD_GAIN = 1.3
-#: Seconds: a step that one thread makes in less is not worth sharing.
-_SHORT_STEP = 0.05
+#: Seconds that an attack works on a step beside the model's passes, whatever the number of examples.
+_OWN_WORK = 0.003
+#: Seconds: where a step's passes take less, workers mostly wait for the interpreter's lock.
+_SHORT_STEP = 0.005
+#: Threads inside a step wait for each other at every layer: it must be so many times longer than one that is worth a
+#: worker.
+SPLIT = 4
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Tuning:
     """`slots` examples at once for each of `workers`, on so many `threads` each (of the CPU; 0: as they are).
 
     A worker is worth having from `least` examples on: shorter steps are mostly the interpreter's work, which
-    threads do not share.
+    workers do not share. Threads inside a step are worth having from `SPLIT` times as many.
     """
 
     slots: int
@@ -78,13 +83,13 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
         one, rate_of_one = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
     finally:
         torch.set_num_threads(cores)
-    worth_it = one / rate_of_one > _SHORT_STEP and rate_of_many > _THREAD_GAIN * rate_of_one
+    worth_it = one / rate_of_one > SPLIT * _SHORT_STEP and rate_of_many > _THREAD_GAIN * rate_of_one
     return Tuning(many, cores) if worth_it else Tuning(one, 1)
 
 
 def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: float) -> tuple[int, float]:
-    """The smallest size that no larger one beats by much, and its examples a second."""
-    best, best_rate = 1, 0.0
+    """The smallest size that no larger one beats by much, the attacks' own work counted; its examples a second."""
+    best, best_speed, best_rate = 1, 0.0, 0.0
     for size in sizes:
         try:
             speed = max(rate(model, example.expand(size, -1, -1, -1).contiguous()) for _ in range(2))
@@ -92,11 +97,12 @@ def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: 
             if not out_of_memory(error):
                 raise
             break
-        if speed > best_rate * _GAIN:
-            best, best_rate = size, speed
-        if time.monotonic() + 2 * _growth(sizes, size) / best_rate > deadline:
+        with_own_work = size / (size / speed + _OWN_WORK)
+        if with_own_work > best_rate * _GAIN:
+            best, best_speed, best_rate = size, speed, with_own_work
+        if time.monotonic() + 2 * _growth(sizes, size) / speed > deadline:
             break
-    return best, best_rate
+    return best, best_speed
 
 
 def _growth(sizes: tuple[int, ...], size: int) -> int:
