@@ -57,10 +57,14 @@ def test_what_passes_its_input_on_is_left_out():
     graph = trace(network, torch.rand(2, 3, 8, 8))
     kinds = {type(module) for module in graph.modules()}
     assert nn.Identity in {type(module) for module in network.modules()}
-    called = {type(graph.get_submodule(node.target)) for node in graph.graph.nodes if node.op == "call_module"}
+    called = {
+        type(graph.get_submodule(node.target)) for node in graph.graph.nodes if node.op == "call_module"
+    }
     assert called <= kinds - {nn.Identity}
     fused = fuse_convolutions(fold_batch_norm(graph, x := torch.rand(2, 3, 8, 8)), x)
-    assert not [node for node in fused.graph.nodes if node.op == "call_function" and node.target is operator.add]
+    assert not [
+        node for node in fused.graph.nodes if node.op == "call_function" and node.target is operator.add
+    ]
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Dropout(0.5), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
     folded = fold_batch_norm(trace(with_statistics(network), x := torch.rand(2, 1, 8, 8)), x)
     assert norms(folded) == 0
