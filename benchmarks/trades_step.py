@@ -7,6 +7,7 @@ where it is not installed (pip install 'robaudit[bench]').
 
     python benchmarks/trades_step.py --arch resnet18 --batch 32 --rounds 3
     python benchmarks/trades_step.py --accuracy
+    python benchmarks/trades_step.py --accuracy cifar10 --arch resnet20 --batch 64 --data-dir DIR
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -151,14 +153,22 @@ def compare(options: argparse.Namespace) -> None:
         )
 
 
-def accuracy(seeds: int) -> None:
-    """Validation accuracies of our trainer and of the plain float32 loop after the same short run on digits."""
-    images = load_images("digits", split="train", seed=0)
-    base = TrainSettings(
-        "digits", Inner(0.1, 0.025), epochs=20, batch_size=100, lr=0.05, beta=3.0, validation=200,
-        arch="sequential:conv16k3p1 relu conv32k3s2p1 relu flatten fc64 relu fcK",
-    )  # fmt: skip
-    for seed in range(seeds):
+def accuracy(options: argparse.Namespace) -> None:
+    """Validation accuracies of our trainer and of the plain float32 loop after the same short run."""
+    if options.accuracy == "digits":
+        base = TrainSettings(
+            "digits", Inner(0.1, 0.025), epochs=20, batch_size=100, lr=0.05, beta=3.0, validation=200,
+            arch="sequential:conv16k3p1 relu conv32k3s2p1 relu flatten fc64 relu fcK",
+        )  # fmt: skip
+    else:
+        base = TrainSettings(
+            options.accuracy, Inner(EPS, STEP, STEPS), epochs=options.epochs, batch_size=options.batch, lr=0.05,
+            beta=3.0, limit=options.limit, validation=500, arch=options.arch, augment="crop-flip",
+            precision=options.precision,
+        )  # fmt: skip
+    limit = base.limit and base.limit + base.validation
+    images = load_images(options.accuracy, data_dir=options.data_dir, split="train", limit=limit, seed=0)
+    for seed in range(options.seeds):
         for name in ("robaudit", "published loop"):
             clean, pgd = short_run(replace(base, seed=seed), images, plainly=name != "robaudit")
             print(f"seed {seed}  {name:15} clean {100 * clean:.1f} %  PGD-10 {100 * pgd:.1f} %", flush=True)
@@ -167,7 +177,7 @@ def accuracy(seeds: int) -> None:
 def short_run(settings: TrainSettings, images: Images, plainly: bool) -> tuple[float, float]:
     """Clean and PGD-10 accuracy on the held-out examples after all epochs, from the same first weights."""
     train, held = hold_out(images, settings.validation, settings.seed)
-    data = TrainData(train, torch.device("cpu"), "none", settings.seed)
+    data = TrainData(train, torch.device("cpu"), settings.augment, settings.seed)
     network: Trained = new_network(settings, Shape(images.classes, images.shape))
     theirs = torch.optim.SGD(network.parameters(), settings.lr, 0.9, weight_decay=5e-4, nesterov=True)
     stepper = Stepper(network, SGD(network, 0.9, 5e-4), settings, Ranks())
@@ -198,12 +208,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--accuracy", action="store_true", help="accuracies after a short run instead")
+    parser.add_argument(
+        "--accuracy",
+        nargs="?",
+        const="digits",
+        metavar="DATASET",
+        help="accuracies after a short run instead",
+    )
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--epochs", type=int, default=5, help="of that run, but on digits")
+    parser.add_argument(
+        "--limit", type=int, default=2000, help="training examples of that run, but on digits"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     try:
         if options.accuracy:
-            accuracy(options.seeds)
+            accuracy(options)
         else:
             compare(options)
     except RobauditError as error:
