@@ -1,6 +1,6 @@
 """How much of the machine the engine uses, how its cost grows, and what it keeps in memory and on disk.
 
-    python benchmarks/machine.py --data-dir DIR [--only peak,growth,workers,processes,memory]
+    python benchmarks/machine.py --data-dir DIR [--only peak,growth,workers,processes,memory] [--precision fp32]
 
 Prints a Markdown table. Wants an idle machine. Nothing here breaks an example (the radius is 1e-6) but in `memory`,
 so that every budget is used up and the work is known.
@@ -21,19 +21,21 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model, tune
+from robaudit.attacks import ATTACKS, Engine, Examples, forward, has_bf16, search_model, tune
 from robaudit.inputs import build_architecture, save_classifier
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 
 THREAT = ThreatModel("Linf", 1e-6)
 
 
-def engine_rate(name: str, attack: str, count: int, steps: int, workers: int | None = None) -> float:
+def engine_rate(
+    name: str, attack: str, count: int, steps: int, workers: int | None = None, precision: str = "auto"
+) -> float:
     """Steps of one example a second, with `workers` (by default as the audit chooses)."""
     torch.manual_seed(0)
     network = build_architecture(name, classes=10).eval()
     x = torch.rand(count, 3, 32, 32)
-    search = search_model(network, torch.device("cpu"), sample=x[:8])
+    search = search_model(network, torch.device("cpu"), precision, x[:8])
     logits = torch.cat([forward(search, part) for part in x.split(256)])
     examples = Examples(x, logits.argmax(1), torch.arange(count), logits)
     plan = AuditPlan(THREAT, budget=Budget(apgd_steps=steps, square_queries=steps))
@@ -49,25 +51,31 @@ def engine_rate(name: str, attack: str, count: int, steps: int, workers: int | N
     return sum(done) / seconds
 
 
-def peak() -> list[tuple[str, str]]:
-    """Floating-point operations of ResNet-18 under APGD, against a large matrix product just before and after."""
+def peak(precision: str) -> list[tuple[str, str]]:
+    """Floating-point operations of ResNet-18 under APGD, against a large matrix product just before and after.
+
+    Both in bf16 where `precision` comes to that.
+    """
+    half = precision == "bf16" or (precision == "auto" and has_bf16(torch.device("cpu")))
+    kind = torch.bfloat16 if half else torch.float32
     network = build_architecture("resnet18", classes=10).eval().requires_grad_(False)
     x = torch.rand(1, 3, 32, 32, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         network(x).sum().backward()
-    before = matrix_product()
-    reached = engine_rate("resnet18", "apgd-ce", 128, 5) * counter.get_total_flops() / 1e9
-    best = (before + matrix_product()) / 2
+    before = matrix_product(kind)
+    rate = engine_rate("resnet18", "apgd-ce", 128, 5, precision=precision)
+    reached = rate * counter.get_total_flops() / 1e9
+    best = (before + matrix_product(kind)) / 2
     return [
-        ("ResNet-18 under APGD-CE, GFLOP/s", f"{reached:.0f}"),
-        ("4096 x 4096 matrix product, GFLOP/s", f"{best:.0f}"),
+        (f"ResNet-18 under APGD-CE, {kind}, GFLOP/s", f"{reached:.0f}"),
+        (f"4096 x 4096 matrix product, {kind}, GFLOP/s", f"{best:.0f}"),
         ("share of it", f"{100 * reached / best:.0f} %"),
     ]
 
 
-def matrix_product(size: int = 4096) -> float:
+def matrix_product(kind: torch.dtype, size: int = 4096) -> float:
     """GFLOP/s of one, the best of three."""
-    a, b = torch.rand(size, size), torch.rand(size, size)
+    a, b = (torch.rand(size, size).to(kind) for _ in range(2))
     times = []
     for _ in range(4):
         started = time.perf_counter()
@@ -162,9 +170,10 @@ def main() -> None:
     )
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--only", default="peak,growth,workers,processes,memory")
+    parser.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp32"), help="of the peak")
     options = parser.parse_args()
     parts: dict[str, Callable[[], list[tuple[str, str]]]] = {
-        "peak": peak,
+        "peak": lambda: peak(options.precision),
         "growth": growth,
         "workers": workers,
         "processes": lambda: processes(options.data_dir),
