@@ -60,6 +60,16 @@ def test_every_example_has_an_outcome_under_every_attack(tmp_path, classifier, i
     assert (evidence.survives("autoattack") <= evidence.survives("square")).all()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_evidence_tells_what_was_searched_in(tmp_path, classifier, images, precision):
+    wanted = replace(plan(), precision=precision)
+    evidence = audit(classifier, images, wanted, path=tmp_path / "a", device="cpu")
+    assert evidence.header.precision == precision
+    alone = replace(wanted, attacks=("pgd10",))
+    evidence = audit(classifier, images, alone, path=tmp_path / "b", device="cpu")
+    assert evidence.header.precision == "", "PGD-10 searches in float32 whatever is asked for"
+
+
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_every_break_is_verified_and_a_forged_one_is_not(tmp_path, classifier, images, norm):
     path = tmp_path / "a"

@@ -153,13 +153,14 @@ def test_missing_folders_and_files_are_named(tmp_path):
         ("findings", 3),
         ("seconds", "soon"),
         ("device", None),
+        ("precision", 16),
     ],
 )
 def test_a_header_field_of_the_wrong_kind_is_a_damaged_file(tmp_path, field, value):
     path = tmp_path / "a.evidence"
     EvidenceFile.create(path, header()).close()
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE header SET value = ? WHERE key = ?", (json.dumps(value), field))
+        db.execute("INSERT OR REPLACE INTO header (value, key) VALUES (?, ?)", (json.dumps(value), field))
     db.close()
     with EvidenceFile.open(path) as file, pytest.raises(RobauditError, match="damaged one"):
         file.read()

@@ -41,7 +41,7 @@ def hostile(audited, tmp_path_factory):
                 data |= {"name": text, "split": text, "class_names": [text] * 10}
             elif key == "versions":
                 data = dict.fromkeys(data, text)
-            elif key == "device":
+            elif key in {"device", "precision"}:
                 data = text
             elif key == "findings":
                 data = [{"code": text, "severity": "error", "message": text, "advice": text}]

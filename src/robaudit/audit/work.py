@@ -171,6 +171,8 @@ class Work:
                 )
             else:
                 search = self.search.exact if name in _EXACT else self.search
+                if name not in _EXACT:
+                    self.file.update(precision=search.precision)
                 engine = self._engine(search, self.plan.threat)
                 attack = ATTACKS[name](plan)
                 engine.run(attack, examples, lambda r: recorder.add(name, places, r, unbroken))

@@ -67,8 +67,10 @@ def from_rows(values: dict[str, Any]) -> Header:
         raise TypeError("probes: not all numbers")
     if not all(isinstance(item, int) for item in fields.get("course", {}).values()):
         raise TypeError("course: not all whole numbers")
-    if not isinstance(fields["seconds"], int | float) or not isinstance(fields["device"], str):
-        raise TypeError("seconds or device")
+    if not isinstance(fields["seconds"], int | float):
+        raise TypeError("seconds: not a number")
+    if not all(isinstance(item, str) for item in (fields["device"], fields.get("precision", ""))):
+        raise TypeError("device or precision: not text")
     return Header(**fields | {"plan": AuditPlan.from_dict(fields["plan"]), "findings": findings})
 
 

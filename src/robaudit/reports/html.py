@@ -24,7 +24,7 @@ from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.landscape import NUMBERS
 from robaudit.reports.relief import relief
 from robaudit.reports.repeat import check_command, verify_command
-from robaudit.reports.words import HEADLINES, claim_text, eps_text, label, percent, plain
+from robaudit.reports.words import HEADLINES, claim_text, eps_text, label, percent, plain, where_text
 
 
 def escape(value: object) -> str:
@@ -215,7 +215,7 @@ def _repeat(case: Case) -> str:
         f"{data['model']['normalisation']}",
         "data": f"{data['data']['name']} {data['data']['split']}, sha256 {data['data']['sha256']}",
         "evidence": f"{case.source}, sha256 {case.digest}",
-        "device": f"{data['cost']['device']}, {data['cost']['seconds']:.1f} s, {data['cost']['forwards']:,} forward "
+        "device": f"{where_text(data['cost'])}, {data['cost']['seconds']:.1f} s, {data['cost']['forwards']:,} forward "
         f"and {data['cost']['backwards']:,} backward passes",
         "versions": ", ".join(f"{name} {value}" for name, value in data["versions"].items()),
         "plan": json.dumps(data["plan"] | {"threat": data["threat"]}),

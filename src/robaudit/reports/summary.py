@@ -82,6 +82,7 @@ def cost(evidence: Evidence) -> dict[str, Any]:
         "backwards": backwards,
         "seconds": round(evidence.header.seconds, 2),
         "device": evidence.header.device,
+        "precision": evidence.header.precision,
         "by_attack": by_attack,
         "decided": {name: course[name] for name in ("examples", "forwards", "backwards")}
         if "decided" in course

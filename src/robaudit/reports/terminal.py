@@ -12,7 +12,16 @@ from rich.text import Text
 
 from robaudit.evidence import Evidence
 from robaudit.reports.summary import summary
-from robaudit.reports.words import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
+from robaudit.reports.words import (
+    HEADLINES,
+    bound_of,
+    claim_text,
+    eps_text,
+    label,
+    percent,
+    plain,
+    where_text,
+)
 from robaudit.verdict import Verdict
 
 _COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
@@ -118,7 +127,7 @@ def _footer(data: dict[str, Any]) -> RenderableType:
         text.append(f"{plain(note)}\n")
     text.append(
         f"{spent['forwards']:,} forward and {spent['backwards']:,} backward passes in {spent['seconds']:.1f} s on "
-        f"{plain(spent['device'])}; robaudit {plain(data['versions']['robaudit'])}, "
+        f"{where_text(spent)}; robaudit {plain(data['versions']['robaudit'])}, "
         f"torch {plain(data['versions']['torch'])}"
     )
     whole, decided = spent["whole"], spent["decided"]

@@ -45,6 +45,12 @@ def percent(item: dict[str, float], sign: str = "") -> tuple[str, str]:
     return f"{value:{sign}.1f}", f"{low:{sign}.1f} … {high:{sign}.1f}"
 
 
+def where_text(cost: dict[str, Any]) -> str:
+    """The device of an audit, and what its attacks searched in, which earlier reports do not tell."""
+    precision = cost.get("precision")
+    return plain(cost["device"]) + (f", searched in {plain(precision)}" if precision else "")
+
+
 def claim_text(claim: dict[str, Any]) -> str:
     """One sentence on what became of a claim."""
     text = f"The claim of {100 * claim['value']:.2f} % under {label(claim['attack'])} is {claim['outcome']}"
