@@ -15,6 +15,7 @@ from robaudit.training import Inner, MaskingMonitor, Silent, TrainSettings
 from robaudit.training.loop import Run
 from robaudit.training.network import tame
 from robaudit.training.ranks import Ranks
+from robaudit.training.validation import GAP
 from tests.models import cnn
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -114,6 +115,10 @@ def test_the_healer_ends_no_epoch_masked(tmp_path):
     assert not any(row["masked"] for row in rows)
     assert [row["epoch"] for row in rows if row["taken_back"]] == [4]
     assert rows[3]["sgcs_before"] < 0.35 < rows[3]["sgcs"]
+    assert rows[3]["black_box_gap_before"] >= GAP
+    assert rows[3]["black_box_gap"] == rows[2]["black_box_gap"], (
+        "what is logged is of the weights that are kept"
+    )
     assert rows[4]["healing"] > 0
     x = load_images("digits", limit=120, seed=0)
     model = load_classifier(str(tmp_path / "last.safetensors"), images=x)

@@ -23,6 +23,8 @@ from robaudit.verdict import accuracy, judge
 _VALIDATION, _SHARE = 1000, 5
 #: Test examples of the audits before and after.
 _AUDITED = 500
+#: A run of which more than one epoch in so many was taken back is not healed by noise.
+_OFTEN = 4
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,15 @@ def _summary(rows: list[dict[str, Any]], wanted: Wanted) -> None:
         f"FOSC {last['fosc']:.4g} (normalised {last['fosc_normalised']:.3f}), SGCS {last['sgcs']:.3f}"
     )
     out.print(
-        f"masked at the end of epochs: {', '.join(map(str, masked[:20])) or 'none'}{' …' if len(masked) > 20 else ''}"
+        f"found masked at the end of epochs: {', '.join(map(str, masked[:20])) or 'none'}{' …' if len(masked) > 20 else ''}"
         + (f"; healed in {healed}" if healed else "")
     )
+    taken_back = sum(row["taken_back"] for row in rows)
+    if taken_back > len(rows) // _OFTEN:
+        out.print(
+            f"{taken_back} epochs were taken back: healing does not end this masking; "
+            "train with a smaller --eps or --lr"
+        )
     if best.exists():
         out.print(
             f"best: {best}   (robaudit check {best} --dataset {wanted.dataset})", soft_wrap=True, markup=False

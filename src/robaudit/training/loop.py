@@ -165,11 +165,12 @@ class Run:
         taken_back = {}
         if back and self.healthy is not None:
             # What the epoch ends with, and what is logged of it, are the last healthy weights.
-            taken_back = {f"{name}_before": value for name, value in asdict(measured).items()}
+            found = asdict(measured) | {"black_box_gap": gaps[0]}
+            taken_back = {f"{name}_before": value for name, value in found.items()}
             self._put(self.healthy)
-            measured = self.validation.measure(self.network)
+            measured, gaps = self.validation.measure(self.network), self.healthy["gaps"]
         elif not reading.masked and self.settings.heal == "auto":
-            self.healthy = self._taken()
+            self.healthy = self._taken() | {"gaps": gaps}
         self.fit = self.healer.acceptable(judged) or bool(taken_back)
         row: Row = {"epoch": self.epoch + 1, **asdict(measured)} | self.tally.row(self.epoch + 1)
         row["lr"] = learning_rate(self.settings, self.epoch, 0, self.steps)
