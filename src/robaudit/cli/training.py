@@ -118,9 +118,9 @@ def _summary(rows: list[dict[str, Any]], wanted: Wanted) -> None:
         f"{len(rows)} epochs; the last: clean {100 * last['clean']:.1f} %, PGD-10 {100 * last['pgd10']:.1f} %, "
         f"FOSC {last['fosc']:.4g} (normalised {last['fosc_normalised']:.3f}), SGCS {last['sgcs']:.3f}"
     )
+    named = ", ".join(map(str, masked[:20])) + (" …" if len(masked) > 20 else "")
     out.print(
-        f"found masked at the end of epochs: {', '.join(map(str, masked[:20])) or 'none'}{' …' if len(masked) > 20 else ''}"
-        + (f"; healed in {healed}" if healed else "")
+        f"found masked at the end of epochs: {named or 'none'}" + (f"; healed in {healed}" if healed else "")
     )
     taken_back = sum(row["taken_back"] for row in rows)
     if taken_back > len(rows) // _OFTEN:
