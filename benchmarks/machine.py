@@ -21,7 +21,9 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from robaudit.attacks import ATTACKS, Engine, Examples, forward, has_bf16, search_model, tune
+from robaudit.attacks import ATTACKS, Examples, forward
+from robaudit.engine import Engine, tune
+from robaudit.fast import has_bf16, search_model
 from robaudit.inputs import build_architecture, save_classifier
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 

@@ -18,9 +18,11 @@ from typing import get_args
 
 import torch
 
-from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model
+from robaudit.attacks import ATTACKS, Examples, forward
 from robaudit.audit.reference import run_reference
+from robaudit.engine import Engine
 from robaudit.evidence import Outcome
+from robaudit.fast import search_model
 from robaudit.inputs import Classifier, Images, load_classifier, load_images
 from robaudit.plan import AUTOATTACK, AuditPlan, Precision, ThreatModel, parse_fraction
 

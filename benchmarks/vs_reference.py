@@ -22,9 +22,11 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import ATTACKS, Engine, Examples, Retired, forward, search_model, tune
+from robaudit.attacks import ATTACKS, Examples, Retired, forward
 from robaudit.attacks.state import take
+from robaudit.engine import Engine, tune
 from robaudit.evidence import Outcome
+from robaudit.fast import search_model
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AUTOATTACK, AuditPlan, Precision, ThreatModel, parse_fraction
 

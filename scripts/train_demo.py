@@ -25,7 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robaudit.attacks import ATTACKS, PGD_STEP, Engine, Examples, Retired, forward
+from robaudit.attacks import ATTACKS, PGD_STEP, Examples, Retired, forward
+from robaudit.engine import Engine
 from robaudit.evidence import Outcome
 from robaudit.inputs import (
     Classifier,

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.attacks import APGD, ATTACKS, FAB, PGD, Engine, Examples, Square
+from robaudit.attacks import APGD, ATTACKS, FAB, PGD, Examples, Square
 from robaudit.attacks.objectives import dlr, evaluate, margin, misclassified, targeted_dlr
+from robaudit.engine import Engine
 from robaudit.evidence import Outcome, inside
 from robaudit.plan import ATTACK_NAMES, AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn, two_class_linear
@@ -262,7 +263,7 @@ class _Rotating(nn.Module):
 
 def test_batch_norm_statistics_stay_as_they_were():
     """The reference changes them when the model was left in training mode."""
-    from robaudit.attacks import search_model
+    from robaudit.fast import search_model
 
     model = _Rotating().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

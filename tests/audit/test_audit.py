@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.attacks import Tuning
 from robaudit.audit import audit, preflight, verify
+from robaudit.engine import Tuning
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, encode_witness
 from robaudit.inputs import Classifier, load_classifier, load_images

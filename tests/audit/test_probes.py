@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.attacks import Engine, Examples
+from robaudit.attacks import Examples
 from robaudit.audit import audit, preflight
 from robaudit.audit.probes import merged, probe, summed_up
+from robaudit.engine import Engine
 from robaudit.inputs import Classifier, build_architecture, load_classifier, load_images, make_images
 from robaudit.inputs.normalisation import Normalise, parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel

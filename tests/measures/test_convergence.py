@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robaudit.attacks import PGD, Engine, Examples
+from robaudit.attacks import PGD, Examples
 from robaudit.attacks.objectives import cross_entropy, evaluate
+from robaudit.engine import Engine
 from robaudit.measures import fosc, sgcs
 from robaudit.plan import ThreatModel
 from tests.models import Wrapped, cnn, two_class_linear

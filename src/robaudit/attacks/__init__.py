@@ -1,21 +1,15 @@
-"""The attacks, each alone, and the scheduler that runs them."""
+"""The attacks, each alone: images in, images out."""
 
 from collections.abc import Callable
 from functools import partial
 
 from robaudit.attacks import geometry
 from robaudit.attacks.apgd import APGD
-from robaudit.attacks.averaging import Averaged, generators
-from robaudit.attacks.engine import Engine
 from robaudit.attacks.fab import FAB
-from robaudit.attacks.fusing import LiveForm, live_form
 from robaudit.attacks.objectives import forward
 from robaudit.attacks.pgd import PGD, PGDState
-from robaudit.attacks.precision import WORTH_HALF, SearchModel, has_bf16, search_model, strict_arithmetic
-from robaudit.attacks.slots import truly_misclassified
 from robaudit.attacks.square import Square
 from robaudit.attacks.state import Attack, Examples, Retired
-from robaudit.attacks.tuning import Tuning, on_threads, tune
 from robaudit.plan import AuditPlan
 
 #: PGD's step at eps 8/255 is 2/255 (Li et al., Appendix B), and in proportion elsewhere.
@@ -70,25 +64,11 @@ __all__ = [
     "FAB",
     "PGD",
     "PGD_STEP",
-    "WORTH_HALF",
     "Attack",
-    "Averaged",
-    "Engine",
     "Examples",
-    "LiveForm",
     "PGDState",
     "Retired",
-    "SearchModel",
     "Square",
-    "Tuning",
     "forward",
-    "generators",
     "geometry",
-    "has_bf16",
-    "live_form",
-    "on_threads",
-    "search_model",
-    "strict_arithmetic",
-    "truly_misclassified",
-    "tune",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import forward, generators, strict_arithmetic
+from robaudit.attacks import forward
 from robaudit.errors import RobauditError
+from robaudit.fast import generators, strict_arithmetic
 from robaudit.inputs import Classifier, Images
 from robaudit.inputs.likelihood import calibrated_losses, standard_errors
 from robaudit.inputs.normalisation import Normalise, usual_normalisations

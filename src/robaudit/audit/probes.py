@@ -13,9 +13,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robaudit.attacks import PGD, PGD_STEP, Engine, Examples, forward, geometry
+from robaudit.attacks import PGD, PGD_STEP, Examples, forward, geometry
 from robaudit.attacks.objectives import Evaluation, cross_entropy, evaluate, misclassified
 from robaudit.attacks.randomness import Draws
+from robaudit.engine import Engine
 from robaudit.evidence import Outcome
 from robaudit.plan import ThreatModel
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.attacks import PGDState, Retired, forward, strict_arithmetic, truly_misclassified
+from robaudit.attacks import PGDState, Retired, forward
 from robaudit.attacks.objectives import Model
 from robaudit.audit.progress import Progress
+from robaudit.engine import truly_misclassified
 from robaudit.evidence import (
     WITNESS_LEVELS,
     EvidenceFile,
@@ -22,6 +23,7 @@ from robaudit.evidence import (
     encode_image,
     encode_witness,
 )
+from robaudit.fast import strict_arithmetic
 from robaudit.inputs import Images
 from robaudit.measures import fosc, sgcs
 from robaudit.plan import AuditPlan

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from robaudit.attacks import Examples, Retired, truly_misclassified
+from robaudit.attacks import Examples, Retired
+from robaudit.engine import truly_misclassified
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
 from robaudit.plan import AUTOATTACK, AuditPlan

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robaudit.attacks import Averaged, on_threads
 from robaudit.audit.course import Course, fits, growing
 from robaudit.audit.heading import heading
 from robaudit.audit.preflight import preflight
@@ -16,8 +15,10 @@ from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.ranks import joined, open_part
 from robaudit.audit.verify import judging
 from robaudit.audit.work import Work
+from robaudit.engine import on_threads
 from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence
+from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan
 from robaudit.verdict import Claim, judge

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 import robaudit
-from robaudit.attacks import on_threads, search_model, tune
 from robaudit.attacks.randomness import Draws
+from robaudit.engine import on_threads, tune
 from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
+from robaudit.fast import search_model
 from robaudit.inputs import Classifier, Images
 from robaudit.measures import landscape, numbers
 from robaudit.plan import ThreatModel

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from robaudit.attacks import Averaged, truly_misclassified
+from robaudit.engine import truly_misclassified
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile, Header, WitnessRow, decode_image, decode_witness, inside
+from robaudit.fast import Averaged
 from robaudit.inputs import Classifier
 from robaudit.plan import AuditPlan, ThreatModel
 

@@ -8,24 +8,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import (
-    ATTACKS,
-    Engine,
-    Examples,
-    SearchModel,
-    Tuning,
-    forward,
-    search_model,
-    strict_arithmetic,
-    tune,
-)
+from robaudit.attacks import ATTACKS, Examples, forward
 from robaudit.audit.probes import EXAMPLES as PROBED
 from robaudit.audit.probes import merged, probe, summed_up
 from robaudit.audit.progress import Progress
 from robaudit.audit.ranks import Ranks
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
+from robaudit.engine import Engine, Tuning, tune
 from robaudit.evidence import SCOUT, Evidence, EvidenceFile, ExampleRow
+from robaudit.fast import SearchModel, search_model, strict_arithmetic
 from robaudit.inputs import Images
 from robaudit.plan import AuditPlan, ThreatModel
 

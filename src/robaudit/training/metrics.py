@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import ATTACKS, Engine, Examples, forward, search_model, strict_arithmetic
+from robaudit.attacks import ATTACKS, Examples, forward
+from robaudit.engine import Engine
 from robaudit.evidence import Outcome
+from robaudit.fast import search_model, strict_arithmetic
 from robaudit.measures import fosc, sgcs
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 

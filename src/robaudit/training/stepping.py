@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import WORTH_HALF, LiveForm, has_bf16, live_form
 from robaudit.attacks.randomness import Draws
 from robaudit.errors import RobauditError
+from robaudit.fast import WORTH_HALF, LiveForm, has_bf16, live_form
 from robaudit.training.awp import moved, perturbation, same_buffers
 from robaudit.training.data import Batch
 from robaudit.training.inner import Attacked, Model, attack, frozen

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from robaudit.attacks.folding import ROUNDING, graph_of, same_answers
-from robaudit.attacks.onednn import FusedConvolution
+from robaudit.fast.folding import ROUNDING, graph_of, same_answers
+from robaudit.fast.onednn import FusedConvolution
 
 #: What arithmetic may change, as a share of the logits' spread.
 _TOLERATED = {torch.float32: ROUNDING, torch.bfloat16: 0.05}

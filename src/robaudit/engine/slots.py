@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.objectives import Model, forward
-from robaudit.attacks.precision import SearchModel, strict_arithmetic
-from robaudit.attacks.runs import Ended, Runs
 from robaudit.attacks.state import Attack, Examples, Retired, join, put, take
-from robaudit.attacks.tuning import SPLIT, out_of_memory
+from robaudit.engine.runs import Ended, Runs
+from robaudit.engine.tuning import SPLIT, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
+from robaudit.fast.precision import SearchModel, strict_arithmetic
 from robaudit.plan import ThreatModel
 
 #: Below this share of the spread of the logits a margin is rounding, not a misclassification.

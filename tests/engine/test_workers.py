@@ -5,10 +5,11 @@ import threading
 import pytest
 import torch
 
-from robaudit.attacks import ATTACKS, Engine, Examples
-from robaudit.attacks.runs import Runs
+from robaudit.attacks import ATTACKS, Examples
 from robaudit.attacks.square import Square
-from robaudit.attacks.workers import work_together
+from robaudit.engine import Engine
+from robaudit.engine.runs import Runs
+from robaudit.engine.workers import work_together
 from robaudit.evidence import Outcome
 from robaudit.plan import ATTACK_NAMES, AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn
@@ -80,7 +81,7 @@ def test_an_error_while_taking_over_stops_the_workers():
 def test_workers_with_too_few_examples_are_not_begun(monkeypatch):
     """Short steps are the interpreter's work; two workers on a tiny network took longer than one."""
     monkeypatch.setattr(
-        "robaudit.attacks.engine.work_together", lambda *_: pytest.fail("more than one worker")
+        "robaudit.engine.engine.work_together", lambda *_: pytest.fail("more than one worker")
     )
     model, x = cnn(seed=4), torch.rand(30, 1, 8, 8)
     with torch.no_grad():

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks.folding import fold_batch_norm, trace
-from robaudit.attacks.fusing import fuse_convolutions
+from robaudit.fast.folding import fold_batch_norm, trace
+from robaudit.fast.fusing import fuse_convolutions
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: Multiply-adds of an example's convolutions below which bf16 gains nothing on the CPU: the attacks' own work and the

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from robaudit.attacks import tune
-from robaudit.attacks.tuning import out_of_memory
+from robaudit.engine import tune
+from robaudit.engine.tuning import out_of_memory
 from tests.models import cnn
 
 
@@ -15,7 +15,7 @@ def found(monkeypatch):
     """The tuning on two cores of a network that takes `seconds` of a batch and so many `each` example."""
 
     def tuning(each, seconds=0.0):
-        monkeypatch.setattr("robaudit.attacks.tuning.rate", lambda _, x: len(x) / (seconds + each * len(x)))
+        monkeypatch.setattr("robaudit.engine.tuning.rate", lambda _, x: len(x) / (seconds + each * len(x)))
         before = torch.get_num_threads()
         torch.set_num_threads(2)
         try:

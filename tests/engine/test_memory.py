@@ -5,7 +5,8 @@ import time
 import pytest
 import torch
 
-from robaudit.attacks import ATTACKS, Engine, Examples, Tuning, tune
+from robaudit.attacks import ATTACKS, Examples
+from robaudit.engine import Engine, Tuning, tune
 from robaudit.errors import RobauditError
 from robaudit.plan import ATTACK_NAMES, AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn

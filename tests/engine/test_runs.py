@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import tensor
 
-from robaudit.attacks import ATTACKS, Engine, Examples
-from robaudit.attacks.runs import Ended, Runs
-from robaudit.attacks.tuning import SPLIT
-from robaudit.attacks.workers import work_together
+from robaudit.attacks import ATTACKS, Examples
+from robaudit.engine import Engine
+from robaudit.engine.runs import Ended, Runs
+from robaudit.engine.tuning import SPLIT
+from robaudit.engine.workers import work_together
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robaudit.attacks import Averaged
+from robaudit.fast import Averaged
 from tests.models import Wrapped
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.attacks.folding import fold_batch_norm, trace
-from robaudit.attacks.fusing import fuse_convolutions, live_form
-from robaudit.attacks.precision import search_model
+from robaudit.fast.folding import fold_batch_norm, trace
+from robaudit.fast.fusing import fuse_convolutions, live_form
+from robaudit.fast.precision import search_model
 from robaudit.inputs import build_architecture
 from tests.models import Wrapped, cnn
 
@@ -154,7 +154,7 @@ def test_without_onednns_operators_the_plain_network_is_used(monkeypatch):
         raise AttributeError
 
     model, x = with_statistics(cnn()), torch.rand(4, 1, 8, 8)
-    monkeypatch.setattr("robaudit.attacks.onednn.FusedConvolution.__init__", missing)
+    monkeypatch.setattr("robaudit.fast.onednn.FusedConvolution.__init__", missing)
     traced = trace(model, x)
     assert fuse_convolutions(traced, x) is None
     with torch.no_grad():
@@ -219,7 +219,7 @@ def test_auto_takes_bf16_only_where_the_cpu_has_it_and_the_network_gains(monkeyp
     small, large = (build_architecture(name, classes=10) for name in ("lenet5", "resnet20"))
     x, cpu = torch.rand(2, 3, 32, 32), torch.device("cpu")
     for able, expected in ((True, ["fp32", "bf16"]), (False, ["fp32", "fp32"])):
-        monkeypatch.setattr("robaudit.attacks.precision.has_bf16", lambda _, able=able: able)
+        monkeypatch.setattr("robaudit.fast.precision.has_bf16", lambda _, able=able: able)
         assert [search_model(model, cpu, "auto", x).precision for model in (small, large)] == expected
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from robaudit.attacks.objectives import Model
-from robaudit.attacks.runs import Runs
-from robaudit.attacks.slots import Slots, Task
 from robaudit.attacks.state import Attack, Examples, Retired, take
-from robaudit.attacks.workers import work_together
+from robaudit.engine.runs import Runs
+from robaudit.engine.slots import Slots, Task
+from robaudit.engine.workers import work_together
 from robaudit.evidence import Outcome
 from robaudit.plan import ThreatModel
 

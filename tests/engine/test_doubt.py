@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from robaudit.attacks import ATTACKS, Engine, Examples
+from robaudit.attacks import ATTACKS, Examples
+from robaudit.engine import Engine
 from robaudit.evidence import Outcome
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn
