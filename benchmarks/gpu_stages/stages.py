@@ -1,0 +1,10 @@
+"""The stages by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gpu_stages.calls import Call
+from gpu_stages.right import right
+
+STAGES: dict[str, Callable[[Call], None]] = {"right": right}
