@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gpu_stages.calls import Call
+from gpu_stages.collapse import collapse
 from gpu_stages.right import right
 
-STAGES: dict[str, Callable[[Call], None]] = {"right": right}
+STAGES: dict[str, Callable[[Call], None]] = {"right": right, "collapse": collapse}
