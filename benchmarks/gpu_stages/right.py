@@ -133,7 +133,8 @@ class Work:
         )
         device = CPU if part == "cpu" else self.call.device
         images = self._images(case)
-        return audits.run(case.load(images), images, plan, self.place(case, part), device, self.deadline)
+        watching = audits.Watching(self.deadline, f"{case.name} {part}")
+        return audits.run(case.load(images), images, plan, self.place(case, part), device, watching)
 
     def _images(self, case: Case) -> Images:
         return load_images(
