@@ -22,8 +22,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from robaudit.attacks import ATTACKS, Examples, forward
+from robaudit.devices import has_bf16
 from robaudit.engine import Engine, tune
-from robaudit.fast import has_bf16, search_model
+from robaudit.fast import search_model
 from robaudit.inputs import build_architecture, save_classifier
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 

@@ -50,7 +50,7 @@ class APGDState:
     step_size: Tensor
     iteration: Tensor
     fooled: Tensor
-    close: Tensor
+    near_miss: Tensor
     finished: Tensor
     nonfinite: Tensor
 
@@ -114,7 +114,7 @@ class APGD:
             step_size=torch.full((n,), _FIRST_STEP * self.eps, device=x.device),
             iteration=zeros.clone(),
             fooled=flag,
-            close=flag.clone(),
+            near_miss=flag.clone(),
             finished=flag.clone(),
             nonfinite=flag.clone(),
         )
@@ -167,7 +167,7 @@ class APGD:
             step_size=step_size,
             iteration=s.iteration + 1,
             fooled=misclassified(result.logits, s.y),
-            close=s.close | nearly_misclassified(result.logits, s.y),
+            near_miss=s.near_miss | nearly_misclassified(result.logits, s.y),
             finished=s.iteration >= self.steps,
             nonfinite=s.nonfinite | ~result.logits.isfinite().all(1),
         )

@@ -23,6 +23,7 @@ from robaudit.attacks.objectives import (
 )
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
+from robaudit.devices import is_accelerator
 
 # The paper's constants (Section 4): greatest bias towards the clean point, overshoot, backward step.
 _ALPHA_MAX = 0.1
@@ -61,13 +62,15 @@ def project_onto_plane(x: Tensor, w: Tensor, shortfall: Tensor, norm: str) -> Te
     goal = shortfall.abs()
     t = torch.zeros_like(goal)
     slope_terms = weight * scale
+    # An accelerator would have to be waited for to learn whether more steps are needed.
+    wait = not is_accelerator(x.device)
     for _ in range(_NEWTON_STEPS):
         reach = t[:, None] * scale
         missing = goal - (weight * torch.minimum(reach, room)).sum(1)
         slope = (slope_terms * (reach < room)).sum(1)
         advance = torch.where(slope > 0, missing / slope.clamp_min(1e-30), 0.0).clamp_min(0)
         t = t + advance
-        if not x.is_cuda and not bool((advance > 1e-6 * t).any()):
+        if wait and not bool((advance > 1e-6 * t).any()):
             break
     return helpful * torch.minimum(t[:, None] * scale, room)
 
@@ -83,7 +86,7 @@ class FABState:
     candidate: Tensor
     iteration: Tensor
     fooled: Tensor
-    close: Tensor
+    near_miss: Tensor
     finished: Tensor
     nonfinite: Tensor
 
@@ -124,7 +127,7 @@ class FAB:
             candidate=x_now.clone(),
             iteration=torch.zeros(n, dtype=torch.int64, device=x.device),
             fooled=flag,
-            close=flag.clone(),
+            near_miss=flag.clone(),
             finished=flag.clone(),
             nonfinite=flag.clone(),
         )
@@ -162,7 +165,7 @@ class FAB:
             candidate=x_tried,
             iteration=s.iteration + 1,
             fooled=crossed & near,
-            close=s.close | (nearly_misclassified(logits, s.y) & (distance <= _CLOSE * self.eps)),
+            near_miss=s.near_miss | (nearly_misclassified(logits, s.y) & (distance <= _CLOSE * self.eps)),
             finished=s.iteration + 1 >= self.steps,
             nonfinite=s.nonfinite | silent,
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.randomness import Draws
+from robaudit.devices import in_double
 
 _TINY = 1e-12
 
@@ -59,7 +60,7 @@ def start_in_ball(draws: Draws, ids: Tensor, x: Tensor, eps: float, norm: str) -
         delta = (draws.uniform(ids, 0, size) * 2 - 1) * eps
     else:
         direction = draws.normal(ids, 0, size)
-        radius = draws.uniform(ids, 1, 1).double().pow(1 / size).to(x.dtype)
+        radius = in_double(draws.uniform(ids, 1, 1)).pow(1 / size).to(x.device, x.dtype)
         delta = direction / l2(direction)[:, None].clamp_min(_TINY) * radius * eps
     return (x + delta.reshape(x.shape)).clamp(0, 1)
 

@@ -33,7 +33,7 @@ class PGDState:
     directions: Tensor
     iteration: Tensor
     fooled: Tensor
-    close: Tensor
+    near_miss: Tensor
     finished: Tensor
     nonfinite: Tensor
 
@@ -88,7 +88,7 @@ class PGD:
             directions=state.directions + (~last & (length > 0)),
             iteration=state.iteration + 1,
             fooled=last & misclassified(result.logits, state.y),
-            close=last & nearly_misclassified(result.logits, state.y),
+            near_miss=last & nearly_misclassified(result.logits, state.y),
             finished=last,
             nonfinite=state.nonfinite | ~result.logits.isfinite().all(1),
         )

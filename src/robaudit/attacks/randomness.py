@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robaudit.devices import in_double
+
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -85,8 +87,8 @@ class Draws:
     def normal(self, ids: Tensor, step: Tensor | int, count: int) -> Tensor:
         """`count` standard normal draws for each example, (n, count) float32, by Box and Muller."""
         half = -(-count // 2)
-        u = self.uniform(ids, step, 2 * half).double()
+        u = in_double(self.uniform(ids, step, 2 * half))
         radius = torch.sqrt(-2 * torch.log1p(-u[:, :half]))
         angle = 2 * torch.pi * u[:, half:]
         both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
-        return both[:, :count].to(torch.float32)
+        return both[:, :count].to(ids.device, torch.float32)

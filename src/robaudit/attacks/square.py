@@ -12,15 +12,18 @@ from robaudit.attacks import geometry
 from robaudit.attacks.objectives import Model, forward, margin, misclassified, nearly_misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
+from robaudit.devices import is_accelerator
 
 # The schedule of p, the share of pixels in a square, after so many queries (Section 5 of the paper).
 _P_INIT = 0.8
 _HALVE_P_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 #: As `DOUBT`, but wider: which queries are kept decides on all that follow.
 _DOUBT = 0.05
+#: Pixels, of a window of the L2 attack.
+_LEAST_L2 = 3
 _STEPS_PER_RUN = 2**20  # each restart draws from a range of steps of its own
-#: Queries drawn at once on the CPU, where many small operations cost more than a large one. A GPU would have to be
-#: waited for to learn whether any row has run out.
+#: Queries drawn at once on the CPU, where many small operations cost more than a large one. An accelerator would have
+#: to be waited for to learn whether any row has run out.
 _AHEAD = 64
 
 
@@ -42,15 +45,21 @@ class SquareState:
     drawn_at: Tensor
     iteration: Tensor
     fooled: Tensor
-    close: Tensor
+    near_miss: Tensor
     finished: Tensor
     nonfinite: Tensor
 
 
+@lru_cache(maxsize=64)
+def _constant(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """(n,) int64, brought to the device once."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device)
+
+
 def window_side(iteration: Tensor, height: int, width: int, least: int = 1) -> Tensor:
     """The side of the square tried at each query, (n,) int64 in [least, min(height, width)]."""
-    thresholds = torch.tensor(_HALVE_P_AFTER, device=iteration.device)
-    halvings = torch.bucketize(iteration - 1, thresholds)
+    halvings = torch.bucketize(iteration - 1, _constant(_HALVE_P_AFTER, iteration.device))
     share = _P_INIT / (2.0**halvings)
     side = torch.sqrt(share * height * width).round().to(torch.int64).clamp_min(least)
     if least > 1:  # the L2 pattern wants an odd side
@@ -82,6 +91,25 @@ def l2_pattern(side: int) -> Tensor:
     half = side // 2
     pattern = torch.cat([_pyramid(half, side), -_pyramid(side - half, side)]) if half else torch.ones(1, 1)
     return pattern / pattern.square().sum().sqrt()
+
+
+@lru_cache(maxsize=8)
+def _pattern_table(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The patterns of all sides that an image of h by w meets, brought to the device once.
+
+    Returns:
+        pages (sides, most, most), each pattern in the corner of its page; and (most + 1,) int64, the page of each side.
+
+    """
+    with torch.inference_mode(False):
+        schedule = torch.tensor([0, *(after + 1 for after in _HALVE_P_AFTER)])
+        sides = window_side(schedule, h, w, least=_LEAST_L2).unique()
+        most = int(sides.max())
+        pages, page = torch.zeros(len(sides), most, most), torch.zeros(most + 1, dtype=torch.int64)
+        for number, side in enumerate(sides.tolist()):
+            pages[number, :side, :side] = l2_pattern(side)
+            page[side] = number
+        return pages.to(device), page.to(device)
 
 
 @dataclass(frozen=True)
@@ -117,11 +145,11 @@ class Square:
             x_best=first,
             margin_best=torch.full((n,), float("-inf"), device=x.device),
             candidate=first.clone(),
-            draws=self._draw(x, examples.ids, run, zeros, 1 if x.is_cuda else _AHEAD),
+            draws=self._draw(x, examples.ids, run, zeros, 1 if is_accelerator(x.device) else _AHEAD),
             drawn_at=zeros,
             iteration=zeros.clone(),
             fooled=flag,
-            close=flag.clone(),
+            near_miss=flag.clone(),
             finished=flag.clone(),
             nonfinite=flag.clone(),
         )
@@ -133,7 +161,7 @@ class Square:
         """
         n, rows = len(s.y), torch.arange(len(s.y), device=s.y.device)
         draws, drawn_at = s.draws, s.drawn_at
-        if s.x.is_cuda:
+        if is_accelerator(s.x.device):
             now = self._draw(s.x, s.ids, s.run, s.iteration, tries)
         else:
             if bool((s.iteration + tries > drawn_at + draws.shape[1]).any()):
@@ -143,7 +171,7 @@ class Square:
         tried = self._queries(s, now)
         logits = forward(model, tried)
         labels = s.y.repeat_interleave(tries)
-        close = nearly_misclassified(logits, labels, _DOUBT).reshape(n, tries)
+        near_miss = nearly_misclassified(logits, labels, _DOUBT).reshape(n, tries)
         finite, fooled = logits.isfinite().all(1).reshape(n, tries), misclassified(logits, labels)
         value, fooled = margin(logits, labels).reshape(n, tries), fooled.reshape(n, tries)
         in_budget = s.iteration[:, None] + torch.arange(tries, device=s.y.device) < self.queries
@@ -166,7 +194,7 @@ class Square:
             drawn_at=drawn_at,
             iteration=iteration,
             fooled=kept & fooled[rows, last],
-            close=s.close | (reached & close).any(1),
+            near_miss=s.near_miss | (reached & near_miss).any(1),
             finished=iteration >= self.queries,
             nonfinite=s.nonfinite | (reached & ~finite).any(1),
         )
@@ -219,8 +247,8 @@ class Square:
     def _change_l2(self, x: Tensor, x_best: Tensor, u: Tensor, iteration: Tensor) -> Tensor:
         """Mass moved from one window to another (Algorithm 3)."""
         n, c, h, w = x.shape
-        side = window_side(iteration, h, w, least=3)
-        corner = (u[:, :4] * (torch.tensor([h, w, h, w], device=u.device) - side[:, None] + 1)).long()
+        side = window_side(iteration, h, w, least=_LEAST_L2)
+        corner = (u[:, :4] * (_constant((h, w, h, w), u.device) - side[:, None] + 1)).long()
         gain, drop = (window(corner[:, k], corner[:, k + 1], side, h, w) for k in (0, 2))
         delta = x_best - x
         old = delta * gain
@@ -237,14 +265,17 @@ class Square:
 
     @staticmethod
     def _patterns(side: Tensor, corner: Tensor, turned: Tensor, h: int, w: int) -> Tensor:
-        """(n, 1, h, w): the L2 pattern of each row's side, turned or not, put at its corner."""
-        canvas = torch.zeros(len(side), 1, h, w, device=side.device)
-        for size in side.unique().tolist():
-            rows = (side == size).nonzero().squeeze(1)
-            pattern = l2_pattern(size).to(side.device)
-            tiles = torch.where(turned[rows, None, None], pattern.T, pattern)
-            reach = torch.arange(size, device=side.device)
-            y = (corner[rows, 0, None] + reach)[:, :, None]
-            x = (corner[rows, 1, None] + reach)[:, None, :]
-            canvas[rows[:, None, None], 0, y, x] = tiles
-        return canvas
+        """(n, 1, h, w): the L2 pattern of each row's side, turned or not, put at its corner; 0 elsewhere."""
+        pages, page = _pattern_table(h, w, side.device)
+        y, x = torch.arange(h, device=side.device), torch.arange(w, device=side.device)
+        down, across = (
+            y - corner[:, 0, None],
+            x - corner[:, 1, None],
+        )  # from the window's corner, (n, h) and (n, w)
+        row, column = down[:, :, None], across[:, None, :]
+        turned = turned[:, None, None]
+        first, second = torch.where(turned, column, row), torch.where(turned, row, column)
+        most = pages.shape[-1] - 1
+        values = pages[page[side][:, None, None], first.clamp(0, most), second.clamp(0, most)]
+        inside = (row >= 0) & (column >= 0) & (row < side[:, None, None]) & (column < side[:, None, None])
+        return torch.where(inside, values, 0.0)[:, None]

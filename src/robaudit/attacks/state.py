@@ -39,7 +39,7 @@ class Retired:
         outcome: (n,) int64 of `Outcome`.
         steps: (n,) int64, the steps each took, all its runs together.
         forwards, backwards: (n,) int64, the passes that took, steps tried in vain included.
-        close: (n, runs) bool, the runs that came close to a break and ended without one.
+        near_misses: (n, runs) bool, the runs that came close to a break and ended without one.
         witness: (n, C, H, W) float32 of broken examples; (0,) of others.
         state: the attack's own state of these slots.
 
@@ -50,13 +50,13 @@ class Retired:
     steps: Tensor
     forwards: Tensor
     backwards: Tensor
-    close: Tensor
+    near_misses: Tensor
     witness: Tensor
     state: Any
 
     def part(self, rows: Tensor) -> Self:
         """Those at `rows` (m,) int64."""
-        tensors = ("rows", "outcome", "steps", "forwards", "backwards", "close")
+        tensors = ("rows", "outcome", "steps", "forwards", "backwards", "near_misses")
         return dataclasses.replace(
             self,
             **{name: getattr(self, name)[rows] for name in tensors},
@@ -68,7 +68,7 @@ class Retired:
 class State(Protocol):
     """The fields that every attack's state has; each attack adds its own.
 
-    `candidate` is an input inside the ball; where `fooled` the search model misclassifies it; where `close` the
+    `candidate` is an input inside the ball; where `fooled` the search model misclassifies it; where `near_miss` the
     run came so near to a break that arithmetic in half precision may have hidden one; where `finished` the run's
     budget is used up; `nonfinite` marks rows that met logits that are not finite; `iteration` counts the steps
     done; one call of `step` may do several.
@@ -76,7 +76,7 @@ class State(Protocol):
 
     candidate: Tensor
     fooled: Tensor
-    close: Tensor
+    near_miss: Tensor
     finished: Tensor
     nonfinite: Tensor
     iteration: Tensor

@@ -7,6 +7,7 @@ import platform
 import torch
 
 import robaudit
+from robaudit.devices import describe
 from robaudit.evidence import Header
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan
@@ -22,11 +23,6 @@ def heading(
 ) -> Header:
     """The header of an audit that has not begun; `findings` are preflight's."""
     info = classifier.info
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or platform.machine()
-    )
     return Header(
         plan=plan,
         model={
@@ -53,6 +49,6 @@ def heading(
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        device=f"{device.type} ({name})",
+        device=describe(device),
         findings=tuple(item.to_dict() for item in findings),
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks import forward
+from robaudit.devices import NO_ROOM, driver_failed, first_line, free_memory, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.fast import generators, strict_arithmetic
 from robaudit.inputs import Classifier, Images
@@ -46,9 +47,10 @@ def preflight(
     """
     count = min(SAMPLE, len(images))
     x = images.float(slice(0, count)).to(device)
-    labels = images.labels[:count].to(device)
     with strict_arithmetic(), generators(0):
         logits = _first_call(model, x)
+        count = len(logits)
+        x, labels = x[:count], images.labels[:count].to(device)
         _check_shape(logits, images)
         found = _determinism(model, x, logits)
         if averaged is not None and [item.code for item in found] == ["randomised-output"]:
@@ -118,19 +120,30 @@ def _normalisation(
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    return calibrated_losses(logits, labels, free=False)
+    return calibrated_losses(logits.cpu(), labels.cpu(), free=False)
 
 
 def _first_call(model: nn.Module, x: Tensor) -> Tensor:
+    """The logits of as many of `x`, from the first on, as memory holds at once."""
     try:
         return forward(model, x)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RobauditError(
-            f"model: does not take images of shape {tuple(x.shape[1:])} ({reason}); check --dataset and --arch"
-        ) from error
+    except (RuntimeError, MemoryError, ValueError, TypeError, IndexError) as error:
+        if out_of_memory(error):
+            if len(x) == 1:
+                raise RobauditError(NO_ROOM) from error
+        elif driver_failed(error):
+            raise
+        else:
+            raise _refused(x, error) from error
+    free_memory()
+    return _first_call(model, x[: len(x) // 2])
+
+
+def _refused(x: Tensor, error: Exception) -> RobauditError:
+    return RobauditError(
+        f"model: does not take images of shape {tuple(x.shape[1:])} ({first_line(error)}); "
+        "check --dataset and --arch"
+    )
 
 
 def _check_shape(logits: Tensor, images: Images) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from robaudit.attacks import PGDState, Retired, forward
 from robaudit.attacks.objectives import Model
 from robaudit.audit.progress import Progress
-from robaudit.engine import truly_misclassified
+from robaudit.devices import in_parts
+from robaudit.engine import clearly_misclassified
 from robaudit.evidence import (
     WITNESS_LEVELS,
     EvidenceFile,
@@ -30,6 +31,7 @@ from robaudit.plan import AuditPlan
 
 #: Rows are written once there are so many, or so many seconds have gone by since the last time.
 _ROWS, _SECONDS = 128, 2.0
+_JUDGED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,17 @@ class Recorder:
 
     def flush(self) -> None:
         """Write what waits."""
-        rows, metrics = self._rows + self._code(self._broken), self._metrics
-        if rows or metrics:
-            self._file.add_outcomes(rows, metrics)
+        rows, broken, metrics = self._rows, self._broken, self._metrics
         self._rows, self._broken, self._metrics = [], [], []
+        try:
+            rows = rows + self._code(broken)
+        except Exception:  # the accelerator may have failed; what does not need it is kept
+            whole = {row.id for row in rows}
+            metrics = [item for item in metrics if item.id in whole]
+            raise
+        finally:
+            if rows or metrics:
+                self._file.add_outcomes(rows, metrics)
         self._written = time.monotonic()
 
     def _measure(self, state: PGDState, ids: list[int]) -> list[MetricsRow]:
@@ -105,6 +114,16 @@ class Recorder:
         zeros = steps - state.directions + at_last
         columns = (last.raw.tolist(), last.normalised.tolist(), similar.tolist(), zeros.tolist())
         return [MetricsRow(*row) for row in zip(ids, *columns, strict=True)]
+
+    def _judge(self, points: torch.Tensor, labels: torch.Tensor) -> tuple[list[bool], list[int]]:
+        """Which of `points` (n, C, H, W) the strict model misclassifies, and the class that it gives each."""
+
+        def answers(rows: torch.Tensor) -> torch.Tensor:
+            with strict_arithmetic():
+                return forward(self._strict, points[rows].to(self._device)).cpu()
+
+        logits = torch.cat(in_parts(answers, torch.arange(len(points)), _JUDGED_AT_ONCE))
+        return clearly_misclassified(logits, labels).tolist(), logits.argmax(1).tolist()
 
     def _code(self, waiting: list[_Broken]) -> list[OutcomeRow]:
         """Each witness at the coarsest level that the strict model still misclassifies once decoded."""
@@ -121,11 +140,8 @@ class Recorder:
             decoded = np.stack(
                 [decode_witness(blob, x, threat) for blob, x in zip(blobs, clean, strict=True)]
             )
-            labels = self._images.labels[places].to(self._device)
-            points = torch.from_numpy(decoded).to(self._device)
-            fools = truly_misclassified(self._strict, points, labels).tolist()
-            with strict_arithmetic():
-                answers = forward(self._strict, points).argmax(1).tolist()
+            labels = self._images.labels[places]
+            fools, answers = self._judge(torch.from_numpy(decoded), labels)
             for item, blob, good, answer in zip(waiting, blobs, fools, answers, strict=True):
                 if good:
                     image = encode_image(self._images.pixels[item.place].numpy())

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from robaudit.attacks import Examples, Retired
-from robaudit.engine import truly_misclassified
+from robaudit.engine import strictly_misclassified
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, seal
 from robaudit.plan import AUTOATTACK, AuditPlan
@@ -51,7 +51,7 @@ def run_reference(
         with torch.random.fork_rng():  # it seeds the process's generator
             x_adv, _ = reference.run_standard_evaluation(x, y, batch_size=_BATCH)
         witness = torch.from_numpy(seal(x_adv.cpu().numpy(), x.numpy(), plan.threat))
-        broken = truly_misclassified(strict, witness.to(device), y.to(device)).cpu()
+        broken = strictly_misclassified(strict, witness.to(device), y.to(device)).cpu()
         for outcome, chosen in ((Outcome.BROKEN, broken), (Outcome.ROBUST, ~broken)):
             some = chosen.nonzero().squeeze(1)
             if len(some):

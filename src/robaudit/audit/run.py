@@ -15,6 +15,7 @@ from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.ranks import joined, open_part
 from robaudit.audit.verify import judging
 from robaudit.audit.work import Work
+from robaudit.devices import failures_explained
 from robaudit.engine import on_threads
 from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence
@@ -60,7 +61,8 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
     header = heading(classifier, images, plan, where, findings)
-    with joined() as ranks, open_part(path, header, ranks) as file:
+    kept = f"what was finished is in {path}; the same command with --device cpu resumes it"
+    with failures_explained(where, kept), joined() as ranks, open_part(path, header, ranks) as file:
         work = Work((strict, search), images, plan, file, ranks, where, progress or Silent())
         with on_threads(work.tuning.threads):
             ranks.hand_over(file)

@@ -12,6 +12,7 @@ import torch
 
 import robaudit
 from robaudit.attacks.randomness import Draws
+from robaudit.devices import driver_failed, first_line, is_accelerator, out_of_memory
 from robaudit.engine import on_threads, tune
 from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
@@ -86,7 +87,7 @@ def survey(
     tuning = tune(model, x[:1])
     with on_threads(tuning.threads), model.arithmetic():
         found = landscape(
-            model, (x, y), r2, offsets, exact=window.exact or where.type == "cuda",
+            model, (x, y), r2, offsets, exact=window.exact or is_accelerator(where),
             batch=_FORWARD_ONLY * tuning.slots, advance=advance,
         )  # fmt: skip
     if np.isnan(found.loss).all(axis=(1, 2)).any():
@@ -114,9 +115,11 @@ def _fits(model: torch.nn.Module, x: torch.Tensor, images: Images) -> None:
         with torch.no_grad():
             logits = model(x[:1])
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if out_of_memory(error) or driver_failed(error):
+            raise
         raise RobauditError(
-            f"model: does not take images of shape {tuple(x.shape[1:])} ({reason}); check --dataset and --arch"
+            f"model: does not take images of shape {tuple(x.shape[1:])} ({first_line(error)}); "
+            "check --dataset and --arch"
         ) from error
     if logits.dim() != 2 or logits.shape[1] != images.classes:
         raise RobauditError(

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from robaudit.engine import truly_misclassified
+from robaudit.devices import in_parts
+from robaudit.engine import strictly_misclassified
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile, Header, WitnessRow, decode_image, decode_witness, inside
 from robaudit.fast import Averaged
@@ -61,8 +62,12 @@ def verify(path: Path, classifier: Classifier, device: str = "cpu") -> Verificat
     shape = tuple(int(size) for size in header.data["shape"])
     model = judging(classifier.to(device), header.plan)
     failures: list[str] = []
-    for start in range(0, len(rows), _BATCH):
-        failures += _check(rows[start : start + _BATCH], header.plan.threat, model, shape, device)
+
+    def check(part: torch.Tensor) -> list[str]:
+        return _check([rows[k] for k in part.tolist()], header.plan.threat, model, shape, device)
+
+    for found in in_parts(check, torch.arange(len(rows)), _BATCH):
+        failures += found
     return Verification(len(rows), tuple(failures))
 
 
@@ -84,7 +89,7 @@ def _check(
     points = np.stack(x_adv)
     valid = inside(points, np.stack(x), threat)
     labels = torch.tensor([row.label for row in good], device=device)
-    fools = truly_misclassified(model, torch.from_numpy(points).to(device), labels).tolist()
+    fools = strictly_misclassified(model, torch.from_numpy(points).to(device), labels).tolist()
     for row, contained, fooled in zip(good, valid.tolist(), fools, strict=True):
         if not contained:
             failures.append(f"{row.attack} on example {row.id}: outside the ball or [0, 1]")

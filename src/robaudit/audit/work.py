@@ -15,6 +15,7 @@ from robaudit.audit.progress import Progress
 from robaudit.audit.ranks import Ranks
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
+from robaudit.devices import in_parts
 from robaudit.engine import Engine, Tuning, tune
 from robaudit.evidence import SCOUT, Evidence, EvidenceFile, ExampleRow
 from robaudit.fast import SearchModel, search_model, strict_arithmetic
@@ -68,10 +69,11 @@ class Work:
     def _classify(self, stretch: Tensor) -> None:
         """The clean pass. It is cheap, and the attacks want the logits, so a resumed audit makes it again."""
         with strict_arithmetic():
-            batches = [
-                forward(self.strict, self.images.float(part).to(self.device)).cpu()
-                for part in stretch.split(_CLEAN_BATCH)
-            ]
+            batches = in_parts(
+                lambda part: forward(self.strict, self.images.float(part).to(self.device)).cpu(),
+                stretch,
+                _CLEAN_BATCH,
+            )
         logits = torch.cat(batches)
         if not self.logits.shape[1]:
             self.logits = torch.zeros(len(self.images), logits.shape[1])
@@ -115,7 +117,14 @@ class Work:
     def _engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
         tuned = self.tuning
         return Engine(
-            search, self.strict, threat, tuned.slots, self.device, tuned.workers, tuned.least, search.exact
+            search=search,
+            strict=self.strict,
+            threat=threat,
+            slots=tuned.slots,
+            device=self.device,
+            workers=tuned.workers,
+            least=tuned.least,
+            exact=search.exact,
         )
 
     def _examples(self, places: Tensor) -> Examples:

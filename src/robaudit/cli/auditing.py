@@ -203,23 +203,15 @@ def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | Non
 
 
 def pick_device(name: str) -> str:
-    """`auto` is the first GPU, else the CPU.
+    """`auto` is the accelerator that torch finds, else the CPU.
 
     Raises:
         RobauditError: no such device here.
 
     """
-    import torch
+    from robaudit.devices import pick
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise RobauditError(f"device '{name}' cannot be used ({reason}); try --device cpu") from error
-    return name
+    return str(pick(name))
 
 
 def default_evidence(model: str, info: ModelInfo, plan: AuditPlan, images: Images) -> Path:

@@ -94,7 +94,12 @@ def train(
     precision: str = typer.Option(
         "auto", help="auto, fp32 or bf16; auto is bf16 on a GPU.", rich_help_panel=_RUN
     ),
-    device: str = typer.Option("auto", help="auto, cpu, cuda …", rich_help_panel=_RUN),
+    execution: str = typer.Option(
+        "auto",
+        help="Of the inner attack: auto, eager, graphs or compile (torch.compile).",
+        rich_help_panel=_RUN,
+    ),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, xpu, mps …", rich_help_panel=_RUN),
     batch_metrics: int = typer.Option(
         0, help="Gradient norms and cosine (Appendix G) every so many steps.", rich_help_panel=_RUN
     ),
@@ -113,7 +118,7 @@ def train(
         "steps": steps, "awp": awp, "arch": arch, "normalise": normalise, "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "schedule": schedule, "momentum": momentum,
         "weight_decay": weight_decay, "clip": clip, "seed": seed, "heal": heal, "threshold": threshold,
-        "precision": precision,
+        "precision": precision, "execution": execution,
         "device": pick_device(device), "batch_metrics": batch_metrics, "save_every": save_every,
         "eps": parse_eps(eps, "eps"), "step_size": parse_eps(step_size, "step-size"),
     }  # fmt: skip

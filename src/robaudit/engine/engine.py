@@ -59,7 +59,7 @@ class Engine:
         doubtful: list[Retired] = []
 
         def sort_out(retired: Retired) -> None:
-            doubt = (retired.outcome == Outcome.ROBUST) & retired.close.any(1)
+            doubt = (retired.outcome == Outcome.ROBUST) & retired.near_misses.any(1)
             for rows, take_over in ((~doubt, retire), (doubt, doubtful.append)):
                 if rows.any():
                     take_over(retired.part(rows.nonzero().squeeze(1)))
@@ -73,7 +73,7 @@ class Engine:
             return
         rows, wanted, steps, forwards, backwards = (
             torch.cat([getattr(retired, name) for retired in doubtful])
-            for name in ("rows", "close", "steps", "forwards", "backwards")
+            for name in ("rows", "near_misses", "steps", "forwards", "backwards")
         )
 
         def add_up(retired: Retired) -> None:

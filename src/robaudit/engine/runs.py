@@ -17,7 +17,7 @@ class Ended:
         row, turn: (k,) int64, which example's and which of its runs.
         steps: (k,) int64, the steps done; counted where the run decides or comes before the one that does.
         tried: (k,) int64, the steps tried, always counted.
-        close, bad: (k,) bool, whether it came close to a break; whether it met logits that are not finite.
+        near_miss, bad: (k,) bool, whether it came close to a break; whether it met logits that are not finite.
         broken: (k,) bool.
         witness: (m, C, H, W), of the m broken ones.
 
@@ -27,7 +27,7 @@ class Ended:
     turn: Tensor
     steps: Tensor
     tried: Tensor
-    close: Tensor
+    near_miss: Tensor
     bad: Tensor
     broken: Tensor
     witness: Tensor
@@ -46,7 +46,7 @@ class Runs:
     Attributes:
         broken: (n,) int64, the first run so far that broke; the number of runs where none did.
         steps, tried: (n,) int64 once an example is over: up to the break, and of all runs.
-        close: (n, runs) bool, the runs that came close to a break and ended without one.
+        near_misses: (n, runs) bool, the runs that came close to a break and ended without one.
         bad: (n,) bool, whether logits were met that are not finite.
         closed: whether the workers are to stop at their next step.
 
@@ -61,7 +61,7 @@ class Runs:
         self._workers, self._lock = workers, threading.Lock()
         self.broken = torch.full((n,), runs)
         self.tried = torch.zeros(n, dtype=torch.int64)
-        self.close = torch.zeros(n, runs, dtype=torch.bool)
+        self.near_misses = torch.zeros(n, runs, dtype=torch.bool)
         self.bad = torch.zeros(n, dtype=torch.bool)
         self.closed = False
 
@@ -107,7 +107,7 @@ class Runs:
         with self._lock:
             row, turn = ended.row, ended.turn
             self._steps[row, turn] = ended.steps
-            self.close[row, turn] = ended.close & ~ended.broken
+            self.near_misses[row, turn] = ended.near_miss & ~ended.broken
             self.tried.index_add_(0, row, ended.tried)
             self.bad[row[ended.bad]] = True
             self._under_way.index_add_(0, row, -torch.ones_like(row))

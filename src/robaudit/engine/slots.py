@@ -15,30 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robaudit.attacks.objectives import Model, forward
+from robaudit.attacks.objectives import Model
 from robaudit.attacks.state import Attack, Examples, Retired, join, put, take
+from robaudit.devices import NO_ROOM, free_memory, is_accelerator, out_of_memory
+from robaudit.engine.rechecking import Breaks, Candidates
 from robaudit.engine.runs import Ended, Runs
-from robaudit.engine.tuning import SPLIT, out_of_memory
+from robaudit.engine.tuning import SPLIT
 from robaudit.errors import RobauditError
-from robaudit.evidence import Outcome, seal
-from robaudit.fast.precision import SearchModel, strict_arithmetic
+from robaudit.evidence import Outcome
+from robaudit.fast import SearchModel
 from robaudit.plan import ThreatModel
 
-#: Below this share of the spread of the logits a margin is rounding, not a misclassification.
-ROUNDING = 1e-5
-
-
-def truly_misclassified(strict: Model, x: Tensor, y: Tensor, least: float = ROUNDING) -> Tensor:
-    """(n,) bool: what the strict model says of inputs that already lie in the ball and in [0, 1].
-
-    The lead over the true class must be at least `least` of the logits' spread.
-    """
-    with strict_arithmetic():
-        logits = forward(strict, x)
-    others = logits.scatter(1, y[:, None], float("-inf")).amax(1)
-    lead = others - logits.gather(1, y[:, None]).squeeze(1)
-    spread = logits.amax(1) - logits.amin(1)
-    return logits.isfinite().all(1) & (lead > least * spread)
+#: Steps after which a candidate is re-checked at the latest: at once on the CPU; an accelerator would wait each time.
+_RECHECK_EVERY, _RECHECK_EVERY_ON_ACCELERATOR = 1, 8
 
 
 @dataclass(frozen=True)
@@ -83,6 +72,8 @@ class Slots:
         self.part, self.room, self.helpers, self.least = max(width, 1), room, helpers, least
         self.retire: Callable[[Retired], None]
         self.state: Any = None
+        every = _RECHECK_EVERY_ON_ACCELERATOR if is_accelerator(task.device) else _RECHECK_EVERY
+        self.candidates = Candidates(task.strict, task.threat, every)
 
     def go(self, retire: Callable[[Retired], None]) -> None:
         """Step until no run is left."""
@@ -124,14 +115,13 @@ class Slots:
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
+                free_memory()
                 if tries > 1:
                     self.room = part * tries // 2
                 elif part > 1:
                     self.part = part // 2
                 else:
-                    raise RobauditError(
-                        "model: memory does not hold one example; use a larger machine"
-                    ) from error
+                    raise RobauditError(NO_ROOM) from error
             else:
                 self.tried += tries
                 return parts[0] if len(parts) == 1 else join(parts)
@@ -151,59 +141,60 @@ class Slots:
     def _settle(self) -> None:
         """Hand over what is done, refill, and close ranks at the end."""
         state, live = self.state, self.row >= 0
-        flags = torch.stack([state.fooled, state.finished, state.nonfinite, state.close])
+        flags = torch.stack([state.fooled, state.finished, state.nonfinite, state.near_miss])
         *answers, iteration = torch.cat([flags.long(), state.iteration[None]]).cpu()
-        fooled, finished, bad, close = (answer.bool() for answer in answers)
-        broken, witness = self._broken(fooled & live)
+        fooled, finished, bad, near_miss = (answer.bool() for answer in answers)
+        breaks = self._recheck(fooled & live, finished & live, iteration)
+        broken = torch.zeros_like(live)
+        if breaks is not None:
+            broken[breaks.slots] = True
+            iteration[breaks.slots] = breaks.steps
+        # Others are over too: used up, or an earlier run of the same example, perhaps another worker's, has broken.
+        over = live & ~broken & (finished | (self.turn > self.runs.broken[self.row]))
+        if breaks is None and not over.any():
+            return
 
         def leave(slots: Tensor, witness: Tensor) -> None:
-            over = self.runs.end(
+            ended = self.runs.end(
                 Ended(
                     row=self.row[slots],
                     turn=self.turn[slots],
                     steps=iteration[slots],
                     tried=self.tried[slots],
-                    close=close[slots],
+                    near_miss=near_miss[slots],
                     bad=bad[slots],
                     broken=broken[slots],
                     witness=witness,
                 )
             )
-            self._hand_over(slots[over])
+            self._hand_over(slots[ended])
 
-        done = broken | (finished & live)
-        if done.any():
-            leave(done.nonzero().squeeze(1), witness)
-        # A run of the same example, perhaps of another worker, that comes before this one has broken.
-        idle = live & ~done & (self.turn > self.runs.broken[self.row])
-        if idle.any():
-            leave(idle.nonzero().squeeze(1), witness[:0])
-        free = ((done | idle) & live).nonzero().squeeze(1)
-        if len(free):
-            self.row[free], self.turn[free] = self.runs.pull(self.row[free])
-            begun = free[self.row[free] >= 0]
-            if len(begun):
-                self._begin(begun)
-            self._close_ranks()
+        if breaks is not None:
+            leave(breaks.slots, breaks.witness)
+            over |= live & ~broken & (self.turn > self.runs.broken[self.row])
+        if over.any():
+            leave(over.nonzero().squeeze(1), torch.zeros(0))
+        free = (broken | over).nonzero().squeeze(1)
+        self.candidates.forget(free)
+        self.row[free], self.turn[free] = self.runs.pull(self.row[free])
+        begun = free[self.row[free] >= 0]
+        if len(begun):
+            self._begin(begun)
+        self._close_ranks()
 
-    def _broken(self, fooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Which slots of `fooled` hold a break that stands in float32, (slots,) bool, and the breaks' witnesses."""
-        broken = torch.zeros_like(fooled)
+    def _recheck(self, fooled: Tensor, finished: Tensor, iteration: Tensor) -> Breaks | None:
+        """Take in the slots that are `fooled` now, and look at all that wait where it is time to."""
         asked = fooled.nonzero().squeeze(1)
-        if not len(asked):
-            return broken, torch.zeros(0)
-        rows = asked.to(self.task.device)
-        x, y = self.state.x[rows].float().cpu(), self.state.y[rows]
-        sealed = seal(self.state.candidate[rows].float().cpu().numpy(), x.numpy(), self.task.threat)
-        witness = torch.from_numpy(sealed)
-        stands = truly_misclassified(self.task.strict, witness.to(y.device), y, 2 * ROUNDING).cpu()
-        broken[asked] = stands
-        return broken, witness[stands]
+        if len(asked):
+            rows = asked.to(self.task.device)
+            state = self.state
+            self.candidates.add(asked, iteration[asked], state.x[rows], state.y[rows], state.candidate[rows])
+        return self.candidates.judge() if self.candidates.due(self.row >= 0, finished) else None
 
     def _hand_over(self, slots: Tensor) -> None:
         """Retire the examples whose last run was in `slots`: the broken, with witnesses, and the others."""
         rows, runs = self.row[slots], self.runs
-        broken = runs.broken[rows] < runs.close.shape[1]
+        broken = runs.broken[rows] < runs.near_misses.shape[1]
         unbroken = torch.where(runs.bad[rows], int(Outcome.NONFINITE), int(Outcome.ROBUST))
         outcome = torch.where(broken, int(Outcome.BROKEN), unbroken)
         for group in (broken, ~broken):
@@ -217,7 +208,7 @@ class Slots:
                     steps=runs.steps(here),
                     forwards=runs.tried[here] * self.attack.forwards,
                     backwards=runs.tried[here] * self.attack.backwards,
-                    close=runs.close[here],
+                    near_misses=runs.near_misses[here],
                     witness=runs.witnesses(here) if group is broken else torch.zeros(0),
                     state=take(self.state, slots[group].to(self.task.device)),
                 )
@@ -227,5 +218,6 @@ class Slots:
         """With no run left to begin, drop idle slots once they are an eighth of all."""
         busy = (self.row >= 0).nonzero().squeeze(1)
         if len(busy) and len(busy) <= len(self.row) * 7 // 8:
+            self.candidates.moved(busy)
             self.state = take(self.state, busy.to(self.task.device))
             self.row, self.turn, self.tried = self.row[busy], self.turn[busy], self.tried[busy]

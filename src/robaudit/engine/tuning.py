@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.objectives import Model
+from robaudit.devices import is_accelerator, out_of_memory, synchronize
 
 #: The sizes tried, and how long the whole probe may take in seconds.
 _SIZES = (8, 32, 128, 512)
-_CUDA_SIZES = (256, 1024, 4096)
+_ACCELERATOR_SIZES = (256, 1024, 4096)
 _PATIENCE = 1.5
 #: A larger batch must be this much faster to be worth its memory.
 _GAIN = 1.08
@@ -47,11 +48,6 @@ class Tuning:
     least: int = 1
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether this is torch's way of saying that memory ran out, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
 def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning:
     """The fastest setting for a forward and backward pass.
 
@@ -64,8 +60,8 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
         side_by_side: whether calls of the model in several threads leave each other alone.
 
     """
-    if example.is_cuda:
-        return Tuning(_best_size(model, example, _CUDA_SIZES, time.monotonic() + _PATIENCE)[0], 0)
+    if is_accelerator(example.device):
+        return Tuning(_best_size(model, example, _ACCELERATOR_SIZES, time.monotonic() + _PATIENCE)[0], 0)
     cores = torch.get_num_threads()
     workers = min(cores, _MOST_WORKERS) if side_by_side else 1
     try:
@@ -112,14 +108,12 @@ def _growth(sizes: tuple[int, ...], size: int) -> int:
 
 def rate(model: Model, x: Tensor) -> float:
     """Examples a second of one forward and backward pass."""
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
+    synchronize(x.device)
     started = time.perf_counter()
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         torch.autograd.grad(model(x).float().sum(), x)
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
+    synchronize(x.device)
     return len(x) / max(time.perf_counter() - started, 1e-9)
 
 

@@ -17,20 +17,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from robaudit.devices import random_states, restore_random_states
+
 
 @contextmanager
 def generators(seed: int) -> Iterator[None]:
     """The process's generators (Python's, NumPy's, torch's) set to one state, and put back afterwards."""
-    python, arrays = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(arrays)
+    python, arrays, tensors = random.getstate(), np.random.get_state(), random_states()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+        restore_random_states(tensors)
 
 
 class Averaged(nn.Module):
@@ -81,10 +83,10 @@ class _AlikeForAll(TorchDispatchMode):
         named = [{key: self._row(value, row) for key, value in kwargs.items()} for row in range(self.rows)]
         if not self._concerned(args) and not self._concerned(kwargs.values()):
             return func(*args, **kwargs)
-        before = _states()
+        before = random_states()
         outs = []
         for row in range(self.rows):
-            _restore(before)
+            restore_random_states(before)
             outs.append(func(*cut[row], **named[row]))
         if func._schema.is_mutable:
             return args[0]
@@ -101,13 +103,3 @@ class _AlikeForAll(TorchDispatchMode):
         if isinstance(value, list | tuple | torch.Size) and value and value[0] == self.rows:
             return [1, *value[1:]]
         return value
-
-
-def _states() -> tuple[Tensor, list[Tensor]]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-
-
-def _restore(states: tuple[Tensor, list[Tensor]]) -> None:
-    torch.set_rng_state(states[0])
-    if states[1]:
-        torch.cuda.set_rng_state_all(states[1])

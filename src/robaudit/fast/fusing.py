@@ -1,9 +1,8 @@
-"""A network for the CPU whose convolutions take a batch norm, an addition and a ReLU along (`onednn`)."""
+"""A network whose convolutions take a batch norm, an addition and a ReLU along (`fused`; on the CPU `onednn`)."""
 
 from __future__ import annotations
 
 import copy
-import math
 import operator
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from robaudit.fast.folding import ROUNDING, graph_of, same_answers
-from robaudit.fast.onednn import FusedConvolution
+from robaudit.fast.fused import FusedConvolution
+from robaudit.fast.onednn import OneDNNConvolution
 
 #: What arithmetic may change, as a share of the logits' spread.
 _TOLERATED = {torch.float32: ROUNDING, torch.bfloat16: 0.05}
@@ -24,26 +24,26 @@ _RELUS = (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)
 def fuse_convolutions(
     traced: fx.GraphModule, sample: Tensor, dtype: torch.dtype = torch.float32, least: int = 0
 ) -> fx.GraphModule | None:
-    """A form for the CPU, channels-last, whose weights get no gradient.
+    """A form, channels-last, whose weights get no gradient.
 
-    Each convolution has its weights laid out once for oneDNN and takes the addition of a shortcut and the ReLU
-    that follow it along in the same pass over memory.
+    Each convolution takes the addition of a shortcut and the ReLU that follow it along; on the CPU in the same pass
+    over memory, its weights laid out once for oneDNN.
 
     Args:
         traced: the network, in float32.
-        sample: (n, C, H, W) inputs on which both are compared.
+        sample: (n, C, H, W) inputs on which both are compared, on the network's device.
         dtype: what the convolutions compute in. In bfloat16 the first, which would round the perturbation, and
             all that comes after the last, which would round the margin, stay in float32.
         least: multiply-adds of one example that the convolutions in another `dtype` than float32 must come to.
 
     Returns:
-        None where this build of torch lacks oneDNN's operators, or nothing would be gained.
+        None where this build of torch lacks an operator, or nothing would be gained.
 
     """
     try:
         fused = copy.deepcopy(traced)
         _Shapes(fused).run(sample.contiguous(memory_format=torch.channels_last))
-        if not (_fuse(fused) and _lowered(fused, dtype, least)):
+        if not (_fuse(fused, _convolution_for(sample)) and _lowered(fused, dtype, least)):
             return None
         return fused if same_answers(traced, fused, sample, _TOLERATED[dtype]) else None
     except Exception:  # torch calls these operators its own; they may be gone or differ
@@ -53,11 +53,12 @@ def fuse_convolutions(
 class LiveForm:
     """What `fuse_convolutions` gives of a network whose weights change: `refresh` takes them over anew.
 
-    Shares the network's modules and stands in for it in evaluation mode, with parameters that get no gradient.
+    Shares the network's modules and stands in for it in evaluation mode, with parameters that get no gradient; so does
+    its `graph`.
     """
 
     def __init__(self, graph: fx.GraphModule) -> None:
-        self._graph = graph
+        self.graph = graph
         self._convolutions = [module for module in graph.modules() if isinstance(module, FusedConvolution)]
 
     def refresh(self) -> None:
@@ -67,7 +68,7 @@ class LiveForm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(n, C, H, W), channels-last, to logits (n, K)."""
-        logits: Tensor = self._graph(x)
+        logits: Tensor = self.graph(x)
         return logits
 
 
@@ -77,8 +78,8 @@ def live_form(
     """The fused form of a network in training, batch norms included; None where there is none or it answers otherwise.
 
     Args:
-        network: in evaluation mode, float32 and channels-last on the CPU.
-        sample: (n, C, H, W) inputs on which both are compared.
+        network: in evaluation mode, float32 and channels-last.
+        sample: (n, C, H, W) inputs on which both are compared, on the network's device.
         dtype: as for `fuse_convolutions`.
         least: as there.
 
@@ -87,7 +88,7 @@ def live_form(
         graph = graph_of(network)
         with torch.no_grad():
             _Shapes(graph).run(sample.contiguous(memory_format=torch.channels_last))
-        if not (_fuse(graph, norms=True) and _lowered(graph, dtype, least)):
+        if not (_fuse(graph, _convolution_for(sample), norms=True) and _lowered(graph, dtype, least)):
             return None
         # Two sizes, for a graph may have taken the batch's for a constant.
         same = all(same_answers(network, graph, x, _TOLERATED[dtype]) for x in (sample, sample[:1]))
@@ -105,8 +106,12 @@ class _Shapes(fx.Interpreter):
         return result
 
 
-def _fuse(graph: fx.GraphModule, *, norms: bool = False) -> int:
-    """Replace the convolutions of `graph`, whose nodes carry their shapes; how many there were.
+def _convolution_for(sample: Tensor) -> type[FusedConvolution]:
+    return OneDNNConvolution if sample.device.type == "cpu" else FusedConvolution
+
+
+def _fuse(graph: fx.GraphModule, kind: type[FusedConvolution], *, norms: bool = False) -> int:
+    """Replace the convolutions of `graph`, whose nodes carry their shapes, by such of `kind`; how many there were.
 
     With `norms` a batch norm that follows one is taken along too.
     """
@@ -132,7 +137,7 @@ def _fuse(graph: fx.GraphModule, *, norms: bool = False) -> int:
         relu = after is not None and _is_relu(after, modules)
         last = after if after is not None and relu else last
         name = f"fused_{count}"
-        graph.add_module(name, FusedConvolution(conv, norm, (_shape(node.args[0]), _shape(node)), relu=relu))
+        graph.add_module(name, kind(conv, norm, (_shape(node.args[0]), _shape(node)), relu=relu))
         with graph.graph.inserting_before(last):
             inputs = (node.args[0],) if other is None else (node.args[0], other)
             new = graph.graph.call_module(name, inputs)
@@ -171,7 +176,7 @@ def _lowered(graph: fx.GraphModule, dtype: torch.dtype, least: int) -> bool:
         layer.dtype = dtype if before[node] else torch.float32
         layer.out_dtype = dtype if behind[node] else torch.float32
         layer.refresh()
-        gained += before[node] * layer.weight[0].numel() * math.prod(layer.shapes[1][1:])
+        gained += before[node] * layer.multiplications
     return gained >= max(least, 1)
 
 

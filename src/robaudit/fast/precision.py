@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from robaudit.devices import has_bf16, is_accelerator
+from robaudit.fast.execution import Execution, Model, execute
 from robaudit.fast.folding import fold_batch_norm, trace
 from robaudit.fast.fusing import fuse_convolutions
 
@@ -19,7 +22,7 @@ WORTH_HALF = 10_000_000
 
 
 class SearchModel(nn.Module):
-    """A frozen copy of a classifier in its fastest form: see `folding` and `fusing`, and channels-last.
+    """A frozen copy of a classifier in its fastest form: see `folding`, `fusing` and `execution`, and channels-last.
 
     Attributes:
         precision: fp32, tf32, bf16 or fp16.
@@ -40,6 +43,7 @@ class SearchModel(nn.Module):
         self.network, self.precision, self.traced = network, precision, traced
         self._autocast = autocast and precision in _HALF
         self._exact = (exact or self,)  # in a tuple: not a part of this module
+        self._passes: Model = self._in_precision
         self.eval()
 
     @property
@@ -47,9 +51,16 @@ class SearchModel(nn.Module):
         """The form that computes in float32; this one where it does."""
         return self._exact[0]
 
+    def start_passes(self, device: torch.device, execution: Execution) -> None:
+        """Start passes as `execution` says from now on; one operation after the other where the graph is not known."""
+        if self.traced:
+            self._passes = execute(self._in_precision, device, execution)
+
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) in [0, 1] to logits (n, K)."""
-        x = x.contiguous(memory_format=torch.channels_last)
+        return self._passes(x.contiguous(memory_format=torch.channels_last))
+
+    def _in_precision(self, x: Tensor) -> Tensor:
         if self._autocast:
             # Autocast rather than a cast network: the normalisation still sees the input in float32.
             with torch.autocast(x.device.type, _HALF[self.precision]):
@@ -62,16 +73,21 @@ class SearchModel(nn.Module):
 
 
 def search_model(
-    classifier: nn.Module, device: torch.device, precision: str = "fp32", sample: Tensor | None = None
+    classifier: nn.Module,
+    device: torch.device,
+    precision: str = "fp32",
+    sample: Tensor | None = None,
+    execution: Execution = "auto",
 ) -> SearchModel:
     """The form of `classifier` that attacks search with; the original is left as it is.
 
     Args:
         classifier: from inputs in [0, 1] to logits.
         device: where to put the copy.
-        precision: fp32, tf32, bf16, fp16, or auto: tf32 on a GPU; on the CPU bf16 where it has instructions for
-            that and the network's convolutions can use them, otherwise fp32.
+        precision: fp32, tf32 (of CUDA only), bf16, fp16, or auto: bf16 where the device has instructions for that and
+            the network's convolutions can use them, otherwise tf32 on a GPU of CUDA's and fp32 elsewhere.
         sample: (n, C, H, W) inputs on which rewriting is checked; without any nothing is rewritten.
+        execution: how passes are started.
 
     """
     network = copy.deepcopy(classifier).to(device).eval().requires_grad_(False)
@@ -84,25 +100,26 @@ def search_model(
     traced = graph is not None
 
     def fused(dtype: torch.dtype, least: int = 0) -> nn.Module | None:
-        if graph is None or sample is None or device.type != "cpu":
+        if graph is None or sample is None:
             return None
         return fuse_convolutions(graph, sample, dtype, least)
 
     half = None
     if precision == "bf16" or (precision == "auto" and has_bf16(device)):
         half = fused(torch.bfloat16, WORTH_HALF if precision == "auto" else 0)
+    elif precision == "fp16" and is_accelerator(device):
+        half = fused(torch.float16)
     if precision == "auto":
-        precision = "tf32" if device.type == "cuda" else "fp32" if half is None else "bf16"
+        precision = "bf16" if half is not None else "tf32" if device.type == "cuda" else "fp32"
     exact = SearchModel(fused(torch.float32) or network, "fp32", traced=traced)
+    exact.start_passes(device, execution)
     if precision == "fp32":
         return exact
-    return SearchModel(half or network, precision, traced=traced, autocast=half is None, exact=exact)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether the CPU has instructions for bfloat16."""
-    tells = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch's own, and may go
-    return device.type == "cpu" and any(getattr(torch.cpu, tell, bool)() for tell in tells)
+    if precision == "tf32":
+        half = exact.network
+    model = SearchModel(half or network, precision, traced=traced, autocast=half is None, exact=exact)
+    model.start_passes(device, execution)
+    return model
 
 
 @contextmanager
@@ -111,12 +128,25 @@ def arithmetic(*, tf32: bool) -> Iterator[None]:
     if not torch.cuda.is_initialized():  # the switches mean nothing on the CPU, where several threads work
         yield
         return
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    switches, name, values = _switches()
+    before = [getattr(switch, name) for switch in switches]
+    for switch in switches:
+        setattr(switch, name, values[tf32])
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        for switch, value in zip(switches, before, strict=True):
+            setattr(switch, name, value)
+
+
+def _switches() -> tuple[tuple[Any, ...], str, tuple[Any, Any]]:
+    """Of torch's two ways to say it the one in use: it refuses to answer in one what was set in the other."""
+    cuda, cudnn = torch.backends.cuda, cast("Any", torch.backends.cudnn)
+    try:
+        _ = cuda.matmul.allow_tf32, cudnn.allow_tf32
+    except RuntimeError:
+        return (cuda.matmul, cudnn.conv, cudnn.rnn), "fp32_precision", ("ieee", "tf32")
+    return (cuda.matmul, cudnn), "allow_tf32", (False, True)
 
 
 def strict_arithmetic() -> AbstractContextManager[None]:

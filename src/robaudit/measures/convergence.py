@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robaudit.devices import in_double
+
 
 @dataclass(frozen=True)
 class Fosc:
@@ -34,9 +36,9 @@ def fosc(gradient: Tensor, x_k: Tensor, x: Tensor, norm: str, eps: float) -> Fos
         eps: the radius.
 
     """
-    g = gradient.flatten(1).double()
+    g = in_double(gradient.flatten(1))
     dual = g.abs().sum(1) if norm == "Linf" else torch.linalg.vector_norm(g, dim=1)
-    reached = ((x_k.double() - x.double()).flatten(1) * g).sum(1)
+    reached = ((in_double(x_k) - in_double(x)).flatten(1) * g).sum(1)
     raw = (eps * dual - reached).clamp_min(0)
     most = eps * dual
     return Fosc(raw, torch.where(most > 0, raw / most.clamp_min(1e-300), 0.0))
@@ -55,6 +57,6 @@ def sgcs(direction_sum: Tensor, directions: Tensor, steps: int) -> Tensor:
 
     """
     if steps < 2:
-        return torch.ones(len(directions), dtype=torch.float64)
-    total = direction_sum.flatten(1).double().square().sum(1)
-    return (total - directions) / (steps * (steps - 1))
+        return in_double(torch.ones_like(directions))
+    total = in_double(direction_sum.flatten(1)).square().sum(1)
+    return (total - directions.to(total.device)) / (steps * (steps - 1))

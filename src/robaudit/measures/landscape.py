@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
 
+from robaudit.attacks.geometry import per_row
+from robaudit.devices import in_double, in_parts
+
 Model = Callable[[Tensor], Tensor]
 Floats = NDArray[np.float64]
 
@@ -85,8 +88,10 @@ def landscape(
     x, y = inputs
     gradient, centre, predictions = _at(model, x, y)
     r1 = gradient.sign() * r2.abs()
-    slope = torch.stack([(gradient * r).flatten(1).double().sum(1) for r in (r1, r2)], dim=1)
-    task = _Task(model, x, y, (r1, r2), torch.as_tensor(offsets, device=x.device), batch, advance)
+    slope = torch.stack([in_double((gradient * r).flatten(1)).sum(1) for r in (r1, r2)], dim=1)
+    task = _Task(
+        model, x, y, (r1, r2), torch.as_tensor(offsets, dtype=x.dtype, device=x.device), batch, advance
+    )
     loss = task.fill(exact or len(offsets) < 2 * MESH)
     return Landscape(
         loss,
@@ -126,8 +131,13 @@ def _at(model: Model, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)
     logits = logits.detach()
     finite = logits.isfinite().all(1)
-    loss = F.cross_entropy(logits.double(), y, reduction="none")
+    loss = _loss_in_double(logits, y)
     return gradient.nan_to_num(0.0, 0.0, 0.0), loss, torch.where(finite, logits.argmax(1), -1)
+
+
+def _loss_in_double(logits: Tensor, y: Tensor) -> Tensor:
+    wide = in_double(logits)
+    return F.cross_entropy(wide, y.to(wide.device), reduction="none")
 
 
 class _Task:
@@ -172,24 +182,23 @@ class _Task:
     def _compute(self, wanted: NDArray[np.bool_]) -> None:
         places = torch.from_numpy(np.argwhere(wanted)).to(self.x.device)
         self.needed += len(places)
-        values = []
-        for part in places.split(self.batch):
-            image, a, b = part.unbind(1)
-            r1, r2 = (direction[image] for direction in self.directions)
-            shape = (-1, *[1] * (self.x.dim() - 1))
-            points = self.x[image] + self._offset(a, shape) * r1 + self._offset(b, shape) * r2
-            with torch.inference_mode():
-                logits = self.model(points).double()
-                values.append(F.cross_entropy(logits, self.y[image], reduction="none").cpu())
-            self.done += len(part)
-            self.advance(self.done, self.needed)
+        values = in_parts(self._losses, places, self.batch)
         if values:
             found = torch.cat(values).numpy()
             self.loss[wanted] = np.where(np.isfinite(found), found, np.nan)
             self.computed |= wanted
 
-    def _offset(self, places: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return self.offsets[places].to(self.x.dtype).reshape(shape)
+    def _losses(self, places: Tensor) -> Tensor:
+        """(k,) on the CPU, at the points `places` (k, 3): which image, and which offset along each direction."""
+        image, *along = places.unbind(1)
+        points = self.x[image]
+        for direction, offset in zip(self.directions, along, strict=True):
+            points = points + per_row(self.offsets[offset], points) * direction[image]
+        with torch.inference_mode():
+            losses = _loss_in_double(self.model(points), self.y[image]).cpu()
+        self.done += len(places)
+        self.advance(self.done, self.needed)
+        return losses
 
 
 def smooth(surface: Floats, mesh: NDArray[np.int64]) -> Floats | None:

@@ -111,5 +111,5 @@ def attack(
         directions += length > 0
         x_adv = project(before.detach() + inner.step_size * sign, x, inner.eps, "Linf")
     measured = fosc(gradient, before.detach(), x, "Linf", inner.eps).normalised
-    similar = sgcs(direction_sum, directions, inner.steps).to(x.device)
-    return Attacked(x_adv, clean, measured.float(), similar.float(), finite)
+    similar = sgcs(direction_sum, directions, inner.steps)
+    return Attacked(x_adv, clean, measured.to(x.device, x.dtype), similar.to(x.device, x.dtype), finite)

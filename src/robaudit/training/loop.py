@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from robaudit.devices import failures_explained, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.inputs import Classifier, Images
 from robaudit.training import checkpoints
@@ -51,8 +52,18 @@ def train(
         RobauditError: the folder holds another run or cannot be written, or the loss was not finite.
 
     """
-    with joined() as ranks:
-        return Run(settings, images, folder, ranks, start, progress or Silent()).go()
+    device = torch.device(settings.device)
+    kept = "the finished epochs are kept; the same command with --device cpu goes on from there"
+    with failures_explained(device, kept), joined() as ranks:
+        run = Run(settings, images, folder, ranks, start, progress or Silent())
+        try:
+            return run.go()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise RobauditError(
+                f"batch-size {settings.batch_size}: memory does not hold a step with it; pass a smaller --batch-size"
+            ) from error
 
 
 class Run:

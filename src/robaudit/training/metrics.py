@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks import ATTACKS, Examples, forward
+from robaudit.devices import in_double, in_parts
 from robaudit.engine import Engine
 from robaudit.evidence import Outcome
 from robaudit.fast import search_model, strict_arithmetic
@@ -47,12 +48,13 @@ def measure(  # one argument a thing
 
     """
     search = search_model(classifier, x.device, "fp32", x[:8]) if copy else classifier
-    parts = [
-        _measure_part(
+    parts = in_parts(
+        lambda rows: _measure_part(
             classifier, search, Examples(x[rows], y[rows], ids[rows], x.new_zeros(len(rows), 1)), plan
-        )
-        for rows in torch.arange(len(y), device=x.device).split(_BATCH)
-    ]
+        ),
+        torch.arange(len(y), device=x.device),
+        _BATCH,
+    )
     return Measured(*torch.cat(parts).mean(0).tolist())
 
 
@@ -61,14 +63,14 @@ def _measure_part(strict: nn.Module, search: nn.Module, examples: Examples, plan
     with strict_arithmetic():
         correct = forward(strict, examples.x).argmax(1) == examples.y
         state = attack.start(examples, torch.zeros_like(examples.y))
-        while not bool(state.finished.all()):
+        for _ in range(steps + 1):
             state = attack.step(search, state)
     last = fosc(state.gradient, state.candidate, state.x, plan.threat.norm, plan.threat.eps)
     similar = sgcs(state.direction_sum, state.directions, steps)
     at_last = state.gradient.flatten(1).abs().amax(1) == 0
-    zeros = (steps - state.directions + at_last).double() / (steps + 1)
+    zeros = in_double(steps - state.directions + at_last) / (steps + 1)
     columns = (correct, correct & ~state.fooled, last.raw, last.normalised, similar, zeros)
-    return torch.stack([column.double() for column in columns], dim=1)
+    return torch.stack([column.cpu().double() for column in columns], dim=1)
 
 
 def black_box_gap(classifier: nn.Module, x: Tensor, y: Tensor, ids: Tensor, plan: AuditPlan) -> float:
@@ -85,11 +87,12 @@ def black_box_gap(classifier: nn.Module, x: Tensor, y: Tensor, ids: Tensor, plan
 
     """
     search = search_model(classifier, x.device, "fp32", x[:8])
-    logits = forward(classifier, x)
+    every = torch.arange(len(x), device=x.device)
+    logits = torch.cat(in_parts(lambda rows: forward(classifier, x[rows]), every, _BATCH))
     rows = (logits.argmax(1) == y).nonzero().squeeze(1)
     if not len(rows):
         return 0.0
-    engine = Engine(search, classifier, plan.threat, min(256, len(rows)), x.device)
+    engine = Engine(search, classifier, plan.threat, min(_BATCH, len(rows)), x.device)
     examples = Examples(x[rows], y[rows], ids[rows], logits[rows])
     robust = dict.fromkeys(("pgd10", "square"), 0)
     for name in robust:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robaudit.devices import has_bf16, is_accelerator
 from robaudit.inputs import Classifier, ModelInfo, build_architecture, save_classifier
 from robaudit.inputs.normalisation import Normalise, parse_normalisation
 from robaudit.training.settings import TrainSettings
@@ -57,8 +58,9 @@ def new_network(settings: TrainSettings, shape: Shape) -> Trained:
         network = build_architecture(
             settings.arch, classes=shape.classes, in_channels=channels, image_size=side
         )
+    device = torch.device(settings.device)
     half = settings.precision == "bf16" or (
-        settings.precision == "auto" and settings.device.startswith("cuda")
+        settings.precision == "auto" and is_accelerator(device) and has_bf16(device)
     )
     return Trained(network, settings.normalise, channels, half).to(settings.device)
 

@@ -16,9 +16,10 @@ ScheduleName = Literal["constant", "multistep", "cosine", "onecycle"]
 Augment = Literal["none", "crop", "flip", "crop-flip"]
 Heal = Literal["off", "auto", "paper"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
+TrainExecution = Literal["auto", "eager", "graphs", "compile"]
 
 #: Settings that may differ when a run is gone on with: they change no weight.
-FREE = ("save_every", "device")
+FREE = ("save_every", "device", "execution")
 #: The radius in the paper's Appendix H.
 AWP_RADIUS = 0.005
 
@@ -64,8 +65,11 @@ class TrainSettings:
         limit: at most so many training examples, class-balanced.
         validation: examples held out of the training split.
         seed: fixes first weights, order, crops, starts and noise.
-        precision: `auto` is bf16 on a GPU; on the CPU fp32, with the inner attack in bf16 where the CPU has
-            instructions for that and the network's convolutions are large enough to gain.
+        precision: `auto` is bf16 on an accelerator that has it; on the CPU fp32, with the inner attack in bf16 where
+            the CPU has instructions for that and the network's convolutions are large enough to gain.
+        execution: how the inner attack's passes are started: `auto` is graphs (recorded once, then replayed) where the
+            device has them, else `eager`, one operation after the other; `compile` is torch.compile, which takes
+            a minute or two before the first step.
         batch_metrics: every how many steps Appendix G's metrics are taken; 0 for never.
         start_from: the sha256 of the checkpoint whose weights the run starts from, or empty.
         save_every: seconds between two savings within an epoch.
@@ -93,6 +97,7 @@ class TrainSettings:
     validation: int = 1000
     seed: int = 0
     precision: TrainPrecision = "auto"
+    execution: TrainExecution = "auto"
     batch_metrics: int = 0
     start_from: str = ""
     device: str = "cpu"
@@ -105,6 +110,7 @@ class TrainSettings:
             ("augment", Augment),
             ("heal", Heal),
             ("precision", TrainPrecision),
+            ("execution", TrainExecution),
         )
         for name, kind in choices:
             if getattr(self, name) not in get_args(kind):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks.randomness import Draws
+from robaudit.devices import has_bf16, in_double
 from robaudit.errors import RobauditError
-from robaudit.fast import WORTH_HALF, LiveForm, has_bf16, live_form
+from robaudit.fast import WORTH_HALF, LiveForm, execute, live_form
 from robaudit.training.awp import moved, perturbation, same_buffers
 from robaudit.training.data import Batch
 from robaudit.training.inner import Attacked, Model, attack, frozen
@@ -79,7 +81,8 @@ class Stepper:
 
     def __init__(self, network: Trained, optimiser: SGD, settings: TrainSettings, ranks: Ranks) -> None:
         self.network, self.optimiser, self.settings, self.ranks = network, optimiser, settings, ranks
-        self._fast: LiveForm | None = None
+        self._live: LiveForm | None = None
+        self._passes: Model = network
         self._looked = False
 
     def step(self, batch: Batch, how: How) -> StepResult:
@@ -93,14 +96,15 @@ class Stepper:
             taken = self._backward(loss, len(batch.y) / how.total, how.norms)
         self.ranks.add_up_gradients(self.network)
         self._clip()
-        sums = self._sums(loss, logits, found, batch)
-        finite = bool(sums[-1] == 0) and bool(sums[:-1].isfinite().all())
+        # The one time that a step waits for an accelerator.
+        *sums, bad = self._sums(loss, logits, found, batch).tolist()
+        finite = bad == 0 and all(map(math.isfinite, sums))
         before = [p.grad.clone() for p in self._weights() if p.grad is not None] if how.norms else []
         if finite:
             self.optimiser.step(how.lr)
         if how.norms:
             taken["grad_cosine_similarity"] = self._cosine(before, batch, x, how) if finite else float("nan")
-        return StepResult(dict(zip(SUMS, sums[:-1].tolist(), strict=True)), finite, taken)
+        return StepResult(dict(zip(SUMS, sums, strict=True)), finite, taken)
 
     def _weights(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -124,22 +128,25 @@ class Stepper:
             return attack(self._current(x), x, batch.y, batch.ids, how.number, self.settings.seed, settings)
 
     def _current(self, x: Tensor) -> Model:
-        """The network as it is now, in the faster form that the CPU may have for it."""
+        """The network as it is now, in the fastest form that there is of it."""
         if not self._looked:
             self._looked = True
-            self._fast = self._live(x[:8])
-        if self._fast is None:
-            return self.network
-        self._fast.refresh()
-        return self._fast
+            self._live = self._live_form(x[:8])
+            if self._live is not None:
+                form = self._live.graph
+                self._passes = execute(form, x.device, self.settings.execution, any_size=False)
+        if self._live is not None:
+            self._live.refresh()
+        return self._passes
 
-    def _live(self, sample: Tensor) -> LiveForm | None:
+    def _live_form(self, sample: Tensor) -> LiveForm | None:
+        network = nn.Sequential(self.network.normalise, self.network.network)
         auto = self.settings.precision == "auto" and has_bf16(sample.device)
         live = None
-        if sample.device.type == "cpu" and (auto or self.network.half_precision):
-            live = live_form(self.network, sample, torch.bfloat16, WORTH_HALF if auto else 0)
-        if live is None and sample.device.type == "cpu" and not self.network.half_precision:
-            live = live_form(self.network, sample)
+        if auto or self.network.half_precision:
+            live = live_form(network, sample, torch.bfloat16, WORTH_HALF if auto else 0)
+        if live is None and not self.network.half_precision:
+            live = live_form(network, sample)
         return live
 
     def _loss(self, x: Tensor, found: Attacked, batch: Batch, how: How) -> tuple[Loss, tuple[Tensor, Tensor]]:
@@ -211,4 +218,4 @@ class Stepper:
             found.sgcs.sum(),
             bad,
         ]
-        return self.ranks.add_up(torch.stack([value.double() for value in values]))
+        return self.ranks.add_up(in_double(torch.stack([value.float() for value in values])))
