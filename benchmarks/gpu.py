@@ -22,15 +22,18 @@ import importlib.util  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import get_args  # noqa: E402
 
 if importlib.util.find_spec("robaudit") is None:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from gpu_stages import archives, joining  # noqa: E402
-from gpu_stages.calls import Call, pick_device  # noqa: E402
+from gpu_stages.calls import Call  # noqa: E402
 from gpu_stages.stages import STAGES  # noqa: E402
 
+from robaudit import devices  # noqa: E402
 from robaudit.errors import RobauditError  # noqa: E402
+from robaudit.training.settings import TrainExecution  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
         flags.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
         flags.add_argument("--dry-run", action="store_true", help="tiny sizes: does every line run?")
         flags.add_argument("--seed", type=int, default=0)
+        if name in ("speed", "collapse"):
+            flags.add_argument("--execution", choices=get_args(TrainExecution), default="auto")
         if name == "right":
             flags.add_argument("--models", nargs="+", default=[], metavar="DATASET:FILE:EPS")
         if name == "speed":
@@ -87,7 +92,8 @@ def _stage(options: argparse.Namespace, began: float) -> None:
             data_dir=options.data_dir,
             minutes=options.minutes,
             out=options.out,
-            device=pick_device(options.device),
+            device=devices.pick(options.device),
+            execution=getattr(options, "execution", "auto"),
             dry_run=options.dry_run,
             seed=options.seed,
             models=tuple(getattr(options, "models", ())),

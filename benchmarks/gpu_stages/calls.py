@@ -12,7 +12,8 @@ import torch
 from gpu_stages.archives import data_folder
 from gpu_stages.deadline import Deadline
 from gpu_stages.results import Results
-from robaudit.errors import RobauditError
+from robaudit.devices import describe
+from robaudit.training.settings import TrainExecution
 
 CPU = torch.device("cpu")
 
@@ -26,6 +27,7 @@ class Call:
         minutes: of the whole call.
         out: the stage's folder.
         device: where to compute.
+        execution: of the trainer's passes.
         dry_run: tiny sizes, to see that every line runs.
         seed: fixes every draw.
         models: `right`'s checkpoints, as DATASET:FILE:EPS.
@@ -40,6 +42,7 @@ class Call:
     minutes: float
     out: Path
     device: torch.device
+    execution: TrainExecution
     dry_run: bool
     seed: int
     models: tuple[str, ...]
@@ -56,7 +59,7 @@ class Call:
 
         """
         kept = {**settings, "seed": self.seed, "dry_run": self.dry_run}
-        results = Results(self.out, stage, kept, device_name(self.device))
+        results = Results(self.out, stage, kept, describe(self.device))
         return results, Deadline(self.minutes, results.took, self.began)
 
     def data(self, **wanted: Sequence[str]) -> Path:
@@ -64,36 +67,6 @@ class Call:
         return data_folder(
             self.data_dir, self.scratch / "data", {name: tuple(splits) for name, splits in wanted.items()}
         )
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is the accelerator that torch has, else the CPU.
-
-    Raises:
-        RobauditError: no such device here.
-
-    """
-    try:
-        if name == "auto":
-            found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-            return found or CPU
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise RobauditError(f"device '{name}': cannot be used ({reason}); pass --device cpu") from error
-    return device
-
-
-def device_name(device: torch.device) -> str:
-    """Such as `cuda (NVIDIA ...)`."""
-    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given; times mean nothing before."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,15 @@ from typing import Any
 import torch
 
 from gpu_stages import runs, weights
-from gpu_stages.calls import Call, device_name
+from gpu_stages.calls import Call
 from gpu_stages.collapse_table import collapse_table
 from gpu_stages.deadline import Deadline
 from gpu_stages.results import Results
 from gpu_stages.runs import BEST, HEALTHY, LAST, Following, Row, log_of
 from gpu_stages.states import pack_state, unpack_state
+from robaudit.devices import describe
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images, load_classifier, load_images
-from robaudit.inputs.checkpoints import file_sha256
 from robaudit.training import Inner, TrainSettings
 from robaudit.training.settings import Heal
 
@@ -46,13 +47,13 @@ def sizes_of(call: Call) -> Sizes:
     whole = TrainSettings(
         "cifar100", Inner(), epochs=200, batch_size=128, lr=0.1, beta=1.0, arch="resnet18",
         augment="crop-flip", validation=1000, batch_metrics=20, seed=call.seed, device=str(call.device),
-        save_every=1e9,
+        save_every=1e9, execution=call.execution,
     )  # fmt: skip
     if not call.dry_run:
         return Sizes(whole)
     tiny = replace(
-        whole, inner=Inner(steps=2), epochs=4, batch_size=16, lr=0.01, limit=32, validation=8,
-        arch="sequential:conv4k3s2p1 relu flatten fcK", batch_metrics=1,
+        whole, inner=Inner(steps=2), epochs=4, batch_size=16, limit=128, validation=8,
+        arch="sequential:conv4k3s2p1 relu flatten fcK", batch_metrics=4,
     )  # fmt: skip
     return Sizes(tiny, arm_epochs=2, pretend=2)
 
@@ -124,7 +125,7 @@ class Stage:
         if data is not None:
             path = self.call.scratch / HEALTHY
             weights.unpack_file(data, path)
-            start, digest = load_classifier(str(path), force=True), file_sha256(path)
+            start, digest = load_classifier(str(path), force=True), hashlib.sha256(data).hexdigest()
         elif self.results.held(f"{arm}.state") is None:
             raise RobauditError(
                 f"{self.results.folder / HEALTHY_WEIGHTS}: is missing; put it there from the call that wrote it"
@@ -172,7 +173,7 @@ class Stage:
         """The run's logs, and what else is known of it."""
         part = self.results.parts.get(folder.name, {})
         logs = {"rows": log_of(folder), "batches": log_of(folder, "batches.jsonl")}
-        told = {"on": device_name(self.call.device), "torch": torch.__version__}
+        told = {"on": describe(self.call.device), "torch": torch.__version__}
         self.results.put(folder.name, part | logs | told | more)
 
     def _save(self, folder: Path, *, exact: bool) -> None:

@@ -28,6 +28,8 @@ def collapse_table(parts: dict[str, Any]) -> str:
         part = parts.get(name)
         if not part or not part["rows"]:
             rows.append([title, "open", *[""] * 8])
+            if part:
+                said.append(f"{title}: no epoch was finished; pass more --minutes")
             continue
         log = part["rows"]
         masked = [row["epoch"] for row in log if row["masked"]]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 #: Kept back for writing the last results: this share of the time, and at most so many seconds.
 RESERVE, MOST_RESERVE = 0.05, 20.0
@@ -19,7 +18,7 @@ class Deadline:
 
     Args:
         minutes: of the whole call.
-        took: seconds that parts took in earlier calls on this device; new ones are added.
+        took: seconds that parts took on this device, in earlier calls and in this one as it goes on.
         began: when the call began, on `clock`.
         clock: seconds that only grow.
 
@@ -57,10 +56,3 @@ class Deadline:
         """Raise `TimeIsUp` if the time is over."""
         if self.left() <= 0:
             raise TimeIsUp
-
-    @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Measure a part, for the next forecast; one that fails is not counted."""
-        began = self._clock()
-        yield
-        self.took[part] = self._clock() - began

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gpu_stages.calls import Call, synchronise
+from gpu_stages.calls import Call
 from robaudit.attacks import ATTACKS, Examples, forward
 from robaudit.audit import Window, survey
+from robaudit.devices import synchronize
 from robaudit.engine import Engine
 from robaudit.evidence import Outcome
 from robaudit.fast import search_model
@@ -88,6 +89,6 @@ def landscape(call: Call, points: int, count: int, arch: str) -> dict[str, Any]:
             load_classifier(str(path)), images, ThreatModel("Linf", _EPS),
             window=Window(points, exact=True), seed=call.seed, device=str(call.device),
         )  # fmt: skip
-        synchronise(call.device)
+        synchronize(call.device)
         seconds.append(time.perf_counter() - began)
     return {"arch": arch, "points": points, "images": count, "seconds": seconds}

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gpu_stages import pieces
+from gpu_stages.deadline import TimeIsUp
 from robaudit.errors import RobauditError
 
 #: Files and bytes of a folder at most.
@@ -28,6 +32,7 @@ class Results:
         folder: where it is kept.
         parts: what each part found, JSON-ready, by its name.
         took: seconds that parts took on this device.
+        failed: what went wrong in the parts that failed in the last call, which are made again in the next.
         left_out: files that there was no room for, and why.
 
     """
@@ -49,6 +54,7 @@ class Results:
         self.parts: dict[str, Any] = {}
         self._times: dict[str, dict[str, float]] = {}
         self.left_out: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -86,6 +92,30 @@ class Results:
         self.parts[part] = found
         self.write()
 
+    def attempt(self, part: str, run: Callable[[], Any], kind: str = "") -> None:
+        """Keep what `run` finds; where it fails, why: the other parts are worth making all the same.
+
+        Args:
+            part: its name.
+            run: makes it; what it gives is JSON-ready.
+            kind: the name by which its time is kept, for the next forecast; by default its own.
+
+        Raises:
+            TimeIsUp: as `run` does.
+
+        """
+        began = time.monotonic()
+        try:
+            found = run()
+            self.took[kind or part] = time.monotonic() - began
+            self.put(part, found)
+        except TimeIsUp:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            self.failed[part] = f"{type(error).__name__}: {str(error).strip() or 'no message'}"[:500]
+            self.write()
+
     def write(self) -> None:
         """Everything but the files beside it, to the disk."""
         whole = {
@@ -93,6 +123,7 @@ class Results:
             "settings": self.settings,
             "parts": self.parts,
             "times": self._times,
+            "failed": self.failed,
             "left_out": self.left_out,
         }
         write_whole(self.folder / RESULTS, json.dumps(whole, indent=1).encode())
@@ -130,6 +161,7 @@ class Results:
     def say(self, table: str) -> None:
         """Print the stage's table, and keep it."""
         lines = [table.rstrip()]
+        lines += [f"{part}: FAILED, {why.splitlines()[0]}" for part, why in self.failed.items()]
         lines += [f"{name}: left out, {why}" for name, why in self.left_out.items()]
         text = "\n".join(lines) + "\n"
         self.write()

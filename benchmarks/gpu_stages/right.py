@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from gpu_stages import audits, bundles, limits
-from gpu_stages.calls import CPU, Call, device_name
+from gpu_stages.calls import CPU, Call
 from gpu_stages.cases import Case, cases_of
 from gpu_stages.deadline import Deadline, TimeIsUp
 from gpu_stages.results import Results
 from gpu_stages.right_table import right_table
 from robaudit.audit import verify
+from robaudit.devices import describe
 from robaudit.evidence import Evidence, EvidenceFile
 from robaudit.inputs import Images, load_images
 from robaudit.plan import AUTOATTACK, STANDARD_ATTACKS, AuditPlan, Budget, ThreatModel
@@ -98,9 +99,7 @@ class Work:
             return
         if not self.deadline.allows(kind, guess if not self.call.dry_run else 0):
             raise TimeIsUp
-        with self.deadline.timed(kind):
-            found = run()
-        self.results.put(name, found)
+        self.results.attempt(name, run, kind)
 
     def audited(self, case: Case, part: str) -> dict[str, Any]:
         """One audit, and what it is compared with."""
@@ -155,6 +154,6 @@ class Work:
                 name: [float(np.mean(getattr(side, name))) for side in (other, evidence)]
                 for name in ("fosc", "fosc_normalised", "sgcs")
             },
-            "on": device_name(self.call.device),
+            "on": describe(self.call.device),
             "torch": torch.__version__,
         }

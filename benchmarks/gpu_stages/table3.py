@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gpu_stages import audits, bundles, pieces, weights
-from gpu_stages.calls import Call, device_name
+from gpu_stages.calls import Call
 from gpu_stages.deadline import Deadline, TimeIsUp
 from gpu_stages.results import RESULTS, Results
 from gpu_stages.table3_table import table3_table
+from robaudit.devices import describe
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images, load_classifier, load_images
 from robaudit.inputs.checkpoints import file_sha256
@@ -53,7 +55,7 @@ def table3(call: Call) -> None:
         for number in range(len(sizes.stretches)):
             for name, (path, _) in found.items():
                 if f"{name} {number}" not in results.parts:
-                    stage.part(name, path, number)
+                    results.attempt(f"{name} {number}", partial(stage.part, name, path, number))
     except TimeIsUp:
         print("the time is over: a later call with the same --out goes on")
     results.say(table3_table({name: title for name, (_, title) in found.items()}, results.parts))
@@ -108,7 +110,7 @@ class Stage:
     results: Results
     deadline: Deadline
 
-    def part(self, name: str, path: Path, number: int) -> None:
+    def part(self, name: str, path: Path, number: int) -> dict[str, Any]:
         """One checkpoint on one stretch of the examples.
 
         Raises:
@@ -134,7 +136,7 @@ class Stage:
         finally:
             kept = bundles.bundle(place for place in places if place.exists())
             self.results.keep(f"{name}.evidence.zip", kept)
-        self.results.put(f"{name} {number}", self._told(evidence))
+        return self._told(evidence)
 
     def _told(self, evidence: Any) -> dict[str, Any]:
         """Counts, which add up over the parts."""
@@ -148,6 +150,6 @@ class Stage:
             },
             "precision": evidence.header.precision,
             "seconds": evidence.header.seconds,
-            "on": device_name(self.call.device),
+            "on": describe(self.call.device),
             "torch": torch.__version__,
         }

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from robaudit.errors import RobauditError
@@ -26,6 +25,7 @@ from robaudit.errors import RobauditError
 _MAGIC = b"weights1"
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int64": torch.int64}
 _WORDS: dict[str, np.dtype[Any]] = {"float32": np.dtype("<u4"), "bfloat16": np.dtype("<u2")}
+_NAMES = {torch.float32: "F32", torch.int64: "I64"}  # of safetensors
 _SIGNED = {"float32": torch.int32, "bfloat16": torch.int16}
 
 
@@ -96,9 +96,25 @@ def metadata_of(data: bytes) -> dict[str, str]:
 
 
 def unpack_file(data: bytes, path: Path) -> None:
-    """Write packed weights as a `.safetensors` file, which `robaudit check` loads as it would the original."""
+    """Write packed weights as a `.safetensors` file, which `robaudit check` loads as it would the original.
+
+    The same bytes give the same file, and so the same digest in the evidence of audits.
+    """
     tensors, metadata = unpack(data)
-    save_file(tensors, str(path), metadata=metadata)
+    head: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    parts, place = [], 0
+    for name, tensor in tensors.items():
+        parts.append(tensor.contiguous().numpy().tobytes())
+        kind = _NAMES[tensor.dtype]
+        head[name] = {
+            "dtype": kind,
+            "shape": list(tensor.shape),
+            "data_offsets": [place, place + len(parts[-1])],
+        }
+        place += len(parts[-1])
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *parts]))
 
 
 def _running(sizes: list[int], start: int) -> Iterator[int]:
