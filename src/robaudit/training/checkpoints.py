@@ -80,9 +80,16 @@ def save_state(folder: Path, settings: TrainSettings, data: str, state: dict[str
         RobauditError: it cannot be written.
 
     """
-    whole = state | {"format": FORMAT, "settings": settings.to_dict(), "data": data}
+    whole = _on_cpu(state) | {"format": FORMAT, "settings": settings.to_dict(), "data": data}
     with _whole(folder / RESUME) as file:
         torch.save(whole, file)
+
+
+def _on_cpu(value: Any) -> Any:
+    """The same with every tensor on the CPU: a run may be resumed where its device is not."""
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return value.cpu() if isinstance(value, torch.Tensor) else value
 
 
 def load_state(folder: Path, settings: TrainSettings, data: str) -> dict[str, Any] | None:
