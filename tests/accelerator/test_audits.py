@@ -77,8 +77,8 @@ def test_every_attack_gives_what_it_gives_on_the_cpu(name, norm):
 
 
 def test_recorded_graphs_and_a_device_without_float64_change_nothing(graphs):
-    for name in ("apgd-t", "square", "fab-t"):
-        for norm in EPS:
+    for name, norms in (("apgd-t", ["Linf"]), ("square", ["L2"]), ("fab-t", ["L2"])):
+        for norm in norms:
             expected = attacked(name, norm, CPU)
             with pretending(float64=False):
                 found = attacked(name, norm, DEVICE)
@@ -178,7 +178,7 @@ def test_auto_takes_what_any_accelerator_can(classifier, images):
 
 
 def test_a_landscape(classifier, images):
-    threat, few = ThreatModel("Linf", 0.1), images.subset(3, 0)
+    threat, few = ThreatModel("Linf", 0.1), images.subset(2, 0)
     expected = survey(classifier, few, threat, window=Window(points=21, exact=True))
     for float64 in (True, False):
         with pretending(float64=float64):
@@ -191,7 +191,9 @@ def test_a_landscape(classifier, images):
 
 @pytest.mark.parametrize("memory", [132_000, 300_000])
 def test_memory_that_runs_out_anywhere_halves_what_is_done_at_once(tmp_path, classifier, images, memory):
-    plan = AuditPlan(ThreatModel("Linf", 0.1), examples="all", budget=BUDGET)
+    plan = AuditPlan(
+        ThreatModel("Linf", 0.1), attacks=("pgd10", "fab-t", "square"), examples="all", budget=BUDGET
+    )
     expected = audit(classifier, images, plan, path=tmp_path / "cpu")
     with pretending(memory=memory):
         found = audit(classifier, images, plan, path=tmp_path / "there", device=NAME)

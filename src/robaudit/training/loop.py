@@ -61,7 +61,7 @@ def train(
             if not out_of_memory(error):
                 raise
             raise RobauditError(
-                f"batch-size {settings.batch_size}: memory does not hold the data and a step with it; pass a smaller one"
+                f"batch-size {settings.batch_size}: memory does not hold the data and a step; pass a smaller one"
             ) from error
 
 
