@@ -7,9 +7,14 @@ from torch import Tensor, nn
 
 from robaudit.attacks import forward, generators, strict_arithmetic
 from robaudit.errors import RobauditError
-from robaudit.inputs import Classifier, Images
-from robaudit.inputs.likelihood import calibrated_losses, standard_errors
-from robaudit.inputs.normalisation import Normalise, usual_normalisations
+from robaudit.inputs import (
+    Classifier,
+    Images,
+    Normalise,
+    calibrated_losses,
+    standard_errors,
+    usual_normalisations,
+)
 from robaudit.verdict import Finding, finding
 
 #: Examples looked at.

@@ -9,8 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robaudit.inputs import Classifier, ModelInfo, build_architecture, save_classifier
-from robaudit.inputs.normalisation import Normalise, parse_normalisation
+from robaudit.inputs import (
+    Classifier,
+    ModelInfo,
+    Normalise,
+    build_architecture,
+    parse_normalisation,
+    save_classifier,
+)
 from robaudit.training.settings import TrainSettings
 
 
