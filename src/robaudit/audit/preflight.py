@@ -9,9 +9,14 @@ from robaudit.attacks import forward
 from robaudit.devices import NO_ROOM, driver_failed, first_line, free_memory, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.fast import generators, strict_arithmetic
-from robaudit.inputs import Classifier, Images
-from robaudit.inputs.likelihood import calibrated_losses, standard_errors
-from robaudit.inputs.normalisation import Normalise, usual_normalisations
+from robaudit.inputs import (
+    Classifier,
+    Images,
+    Normalise,
+    calibrated_losses,
+    standard_errors,
+    usual_normalisations,
+)
 from robaudit.verdict import Finding, finding
 
 #: Examples looked at.

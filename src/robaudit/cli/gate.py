@@ -178,7 +178,7 @@ def _recheck(path: Path, model: Path, rules: Policy, device: str) -> None:
     if rules.arch not in (None, header.model["architecture"]) or header.plan != rules.plan:
         raise RobauditError(f"{path}: evidence of another policy; run `robaudit gate` where it was made")
     recorded = rules.arch or header.model["architecture"]
-    from robaudit.inputs.programs import is_factory
+    from robaudit.inputs import is_factory
 
     if rules.arch is None and is_factory(recorded):
         raise RobauditError(

@@ -29,9 +29,7 @@ def verify(
     from robaudit.audit import expect_model
     from robaudit.audit import verify as recheck
     from robaudit.evidence import EvidenceFile
-    from robaudit.inputs import load_classifier
-    from robaudit.inputs.checkpoints import file_sha256
-    from robaudit.inputs.programs import is_factory
+    from robaudit.inputs import file_sha256, is_factory, load_classifier
     from robaudit.verdict import judge
 
     with EvidenceFile.open(evidence) as file:

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.archives import open_archive, read_record
-from robaudit.inputs.pickle_names import UnsafePickle, refuse_unsafe
-from robaudit.inputs.pickles import check_tree, scan
+from robaudit.inputs.files.archives import open_archive, read_record
+from robaudit.inputs.files.pickle_names import UnsafePickle, refuse_unsafe
+from robaudit.inputs.files.pickles import check_tree, scan
 
 #: `torch._export.serde.schema.ScalarType`.
 DTYPES = {

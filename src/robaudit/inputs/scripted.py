@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.archives import open_archive, read_record
-from robaudit.inputs.pickle_names import UnsafePickle
-from robaudit.inputs.pickles import PICKLE, scan
+from robaudit.inputs.files.archives import open_archive, read_record
+from robaudit.inputs.files.pickle_names import UnsafePickle
+from robaudit.inputs.files.pickles import PICKLE, scan
 
 #: Operators that reach files; a classifier's code has none of them.
 REACHING = re.compile(r"\b(?:torch|ops\.aten)\.(from_file|save|load|_save|_load|package|jit|classes)\b")
