@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robaudit import files
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -53,13 +54,9 @@ def write_text(path: str, text: str) -> None:
     if path == "-":
         sys.stdout.write(text)
         return
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
+        files.write_text(Path(path), text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise RobauditError(f"{path}: cannot be written ({error.strerror}); choose another path") from error
 
 

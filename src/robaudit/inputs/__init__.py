@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from robaudit.datasets import DATASETS, DatasetSpec
 from robaudit.inputs.architectures import ARCHITECTURES, build_architecture
 from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
-from robaudit.inputs.datasets import DATASETS, DatasetSpec, load_images
+from robaudit.inputs.datasets import load_images
 from robaudit.inputs.images import Images, make_images
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier
