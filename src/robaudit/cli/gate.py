@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.auditing import Wishes, check_one, pick_device
+from robaudit.cli.auditing import Wishes, check_one
 from robaudit.cli.common import check_writable, console, exit_code, image_shape, write_text
 from robaudit.cli.data import DataWishes
 from robaudit.cli.policy import Policy, Waiver, find_policy, read_policy
@@ -56,6 +56,7 @@ def gate(
 
     Example: robaudit gate --sarif robaudit.sarif --markdown summary.md
     """
+    from robaudit.audit import pick_device
     from robaudit.reports import MANY
 
     outputs = {"markdown": markdown, "sarif": sarif, "junit": junit, "json": json_path}
@@ -147,7 +148,16 @@ class _Gate:
     def _audit(self, model: Path, path: Path, claim: Claim | None) -> None:
         rules = self.rules
         path.parent.mkdir(parents=True, exist_ok=True)
-        wishes = Wishes(rules.plan, claim, rules.arch, rules.normalise, None, self.device, False, False)
+        wishes = Wishes(
+            plan=rules.plan,
+            claim=claim,
+            arch=rules.arch,
+            normalise=rules.normalise,
+            key=None,
+            device=self.device,
+            force=False,
+            quiet=False,
+        )
         check_one(str(model), self._images, wishes, path)
 
     def _place(self, model: Path) -> Path:

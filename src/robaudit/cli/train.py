@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.auditing import pick_device
 from robaudit.errors import RobauditError
 from robaudit.plan import parse_fraction
 
@@ -105,6 +104,7 @@ def train(
     quiet: bool = typer.Option(False, "--quiet", help="No live view.", rich_help_panel=_RUN),
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
+    from robaudit.audit import pick_device
     from robaudit.cli.training import Wanted, carry_out
 
     wanted = Wanted(dataset, out, data_dir, download, start, quiet, tensorboard)

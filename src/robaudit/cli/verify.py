@@ -6,7 +6,6 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.auditing import pick_device
 from robaudit.cli.common import check_present, console, exit_code, image_shape
 from robaudit.errors import RobauditError
 
@@ -26,7 +25,7 @@ def verify(
     Example: robaudit verify model.evidence model.pt
     """
     check_present(model)
-    from robaudit.audit import expect_model
+    from robaudit.audit import expect_model, pick_device
     from robaudit.audit import verify as recheck
     from robaudit.evidence import EvidenceFile
     from robaudit.inputs import load_classifier

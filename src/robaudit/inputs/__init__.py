@@ -9,6 +9,7 @@ from robaudit.inputs.datasets import load_images
 from robaudit.inputs.images import Images, make_images
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier
+from robaudit.inputs.normalisation import parse_normalisation
 
 __all__ = [
     "ARCHITECTURES",
@@ -23,5 +24,6 @@ __all__ = [
     "load_classifier",
     "load_images",
     "make_images",
+    "parse_normalisation",
     "save_classifier",
 ]
