@@ -77,14 +77,14 @@ def test_links_planted_under_every_name_of_before_are_not_written_through(tmp_pa
 
 @posix
 def test_a_name_that_is_taken_is_left_alone(tmp_path, monkeypatch):
-    names = iter(["taken", "free"])
-    monkeypatch.setattr("robaudit.files.secrets.token_hex", lambda _: next(names))
+    names = iter([b"taken", b"free!"])
+    monkeypatch.setattr("robaudit.files.os.urandom", lambda _: next(names))
     precious = tmp_path / "precious"
     precious.write_text("mine")
-    (tmp_path / ".robaudit-taken.part").symlink_to(precious)
+    (tmp_path / f".robaudit-{b'taken'.hex()}.part").symlink_to(precious)
     write_text(tmp_path / "report.html", "report")
     assert precious.read_text() == "mine"
-    assert (tmp_path / ".robaudit-taken.part").is_symlink()
+    assert (tmp_path / f".robaudit-{b'taken'.hex()}.part").is_symlink()
     assert (tmp_path / "report.html").read_text() == "report"
 
 

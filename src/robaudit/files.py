@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     """
     if _is_stream(path):
+        import tempfile  # noqa: PLC0415  rarely needed, and slow to import
+
         with tempfile.TemporaryDirectory() as folder:
             partial = Path(folder) / path.name
             partial.touch()
@@ -74,7 +73,7 @@ def write_text(path: Path, text: str) -> None:
 def _new_file(folder: Path) -> Path:
     """An empty file with a name that nothing had."""
     while True:
-        partial = folder / f".robaudit-{secrets.token_hex(8)}.part"
+        partial = folder / f".robaudit-{os.urandom(8).hex()}.part"
         with contextlib.suppress(FileExistsError):
             os.close(os.open(partial, _NEW, 0o666))
             return partial
@@ -101,6 +100,8 @@ def _is_stream(path: Path) -> bool:
 
 def _send(partial: Path, path: Path) -> None:
     """Append to what is there; nothing is created or cut short."""
+    import shutil  # noqa: PLC0415  rarely needed
+
     target = os.open(path, os.O_WRONLY | os.O_APPEND)
     with partial.open("rb") as source, open(target, "wb") as sink:  # noqa: PTH123  a number, not a path
         shutil.copyfileobj(source, sink)

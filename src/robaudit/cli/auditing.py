@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +127,8 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
 
     The exit code is the gravest: 1, then 2, 3, 0.
     """
+    import json
+
     from robaudit.evidence import SCHEMA
 
     out = console()

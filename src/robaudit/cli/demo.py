@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from importlib import resources
 from pathlib import Path
 
 import typer
@@ -26,6 +24,9 @@ def demo(
 
     Exit code 0 only when the first comes out not-overestimated and the second overestimated.
     """
+    import tempfile
+    from importlib import resources
+
     from robaudit.audit import audit, progress_bars
     from robaudit.inputs import load_classifier, load_images
     from robaudit.reports import terminal

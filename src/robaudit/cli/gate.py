@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +13,10 @@ import typer
 from robaudit.cli.auditing import Wishes, check_one
 from robaudit.cli.common import check_writable, console, exit_code, image_shape, write_text
 from robaudit.cli.data import DataWishes
-from robaudit.cli.policy import Policy, Waiver, find_policy, read_policy
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
+    from robaudit.cli.policy import Policy, Waiver
     from robaudit.inputs import Images
     from robaudit.reports import Case, Failure
     from robaudit.verdict import Claim
@@ -57,6 +55,7 @@ def gate(
     Example: robaudit gate --sarif robaudit.sarif --markdown summary.md
     """
     from robaudit.audit import pick_device
+    from robaudit.cli.policy import find_policy, read_policy
     from robaudit.reports import MANY
 
     outputs = {"markdown": markdown, "sarif": sarif, "junit": junit, "json": json_path}
@@ -162,6 +161,9 @@ class _Gate:
 
     def _place(self, model: Path) -> Path:
         """The evidence file that this content of checkpoint, data and policy has; nothing else is taken for it."""
+        import hashlib
+        import json
+
         rules = self.rules
         parts = [
             _digest(model),
@@ -205,6 +207,9 @@ def _recheck(path: Path, model: Path, rules: Policy, device: str) -> None:
 
 def _digest(path: Path) -> str:
     """Of a file's bytes, or of a folder's names and sizes; empty where there is nothing."""
+    import hashlib
+    import json
+
     if path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
