@@ -147,6 +147,7 @@ def test_a_path_a_module_and_a_loaded_model_give_the_same_outcomes(model, plain,
     loaded = robaudit.load(DISTILLED)
     by_load = robaudit.check(loaded, pixels, labels, eps=0.1, evidence=tmp_path / "b", **SHORT)
     assert outcomes(by_path) == outcomes(by_load) == outcomes(plain)
+    assert plain.evidence.header.model["classes"] == by_path.evidence.header.model["classes"] == 10
     # What was loaded and not changed is the file; so others can re-check its evidence.
     assert by_load.evidence.header.model["sha256"] == by_path.evidence.header.model["sha256"]
     assert not verify(tmp_path / "b", load_classifier(str(DISTILLED))).failures
@@ -441,3 +442,16 @@ class NonLeaf(nn.Module):
 def test_a_bad_model_is_one_clear_error(bad, kind, message):
     with pytest.raises(kind, match=message):
         robaudit.check(bad, X, Y, eps=0.1)
+
+
+@pytest.mark.data
+def test_torchvisions_cifar10_is_the_same_data_set_as_ours(data_dir):
+    torchvision = pytest.importorskip("torchvision")
+    from robaudit.api.data import read
+
+    for transform in (torchvision.transforms.ToTensor(), None):  # tensors, and pictures
+        theirs = torchvision.datasets.CIFAR10(data_dir, train=False, transform=transform)
+        ours = load_images("cifar10", data_dir=data_dir, seed=3)
+        found = read(DataLoader(theirs, 64, shuffle=True), None, {}, 3).images(10, 3)
+        assert (found.name, found.sha256, found.classes) == (ours.name, ours.sha256, ours.classes)
+        assert torch.equal(found.ids, ours.ids)

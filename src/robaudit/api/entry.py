@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -155,6 +156,7 @@ def _loaded(
     first = found.images(found.classes or 2**31, plan.seed) if isinstance(found, Samples) else found
     classifier = from_module(model, first.shape[0], settings.get("normalise"))
     outputs = count_outputs(classifier, first.float(slice(0, 2)))
+    classifier.info = replace(classifier.info, classes=outputs, input_shape=first.shape)
     return found.images(found.classes or outputs, plan.seed) if isinstance(
         found, Samples
     ) else found, classifier

@@ -51,7 +51,7 @@ def from_module(module: nn.Module, channels: int, normalise: str | None = None) 
             network.info = replace(network.info, sha256=digest(network), format=MODULE)
         return network
     norm = parse_normalisation(normalise or "none", channels)
-    name = type(network).__name__
+    name = str(getattr(network, "original_name", type(network).__name__))  # as a scripted module remembers it
     info = ModelInfo(
         path=f"<{name}>",
         sha256=digest(network),
