@@ -353,7 +353,7 @@ def test_load_chooses_among_readings_by_the_data_set():
         robaudit.load(nn.Linear(2, 2))
 
 
-X, Y = torch.rand(8, 1, 8, 8), torch.arange(8)
+X, Y = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8)
 NAN = torch.where(torch.arange(64).reshape(8, 8) == 0, torch.nan, X)
 BAD = [
     ((X[0, 0], Y), {}, RobauditError, r"<arrays>: images have shape \(8, 8\); expected \(N, C, H, W\)"),
@@ -397,7 +397,7 @@ BAD = [
     ((X, Y), {"split": "train"}, TypeError, "split: is for a data set given by its name"),
     ((X, Y), {"arch": "resnet18"}, TypeError, "arch: is for a checkpoint"),
     ((X, Y), {"normalise": "cifar10"}, RobauditError, "normalise cifar10: is for 3 channels"),
-    ((X, Y), {"evidence": "missing/a"}, RobauditError, "missing: no such folder; .* another evidence"),
+    ((X, Y), {"evidence": "missing/a", "force": True}, RobauditError, "missing: no such folder; .* another evidence"),
     ((X, Y), {"limit": 0}, RobauditError, "limit 0 must be at least 1"),
 ]  # fmt: skip
 

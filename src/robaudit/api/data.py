@@ -186,11 +186,21 @@ def _array(value: object) -> Any:
     return value.detach().cpu() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 
+def _tensor(found: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """The same numbers; copied only where torch cannot use an array's memory.
+
+    Raises:
+        TypeError: an array of no numbers.
+
+    """
+    return found if isinstance(found, torch.Tensor) else torch.from_numpy(np.require(found, None, ["C", "W"]))
+
+
 def _channels_first(found: torch.Tensor | np.ndarray, name: str) -> torch.Tensor:
     """(N, C, H, W). Bytes may be (N, H, W) or (N, H, W, C) too, as pictures and arrays of them are."""
     is_array = isinstance(found, np.ndarray)
     try:
-        pixels = torch.from_numpy(np.ascontiguousarray(found)) if isinstance(found, np.ndarray) else found
+        pixels = _tensor(found)
     except TypeError as error:
         raise RobauditError(
             f"{name}: images are {found.dtype}; expected uint8, or float in [0, 1]"
@@ -225,7 +235,7 @@ def _compact(pixels: torch.Tensor) -> torch.Tensor:
 def _labels(labels: object, count: int, name: str) -> torch.Tensor:
     """(N,) int64."""
     try:
-        found = torch.as_tensor(_array(labels))
+        found = _tensor(_array(labels))
     except (TypeError, ValueError) as error:
         raise RobauditError(
             f"{name}: labels are no whole numbers; give class indices 0, 1, 2, ..."
