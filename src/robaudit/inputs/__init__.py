@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from robaudit.datasets import DATASETS, DatasetSpec
 from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
 from robaudit.inputs.data.images import Images, make_images
-from robaudit.inputs.data.loading import DATASETS, DatasetSpec, load_images
+from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.files.checkpoints import file_sha256
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from robaudit.datasets import DATASETS
 from robaudit.errors import RobauditError
-from robaudit.inputs.data.loading import DATASETS
 
 State = dict[str, torch.Tensor]
 #: Means and standard deviations that models are published with, by the word that `--normalise` takes.

@@ -7,7 +7,6 @@ from the same moment, so that a run killed between two writes repeats what it lo
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.files import replacing
 from robaudit.training.settings import TrainSettings
 
 LOG, RESUME, BEST, LAST, BATCHES = (
@@ -37,15 +37,10 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
         RobauditError: the place cannot be written.
 
     """
-    partial = path.with_name(f".{path.name}.part")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise RobauditError(
             f"{path}: cannot be written ({error.strerror}); free space and run again"
         ) from error

@@ -3,69 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from robaudit.datasets import DATASETS, DatasetSpec
 from robaudit.errors import RobauditError
 from robaudit.inputs.data import readers as files
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.data.reachability import careful, unreachable
 from robaudit.inputs.data.user_files import read_folder, read_npz, read_safetensors
 
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """What is known of a data set before it is read.
-
-    Attributes:
-        load: `(data_dir, split) -> Images`; raises `files.Absent` where the files are not there.
-        classes: number of classes.
-        shape: (C, H, W) of one image.
-        eps_linf: the usual radius in the Linf norm, inputs in [0, 1].
-        eps_l2: the usual radius in the L2 norm.
-        mean: of the training set's pixels, one a channel.
-        std: likewise, pooled over all pixels.
-        splits: the names `--split` takes.
-        torchvision: the class that downloads it, or empty where there is none.
-
-    """
-
-    load: Callable[[Path, str], Images]
-    classes: int
-    shape: tuple[int, int, int]
-    eps_linf: float
-    eps_l2: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    splits: tuple[str, ...] = ("test", "train")
-    torchvision: str = ""
-
-
-DATASETS: dict[str, DatasetSpec] = {
-    "cifar10": DatasetSpec(
-        files.cifar10, 10, (3, 32, 32), 8 / 255, 0.5, (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616),
-        torchvision="CIFAR10",
-    ),
-    "cifar100": DatasetSpec(
-        files.cifar100, 100, (3, 32, 32), 8 / 255, 0.5, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762),
-        torchvision="CIFAR100",
-    ),
-    "tiny-imagenet": DatasetSpec(
-        files.tiny_imagenet, 200, (3, 64, 64), 8 / 255, 0.5, (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
-    ),
-    "mnist": DatasetSpec(files.mnist, 10, (1, 28, 28), 0.3, 2.0, (0.1307,), (0.3081,), torchvision="MNIST"),
-    "fashion-mnist": DatasetSpec(
-        files.fashion_mnist, 10, (1, 28, 28), 0.1, 1.5, (0.2860,), (0.3530,), torchvision="FashionMNIST"
-    ),
-    "svhn": DatasetSpec(
-        files.svhn, 10, (3, 32, 32), 8 / 255, 0.5, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970),
-        torchvision="SVHN",
-    ),
-    "digits": DatasetSpec(files.digits, 10, (1, 8, 8), 0.1, 0.5, (0.3053,), (0.3760,)),
-}  # fmt: skip
+#: `(data_dir, split) -> Images` of every data set with a name; raises `files.Absent` where the files are not there.
+READERS: dict[str, Callable[[Path, str], Images]] = {
+    "cifar10": files.cifar10,
+    "cifar100": files.cifar100,
+    "tiny-imagenet": files.tiny_imagenet,
+    "mnist": files.mnist,
+    "fashion-mnist": files.fashion_mnist,
+    "svhn": files.svhn,
+    "digits": files.digits,
+}
 
 
 def load_images(
@@ -125,7 +84,7 @@ def _load_named(
         raise RobauditError(f"split '{split}' is not known for {name}; use {' or '.join(spec.splits)}")
     root = Path(data_dir or platformdirs.user_cache_dir("robaudit"))
     try:
-        return spec.load(root, split)
+        return READERS[name](root, split)
     except files.Absent as absent:
         if not (download(name) if spec.torchvision and callable(download) else download):
             ways = "pass --download, or --data-dir" if spec.torchvision else "pass --data-dir"
@@ -138,7 +97,7 @@ def _load_named(
             ) from absent
     _download(name, spec, root, split)
     try:
-        return spec.load(root, split)
+        return READERS[name](root, split)
     except files.Absent as absent:
         raise RobauditError(
             f"{name}: downloaded to {root}, but {absent} is still missing; pass --data-dir"
