@@ -20,7 +20,7 @@ CLASSES = re.compile(r"__torch__\.torch\.classes\.(\w+)")
 KNOWN_SPACES = {"prim", "aten", "torchvision", "quantized"}
 
 
-def load_torchscript(path: Path) -> torch.nn.Module:
+def read_torchscript(path: Path) -> torch.nn.Module:
     """The network of a TorchScript file.
 
     Raises:
