@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from robaudit.inputs.programs.recording import Recording, record
 
 #: Sizes of the batches recorded: primes, so that hardly a layer's size is a multiple of one.
-SIZES = (11, 13)
+SIZES = (5, 7)
 _RESHAPES = {"view", "reshape", torch.reshape}
 
 

@@ -47,9 +47,7 @@ def _batch_norm(  # noqa: PLR0913, PLR0917
     if training or running_mean is None:
         return None
     kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[ndim]
-    layer = kind(len(running_mean), eps, momentum, device="meta")
-    layer.num_batches_tracked = torch.tensor(0)
-    return layer
+    return kind(len(running_mean), eps, momentum)
 
 
 def _linear(weight: Any, bias: Any = None) -> nn.Module | None:
@@ -57,11 +55,11 @@ def _linear(weight: Any, bias: Any = None) -> nn.Module | None:
 
 
 def _layer_norm(shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> nn.Module:
-    return nn.LayerNorm(tuple(shape), eps, device="meta")
+    return nn.LayerNorm(tuple(shape), eps)
 
 
 def _group_norm(groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> nn.Module | None:
-    return None if weight is None else nn.GroupNorm(groups, len(weight), eps, device="meta")
+    return None if weight is None else nn.GroupNorm(groups, len(weight), eps)
 
 
 def _softmax(dim: int | None = None, _: int = 3, dtype: Any = None, *, log: bool = False) -> nn.Module | None:

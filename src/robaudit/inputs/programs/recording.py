@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.node import map_aggregate
+from torch.fx.node import map_aggregate, map_arg
 from torch.fx.proxy import Scope, TracerBase
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import LARGEST, BoundedSizes
+from robaudit.inputs.programs.limits import BoundedSizes, check_size
 
 #: Operations in one graph.
 MOST_NODES = 200_000
@@ -60,7 +60,7 @@ def record(
     recorder = _Recorder(batch, written_for)
     with torch.no_grad(), BoundedSizes():
         images = recorder.graph.placeholder("x")
-        result = run(recorder.value(images, torch.empty(batch, *shape, device="meta")))
+        result = run(recorder.value(images, torch.zeros(()).expand(batch, *shape)))
     if not isinstance(result, Value):
         raise RobauditError("gives an answer that does not depend on the images; export it again")
     recorder.graph.output(result.node)
@@ -129,7 +129,7 @@ class Value(fx.Proxy):
 
     def overwrite(self) -> None:
         """Mark it, and all that shares its memory, as no longer what it was: using it from now on is an error."""
-        self.example.zero_()
+        self.node.meta["memory"].version += 1
 
     def __len__(self) -> int:
         return len(self.node.meta["example"])
@@ -141,6 +141,12 @@ class Value(fx.Proxy):
         raise RobauditError("decides by the numbers of an image what to compute; export it without")
 
 
+class _Memory:
+    """What a tensor and its views share: how often it was overwritten."""
+
+    version = 0
+
+
 class _Recorder(TracerBase):
     """Turns operations on `Value`s into nodes."""
 
@@ -150,29 +156,31 @@ class _Recorder(TracerBase):
         self.graph = fx.Graph()
         self.tensors: dict[str, Tensor] = {}
         self.scope, self.module_stack, self.node_name_to_scope = Scope("", None), OrderedDict(), {}
-        self._largest = LARGEST * batch
         self._constants: dict[int, tuple[Tensor, fx.Node]] = {}
 
-    def value(self, node: fx.Node, example: Any) -> Any:
-        """The value that a node gives; a tuple of values where it gives several tensors."""
-        node.meta["example"] = example
-        node.meta["versions"] = [leaf._version for leaf in tree_leaves(example) if isinstance(leaf, Tensor)]
+    def value(self, node: fx.Node, example: Any, memory: _Memory | None = None) -> Value:
+        """The value that a node gives, one tensor or several, of which only shapes and types are kept."""
+        memory = memory or _Memory()
+        node.meta.update(example=tree_map(_blank, example), memory=memory, version=memory.version)
         return Value(node, self)
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *_: Any, **__: Any) -> Any:
-        """Write an operation down; what it gives for the example is found on shapes alone."""
+        """Write an operation down, and find the shape of what it gives."""
         if len(self.graph.nodes) > MOST_NODES:
             raise RobauditError("has an absurd number of operations; export it again")
         nodes = self.create_arg((tuple(args), dict(kwargs)))
-        positional, named = map_aggregate(nodes, _example)
-        function = getattr(torch.Tensor, target) if kind == "call_method" else target
-        example = function(*positional, **named)
-        leaves = [leaf for leaf in tree_leaves(example) if isinstance(leaf, Tensor)]
-        if not leaves:
-            raise RobauditError(f"needs a number from {target}, which depends on the images; export it without")
-        if max(leaf.numel() for leaf in leaves) > self._largest:
-            raise RobauditError("asks for an absurdly large tensor; export it again")
-        return self.value(self.graph.create_node(kind, target, *nodes), example)
+        positional, named = map_aggregate(nodes, _example)  # type: ignore[misc]
+        function = getattr(Tensor, target) if kind == "call_method" else target
+        shape = check_size(function, positional, named)
+        memory = None
+        if shape is not None:
+            example = positional[0].new_zeros(()).expand(shape)
+        else:
+            example = function(*positional, **named)
+            memory = _shared(example, nodes)
+        if not all(isinstance(leaf, Tensor) for leaf in tree_leaves(example)):
+            raise RobauditError(f"needs a number of {target} that depends on the images; export it without")
+        return self.value(self.graph.create_node(kind, target, *nodes), example, memory)
 
     def create_arg(self, a: Any) -> Any:
         """Constants as nodes of their own, each tensor once."""
@@ -181,17 +189,35 @@ class _Recorder(TracerBase):
         if id(a) not in self._constants:
             name = f"constant_{len(self._constants)}"
             node = self.graph.create_node("get_attr", name)
-            self.value(node, a.to("meta"))
+            self.value(node, a)
             self.tensors[name] = a
             self._constants[id(a)] = (a, node)
         return self._constants[id(a)][1]
 
 
-def _example(node: fx.Node) -> Any:
+def _blank(tensor: Tensor) -> Tensor:
+    """A tensor of a shape and type that takes no memory."""
+    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+
+
+def _example(node: Any) -> Any:
     if not isinstance(node, fx.Node):
         return node
-    example = node.meta["example"]
-    now = [leaf._version for leaf in tree_leaves(example) if isinstance(leaf, Tensor)]
-    if now != node.meta["versions"]:
+    if node.meta["memory"].version != node.meta["version"]:
         raise RobauditError("uses a tensor again that it has overwritten; export it without in-place operations")
-    return example
+    return node.meta["example"]
+
+
+def _shared(example: Any, arguments: Any) -> _Memory | None:
+    """The memory of an argument that a result is a view of."""
+    results = {leaf.untyped_storage().data_ptr() for leaf in tree_leaves(example) if isinstance(leaf, Tensor)}
+    found: list[_Memory] = []
+
+    def look(node: fx.Node) -> fx.Node:
+        own = {leaf.untyped_storage().data_ptr() for leaf in tree_leaves(node.meta["example"])}
+        if results & own:
+            found.append(node.meta["memory"])
+        return node
+
+    map_arg(arguments, look)
+    return found[0] if found else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -176,8 +177,8 @@ def filled(x: Values, a: Attributes) -> torch.Tensor:
 
 def expand(x: Values, a: Attributes) -> torch.Tensor:
     """Broadcast to a shape."""
-    shape = bounded(as_list(x[1]))
-    return x[0].broadcast_to(torch.broadcast_shapes(tuple(shape), tuple(x[0].shape)))
+    shape = bounded(np.broadcast_shapes(tuple(as_list(x[1])), tuple(x[0].shape)))
+    return x[0] if shape == list(x[0].shape) else x[0].expand(shape)
 
 
 def concat(x: Values, a: Attributes) -> torch.Tensor:
