@@ -26,6 +26,7 @@ class Program:
         tensors: learned numbers.
         image_shape: (C, H, W) where the file says it.
         batch: images that it was written for at once; 0 where it does not say, or takes any number.
+        otherwise: another way to a network, where this one fails.
 
     """
 
@@ -33,6 +34,7 @@ class Program:
     tensors: list[Tensor]
     image_shape: Shape | None = None
     batch: int = 0
+    otherwise: Callable[[], nn.Module] | None = None
 
 
 class ProgramNetwork(nn.Module):
@@ -64,7 +66,7 @@ class UnshapedNetwork(nn.Module):
         super().__init__()
         self.program = program
         self.tensors = nn.ParameterList(nn.Parameter(t, requires_grad=False) for t in program.tensors)
-        self._networks: dict[Shape, ProgramNetwork] = {}
+        self._networks: dict[Shape, nn.Module] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """As `ProgramNetwork`."""
@@ -75,16 +77,27 @@ class UnshapedNetwork(nn.Module):
         return self._networks[shape].to(x.device)(x)
 
 
-def build_network(program: Program, shape: Shape) -> ProgramNetwork:
+def build_network(program: Program, shape: Shape) -> nn.Module:
     """The program's network for images of one shape.
-
-    Its graph takes batches of any size where that gives the same answers as one image at a time, and as the batch
-    that the file was written for; otherwise only that batch.
 
     Raises:
         RobauditError: it asks for what is never needed, or for too much.
         Exception: whatever its operations raise when the shape does not fit.
 
+    """
+    try:
+        return _recorded(program, shape)
+    except Exception:
+        if program.otherwise is None:
+            raise
+        return program.otherwise()
+
+
+def _recorded(program: Program, shape: Shape) -> ProgramNetwork:
+    """The program's graph for images of one shape.
+
+    Its graph takes batches of any size where that gives the same answers as one image at a time, and as the batch
+    that the file was written for; otherwise only that batch.
     """
     size = program.batch or 1
     fixed: ProgramNetwork | None = None
