@@ -22,7 +22,7 @@ def test_the_usual_radius(name, norm, eps):
 
 
 def test_every_data_set_has_facts_and_a_reader():
-    from robaudit.inputs.datasets import READERS
+    from robaudit.inputs.data.loading import READERS
 
     assert READERS.keys() == DATASETS.keys()
     for spec in DATASETS.values():

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from robaudit.inputs import onnx_shapes as shapes
-from robaudit.inputs import onnx_windows as windows
-from robaudit.inputs.onnx_shapes import Attributes, Values, as_list, bounded, given
+from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.onnx import shapes, windows
+from robaudit.inputs.programs.onnx.shapes import Attributes, Values, as_list, given
 
 
 def _norm(x: Values, a: Attributes) -> torch.Tensor:
@@ -25,9 +25,20 @@ def _norm(x: Values, a: Attributes) -> torch.Tensor:
 def _gemm(x: Values, a: Attributes) -> torch.Tensor:
     left = x[0].flatten(1) if x[0].ndim > 2 else x[0]
     left = left.T if a.get("transA", 0) else left
-    right = x[1].T if a.get("transB", 0) else x[1]
-    result: torch.Tensor = a.get("alpha", 1.0) * (left @ right)
-    return result + a.get("beta", 1.0) * x[2] if len(x) > 2 and x[2] is not None else result
+    weight = x[1] if a.get("transB", 0) else x[1].T
+    bias = x[2] if len(x) > 2 else None
+    alpha, beta = a.get("alpha", 1.0), a.get("beta", 1.0)
+    if alpha == beta == 1 and (bias is None or bias.shape == weight.shape[:1]):
+        return F.linear(left, weight, bias)
+    result: torch.Tensor = alpha * F.linear(left, weight)
+    return result if bias is None else result + beta * bias
+
+
+def _matmul(x: Values, a: Attributes) -> torch.Tensor:
+    left, right = x
+    layer = isinstance(right, torch.Tensor) and right.ndim == 2 and left.ndim >= 2
+    result: torch.Tensor = F.linear(left, right.T) if layer else left @ right
+    return result
 
 
 def _arithmetic(operation: Callable[[Any, Any], Any]) -> Callable[[Values, Attributes], Any]:
@@ -44,7 +55,7 @@ def _arithmetic(operation: Callable[[Any, Any], Any]) -> Callable[[Values, Attri
 
 
 def _divide(a: Any, b: Any) -> Any:
-    whole = isinstance(a, torch.Tensor) and not (a.is_floating_point() or b.is_floating_point())
+    whole = not (a.is_floating_point() or b.is_floating_point())
     return torch.div(a, b, rounding_mode="trunc") if whole else a / b
 
 
@@ -58,18 +69,18 @@ def _softmax(x: Values, a: Attributes, log: bool) -> torch.Tensor:
 
 
 def _clip(x: Values, a: Attributes) -> torch.Tensor:
-    low, high = given(x, 1, a, "min"), given(x, 2, a, "max")
-    result: torch.Tensor = x[0]
-    result = (
-        result
-        if low is None
-        else torch.maximum(result, torch.as_tensor(low, dtype=result.dtype, device=result.device))
-    )
-    return (
-        result
-        if high is None
-        else torch.minimum(result, torch.as_tensor(high, dtype=result.dtype, device=result.device))
-    )
+    low, high = (_number(given(x, i, a, name)) for i, name in ((1, "min"), (2, "max")))
+    if low is None and high is None:
+        return x[0]
+    if (low, high) == (0, 6):
+        return F.relu6(x[0])
+    result: torch.Tensor = x[0].clamp(low, high)
+    return result
+
+
+def _number(value: Any) -> Any:
+    """A limit as a number where it is known."""
+    return value.item() if isinstance(value, torch.Tensor) else value
 
 
 def _reduce(operation: Callable[..., torch.Tensor]) -> Callable[[Values, Attributes], torch.Tensor]:
@@ -161,7 +172,7 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "LessOrEqual": lambda x, a: x[0] <= x[1],
     "Log": lambda x, a: x[0].log(),
     "LogSoftmax": lambda x, a: _softmax(x, a, log=True),
-    "MatMul": lambda x, a: x[0] @ x[1],
+    "MatMul": _matmul,
     "Max": lambda x, a: reduce(torch.maximum, x),
     "MaxPool": windows.max_pool,
     "Mean": lambda x, a: sum(x) / len(x),

@@ -5,26 +5,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.recording import Value
+from robaudit.inputs.programs.static import fitted, joined
 
 Values = list[Any]
 Attributes = dict[str, Any]
-#: A shape computed by a graph may not ask for more numbers.
-LIMIT = 1 << 28
-
-
-def bounded(shape: list[int]) -> list[int]:
-    """The shape itself, if it is not absurdly large."""
-    if math.prod(max(size, 1) for size in shape) > LIMIT:
-        raise RobauditError("asks for an absurdly large tensor; export it again")
-    return shape
 
 
 def as_list(value: Any) -> list[int]:
-    """Whole numbers of a tensor or sequence."""
+    """Whole numbers of a tensor or sequence.
+
+    Raises:
+        RobauditError: they depend on the numbers of an image.
+
+    """
+    if isinstance(value, Value):
+        raise RobauditError("takes a shape from the numbers of an image; export it without")
     return [int(n) for n in (value.flatten().tolist() if isinstance(value, torch.Tensor) else value)]
 
 
@@ -34,21 +36,11 @@ def given(x: Values, i: int, a: Attributes, name: str, default: Any = None) -> A
 
 
 def reshape(x: Values, a: Attributes) -> torch.Tensor:
-    """To a given shape; a leading 1 of a graph exported for one image becomes the batch.
-
-    Only of values that depend on the images (`_moving`): a constant keeps the shape that is asked for.
-    """
+    """To a given shape; a leading number of images that the graph was exported for becomes the batch's."""
     shape = as_list(given(x, 1, a, "shape"))
     image = x[0]
     shape = [image.shape[i] if size == 0 and not a.get("allowzero") else size for i, size in enumerate(shape)]
-    batch = a["_batch"]
-    if a.get("_moving") and len(shape) > 1 and image.ndim and image.shape[0] == batch and shape[0] != -1:
-        rest = math.prod(shape[1:])
-        if shape[0] == 1 and batch > 1 and (-1 in shape[1:] or rest * batch == image.numel()):
-            shape[0] = batch  # exported for one image
-        elif -1 not in shape and math.prod(shape) != image.numel():
-            shape[0] = batch  # exported for another number of images
-    return image.reshape(bounded(shape))
+    return image.reshape(bounded(fitted(image, shape)))
 
 
 def flatten(x: Values, a: Attributes) -> torch.Tensor:
@@ -72,7 +64,7 @@ def squeeze(x: Values, a: Attributes) -> torch.Tensor:
 def unsqueeze(x: Values, a: Attributes) -> torch.Tensor:
     """With dimensions of size 1."""
     axes = as_list(given(x, 1, a, "axes"))
-    result = torch.as_tensor(x[0])
+    result: torch.Tensor = x[0]
     for axis in sorted(n % (result.ndim + len(axes)) for n in axes):
         result = result.unsqueeze(axis)
     return result
@@ -85,27 +77,28 @@ def sliced(x: Values, a: Attributes) -> torch.Tensor:
     steps = as_list(given(x, 4, a, "steps", [1] * len(starts)))
     result: torch.Tensor = x[0]
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        rows = (
-            torch.arange(result.shape[axis], device=result.device)[slice(start, end, step)]
-            if step > 0
-            else None
-        )
-        if rows is None:
-            rows = torch.tensor(
-                list(range(result.shape[axis]))[slice(start, end if end > -(1 << 31) else None, step)]
+        size = result.shape[axis]
+        rows = range(size)[slice(start, end if step > 0 or end > -(1 << 31) else None, step)]
+        if step > 0:
+            result = result.narrow(axis, rows.start, max(rows.stop - rows.start, 0))
+            result = (
+                result
+                if step == 1
+                else result[(slice(None),) * (axis % result.ndim) + (slice(None, None, step),)]
             )
-        result = result.index_select(axis, rows.to(result.device))
+        else:
+            result = result.index_select(axis, torch.tensor(list(rows)))
     return result
 
 
 def gather(x: Values, a: Attributes) -> torch.Tensor:
     """Rows along an axis."""
-    axis, rows = a.get("axis", 0), x[1].long()
+    axis, rows = a.get("axis", 0) % x[0].ndim, x[1].long()
+    if not rows.ndim and not isinstance(rows, Value):
+        return x[0].select(axis, int(rows))
     rows = torch.where(rows < 0, rows + x[0].shape[axis], rows)
     result = x[0].index_select(axis, rows.flatten())
-    shape = list(x[0].shape)
-    shape[axis : axis + 1 if axis != -1 else None] = list(rows.shape)
-    return result.reshape(shape)
+    return result if rows.ndim == 1 else result.unflatten(axis, tuple(rows.shape))
 
 
 def split(x: Values, a: Attributes) -> list[torch.Tensor]:
@@ -176,8 +169,8 @@ def cast(x: Values, a: Attributes) -> torch.Tensor:
     target = a["to"]
     if isinstance(target, bytes):  # operator set 1
         target = {b"FLOAT": 1, b"INT32": 6, b"INT64": 7, b"BOOL": 9, b"FLOAT16": 10, b"DOUBLE": 11}[target]
-    result: torch.Tensor = x[0].to(kinds[target])
-    return result
+    result: torch.Tensor = x[0]
+    return result if result.dtype == kinds[target] else result.to(kinds[target])
 
 
 def filled(x: Values, a: Attributes) -> torch.Tensor:
@@ -188,13 +181,13 @@ def filled(x: Values, a: Attributes) -> torch.Tensor:
 
 def expand(x: Values, a: Attributes) -> torch.Tensor:
     """Broadcast to a shape."""
-    shape = bounded(as_list(x[1]))
-    return x[0].broadcast_to(torch.broadcast_shapes(tuple(shape), tuple(x[0].shape)))
+    shape = bounded(np.broadcast_shapes(tuple(as_list(x[1])), tuple(x[0].shape)))
+    return x[0] if shape == list(x[0].shape) else x[0].expand(shape)
 
 
 def concat(x: Values, a: Attributes) -> torch.Tensor:
     """One after the other along an axis."""
-    return torch.cat([torch.as_tensor(part) for part in x], a.get("axis", 1))
+    return joined(x, a.get("axis", 1))
 
 
 def transpose(x: Values, a: Attributes) -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""`torch.export` files (`.pt2`) as networks: the graph is read as JSON and interpreted here.
+"""`torch.export` files (`.pt2`) as programs: the graph is read as JSON, tensors as plain bytes.
 
 Torch's own loader falls back to full unpickling and evaluates symbolic expressions as Python, so it is not
-used. Only functional `aten` operators are called, by name, on tensors read as plain bytes.
+used. Operators are looked up by name in a table of functions; there is no way to name another one.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import json
 import operator
 import re
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.archives import open_archive, read_record
 from robaudit.inputs.files.pickle_names import UnsafePickle, refuse_unsafe
 from robaudit.inputs.files.pickles import check_tree, scan
+from robaudit.inputs.programs.aten import OPERATORS
+from robaudit.inputs.programs.network import Program, Shape
 
 #: `torch._export.serde.schema.ScalarType`.
 DTYPES = {
@@ -28,19 +30,19 @@ DTYPES = {
     7: torch.float32, 8: torch.float64, 12: torch.bool, 13: torch.bfloat16,
 }  # fmt: skip
 GRAPH = 256 << 20
-#: Operators that reach outside the tensors they are given, or draw random numbers.
-CLOSED = re.compile(r"from_file|save|load|set_|resize|record|symint_to|_print|rand|bernoulli|normal_")
+#: Settings that say where and how a tensor lies, which does not change what it holds.
+PLACING = {"layout", "device", "pin_memory", "memory_format", "non_blocking"}
 ARITHMETIC = {
-    "_operator.mul": operator.mul, "_operator.add": operator.add, "_operator.sub": operator.sub,
+    "_operator.mul": OPERATORS["mul"], "_operator.add": operator.add, "_operator.sub": operator.sub,
     "_operator.floordiv": operator.floordiv, "_operator.truediv": operator.truediv, "_operator.mod": operator.mod,
     "_operator.getitem": operator.getitem, "_operator.eq": operator.eq, "_operator.ge": operator.ge,
     "_operator.le": operator.le, "_operator.gt": operator.gt, "_operator.lt": operator.lt,
-    "_operator.pow": operator.pow, "_operator.neg": operator.neg,
+    "_operator.pow": OPERATORS["pow"], "_operator.neg": operator.neg,
 }  # fmt: skip
 
 
-def load_exported(path: Path) -> ExportedNetwork:
-    """The network of a `.pt2` file.
+def read_exported(path: Path) -> Program:
+    """The program of a `.pt2` file.
 
     Raises:
         RobauditError: damaged, of an unknown version, or with operators other than torch's own.
@@ -49,7 +51,7 @@ def load_exported(path: Path) -> ExportedNetwork:
     try:
         with open_archive(path) as archive:
             document, tensors = _documents(archive, path)
-            return ExportedNetwork(document["graph_module"], tensors)
+            return _program(document["graph_module"], tensors)
     except RobauditError as error:
         text = str(error)
         raise RobauditError(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -118,86 +120,72 @@ def _operator(target: str) -> Any:
     """The function of a node's target.
 
     Raises:
-        RobauditError: not a functional operator of torch's own.
+        RobauditError: it is not in the table.
 
     """
     if target in ARITHMETIC:
         return ARITHMETIC[target]
-    match = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.(\w+)", target)
-    if not match or CLOSED.search(match[1]):
+    match = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.\w+", target)
+    if not match or match[1] not in OPERATORS:
         raise RobauditError(
             f"needs the operator {target[:80]}, which is not torch's own arithmetic; export it without"
         )
-    try:
-        return getattr(getattr(torch.ops.aten, match[1]), match[2])
-    except AttributeError:
-        raise RobauditError(f"needs {target}, unknown to this torch; export it again") from None
+    return OPERATORS[match[1]]
 
 
-class ExportedNetwork(nn.Module):
-    """Images, already normalised, to the first output (N, classes)."""
+def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Program:
+    """What a graph and its signature say.
 
-    def __init__(self, module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        super().__init__()
-        graph, signature = module["graph"], module["signature"]
-        self.nodes = [(_operator(node["target"]), node) for node in graph["nodes"]]
-        self.sources: dict[str, str] = {}
-        images = []
-        for entry in signature["input_specs"]:
-            kind, value = next(iter(entry.items()))
-            if kind == "user_input":
-                images.append(next(iter(value["arg"].values()))["name"])
-                continue
-            wanted = next(text for key, text in value.items() if key.endswith("_name"))
-            name = f"tensor{len(self.sources)}"
-            tensor = tensors[wanted]
-            self.sources[value["arg"]["name"]] = name
-            if kind == "parameter":
-                self.register_parameter(name, nn.Parameter(tensor.float(), requires_grad=False))
-            else:
-                self.register_buffer(name, tensor)
-        if len(images) != 1:
-            raise RobauditError(f"takes {len(images)} inputs; a classifier takes one batch of images")
-        self.image = images[0]
-        shape = graph["tensor_values"][self.image]["sizes"]
-        self.shape = [int(size.get("as_int", 0)) for size in shape]
-        outputs = [spec["user_output"] for spec in signature["output_specs"] if "user_output" in spec]
-        self.output = outputs[0]["arg"]["as_tensor"]["name"]
-        self.single = False
+    Raises:
+        RobauditError: operators that are not in the table, or other inputs than one batch of images.
+        Exception: the document is not as torch writes it.
 
-    def image_shape(self) -> tuple[int, int, int] | None:
-        """(C, H, W) where the graph fixes them."""
-        return tuple(self.shape[1:]) if len(self.shape) == 4 and min(self.shape[1:]) > 0 else None  # type: ignore[return-value]
+    """
+    graph, signature = module["graph"], module["signature"]
+    nodes = [(_operator(node["target"]), node) for node in graph["nodes"]]
+    known: dict[str, Any] = {}
+    images = []
+    for entry in signature["input_specs"]:
+        kind, value = next(iter(entry.items()))
+        if kind == "user_input":
+            images.append(next(iter(value["arg"].values()))["name"])
+            continue
+        wanted = next(text for key, text in value.items() if key.endswith("_name"))
+        known[value["arg"]["name"]] = _single(tensors[wanted])
+    if len(images) != 1:
+        raise RobauditError(f"takes {len(images)} inputs; a classifier takes one batch of images")
+    sizes = [int(size.get("as_int", 0)) for size in graph["tensor_values"][images[0]]["sizes"]]
+    shape: Shape | None = None
+    if len(sizes) == 4 and min(sizes[1:]) > 0:
+        shape = sizes[1], sizes[2], sizes[3]
+    outputs = [spec["user_output"] for spec in signature["output_specs"] if "user_output" in spec]
+    run = partial(
+        _run, nodes=nodes, known=known, image=images[0], output=outputs[0]["arg"]["as_tensor"]["name"]
+    )
+    learned = [tensor for tensor in known.values() if tensor.is_floating_point()]
+    return Program(run, learned, shape, max(sizes[0], 0))
 
-    def settle(self) -> ExportedNetwork:
-        """Run in slices where the graph was exported for one batch size."""
-        self.single = self.shape[0] > 0
-        return self
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits; a fixed batch size is met by slices, the last one filled up."""
-        size = self.shape[0]
-        if not self.single or len(x) == size:
-            return self.run(x)
-        rows = torch.cat([x, x[:1].expand(-len(x) % size, -1, -1, -1)])
-        return torch.cat([self.run(part) for part in rows.split(size)])[: len(x)]
+def _single(tensor: torch.Tensor) -> torch.Tensor:
+    """Fractions in single precision."""
+    return tensor.float() if tensor.is_floating_point() else tensor
 
-    def run(self, x: torch.Tensor) -> torch.Tensor:
-        """Evaluate the nodes in order."""
-        values: dict[str, Any] = {name: getattr(self, own) for name, own in self.sources.items()}
-        values[self.image] = x
-        for function, node in self.nodes:
-            positional, named = [], {}
-            for item in node["inputs"]:
-                value = _argument(item["arg"], values)
-                if item.get("kind", 1) == 2:
-                    named[item["name"]] = value
-                else:
-                    positional.append(value)
-            result = function(*positional, **named)
-            _store(node["outputs"], result, values)
-        output: torch.Tensor = values[self.output]
-        return output
+
+def _run(
+    x: Any, *, nodes: list[tuple[Any, dict[str, Any]]], known: dict[str, Any], image: str, output: str
+) -> Any:
+    """Evaluate the nodes in order; the first output."""
+    values: dict[str, Any] = {**known, image: x}
+    for function, node in nodes:
+        positional, named = [], {}
+        for item in node["inputs"]:
+            value = _argument(item["arg"], values)
+            if item.get("kind", 1) != 2:
+                positional.append(value)
+            elif item["name"] not in PLACING:
+                named[item["name"]] = value
+        _store(node["outputs"], function(*positional, **named), values)
+    return values[output]
 
 
 def _argument(argument: dict[str, Any], values: dict[str, Any]) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.onnx_shapes import Attributes, Values, as_list, bounded
+from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.onnx.shapes import Attributes, Values, as_list
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int, upper: bool) -> tuple[int, int]:
@@ -33,14 +35,26 @@ def _pads(x: torch.Tensor, a: Attributes, kernel: list[int]) -> list[int]:
     return bounded([n for pair in reversed(pairs) for n in pair])
 
 
+def _even(pads: list[int]) -> list[int] | None:
+    """Padding that is the same on both sides, first dimension first; None where it is not."""
+    near, far = pads[::2], pads[1::2]
+    return near[::-1] if near == far and min(near) >= 0 else None
+
+
+def _padded(image: Any, pads: list[int], value: float = 0.0) -> Any:
+    return F.pad(image, pads, value=value) if any(pads) else image
+
+
 def convolution(x: Values, a: Attributes) -> torch.Tensor:
     """Conv."""
     weight, bias = x[1], x[2] if len(x) > 2 else None
-    image = F.pad(x[0], _pads(x[0], a, list(weight.shape[2:])))
     count = weight.ndim - 2
+    pads = _pads(x[0], a, list(weight.shape[2:]))
+    even = _even(pads)
+    image = x[0] if even else _padded(x[0], pads)
     convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[count]
     strides, dilations = a.get("strides", [1] * count), a.get("dilations", [1] * count)
-    return convolve(image, weight, bias, strides, 0, dilations, a.get("group", 1))
+    return convolve(image, weight, bias, strides, even or 0, dilations, a.get("group", 1))
 
 
 def _windows(x: torch.Tensor, a: Attributes) -> tuple[list[int], list[int]]:
@@ -63,21 +77,34 @@ def _windows(x: torch.Tensor, a: Attributes) -> tuple[list[int], list[int]]:
     return pads, bounded(extra)
 
 
+def _inner(pads: list[int], extra: list[int], kernel: list[int]) -> list[int] | None:
+    """Padding as torch's pooling takes it; None where it does not."""
+    even = _even(pads)
+    fits = even and not any(extra) and all(2 * pad <= size for pad, size in zip(even, kernel, strict=True))
+    return even if fits else None
+
+
 def max_pool(x: Values, a: Attributes) -> torch.Tensor:
     """MaxPool."""
     kernel = a["kernel_shape"]
     pads, extra = _windows(x[0], a)
-    image = F.pad(x[0], [p + e for p, e in zip(pads, extra, strict=True)], value=-torch.inf)
+    inner = _inner(pads, extra, kernel)
+    both = [p + e for p, e in zip(pads, extra, strict=True)]
+    image = x[0] if inner else _padded(x[0], both, -math.inf)
     pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(kernel)]
-    return pool(image, kernel, a.get("strides", [1] * len(kernel)), 0, a.get("dilations", 1))
+    return pool(image, kernel, a.get("strides", [1] * len(kernel)), inner or 0, a.get("dilations", 1))
 
 
 def average_pool(x: Values, a: Attributes) -> torch.Tensor:
     """AveragePool, with or without the padding in the count."""
+    kernel, counted = a["kernel_shape"], bool(a.get("count_include_pad", 0))
     pads, extra = _windows(x[0], a)
-    total = _window_sums(F.pad(F.pad(x[0], pads), extra), a)
-    ones = torch.ones_like(x[0][:1, :1])
-    inside = F.pad(ones, pads, value=float(bool(a.get("count_include_pad", 0))))
+    inner = _inner(pads, extra, kernel)
+    if inner and set(a.get("dilations", [1])) == {1}:
+        pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(kernel)]
+        return pool(x[0], kernel, a.get("strides", [1] * len(kernel)), inner, False, counted)
+    total = _window_sums(_padded(_padded(x[0], pads), extra), a)
+    inside = F.pad(torch.ones(1, 1, *x[0].shape[2:]), pads, value=float(counted))
     return total / _window_sums(F.pad(inside, extra), a)
 
 
@@ -88,9 +115,7 @@ def _window_sums(image: torch.Tensor, a: Attributes) -> torch.Tensor:
         pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(kernel)]
         return pool(image, kernel, strides) * math.prod(kernel)
     convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(kernel)]
-    sums = convolve(
-        image.flatten(0, 1).unsqueeze(1), image.new_ones(1, 1, *kernel), None, strides, 0, dilations
-    )
+    sums = convolve(image.flatten(0, 1).unsqueeze(1), torch.ones(1, 1, *kernel), None, strides, 0, dilations)
     return sums.reshape(*image.shape[:2], *sums.shape[2:])
 
 
