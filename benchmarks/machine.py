@@ -22,34 +22,56 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from robaudit.attacks import ATTACKS, Examples, forward
-from robaudit.devices import has_bf16
+from robaudit.devices import has_bf16, synchronize
 from robaudit.engine import Engine, tune
 from robaudit.fast import search_model
 from robaudit.inputs import build_architecture, save_classifier
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 
 THREAT = ThreatModel("Linf", 1e-6)
+CPU = torch.device("cpu")
 
 
 def engine_rate(
-    name: str, attack: str, count: int, steps: int, workers: int | None = None, precision: str = "auto"
+    name: str,
+    attack: str,
+    count: int,
+    steps: int,
+    workers: int | None = None,
+    precision: str = "auto",
+    device: torch.device = CPU,
 ) -> float:
-    """Steps of one example a second, with `workers` (by default as the audit chooses)."""
+    """Steps of one example a second, with `workers` (by default as the audit chooses).
+
+    Elsewhere than on the CPU a short run comes first, in which passes are recorded.
+
+    Args:
+        name: an architecture, with fresh weights.
+        attack: by its name.
+        count: examples, random ones.
+        steps: of the attack on each.
+        workers: threads that share them.
+        precision: of the search.
+        device: where to search.
+
+    """
     torch.manual_seed(0)
-    network = build_architecture(name, classes=10).eval()
+    network = build_architecture(name, classes=10).to(device).eval()
     x = torch.rand(count, 3, 32, 32)
-    search = search_model(network, torch.device("cpu"), precision, x[:8])
-    logits = torch.cat([forward(search, part) for part in x.split(256)])
+    search = search_model(network, device, precision, x[:8])
+    logits = torch.cat([forward(search, part.to(device)).cpu() for part in x.split(256)])
     examples = Examples(x, logits.argmax(1), torch.arange(count), logits)
-    plan = AuditPlan(THREAT, budget=Budget(apgd_steps=steps, square_queries=steps))
-    tuning = tune(search, x[:1], side_by_side=True)
+    tuning = tune(search, x[:1].to(device), side_by_side=True)
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if workers else tuning.threads)
-    engine = Engine(search, network, THREAT, tuning.slots, torch.device("cpu"), workers or tuning.workers)
-    done: list[int] = []
-    started = time.perf_counter()
-    engine.run(ATTACKS[attack](plan), examples, lambda r: done.append(int(r.steps.sum())))
-    seconds = time.perf_counter() - started
+    torch.set_num_threads(1 if workers else tuning.threads or before)
+    engine = Engine(search, network, THREAT, tuning.slots, device, workers or tuning.workers)
+    for budget in [steps] if device.type == "cpu" else [2, steps]:
+        plan = AuditPlan(THREAT, budget=Budget(apgd_steps=budget, square_queries=budget))
+        done: list[int] = []
+        synchronize(device)
+        started = time.perf_counter()
+        engine.run(ATTACKS[attack](plan), examples, lambda r, into=done: into.append(int(r.steps.sum())))  # type: ignore[misc]
+        seconds = time.perf_counter() - started
     torch.set_num_threads(before)
     return sum(done) / seconds
 
@@ -76,13 +98,15 @@ def peak(precision: str) -> list[tuple[str, str]]:
     ]
 
 
-def matrix_product(kind: torch.dtype, size: int = 4096) -> float:
-    """GFLOP/s of one, the best of three."""
-    a, b = (torch.rand(size, size).to(kind) for _ in range(2))
+def matrix_product(kind: torch.dtype, size: int = 4096, device: torch.device = CPU) -> float:
+    """GFLOP/s of one, the best of several."""
+    a, b = (torch.rand(size, size).to(kind).to(device) for _ in range(2))
     times = []
-    for _ in range(4):
+    for _ in range(4 if device.type == "cpu" else 20):
+        synchronize(device)
         started = time.perf_counter()
         a @ b
+        synchronize(device)
         times.append(time.perf_counter() - started)
     return 2 * size**3 / min(times[1:]) / 1e9
 

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from robaudit.attacks import ATTACKS, Examples, Retired, forward
 from robaudit.attacks.state import take
-from robaudit.engine import Engine, tune
+from robaudit.engine import Engine, on_threads, tune
 from robaudit.evidence import Outcome
 from robaudit.fast import search_model
 from robaudit.inputs import load_classifier, load_images
-from robaudit.plan import AUTOATTACK, AuditPlan, Precision, ThreatModel, parse_fraction
+from robaudit.plan import AUTOATTACK, AuditPlan, Budget, Precision, ThreatModel, parse_fraction
 
 CPU = torch.device("cpu")
 #: The reference's default.
@@ -47,9 +47,13 @@ class Counted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's answer."""
+        self.count(x)
+        return self.model(x)
+
+    def count(self, x: Tensor) -> None:
+        """One call."""
         self.forwards += len(x)
         self.backwards += len(x) * (x.requires_grad and torch.is_grad_enabled())
-        return self.model(x)
 
 
 @dataclass(frozen=True)
@@ -100,43 +104,57 @@ def main() -> None:
                     file.write(text)
 
 
-def by_ours(classifier: nn.Module, examples: Examples, plan: AuditPlan) -> Result:
+def counting(model: nn.Module) -> Counted:
+    """Counts the calls of a model from now on, without standing in its way."""
+    counted = Counted(model)
+    model.register_forward_pre_hook(lambda _, inputs: counted.count(inputs[0]))
+    return counted
+
+
+def by_ours(classifier: nn.Module, examples: Examples, plan: AuditPlan, device: torch.device = CPU) -> Result:
     """The four attacks in turn, each on what is left; preparing the model and probing the machine included."""
     started = time.perf_counter()
-    fast = search_model(classifier, CPU, plan.precision, examples.x[:8])
-    tuning = tune(fast, examples.x[:1], side_by_side=fast.traced)
-    search, strict = Counted(fast), Counted(classifier)
-    exact = search if fast.exact is fast else Counted(fast.exact)
-    engine = Engine(search, strict, plan.threat, tuning.slots, CPU, tuning.workers, tuning.least, exact)
+    classifier = classifier.to(device)
+    fast = search_model(classifier, device, plan.precision, examples.x[:8])
+    tuning = tune(fast, examples.x[:1].to(device), side_by_side=fast.traced)
+    models = [counting(model) for model in {fast, fast.exact, classifier}]
+    engine = Engine(
+        fast, classifier, plan.threat, tuning.slots, device, tuning.workers, tuning.least, fast.exact
+    )
     robust = torch.ones(len(examples), dtype=torch.bool)
-    before = torch.get_num_threads()
-    torch.set_num_threads(tuning.threads)
-    for attack in AUTOATTACK:
-        left = robust.nonzero().squeeze(1)
+    with on_threads(tuning.threads):
+        for attack in AUTOATTACK:
+            left = robust.nonzero().squeeze(1)
 
-        def retire(retired: Retired, left: Tensor = left) -> None:
-            robust[left[retired.rows]] = retired.outcome != Outcome.BROKEN
+            def retire(retired: Retired, left: Tensor = left) -> None:
+                robust[left[retired.rows]] = retired.outcome != Outcome.BROKEN
 
-        engine.run(ATTACKS[attack](plan), take(examples, left), retire)
-    torch.set_num_threads(before)
+            engine.run(ATTACKS[attack](plan), take(examples, left), retire)
     seconds = time.perf_counter() - started
     forwards, backwards = (
-        sum(getattr(model, passes) for model in {search, exact, strict})
-        for passes in ("forwards", "backwards")
+        sum(getattr(model, passes) for model in models) for passes in ("forwards", "backwards")
     )
     return Result(f"ours, {fast.precision}", int(robust.sum()), seconds, forwards, backwards)
 
 
-def by_pyautoattack(classifier: nn.Module, examples: Examples, plan: AuditPlan) -> Result:
-    """The reference's standard version."""
+def by_pyautoattack(
+    classifier: nn.Module, examples: Examples, plan: AuditPlan, device: torch.device = CPU
+) -> Result:
+    """The reference's standard version, in the arithmetic that torch chooses by itself."""
     import pyautoattack  # noqa: PLC0415  # slow to import
 
-    model = Counted(classifier)
+    model = Counted(classifier.to(device))
     started = time.perf_counter()
     adversary = pyautoattack.AutoAttack(
-        model, norm="Linf", eps=plan.threat.eps, seed=plan.seed, version="standard", device=CPU
+        model, norm="Linf", eps=plan.threat.eps, seed=plan.seed, version="standard", device=device
     )
-    x_adv, _ = adversary.run_standard_evaluation(examples.x, examples.y, batch_size=BATCH)
+    if plan.budget != Budget():
+        adversary.apgd.n_iter = adversary.apgd_targeted.n_iter = plan.budget.apgd_steps
+        adversary.fab.n_iter, adversary.square.n_queries = plan.budget.fab_steps, plan.budget.square_queries
+        adversary.apgd_targeted.n_target_classes = adversary.fab.n_target_classes = plan.budget.targets
+    x_adv, _ = adversary.run_standard_evaluation(
+        examples.x.to(device), examples.y.to(device), batch_size=BATCH
+    )
     return _result("pyautoattack", model, classifier, x_adv, examples, started)
 
 
@@ -157,8 +175,11 @@ def by_torchattacks(classifier: nn.Module, examples: Examples, plan: AuditPlan) 
 def _result(
     tool: str, model: Counted, classifier: nn.Module, x_adv: Tensor, examples: Examples, started: float
 ) -> Result:
+    x_adv = x_adv.cpu()
     seconds = time.perf_counter() - started
-    robust = int((forward(classifier, x_adv).argmax(1) == examples.y).sum())
+    where = next(classifier.parameters()).device
+    answers = [forward(classifier, part.to(where)).argmax(1).cpu() for part in x_adv.split(BATCH)]
+    robust = int((torch.cat(answers) == examples.y).sum())
     return Result(tool, robust, seconds, model.forwards, model.backwards)
 
 

@@ -1,0 +1,205 @@
+"""The stage `collapse`: TRADES on CIFAR-100 until it is masked, then healed from the last healthy weights on."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpu_stages import runs, weights
+from gpu_stages.calls import Call
+from gpu_stages.collapse_table import collapse_table
+from gpu_stages.deadline import Deadline
+from gpu_stages.results import Results
+from gpu_stages.runs import BEST, HEALTHY, LAST, Following, Row, log_of
+from gpu_stages.states import pack_state, unpack_state
+from robaudit.devices import describe
+from robaudit.errors import RobauditError
+from robaudit.inputs import Images, load_classifier, load_images
+from robaudit.training import Inner, TrainSettings
+from robaudit.training.settings import Heal
+
+UNSTABLE = "unstable"
+ARMS: tuple[Heal, ...] = ("paper", "auto")
+#: The weights before and after the epoch that was masked; those of an earlier, better one.
+HEALTHY_WEIGHTS, MASKED_WEIGHTS, BEST_WEIGHTS = "healthy.weights", "masked.weights", "unstable.weights"
+#: Seconds between two savings of a run's state, which takes a second or two.
+_SAVE_EVERY = 90.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The run, as in the paper's Table 2; `pretend` is the epoch that a dry run takes for masked."""
+
+    settings: TrainSettings
+    arm_epochs: int = 10
+    pretend: int | None = None
+
+
+def sizes_of(call: Call) -> Sizes:
+    """The whole run, or a tiny one."""
+    whole = TrainSettings(
+        "cifar100", Inner(), epochs=200, batch_size=128, lr=0.1, beta=1.0, arch="resnet18",
+        augment="crop-flip", validation=1000, batch_metrics=20, seed=call.seed, device=str(call.device),
+        save_every=1e9, execution=call.execution,
+    )  # fmt: skip
+    if not call.dry_run:
+        return Sizes(whole)
+    tiny = replace(
+        whole, inner=Inner(steps=2), epochs=4, batch_size=16, limit=128, validation=8,
+        arch="sequential:conv4k3s2p1 relu flatten fcK", batch_metrics=4,
+    )  # fmt: skip
+    return Sizes(tiny, arm_epochs=2, pretend=2)
+
+
+def collapse(call: Call) -> None:
+    """An unstable run until an epoch is confirmed masked; then ten epochs of each healer: does it end?"""
+    sizes = sizes_of(call)
+    settings = sizes.settings
+    images = load_images("cifar100", data_dir=call.data(cifar100=("train",)), split="train", seed=call.seed)
+    if settings.limit:
+        images = images.subset(settings.limit + settings.validation, call.seed)
+    told = {
+        name: getattr(settings, name) for name in ("arch", "beta", "batch_size", "lr", "limit", "validation")
+    }
+    results, deadline = call.open("collapse", told | {"data": images.sha256})
+    stage = Stage(call, sizes, images, results, deadline)
+    try:
+        if not results.parts.get(UNSTABLE, {}).get("ended"):
+            stage.hunt()
+        if results.parts[UNSTABLE].get("healthy_epoch"):
+            for arm in ARMS:
+                if not results.parts.get(arm, {}).get("ended") and deadline.allows("epoch"):
+                    stage.heal(arm)
+    finally:
+        results.say(collapse_table(results.parts))
+
+
+@dataclass
+class Stage:
+    """The stage under way."""
+
+    call: Call
+    sizes: Sizes
+    images: Images
+    results: Results
+    deadline: Deadline
+    saved: float = field(default_factory=time.monotonic)
+
+    def hunt(self) -> None:
+        """Train until an epoch is confirmed masked, the epochs are over, or the time."""
+        settings, pretend = self.sizes.settings, self.sizes.pretend
+        with self._run(UNSTABLE, settings, exact=True) as following:
+            following.looked_for = lambda row: bool(row["masked"]) or row["epoch"] == pretend
+            how = runs.go(settings, self.images, following)
+            rows = log_of(following.folder)
+            masked = rows[-1]["epoch"] if how == "found" else None
+            self._note(following.folder, ended=how != "over", masked_epoch=masked)
+            if masked:
+                self._keep_unstable(following.folder, rows)
+
+    def _keep_unstable(self, folder: Path, rows: list[Row]) -> None:
+        """The weights of the run that was masked in the last of `rows`."""
+        self.results.drop(f"{UNSTABLE}.state")
+        healthy = rows[-2]["epoch"] if len(rows) > 1 else None
+        best = max(rows, key=lambda row: float(row["pgd10"]))["epoch"]
+        self.results.parts[UNSTABLE] |= {"healthy_epoch": healthy, "best_epoch": best}
+        if healthy:
+            self._keep(HEALTHY_WEIGHTS, folder / HEALTHY)
+        self._keep(MASKED_WEIGHTS, folder / LAST)
+        if best not in (healthy, rows[-1]["epoch"]) and (folder / BEST).exists():
+            self._keep(BEST_WEIGHTS, folder / BEST)
+        self.results.write()
+
+    def heal(self, arm: Heal) -> None:
+        """Ten epochs of one healer, from the last healthy weights on."""
+        start, before = None, self.results.parts.get(arm, {})
+        digest = before.get("start_from", "")
+        data = self.results.held(HEALTHY_WEIGHTS)
+        if data is not None:
+            path = self.call.scratch / HEALTHY
+            weights.unpack_file(data, path)
+            start, digest = load_classifier(str(path), force=True), hashlib.sha256(data).hexdigest()
+        elif self.results.held(f"{arm}.state") is None:
+            raise RobauditError(
+                f"{self.results.folder / HEALTHY_WEIGHTS}: is missing; put it there from the call that wrote it"
+            )
+        settings = replace(self.sizes.settings, heal=arm, epochs=self.sizes.arm_epochs, start_from=digest)
+        with self._run(arm, settings, exact=False) as following:
+            how = runs.go(settings, self.images, following, start)
+            self._note(following.folder, ended=how == "done", start_from=digest)
+            if how == "done":
+                self._keep_healed(following.folder)
+
+    def _keep_healed(self, folder: Path) -> None:
+        """The best weights of a healer's run, the last where none was fit to be the best."""
+        self.results.drop(f"{folder.name}.state")
+        self.results.drop(f"{folder.name}.best.weights")
+        there = (folder / BEST).exists()
+        self.results.parts[folder.name]["weights_of"] = "best epoch" if there else "last epoch"
+        self._keep(f"{folder.name}.weights", folder / (BEST if there else LAST))
+        self.results.write()
+
+    @contextmanager
+    def _run(self, name: str, settings: TrainSettings, *, exact: bool) -> Iterator[Following]:
+        """A run as an earlier call left it; what is unfinished at the end is kept for a later one."""
+        folder = self.call.scratch / name
+        folder.mkdir(parents=True, exist_ok=True)
+        state, best = self.results.held(f"{name}.state"), self.results.held(f"{name}.best.weights")
+        if state is not None:
+            unpack_state(state, folder, float(weights.metadata_of(best)["pgd10"]) if best else None)
+            runs.put_back(settings, self.images, folder)
+            if best is not None:
+                weights.unpack_file(best, folder / BEST)
+
+        def after(row: Row) -> None:
+            self._note(folder, ended=False)
+            if time.monotonic() - self.saved > _SAVE_EVERY:
+                self._save(folder, exact=exact)
+
+        try:
+            yield Following(folder, self.deadline, lambda row: False, after)
+        finally:
+            if not self.results.parts.get(name, {}).get("ended"):
+                self._save(folder, exact=exact)
+
+    def _note(self, folder: Path, **more: Any) -> None:
+        """The run's logs, and what else is known of it."""
+        part = self.results.parts.get(folder.name, {})
+        logs = {"rows": log_of(folder), "batches": log_of(folder, "batches.jsonl")}
+        told = {"on": describe(self.call.device), "torch": torch.__version__}
+        self.results.put(folder.name, part | logs | told | more)
+
+    def _save(self, folder: Path, *, exact: bool) -> None:
+        """The state of an unfinished run, and its best weights so far where there is room."""
+        self.saved = time.monotonic()
+        state = pack_state(folder, exact=exact)
+        if state is None:
+            return
+        name = folder.name
+        self.results.drop(f"{name}.best.weights")
+        self._make_room(
+            f"{name}.state", state, spare=(BEST_WEIGHTS, HEALTHY_WEIGHTS) if name == ARMS[-1] else ()
+        )
+        if (folder / BEST).exists():
+            self.results.keep(f"{name}.best.weights", weights.pack_file(folder / BEST, half=True))
+        self.results.write()
+
+    def _keep(self, name: str, path: Path) -> None:
+        """Weights in 16 bits; in place of others that no part needs any more, where there is no room."""
+        spare = (BEST_WEIGHTS, HEALTHY_WEIGHTS) if name == f"{ARMS[-1]}.weights" else (BEST_WEIGHTS,)
+        self._make_room(name, weights.pack_file(path, half=True), spare)
+
+    def _make_room(self, name: str, data: bytes, spare: tuple[str, ...]) -> None:
+        for other in (None, *spare):
+            if other and other != name and self.results.held(other) is not None:
+                self.results.drop(other)
+                self.results.left_out[other] = f"no room beside {name}"
+            if self.results.keep(name, data):
+                return
