@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(if $(shell $(call is_recent,$(PYTHON))),:,echo "$(PYTHON): not Python 3.11 or later; install one, or pass PYTHON=python3.12" >&2; exit 1)
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python -e '.[dev]' -c constraints.txt
+	$(BIN)/uv pip install --python $(BIN)/python -e '.[onnx,timm,ray]' --group dev -c constraints.txt
 	@touch $@
 
 setup: $(READY) ## Make .venv with the package and its tools

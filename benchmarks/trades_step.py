@@ -34,7 +34,7 @@ from robaudit.training.metrics import measure, plan_for
 from robaudit.training.network import Shape, Trained, new_network
 from robaudit.training.ranks import Ranks
 from robaudit.training.sgd import SGD
-from robaudit.training.stepping import How, Stepper
+from robaudit.training.stepping import Stepper, StepSpec
 
 EPS, STEP, STEPS, BETA, LR = 8 / 255, 2 / 255, 10, 6.0, 0.1
 Step = Callable[[Tensor, Tensor], None]
@@ -76,7 +76,7 @@ def ours(settings: TrainSettings, shape: Shape) -> Step:
 
     def step(x: Tensor, y: Tensor) -> None:
         ids = torch.arange(len(y), device=y.device)
-        stepper.step(Batch(x, y, ids), How(next(count), len(y), LR, BETA, "trades"))
+        stepper.step(Batch(x, y, ids), StepSpec(next(count), len(y), LR, BETA, "trades"))
 
     return step
 
@@ -188,7 +188,7 @@ def short_run(settings: TrainSettings, images: Images, plainly: bool) -> tuple[f
             if plainly:
                 plain_step(network, theirs, batch.x, batch.y, settings.inner, settings.beta)
             else:
-                stepper.step(batch, How(count, len(rows), settings.lr, settings.beta, "trades"))
+                stepper.step(batch, StepSpec(count, len(rows), settings.lr, settings.beta, "trades"))
             count += 1
     network.eval()
     x, y = held.float(), held.labels

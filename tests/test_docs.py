@@ -133,6 +133,44 @@ def test_the_documented_commands_run(place, monkeypatch, capsys):
     assert not failed
 
 
+PYTHON = re.compile(r"^```python\n(.*?)^```", flags=re.M | re.S)
+
+
+@pytest.mark.parametrize("page", [DOCS / "api.md", ROOT / "README.md"], ids=lambda page: page.name)
+def test_the_documented_python_runs(page, place, monkeypatch):
+    """Block after block in one namespace, with the embedded data and short budgets."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    import robaudit
+
+    monkeypatch.chdir(place)
+    found = robaudit.inputs.load_images("digits", limit=30)
+    test_set = TensorDataset(found.float(), found.labels)
+    short = {"apgd_steps": 3, "fab_steps": 2, "square_queries": 30, "targets": 2}
+    original = robaudit.check
+    monkeypatch.setattr(
+        robaudit,
+        "check",
+        lambda *a, **k: original(*a, **short | {"limit": 30} | k | {"limit": 30}),
+        raising=False,
+    )
+    names = {
+        "model": robaudit.load("model.pt", dataset="digits"),
+        "images": found.float(),
+        "labels": found.labels,
+        "test_set": test_set,
+        "test_loader": DataLoader(test_set, batch_size=8, shuffle=True),
+    }
+    for block in PYTHON.findall(page.read_text(encoding="utf-8")):
+        exec(compile(block.replace("cifar10", "digits"), str(page), "exec"), names)
+    result = names["result"]
+    assert isinstance(result, robaudit.Result)
+    assert not (names["model"](result.adversarial.x_adv).argmax(1) == result.adversarial.y).any()
+    assert torch.isfinite(result.adversarial.x_adv).all()
+    assert (place / "report.html").is_file()
+
+
 @pytest.mark.heavy
 def test_the_documented_demo_runs():
     assert ("robaudit", "demo") in [words[:2] for _, words in ALL] or run(["demo"]) == 0

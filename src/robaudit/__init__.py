@@ -1,3 +1,36 @@
-"""Says, with evidence that anyone can re-check, whether a classifier's robustness is overestimated."""
+"""Says, with evidence that anyone can re-check, whether a classifier's robustness is overestimated.
+
+    import robaudit
+
+    result = robaudit.check(model, images, labels, eps=8 / 255)
+    print(result)
+
+The names are loaded when they are first used: `import robaudit` alone imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from robaudit.errors import RobauditError
+
+if TYPE_CHECKING:
+    from robaudit.api import Adversarial, Result, Settings, check, load
 
 __version__ = "0.1.0"
+__all__ = ["Adversarial", "Result", "RobauditError", "Settings", "__version__", "check", "load"]
+
+_FRONT_DOOR = ("Adversarial", "Result", "Settings", "check", "load")
+
+
+if not TYPE_CHECKING:  # a type checker sees the names themselves, and misspelled ones
+
+    def __getattr__(name: str) -> object:
+        if name in _FRONT_DOOR:
+            return getattr(import_module("robaudit.api"), name)
+        raise AttributeError(f"module 'robaudit' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FRONT_DOOR})

@@ -22,7 +22,7 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
 NO_ROOM = "model: memory does not hold one example; use a machine with more, or --device cpu"
 
 
-def pick(name: str) -> torch.device:
+def pick_device(name: str) -> str:
     """The device of that name; for `auto` the accelerator that torch finds here, else the CPU.
 
     Raises:
@@ -30,15 +30,15 @@ def pick(name: str) -> torch.device:
 
     """
     if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found.type if found else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()
+        torch.empty(1, device=torch.device(name)).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise RobauditError(
             f"device '{name}' cannot be used ({first_line(error)}); try --device cpu"
         ) from error
-    return device
+    return name
 
 
 def is_accelerator(device: torch.device) -> bool:

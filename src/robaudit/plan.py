@@ -95,6 +95,10 @@ class Bounds:
                 raise ValueError(f"{item.name} bound {value:g} must be in (0, 1), as 0.08 for 8 points")
 
 
+_BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))
+_BOUND_FLAGS = {"square_bound": "pgd_square", "autoattack_bound": "pgd_autoattack"}
+
+
 @dataclass(frozen=True)
 class AuditPlan:
     """One audit, fully determined: the same plan on the same model and data gives the same outcomes.
@@ -138,6 +142,24 @@ class AuditPlan:
             )
         if self.engine not in get_args(Engine):
             raise ValueError(f"engine '{self.engine}' is not known; use robaudit or reference")
+
+    @classmethod
+    def from_flags(cls, threat: ThreatModel, **flags: Any) -> Self:
+        """The plan of settings under the names of `robaudit check`'s flags, with the defaults of what is not given.
+
+        Args:
+            threat: what `--norm` and `--eps` say.
+            flags: `attacks` (a list, or names separated by commas), `pgd_steps`, `square_bound` and so on.
+
+        Raises:
+            ValueError: a bad value.
+
+        """
+        budget = {name: flags.pop(name) for name in _BUDGET_FLAGS if name in flags}
+        bounds = {field: flags.pop(name) for name, field in _BOUND_FLAGS.items() if name in flags}
+        attacks = flags.pop("attacks", STANDARD_ATTACKS)
+        names = (name.strip() for name in attacks.split(",")) if isinstance(attacks, str) else attacks
+        return cls(threat, tuple(names), budget=Budget(**budget), bounds=Bounds(**bounds), **flags)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready data, for the evidence file."""

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from robaudit.inputs import load_classifier
-from robaudit.inputs.onnx_graph import _Node, load_onnx
-from robaudit.inputs.onnx_operators import OPERATORS
+from robaudit.inputs.programs.network import build_network
+from robaudit.inputs.programs.onnx import read_onnx
+from robaudit.inputs.programs.onnx.operators import OPERATORS
+from robaudit.inputs.programs.onnx.reading import _Node
 
 onnx = pytest.importorskip("onnx")
 from onnx import helper, numpy_helper  # noqa: E402
@@ -185,7 +187,7 @@ def test_a_constant_that_looks_like_a_batch_keeps_its_shape(tmp_path: Path) -> N
         x = torch.rand(count, 3, 4, 4)
         expected = (x - torch.from_numpy(mean).view(3, 1, 1)).flatten(1) @ torch.from_numpy(weight).T
         assert torch.allclose(classifier(x), expected, atol=1e-4)
-    assert not classifier.network.single
+    assert not classifier.network.fixed_batch
 
 
 @pytest.mark.parametrize(
@@ -199,10 +201,9 @@ def test_flat_and_odd_layouts_of_images(tmp_path: Path, shape: list[Any]) -> Non
     ]
     save(tmp_path / "a.onnx", nodes, shape, {"flat": whole(-1, 784), "w": weight})
     images = torch.rand(5, 1, 28, 28)
-    network = load_onnx(tmp_path / "a.onnx")
-    declared = network.image_shape()
-    assert declared in (None, (1, 28, 28))
-    network.settle(images[:1])
+    program = read_onnx(tmp_path / "a.onnx")
+    assert program.image_shape in (None, (1, 28, 28))
+    network = build_network(program, (1, 28, 28))
     assert torch.allclose(network(images), images.flatten(1) @ torch.from_numpy(weight), atol=1e-4)
 
 

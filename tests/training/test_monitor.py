@@ -101,7 +101,7 @@ def run(folder, heal):
     told.run = Run(
         settings, load_images("digits", split="train", limit=460, seed=0), folder, Ranks(), None, told
     )
-    return told.run.go(), told.notes
+    return told.run.run(), told.notes
 
 
 def test_masking_is_reported_in_its_epoch(tmp_path):

@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights
     with joined() as ranks:
         told.run = Run(TINY, images, tmp_path, ranks, None, told)
         with pytest.raises(NotFiniteError, match=r"epoch 2, step 1: .*last.safetensors is of epoch 1"):
-            told.run.go()
+            told.run.run()
     assert load_classifier(str(tmp_path / "last.safetensors")).info.classes == 10
     assert all(torch.isfinite(tensor).all() for tensor in load_file(tmp_path / "last.safetensors").values())
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1

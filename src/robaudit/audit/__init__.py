@@ -1,5 +1,7 @@
 """From a model and images to evidence, and from evidence back to the model."""
 
+from robaudit.audit.bars import progress_bars
+from robaudit.audit.defaults import default_evidence
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.run import audit
@@ -12,8 +14,10 @@ __all__ = [
     "Verification",
     "Window",
     "audit",
+    "default_evidence",
     "expect_model",
     "preflight",
+    "progress_bars",
     "survey",
     "verify",
 ]

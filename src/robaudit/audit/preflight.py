@@ -9,9 +9,14 @@ from robaudit.attacks import forward
 from robaudit.devices import NO_ROOM, driver_failed, first_line, free_memory, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.fast import generators, strict_arithmetic
-from robaudit.inputs import Classifier, Images
-from robaudit.inputs.likelihood import calibrated_losses, standard_errors
-from robaudit.inputs.normalisation import Normalise, usual_normalisations
+from robaudit.inputs import (
+    Classifier,
+    Images,
+    Normalise,
+    calibrated_losses,
+    standard_errors,
+    usual_normalisations,
+)
 from robaudit.verdict import Finding, finding
 
 #: Examples looked at.
@@ -46,11 +51,10 @@ def preflight(
 
     """
     count = min(SAMPLE, len(images))
-    x = images.float(slice(0, count)).to(device)
     with strict_arithmetic(), generators(0):
-        logits = _first_call(model, x)
-        count = len(logits)
-        x, labels = x[:count], images.labels[:count].to(device)
+        x, logits = _first_call(model, images.float(slice(0, count)), device)
+        count = len(x)
+        labels = images.labels[:count].to(device)
         _check_shape(logits, images)
         found = _determinism(model, x, logits)
         if averaged is not None and [item.code for item in found] == ["randomised-output"]:
@@ -123,10 +127,11 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return calibrated_losses(logits.cpu(), labels.cpu(), free=False)
 
 
-def _first_call(model: nn.Module, x: Tensor) -> Tensor:
-    """The logits of as many of `x`, from the first on, as memory holds at once."""
+def _first_call(model: nn.Module, x: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """As many of `x`, from the first on, as the device's memory holds at once, there; and their logits."""
     try:
-        return forward(model, x)
+        there = x.to(device)
+        return there, forward(model, there)
     except (RuntimeError, MemoryError, ValueError, TypeError, IndexError) as error:
         if out_of_memory(error):
             if len(x) == 1:
@@ -136,7 +141,7 @@ def _first_call(model: nn.Module, x: Tensor) -> Tensor:
         else:
             raise _refused(x, error) from error
     free_memory()
-    return _first_call(model, x[: len(x) // 2])
+    return _first_call(model, x[: len(x) // 2], device)
 
 
 def _refused(x: Tensor, error: Exception) -> RobauditError:

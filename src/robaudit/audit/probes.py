@@ -16,6 +16,8 @@ from torch import Tensor
 from robaudit.attacks import PGD, PGD_STEP, Examples, forward, geometry
 from robaudit.attacks.objectives import Evaluation, cross_entropy, evaluate, misclassified
 from robaudit.attacks.randomness import Draws
+from robaudit.attacks.state import take
+from robaudit.devices import in_parts
 from robaudit.engine import Engine
 from robaudit.evidence import Outcome
 from robaudit.plan import ThreatModel
@@ -67,16 +69,29 @@ def probe(
         engine_for, examples, ThreatModel(threat.norm, whole), seed, steps=_UNBOUNDED_STEPS, share=0.1
     )
     engine = engine_for(threat)
-    here, model = examples.to(engine.device), engine.strict
-    x, y = here.x, here.y
+
+    def without_engine(rows: Tensor) -> dict[str, Tensor]:
+        return _without_engine(engine.strict, take(examples, rows).to(engine.device), threat, seed)
+
+    parts = in_parts(without_engine, torch.arange(len(examples)), len(examples))
+    return survived | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _without_engine(
+    model: Callable[[Tensor], Tensor], examples: Examples, threat: ThreatModel, seed: int
+) -> dict[str, Tensor]:
+    """What one or a few passes tell, by the names of `probe`."""
+    x, y = examples.x, examples.y
     at = evaluate(model, x, lambda logits: cross_entropy(logits, y))
     step = threat.eps * geometry.steepest(at.gradient, threat.norm)
-    survived["fgsm"] = ~misclassified(forward(model, (x + step).clamp(0, 1)), y)
-    survived["noise"] = _noise(model, here, threat, seed)
-    survived["saturated"] = at.logits.softmax(1).amax(1) == 1
-    survived["silent"] = at.gradient.flatten(1).abs().amax(1) == 0
-    survived["linearity"] = _linearity_error(model, here, at, step, threat, seed)
-    return {name: rows.cpu() for name, rows in survived.items()}
+    found = {
+        "fgsm": ~misclassified(forward(model, (x + step).clamp(0, 1)), y),
+        "noise": _noise(model, examples, threat, seed),
+        "saturated": at.logits.softmax(1).amax(1) == 1,
+        "silent": at.gradient.flatten(1).abs().amax(1) == 0,
+        "linearity": _linearity_error(model, examples, at, step, threat, seed),
+    }
+    return {name: rows.cpu() for name, rows in found.items()}
 
 
 def merged(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robaudit.cli.common import console, exit_code, progress, write_text
+from robaudit.cli.common import console, exit_code, write_text
 from robaudit.errors import RobauditError
-from robaudit.plan import AUTOATTACK, AuditPlan
 
 if TYPE_CHECKING:
     from robaudit.evidence import Evidence
-    from robaudit.inputs import Images, ModelInfo
+    from robaudit.inputs import Images
+    from robaudit.plan import AuditPlan
     from robaudit.verdict import Claim, Verdict
 
 COULD_NOT_AUDIT = 2
@@ -77,7 +75,7 @@ def check_one(model: str, images: Images, wishes: Wishes, evidence: Path | None)
         RobauditError: it could not be audited.
 
     """
-    from robaudit.audit import audit
+    from robaudit.audit import audit, default_evidence, progress_bars
     from robaudit.inputs import load_classifier
     from robaudit.verdict import judge
 
@@ -85,7 +83,7 @@ def check_one(model: str, images: Images, wishes: Wishes, evidence: Path | None)
         model, arch=wishes.arch, normalise=wishes.normalise, key=wishes.key, images=images, force=wishes.force
     )
     path = evidence or default_evidence(model, classifier.info, wishes.plan, images)
-    with progress(quiet=wishes.quiet) as bars:
+    with progress_bars(quiet=wishes.quiet) as bars:
         found = audit(
             classifier,
             images.subset(wishes.plan.limit, wishes.plan.seed),
@@ -129,6 +127,8 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
 
     The exit code is the gravest: 1, then 2, 3, 0.
     """
+    import json
+
     from robaudit.evidence import SCHEMA
 
     out = console()
@@ -182,48 +182,3 @@ def _data(checked: Checked) -> dict[str, Any]:
     if checked.evidence is None or checked.verdict is None:
         return {"model": {"path": checked.model}, "error": checked.error}
     return summary(checked.evidence, checked.verdict)
-
-
-def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:
-    """The claim to be judged, if there is one.
-
-    Raises:
-        ValueError: it is no accuracy, or the plan lacks its attack.
-
-    """
-    if value is None:
-        return None
-    from robaudit.verdict import Claim
-
-    name = "pgd10" if attack == "pgd" else attack
-    needed = set(AUTOATTACK) if name == "autoattack" else {name}
-    if not needed <= set(plan.attacks):
-        raise ValueError(f"claim-attack '{attack}' needs {', '.join(sorted(needed))} among --attacks")
-    return Claim(value, name)
-
-
-def pick_device(name: str) -> str:
-    """`auto` is the accelerator that torch finds, else the CPU.
-
-    Raises:
-        RobauditError: no such device here.
-
-    """
-    from robaudit.devices import pick
-
-    return str(pick(name))
-
-
-def default_evidence(model: str, info: ModelInfo, plan: AuditPlan, images: Images) -> Path:
-    """A place in the cache folder that the same audit finds again and another never takes."""
-    import platformdirs
-
-    parts = [info.sha256, info.architecture, info.normalisation, plan.to_dict(), images.sha256, images.split]
-    identity = json.dumps(parts, sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
-    folder = Path(platformdirs.user_cache_dir("robaudit")) / "evidence"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RobauditError(f"{folder}: cannot be created ({error.strerror}); pass --evidence") from error
-    return folder / f"{Path(model).stem}-{digest}.evidence"

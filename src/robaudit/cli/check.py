@@ -16,14 +16,12 @@ from robaudit.cli.auditing import (
     check_one,
     check_safely,
     expand,
-    make_claim,
-    pick_device,
     report_one,
 )
 from robaudit.cli.common import check_present, check_writable
 from robaudit.cli.data import DataWishes, threat_model
 from robaudit.errors import RobauditError
-from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Bounds, Budget
+from robaudit.plan import STANDARD_ATTACKS, AuditPlan
 
 _MODEL, _DATA, _THREAT, _BUDGET, _OUT = (
     "Model",
@@ -156,24 +154,43 @@ def check(
     paths = expand(models)
     if len(paths) == 1:
         check_present(paths[0])
+    from robaudit.verdict import make_claim
+
     try:
-        plan = AuditPlan(
-            threat=threat_model(norm, eps, dataset),
-            attacks=tuple(name.strip() for name in attacks.split(",")),
+        plan = AuditPlan.from_flags(
+            threat_model(norm, eps, dataset),
+            attacks=attacks,
             seed=seed,
             confidence=confidence,
-            examples=examples,  # type: ignore[arg-type]
+            examples=examples,
             limit=limit,
-            engine=engine,  # type: ignore[arg-type]
-            budget=Budget(pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts),
-            bounds=Bounds(square_bound, autoattack_bound),
-            precision=precision,  # type: ignore[arg-type]
+            engine=engine,
+            precision=precision,
             eot=eot,
+            pgd_steps=pgd_steps,
+            apgd_steps=apgd_steps,
+            fab_steps=fab_steps,
+            targets=targets,
+            square_queries=square_queries,
+            restarts=restarts,
+            square_bound=square_bound,
+            autoattack_bound=autoattack_bound,
         )
         claimed = make_claim(claim, claim_attack, plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error
-    wishes = Wishes(plan, claimed, arch, normalise, key, pick_device(device), force, quiet=json_path == "-")
+    from robaudit.devices import pick_device
+
+    wishes = Wishes(
+        plan=plan,
+        claim=claimed,
+        arch=arch,
+        normalise=normalise,
+        key=key,
+        device=pick_device(device),
+        force=force,
+        quiet=json_path == "-",
+    )
     if evidence and len(paths) > 1:
         try:
             evidence.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robaudit.cli.auditing import Checked, Wishes, check_safely, pick_device
+from robaudit.cli.auditing import Checked, Wishes, check_safely
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def _reachable(address: str) -> None:
 
 
 def _task(model: str, place: Path | None, shared: tuple[Images, Wishes]) -> Checked:
+    from robaudit.devices import pick_device
+
     images, wishes = shared
     return check_safely(model, images, replace(wishes, device=pick_device(wishes.device), quiet=True), place)
 

@@ -1,20 +1,17 @@
-"""What the commands share: the exit code of a verdict, the console, writing files, progress bars."""
+"""What the commands share: the exit code of a verdict, the console, writing files."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robaudit import files
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
-    from robaudit.audit import Progress as AuditProgress
     from robaudit.evidence import Header
     from robaudit.verdict import Verdict
 
@@ -53,13 +50,9 @@ def write_text(path: str, text: str) -> None:
     if path == "-":
         sys.stdout.write(text)
         return
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
+        files.write_text(Path(path), text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise RobauditError(f"{path}: cannot be written ({error.strerror}); choose another path") from error
 
 
@@ -84,58 +77,3 @@ def check_present(*models: str) -> None:
     for model in models:
         if ":" not in model and not Path(model).expanduser().exists():
             raise RobauditError(f"{model}: no such file or directory; pass a checkpoint's path")
-
-
-class Bars:
-    """Progress bars for a terminal: one an attack, with its rate, its breaks so far and the time left."""
-
-    def __init__(self, bars: Progress):
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-        self._broken: dict[str, int] = {}
-        self._passes: dict[str, int] = {}
-
-    def begin(self, stage: str, total: int) -> None:
-        """A new bar, or more for one that is there."""
-        if stage in self._tasks:
-            known = self._bars.tasks[self._tasks[stage]].total or 0
-            self._bars.update(self._tasks[stage], total=known + total)
-        else:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, detail="")
-            self._broken[stage] = self._passes[stage] = 0
-
-    def advance(self, stage: str, examples: int, broken: int, passes: int) -> None:
-        """Move the bar."""
-        self._broken[stage] += broken
-        self._passes[stage] += passes
-        task = self._bars.tasks[self._tasks[stage]]
-        elapsed = task.elapsed or 0
-        rate = f", {self._passes[stage] / elapsed:,.0f} passes/s" if elapsed > 0.5 else ""
-        self._bars.update(self._tasks[stage], advance=examples, detail=f"{self._broken[stage]} broken{rate}")
-
-    def end(self, stage: str) -> None:
-        """Nothing: the bar stays, full."""
-
-
-@contextmanager
-def progress(quiet: bool = False) -> Iterator[AuditProgress | None]:
-    """Bars on standard error while the block runs; None where nobody looks at a terminal."""
-    from rich import progress as rich
-    from rich.console import Console
-
-    screen = Console(stderr=True)
-    if quiet or not screen.is_terminal:
-        yield None
-        return
-    with rich.Progress(
-        rich.SpinnerColumn(),
-        rich.TextColumn("{task.description}", justify="left"),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TextColumn("{task.fields[detail]}"),
-        rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-    ) as bars:
-        yield Bars(bars)

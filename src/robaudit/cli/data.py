@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from robaudit.datasets import usual_eps
 from robaudit.errors import RobauditError
 from robaudit.plan import ThreatModel, parse_fraction
 
@@ -60,12 +61,10 @@ def threat_model(norm: str, eps: str | None, dataset: str) -> ThreatModel:
 def _radius(eps: str | None, dataset: str, norm: str) -> float:
     if eps is not None:
         return parse_fraction(eps)
-    from robaudit.inputs import DATASETS
-
-    if dataset not in DATASETS:
-        raise RobauditError(f"{dataset}: has no usual radius; pass --eps, as 8/255")
-    spec = DATASETS[dataset]
-    return spec.eps_l2 if norm == "L2" else spec.eps_linf
+    usual = usual_eps(dataset, norm)
+    if usual is None:
+        raise RobauditError(f"{dataset}: has no usual radius; pass --eps, for example --eps 8/255")
+    return usual
 
 
 def _confirm_download(name: str) -> bool:

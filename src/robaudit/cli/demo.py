@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from importlib import resources
 from pathlib import Path
 
 import typer
 
-from robaudit.cli.common import console, progress
+from robaudit.cli.common import console
 from robaudit.plan import AuditPlan, ThreatModel
 
 #: Both checkpoints are made by `scripts/train_demo.py`.
@@ -26,7 +24,10 @@ def demo(
 
     Exit code 0 only when the first comes out not-overestimated and the second overestimated.
     """
-    from robaudit.audit import audit
+    import tempfile
+    from importlib import resources
+
+    from robaudit.audit import audit, progress_bars
     from robaudit.inputs import load_classifier, load_images
     from robaudit.reports import terminal
     from robaudit.verdict import judge
@@ -39,7 +40,7 @@ def demo(
         for name, (kind, expected) in MODELS.items():
             with resources.as_file(resources.files("robaudit") / "assets" / name) as path:
                 classifier = load_classifier(str(path), images=images)
-            with progress() as bars:
+            with progress_bars() as bars:
                 found = audit(classifier, images, plan, path=Path(folder) / f"{name}.evidence", progress=bars)
             verdict = judge(found)
             out.print(terminal(found, verdict))

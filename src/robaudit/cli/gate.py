@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.auditing import Wishes, check_one, pick_device
+from robaudit.cli.auditing import Wishes, check_one
 from robaudit.cli.common import check_writable, console, exit_code, image_shape, write_text
 from robaudit.cli.data import DataWishes
-from robaudit.cli.policy import Policy, Waiver, find_policy, read_policy
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
+    from robaudit.cli.policy import Policy, Waiver
     from robaudit.inputs import Images
     from robaudit.reports import Case, Failure
     from robaudit.verdict import Claim
@@ -56,6 +54,8 @@ def gate(
 
     Example: robaudit gate --sarif robaudit.sarif --markdown summary.md
     """
+    from robaudit.cli.policy import find_policy, read_policy
+    from robaudit.devices import pick_device
     from robaudit.reports import MANY
 
     outputs = {"markdown": markdown, "sarif": sarif, "junit": junit, "json": json_path}
@@ -147,11 +147,23 @@ class _Gate:
     def _audit(self, model: Path, path: Path, claim: Claim | None) -> None:
         rules = self.rules
         path.parent.mkdir(parents=True, exist_ok=True)
-        wishes = Wishes(rules.plan, claim, rules.arch, rules.normalise, None, self.device, False, False)
+        wishes = Wishes(
+            plan=rules.plan,
+            claim=claim,
+            arch=rules.arch,
+            normalise=rules.normalise,
+            key=None,
+            device=self.device,
+            force=False,
+            quiet=False,
+        )
         check_one(str(model), self._images, wishes, path)
 
     def _place(self, model: Path) -> Path:
         """The evidence file that this content of checkpoint, data and policy has; nothing else is taken for it."""
+        import hashlib
+        import json
+
         rules = self.rules
         parts = [
             _digest(model),
@@ -178,7 +190,7 @@ def _recheck(path: Path, model: Path, rules: Policy, device: str) -> None:
     if rules.arch not in (None, header.model["architecture"]) or header.plan != rules.plan:
         raise RobauditError(f"{path}: evidence of another policy; run `robaudit gate` where it was made")
     recorded = rules.arch or header.model["architecture"]
-    from robaudit.inputs.programs import is_factory
+    from robaudit.inputs import is_factory
 
     if rules.arch is None and is_factory(recorded):
         raise RobauditError(
@@ -195,6 +207,9 @@ def _recheck(path: Path, model: Path, rules: Policy, device: str) -> None:
 
 def _digest(path: Path) -> str:
     """Of a file's bytes, or of a folder's names and sizes; empty where there is nothing."""
+    import hashlib
+    import json
+
     if path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

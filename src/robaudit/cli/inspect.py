@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -33,11 +32,13 @@ def inspect(
     """
     check_writable(json_path)
     check_present(model)
+    import json
+
     from robaudit.inputs import inspect_checkpoint
 
     found = inspect_checkpoint(model, arch=arch, key=key)
     if json_path:
-        write_text(json_path, json.dumps(dataclasses.asdict(found), indent=2, default=str) + "\n")
+        write_text(json_path, json.dumps(asdict(found), indent=2, default=str) + "\n")
     if json_path != "-":
         console().print(_table(found, _SHOWN_TENSORS if not tensors else len(found.tensors)))
     return 0
@@ -52,7 +53,7 @@ def _table(found: Inspection, shown: int) -> RenderableType:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in dataclasses.asdict(found).items():
+    for name, value in asdict(found).items():
         if name == "tensors":
             continue
         for line in _lines(value):

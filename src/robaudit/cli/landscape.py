@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.auditing import pick_device
 from robaudit.cli.common import check_present, check_writable, console
 from robaudit.cli.data import DataWishes, threat_model
 from robaudit.errors import RobauditError
@@ -69,6 +68,7 @@ def landscape(
     _check_request(models, out, images, PICTURE_FORMATS, len(example) or images if each else 1)
     threat = threat_model(norm, eps, dataset)
     from robaudit.audit import Window
+    from robaudit.devices import pick_device
     from robaudit.inputs import load_classifier
 
     try:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.auditing import pick_device
 from robaudit.errors import RobauditError
 from robaudit.plan import parse_fraction
 
@@ -111,6 +110,7 @@ def train(
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
     from robaudit.cli.training import Wanted, carry_out
+    from robaudit.devices import pick_device
 
     wanted = Wanted(dataset, out, data_dir, download, start, quiet, tensorboard)
     given = {

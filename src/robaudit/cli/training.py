@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robaudit.cli.auditing import default_evidence
-from robaudit.cli.common import console, progress
+from robaudit.cli.common import console
 from robaudit.cli.live import watched
 from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence
@@ -166,11 +165,11 @@ def _before_and_after(wanted: Wanted, settings: TrainSettings, start: Classifier
 
 
 def _audited(path: str, images: Images, plan: AuditPlan, device: str, quiet: bool) -> Evidence:
-    from robaudit.audit import audit
+    from robaudit.audit import audit, default_evidence, progress_bars
 
     model = load_classifier(path, images=images)
     place = default_evidence(path, model.info, plan, images)
-    with progress(quiet=quiet) as bars:
+    with progress_bars(quiet=quiet) as bars:
         return audit(model, images, plan, path=place, device=device, progress=bars)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.auditing import pick_device
 from robaudit.cli.common import check_present, console, exit_code, image_shape
 from robaudit.errors import RobauditError
 
@@ -28,10 +27,9 @@ def verify(
     check_present(model)
     from robaudit.audit import expect_model
     from robaudit.audit import verify as recheck
+    from robaudit.devices import pick_device
     from robaudit.evidence import EvidenceFile
-    from robaudit.inputs import load_classifier
-    from robaudit.inputs.checkpoints import file_sha256
-    from robaudit.inputs.programs import is_factory
+    from robaudit.inputs import file_sha256, is_factory, load_classifier
     from robaudit.verdict import judge
 
     with EvidenceFile.open(evidence) as file:

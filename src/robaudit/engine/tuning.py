@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.objectives import Model
-from robaudit.devices import is_accelerator, out_of_memory, synchronize
+from robaudit.devices import free_memory, is_accelerator, out_of_memory, synchronize
 
 #: The sizes tried, and how long the whole probe may take in seconds.
 _SIZES = (8, 32, 128, 512)
-_ACCELERATOR_SIZES = (256, 1024, 4096)
+_ACCELERATOR_SIZES = (16, 64, 256, 1024, 4096)
 _PATIENCE = 1.5
 #: A larger batch must be this much faster to be worth its memory.
 _GAIN = 1.08
@@ -61,6 +61,9 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
 
     """
     if is_accelerator(example.device):
+        _best_size(
+            model, example, (1,), math.inf
+        )  # the first pass starts the device's libraries, which takes seconds
         return Tuning(_best_size(model, example, _ACCELERATOR_SIZES, time.monotonic() + _PATIENCE)[0], 0)
     cores = torch.get_num_threads()
     workers = min(cores, _MOST_WORKERS) if side_by_side else 1
@@ -92,6 +95,7 @@ def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: 
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
+            free_memory()
             break
         with_own_work = size / (size / speed + _OWN_WORK)
         if with_own_work > best_rate * _GAIN:

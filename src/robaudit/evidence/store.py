@@ -37,6 +37,8 @@ class EvidenceFile:
         """
         if path.is_dir():
             raise RobauditError(f"{path}: is a folder; give --evidence a file name")
+        if path.exists() and not path.is_file():
+            raise RobauditError(f"{path}: is a device or a pipe; give --evidence a file name")
         if path.exists() and path.stat().st_size:
             return cls._resume(path, header)
         if not path.parent.is_dir():

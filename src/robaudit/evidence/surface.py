@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import RobauditError
+from robaudit.files import write_bytes
 
 SURFACE_SCHEMA = "robaudit-landscape/1"
 #: Bytes of arrays that a stranger's file may unpack to.
@@ -82,16 +82,12 @@ class Surface:
         text = json.dumps({"schema": SURFACE_SCHEMA, **self.about}, sort_keys=True)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, about=np.frombuffer(text.encode(), np.uint8), **arrays)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            partial.write_bytes(buffer.getvalue())
-            partial.replace(path)
+            write_bytes(path, buffer.getvalue())
         except OSError as error:
             raise RobauditError(
                 f"{path}: cannot be written ({error.strerror}); choose another place"
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Self:

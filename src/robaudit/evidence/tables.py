@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from robaudit.files import replacing
+
 #: "roba", where SQLite keeps what kind of file it is.
 APPLICATION_ID = 0x726F6261
 _TABLES = """
@@ -35,11 +37,8 @@ def make_database(path: Path, header: Iterable[tuple[str, str]]) -> None:
         OSError, sqlite3.Error: it cannot be written.
 
     """
-    part = path.with_name(f"{path.name}.new")
-    part.unlink(missing_ok=True)
-    with closing(sqlite3.connect(part)) as db, db:
+    with replacing(path) as partial, closing(sqlite3.connect(partial)) as db, db:
         for statement in (*_TABLES.split(";"), ANSWERS):
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.executemany("INSERT INTO header VALUES (?, ?)", header)
-    part.replace(path)

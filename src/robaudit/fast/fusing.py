@@ -15,7 +15,7 @@ from robaudit.fast.fused import FusedConvolution
 from robaudit.fast.onednn import OneDNNConvolution
 
 #: What arithmetic may change, as a share of the logits' spread.
-_TOLERATED = {torch.float32: ROUNDING, torch.bfloat16: 0.05}
+_TOLERATED = {torch.float32: ROUNDING, torch.bfloat16: 0.05, torch.float16: 0.02}
 
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 _RELUS = (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)

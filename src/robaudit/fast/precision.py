@@ -58,7 +58,8 @@ class SearchModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) in [0, 1] to logits (n, K)."""
-        return self._passes(x.contiguous(memory_format=torch.channels_last))
+        with self.arithmetic():  # passes may be recorded in here, with the derivative's
+            return self._passes(x.contiguous(memory_format=torch.channels_last))
 
     def _in_precision(self, x: Tensor) -> Tensor:
         if self._autocast:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from robaudit.inputs.architectures import ARCHITECTURES, build_architecture
+from robaudit.datasets import DATASETS, DatasetSpec
 from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
-from robaudit.inputs.datasets import DATASETS, DatasetSpec, load_images
-from robaudit.inputs.images import Images, make_images
+from robaudit.inputs.data.images import Images, make_images
+from robaudit.inputs.data.loading import load_images
+from robaudit.inputs.files.checkpoints import file_sha256
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier
+from robaudit.inputs.networks import ARCHITECTURES, build_architecture
+from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
+from robaudit.inputs.programs import is_factory
+from robaudit.inputs.recovery.likelihood import calibrated_losses, standard_errors
 
 __all__ = [
     "ARCHITECTURES",
@@ -17,10 +22,17 @@ __all__ = [
     "Images",
     "Inspection",
     "ModelInfo",
+    "Normalise",
     "build_architecture",
+    "calibrated_losses",
+    "file_sha256",
     "inspect_checkpoint",
+    "is_factory",
     "load_classifier",
     "load_images",
     "make_images",
+    "parse_normalisation",
     "save_classifier",
+    "standard_errors",
+    "usual_normalisations",
 ]

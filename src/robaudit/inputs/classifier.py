@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.files import replacing
 from robaudit.inputs.normalisation import Normalisation, Normalise, parse_normalisation
 
 #: The metadata entry by which `load_classifier` knows its own files.
@@ -116,14 +116,10 @@ def save_classifier(
     tensors = {
         key: tensor.detach().cpu().contiguous().clone() for key, tensor in network.state_dict().items()
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    metadata = {**(extra or {}), METADATA: json.dumps(entry), "format": "pt"}
     try:
-        save_file(
-            tensors, str(partial), metadata={**(extra or {}), METADATA: json.dumps(entry), "format": "pt"}
-        )
-        partial.replace(path)
+        with replacing(path) as partial:
+            save_file(tensors, str(partial), metadata=metadata)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).removeprefix("Error while serializing: ")
         raise RobauditError(f"{path}: cannot be written ({reason}); choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.architectures import ARCHITECTURES, build_architecture
-from robaudit.inputs.checkpoints import Contents, file_sha256, read_checkpoint
-from robaudit.inputs.deciding import Wishes
-from robaudit.inputs.layers import Layer, module_layers
-from robaudit.inputs.loading import PROGRAMS, find_model
-from robaudit.inputs.matching import difference, input_channels
-from robaudit.inputs.members import read_members
-from robaudit.inputs.states import choose_states, find_states
+from robaudit.inputs.files.checkpoints import Contents, file_sha256, read_checkpoint
+from robaudit.inputs.files.state_dicts import choose_states, find_states
+from robaudit.inputs.networks import ARCHITECTURES, build_architecture
+from robaudit.inputs.recovery.deciding import Wishes
+from robaudit.inputs.recovery.layers import Layer, module_layers
+from robaudit.inputs.recovery.matching import difference, input_channels
+from robaudit.inputs.recovery.members import read_members
+from robaudit.inputs.sources import PROGRAMS, find_model
 
 #: Tensors, entries and candidates shown at most.
 SHOWN = 12

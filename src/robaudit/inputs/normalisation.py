@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from robaudit.datasets import DATASETS
 from robaudit.errors import RobauditError
-from robaudit.inputs.datasets import DATASETS
-from robaudit.inputs.layers import State
 
+State = dict[str, torch.Tensor]
 #: Means and standard deviations that models are published with, by the word that `--normalise` takes.
 NAMED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     **{name: (spec.mean, spec.std) for name, spec in DATASETS.items()},

@@ -9,6 +9,7 @@ from robaudit.reports.html import html
 from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
 from robaudit.reports.markdown import markdown
+from robaudit.reports.notebook import notebook
 from robaudit.reports.sarif import sarif
 from robaudit.reports.summary import as_json, summary
 from robaudit.reports.terminal import terminal, terminal_text
@@ -55,6 +56,7 @@ __all__ = [
     "landscape_numbers",
     "make_case",
     "markdown",
+    "notebook",
     "open_case",
     "plain",
     "sarif",

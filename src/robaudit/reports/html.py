@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.reports.case import Case, Picture, class_name
+from robaudit.reports.commands import commands
 from robaudit.reports.figures import (
     METRICS,
     accuracy_chart,
@@ -23,7 +24,6 @@ from robaudit.reports.figures import (
 from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.landscape import NUMBERS
 from robaudit.reports.relief import relief
-from robaudit.reports.repeat import check_command, verify_command
 from robaudit.reports.words import HEADLINES, claim_text, eps_text, label, percent, plain, where_text
 
 
@@ -226,8 +226,8 @@ def _repeat(case: Case) -> str:
         f"<tr><th>{escape(name)}</th><td><code>{escape(value)}</code></td></tr>"
         for name, value in rows.items()
     )
-    commands = f"{check_command(data)}\n{verify_command(data, case.source)}"
+    lines = "\n".join(commands(data, case.source))
     return _section(
         "To repeat it",
-        f'<pre>{escape_markup(commands)}</pre><div class="scroll"><table>{table}</table></div>',
+        f'<pre>{escape_markup(lines)}</pre><div class="scroll"><table>{table}</table></div>',
     )

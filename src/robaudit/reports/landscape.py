@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
+from robaudit.files import replacing
 from robaudit.reports.words import eps_text, plain
 
 if TYPE_CHECKING:
@@ -68,21 +68,17 @@ def draw_landscapes(surfaces: Sequence[Surface], path: Path, *, each: bool = Fal
 
     """
     figure = _figure([_panels(surface, each) for surface in surfaces])
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     kind = path.suffix.removeprefix(".")
     # No date and a fixed salt: the same surfaces give the same bytes.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
     try:
         import matplotlib as mpl  # noqa: PLC0415  slow to import
 
-        with mpl.rc_context({"svg.hashsalt": "robaudit", "svg.fonttype": "path"}):
+        with mpl.rc_context({"svg.hashsalt": "robaudit", "svg.fonttype": "path"}), replacing(path) as partial:
             figure.savefig(partial, format=kind, dpi=_DPI, metadata=metadata)
-        partial.replace(path)
     except OSError as error:
         reason = error.strerror or error
         raise RobauditError(f"{path}: cannot be written ({reason}); choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _panels(surface: Surface, each: bool) -> list[_Panel]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.errors import RobauditError
+from robaudit.files import replacing
 
 Rows = list[dict[str, Any]]
 
@@ -116,11 +117,9 @@ def _draw(rows: Rows, panels: list[tuple[str, Curves]], out: Path, axis: str) ->
         plot.set_xlabel(axis)
         plot.legend(fontsize=8)
         plot.grid(alpha=0.3)
-    partial = out.with_name(f".{out.name}.part")
     try:
-        figure.savefig(partial, dpi=120, format=out.suffix.removeprefix(".") or "png")
-        partial.replace(out)
+        with replacing(out) as partial:
+            figure.savefig(partial, dpi=120, format=out.suffix.removeprefix(".") or "png")
     except (OSError, ValueError) as error:
-        partial.unlink(missing_ok=True)
         raise RobauditError(f"{out}: cannot be written ({error}); give a .png, .pdf or .svg file") from error
     return out

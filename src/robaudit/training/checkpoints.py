@@ -7,7 +7,6 @@ from the same moment, so that a run killed between two writes repeats what it lo
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.files import replacing
 from robaudit.training.settings import TrainSettings
 
 LOG, RESUME, BEST, LAST, BATCHES = (
@@ -37,15 +37,10 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
         RobauditError: the place cannot be written.
 
     """
-    partial = path.with_name(f".{path.name}.part")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise RobauditError(
             f"{path}: cannot be written ({error.strerror}); free space and run again"
         ) from error
@@ -80,9 +75,16 @@ def save_state(folder: Path, settings: TrainSettings, data: str, state: dict[str
         RobauditError: it cannot be written.
 
     """
-    whole = state | {"format": FORMAT, "settings": settings.to_dict(), "data": data}
+    whole = _on_cpu(state) | {"format": FORMAT, "settings": settings.to_dict(), "data": data}
     with _whole(folder / RESUME) as file:
         torch.save(whole, file)
+
+
+def _on_cpu(value: Any) -> Any:
+    """The same with every tensor on the CPU: a run may be resumed where its device is not."""
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return value.cpu() if isinstance(value, torch.Tensor) else value
 
 
 def load_state(folder: Path, settings: TrainSettings, data: str) -> dict[str, Any] | None:

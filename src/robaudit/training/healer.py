@@ -27,7 +27,7 @@ SMOOTHING, PAST = 10, 40
 
 @dataclass(frozen=True)
 class Treatment:
-    """How the next batch is to be trained on: the standard deviation of the noise added to its images."""
+    """StepSpec the next batch is to be trained on: the standard deviation of the noise added to its images."""
 
     noise: float = 0.0
 

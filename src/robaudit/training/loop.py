@@ -21,7 +21,7 @@ from robaudit.training.ranks import Ranks, joined, with_whole_batch_norm
 from robaudit.training.schedules import learning_rate
 from robaudit.training.settings import TrainSettings
 from robaudit.training.sgd import SGD
-from robaudit.training.stepping import How, NotFiniteError, Stepper
+from robaudit.training.stepping import NotFiniteError, Stepper, StepSpec
 from robaudit.training.tally import Tally
 from robaudit.training.validation import GAP, Validation
 from robaudit.training.watch import Watch
@@ -55,14 +55,13 @@ def train(
     device = torch.device(settings.device)
     kept = "the finished epochs are kept; the same command with --device cpu goes on from there"
     with failures_explained(device, kept), joined() as ranks:
-        run = Run(settings, images, folder, ranks, start, progress or Silent())
         try:
-            return run.go()
+            return Run(settings, images, folder, ranks, start, progress or Silent()).run()
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             raise RobauditError(
-                f"batch-size {settings.batch_size}: memory does not hold a step with it; pass a smaller --batch-size"
+                f"batch-size {settings.batch_size}: memory does not hold the data and a step; pass a smaller one"
             ) from error
 
 
@@ -111,7 +110,7 @@ class Run:
         self.healthy: dict[str, Any] | None = None
         self.seconds = 0.0
 
-    def go(self) -> list[Row]:
+    def run(self) -> list[Row]:
         """All epochs that are not done yet."""
         self._resume()
         while self.epoch < self.settings.epochs:
@@ -145,7 +144,7 @@ class Run:
         number = self.epoch * self.steps + self.step
         norms = bool(s.batch_metrics) and number % s.batch_metrics == 0
         treatment = self.healer.treatment()
-        how = How(number, len(rows), rate, s.beta, s.method, treatment.noise, norms)
+        how = StepSpec(number, len(rows), rate, s.beta, s.method, treatment.noise, norms)
         result = self.stepper.step(batch, how)
         if not result.finite:
             raise NotFiniteError(self.epoch, self.step, self.folder / checkpoints.LAST)

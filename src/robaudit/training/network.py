@@ -10,8 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.devices import has_bf16, is_accelerator
-from robaudit.inputs import Classifier, ModelInfo, build_architecture, save_classifier
-from robaudit.inputs.normalisation import Normalise, parse_normalisation
+from robaudit.inputs import (
+    Classifier,
+    ModelInfo,
+    Normalise,
+    build_architecture,
+    parse_normalisation,
+    save_classifier,
+)
 from robaudit.training.settings import TrainSettings
 
 

@@ -1,4 +1,4 @@
-"""How a run tells how far it is; the command line draws it, a library user may pass their own."""
+"""StepSpec a run tells how far it is; the command line draws it, a library user may pass their own."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class How:
+class StepSpec:
     """What may change from one step to the next.
 
     Attributes:
@@ -85,7 +85,7 @@ class Stepper:
         self._passes: Model = network
         self._looked = False
 
-    def step(self, batch: Batch, how: How) -> StepResult:
+    def step(self, batch: Batch, how: StepSpec) -> StepResult:
         """Train on one batch, this rank's share; where the loss is not finite the weights are left as they were."""
         x = self._noisy(batch, how)
         found = self._perturb(x, batch, how)
@@ -116,13 +116,13 @@ class Stepper:
             length = torch.stack(torch._foreach_norm(gradients)).norm()
             torch._foreach_mul_(gradients, (self.settings.clip / length.clamp_min(1e-12)).clamp_max(1.0))
 
-    def _noisy(self, batch: Batch, how: How) -> Tensor:
+    def _noisy(self, batch: Batch, how: StepSpec) -> Tensor:
         if not how.noise:
             return batch.x
         draws = Draws(self.settings.seed, "healing").normal(batch.ids, how.number, batch.x[0].numel())
         return batch.x + how.noise * draws.reshape(batch.x.shape)
 
-    def _perturb(self, x: Tensor, batch: Batch, how: How) -> Attacked:
+    def _perturb(self, x: Tensor, batch: Batch, how: StepSpec) -> Attacked:
         with frozen(self.network):
             settings = (self.settings.inner, how.inner)
             return attack(self._current(x), x, batch.y, batch.ids, how.number, self.settings.seed, settings)
@@ -149,7 +149,9 @@ class Stepper:
             live = live_form(network, sample)
         return live
 
-    def _loss(self, x: Tensor, found: Attacked, batch: Batch, how: How) -> tuple[Loss, tuple[Tensor, Tensor]]:
+    def _loss(
+        self, x: Tensor, found: Attacked, batch: Batch, how: StepSpec
+    ) -> tuple[Loss, tuple[Tensor, Tensor]]:
         """The loss and both logits; two passes, as published: batch norm sees clean and adversarial apart."""
         needs_clean = self.settings.method != "pgd-at"
         clean = self.network(x).float() if needs_clean else found.clean
@@ -157,7 +159,7 @@ class Stepper:
         loss = LOSSES[self.settings.method](clean, adversarial, batch.y, how.beta)
         return loss, (clean.detach(), adversarial.detach())
 
-    def _awp(self, x: Tensor, found: Attacked, batch: Batch, how: How) -> dict[str, Tensor]:
+    def _awp(self, x: Tensor, found: Attacked, batch: Batch, how: StepSpec) -> dict[str, Tensor]:
         if not self.settings.awp:
             return {}
         with same_buffers(self.network):
@@ -192,7 +194,7 @@ class Stepper:
         total = self.ranks.add_up(torch.cat([w.grad.reshape(-1) for w in weights if w.grad is not None]))
         return {"w_grad_norm": float(total.norm())} | lengths
 
-    def _cosine(self, before: list[Tensor], batch: Batch, x: Tensor, how: How) -> float:
+    def _cosine(self, before: list[Tensor], batch: Batch, x: Tensor, how: StepSpec) -> float:
         """Equation 7: the full loss's gradient after the step, with the maximum found anew, against that before."""
         found = self._perturb(x, batch, how)
         self.network.train()

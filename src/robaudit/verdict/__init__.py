@@ -1,7 +1,7 @@
 """Evidence in, judgement out."""
 
 from robaudit.verdict.causes import causes_of
-from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
+from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
@@ -25,6 +25,7 @@ __all__ = [
     "gaps",
     "judge",
     "judge_claim",
+    "make_claim",
     "paired",
     "population",
     "rows",

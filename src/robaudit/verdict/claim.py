@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robaudit.evidence import Evidence
-from robaudit.plan import ATTACK_NAMES
+from robaudit.plan import ATTACK_NAMES, AUTOATTACK, AuditPlan
 from robaudit.stats import Interval
 from robaudit.verdict import table
 
@@ -27,6 +27,27 @@ class Claim:
             raise ValueError(f"claim {self.value:g} must be in [0, 1]{hint}")
         if self.attack not in ("autoattack", *ATTACK_NAMES):
             raise ValueError(f"claim attack '{self.attack}' is not known; use pgd10 or autoattack")
+
+
+def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:
+    """The claim to be judged, if there is one.
+
+    Args:
+        value: the robust accuracy that was published, in [0, 1]; None claims nothing.
+        attack: what is said to leave it: `autoattack`, `pgd` or an attack's own name.
+        plan: of the audit that is to judge it.
+
+    Raises:
+        ValueError: it is no accuracy, or the plan lacks its attack.
+
+    """
+    if value is None:
+        return None
+    name = "pgd10" if attack == "pgd" else attack
+    needed = set(AUTOATTACK) if name == "autoattack" else {name}
+    if not needed <= set(plan.attacks):
+        raise ValueError(f"claim-attack '{attack}' needs {', '.join(sorted(needed))} among --attacks")
+    return Claim(value, name)
 
 
 @dataclass(frozen=True)

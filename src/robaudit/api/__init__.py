@@ -1,0 +1,7 @@
+"""The front door for Python: a model and images in, a `Result` out. `robaudit` itself gives out these names."""
+
+from robaudit.api.entry import check, load
+from robaudit.api.result import Adversarial, Result
+from robaudit.api.settings import Settings
+
+__all__ = ["Adversarial", "Result", "Settings", "check", "load"]

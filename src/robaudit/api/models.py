@@ -1,0 +1,129 @@
+"""An `nn.Module` as the `Classifier` that is audited: a copy, so that the module stays exactly as it was."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.fast import generators
+from robaudit.inputs import Classifier, ModelInfo, parse_normalisation
+
+#: `ModelInfo.format` of what is no file.
+MODULE = "module"
+#: What `load` gave out, and its digest at that time: as long as it is unchanged it is the file that it came from.
+_loaded: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()
+
+
+def remember(classifier: Classifier) -> Classifier:
+    """The same, known from now on as what was read from its file."""
+    _loaded[classifier] = digest(classifier)
+    return classifier
+
+
+def from_module(module: nn.Module, channels: int, normalise: str | None = None) -> Classifier:
+    """A copy of `module`, ready to be audited.
+
+    Args:
+        module: from images in [0, 1], or normalised ones if `normalise` says so, to logits.
+        channels: C of the images.
+        normalise: as `--normalise`; nothing by default.
+
+    Raises:
+        RobauditError: it cannot be copied, or no such normalisation.
+
+    """
+    unchanged = isinstance(module, Classifier) and _loaded.get(module) == digest(module)
+    network = _copied(_unwrapped(module))
+    if isinstance(network, Classifier):
+        if normalise not in (None, network.info.normalisation):
+            raise RobauditError(
+                f"normalise '{normalise}': the model normalises by {network.info.normalisation} itself; leave it out"
+            )
+        network.eval().requires_grad_(False)
+        if not unchanged:
+            network.info = replace(network.info, sha256=digest(network), format=MODULE)
+        return network
+    norm = parse_normalisation(normalise or "none", channels)
+    name = str(getattr(network, "original_name", type(network).__name__))  # as a scripted module remembers it
+    info = ModelInfo(
+        path=f"<{name}>",
+        sha256=digest(network),
+        architecture=name,
+        normalisation=norm.text,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        classes=0,
+        input_shape=None,
+        format=MODULE,
+    )
+    return Classifier(network, norm, info)
+
+
+def count_outputs(classifier: Classifier, x: torch.Tensor) -> int:
+    """K of the logits (n, K) of images `x`, (n, C, H, W).
+
+    Raises:
+        RobauditError: it does not take such images, or gives anything else.
+
+    """
+    name = classifier.info.path
+    at = next(classifier.parameters(), x).device
+    try:
+        with torch.no_grad(), generators(0):
+            found: object = classifier(x.to(at))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RobauditError(
+            f"{name}: does not take images of shape {tuple(x.shape[1:])} ({reason:.160}); "
+            "give the images that it was trained on"
+        ) from error
+    if not isinstance(found, torch.Tensor):
+        raise RobauditError(
+            f"{name}: returned a {type(found).__name__}; expected one tensor of logits (N, classes): "
+            "wrap it in a module that returns only them"
+        )
+    if found.ndim != 2 or len(found) != len(x) or found.shape[1] < 2:
+        raise RobauditError(
+            f"{name}: returned shape {tuple(found.shape)} for {len(x)} images; expected logits (N, classes)"
+        )
+    return int(found.shape[1])
+
+
+def digest(module: nn.Module) -> str:
+    """A sha256 of the structure as printed, and of every parameter and buffer by name."""
+    found = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", f"{type(module).__qualname__} {module!r}").encode())
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The network inside what only distributes or compiles it."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner
+        else:
+            return module
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        network = copy.deepcopy(module)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RobauditError(
+            f"<{type(module).__name__}>: cannot be copied ({reason:.160}); "
+            "pass a factory that makes it, FILE.py:FUNCTION, instead"
+        ) from error
+    for parameter in network.parameters():
+        parameter.grad = None
+    return network

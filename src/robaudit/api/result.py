@@ -1,0 +1,193 @@
+"""What `check` returns: the judgement, the numbers, the evidence, and the adversarial examples themselves."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from robaudit import files
+from robaudit.errors import RobauditError
+from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, decode_image, decode_witness
+from robaudit.reports import REPORTS, notebook, open_case, plain, summary, terminal, terminal_text
+from robaudit.stats import Interval
+from robaudit.verdict import Claim, Verdict, accuracy, gap, gaps, judge, rows
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import RenderableType
+
+#: The report that `save` writes to a file with such an ending; to any other it writes the evidence.
+ENDINGS = {
+    ".html": "html",
+    ".md": "markdown",
+    ".json": "json",
+    ".sarif": "sarif",
+    ".xml": "junit",
+    ".svg": "badge",
+    ".txt": "terminal",
+}
+
+
+class Adversarial(NamedTuple):
+    """An adversarial example of every example that an attack broke, in the order of the data.
+
+    Attributes:
+        x_adv: (M, C, H, W) float32 in [0, 1], inside the ball, misclassified in strict float32.
+        y: (M,) int64, the true labels.
+        ids: (M,) int64, where each example stands in the data.
+        attacks: by which attack each was found.
+
+    """
+
+    x_adv: torch.Tensor
+    y: torch.Tensor
+    ids: torch.Tensor
+    attacks: tuple[str, ...]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Result:
+    """One audited model.
+
+    Attributes:
+        evidence: what was found, example by example.
+        verdict: what that says: `outcome`, `summary`, `causes`, `confidence`, `decided_after`, `claim`.
+        path: the evidence file; of a module in a temporary folder that goes with this object, unless `evidence`
+            named a place.
+
+    """
+
+    evidence: Evidence
+    verdict: Verdict
+    path: Path
+    _folder: Any = field(default=None)  # a temporary folder that lives as long as this
+
+    @classmethod
+    def open(cls, path: str | Path, *, claim: Claim | None = None) -> Self:
+        """The result that an evidence file holds.
+
+        Raises:
+            RobauditError: the file is missing, damaged or of another schema, or no example is finished.
+
+        """
+        found = open_case(Path(path), claim=claim, unfinished=True)
+        return cls(found.evidence, found.verdict, Path(path))
+
+    @cached_property
+    def accuracy(self) -> dict[str, Interval]:
+        """Accuracy by attack (`clean`, `pgd10`, `autoattack` ...): `value`, `low`, `high`, and `n` examples."""
+        named = {name: accuracy(self.evidence, name) for name in rows(self.evidence)}
+        return {name: found for name, found in named.items() if found}
+
+    @cached_property
+    def gap(self) -> dict[str, Interval]:
+        """How much more robust accuracy PGD-10 reports: `pgd10-square` and `pgd10-autoattack`, as fractions."""
+        named = {name: gap(self.evidence, name) for name in gaps(self.evidence)}
+        return {name: found for name, found in named.items() if found}
+
+    @cached_property
+    def metrics(self) -> dict[str, float | None]:
+        """Means over PGD-10's trajectories: `fosc`, `fosc_normalised`, `sgcs`, `zero_gradients`."""
+        found: dict[str, float | None] = self.to_dict()["metrics"]
+        return found
+
+    @cached_property
+    def adversarial(self) -> Adversarial:
+        """The adversarial examples, one of every broken example; another attack's before PGD-10's.
+
+        Raises:
+            RobauditError: the evidence file is gone or damaged.
+
+        """
+        import torch  # noqa: PLC0415  a result can be read without it
+
+        with EvidenceFile.open(self.path) as file:
+            witnesses = file.witnesses()
+        header = self.evidence.header
+        chosen: dict[int, WitnessRow] = {}
+        for row in witnesses:
+            if row.id not in chosen or chosen[row.id].attack == "pgd10":
+                chosen[row.id] = row
+        ordered = [chosen[key] for key in sorted(chosen)]
+        channels, height, width = header.data["shape"]
+        x_adv = torch.empty(len(ordered), channels, height, width)
+        for place, row in enumerate(ordered):
+            try:
+                clean = decode_image(row.image, (channels, height, width))
+                x_adv[place] = torch.from_numpy(decode_witness(row.witness, clean, header.plan.threat))
+            except ValueError as error:
+                raise RobauditError(f"{self.path}: {error}; run the audit again") from error
+        labels, ids = ([getattr(row, name) for row in ordered] for name in ("label", "id"))
+        return Adversarial(
+            x_adv,
+            torch.tensor(labels, dtype=torch.int64),
+            torch.tensor(ids, dtype=torch.int64),
+            tuple(row.attack for row in ordered),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in the form that `robaudit check --json` writes."""
+        return summary(self.evidence, self.verdict)
+
+    def report(self, format: str = "terminal") -> str:
+        """The report as text: terminal, html, markdown, json, junit, sarif or badge.
+
+        Raises:
+            RobauditError: no such format, or the evidence file is gone.
+
+        """
+        if format not in REPORTS:
+            raise RobauditError(f"format '{format}' is not known; use {', '.join(REPORTS)}")
+        claim = self.verdict.claim.claim if self.verdict.claim else None
+        case = open_case(self.path, claim=claim, pictures=format == "html", unfinished=True)
+        return REPORTS[format](replace(case, source="") if self._folder else case)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the evidence file to `path`, or by its ending a report: .html, .md, .json, .sarif, .xml, .svg, .txt.
+
+        Raises:
+            RobauditError: the place cannot be written, or the evidence file is gone.
+
+        """
+        target = Path(path).expanduser()
+        try:
+            if target.suffix in ENDINGS:
+                files.write_text(target, self.report(ENDINGS[target.suffix]))
+            elif not (target.exists() and target.samefile(self.path)):
+                with files.replacing(target) as partial:
+                    shutil.copyfile(self.path, partial)
+        except OSError as error:
+            raise RobauditError(
+                f"{path}: cannot be written ({error.strerror}); choose another path"
+            ) from error
+        return target
+
+    def __repr__(self) -> str:
+        shown = ("clean", "pgd10", "square", "autoattack")
+        found = [f"{name} {100 * self.accuracy[name].value:.1f} %" for name in shown if name in self.accuracy]
+        model = plain(self.evidence.header.model["path"])
+        return (
+            f"Result of {model}: {self.verdict.outcome} after {len(self.evidence)} examples\n"
+            f"  {', '.join(found)}\n"
+            f"  {plain(self.verdict.summary)}"
+        )
+
+    def __str__(self) -> str:
+        return terminal_text(self.evidence, self.verdict).rstrip()
+
+    def __rich__(self) -> RenderableType:
+        return terminal(self.evidence, self.verdict)
+
+    def _repr_html_(self) -> str:
+        return notebook(self.evidence, self.verdict)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+
+def judged(evidence: Evidence, claim: Claim | None, path: Path, folder: Any = None) -> Result:
+    """The result of an audit that has just ended."""
+    return Result(evidence, judge(evidence, claim), path, folder)

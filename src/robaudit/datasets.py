@@ -1,0 +1,61 @@
+"""What is known of the data sets with a name before anything is read, and without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """The facts of one data set.
+
+    Attributes:
+        classes: number of classes.
+        shape: (C, H, W) of one image.
+        eps_linf: the usual radius in the Linf norm, inputs in [0, 1].
+        eps_l2: the usual radius in the L2 norm.
+        mean: of the training set's pixels, one a channel.
+        std: likewise, pooled over all pixels.
+        splits: the names `--split` takes.
+        torchvision: the class that downloads it, or empty where there is none.
+
+    """
+
+    classes: int
+    shape: tuple[int, int, int]
+    eps_linf: float
+    eps_l2: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    splits: tuple[str, ...] = ("test", "train")
+    torchvision: str = ""
+
+
+DATASETS: dict[str, DatasetSpec] = {
+    "cifar10": DatasetSpec(
+        10, (3, 32, 32), 8 / 255, 0.5, (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616), torchvision="CIFAR10"
+    ),
+    "cifar100": DatasetSpec(
+        100, (3, 32, 32), 8 / 255, 0.5, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), torchvision="CIFAR100"
+    ),
+    "tiny-imagenet": DatasetSpec(
+        200, (3, 64, 64), 8 / 255, 0.5, (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
+    ),
+    "mnist": DatasetSpec(10, (1, 28, 28), 0.3, 2.0, (0.1307,), (0.3081,), torchvision="MNIST"),
+    "fashion-mnist": DatasetSpec(10, (1, 28, 28), 0.1, 1.5, (0.2860,), (0.3530,), torchvision="FashionMNIST"),
+    "svhn": DatasetSpec(
+        10, (3, 32, 32), 8 / 255, 0.5, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), torchvision="SVHN"
+    ),
+    "digits": DatasetSpec(10, (1, 8, 8), 0.1, 0.5, (0.3053,), (0.3760,)),
+}  # fmt: skip
+
+
+def usual_eps(name: str, norm: str) -> float | None:
+    """The radius that the data set `name` is usually attacked with in `norm` (Linf or L2), inputs in [0, 1].
+
+    None where there is no such data set.
+    """
+    spec = DATASETS.get(name)
+    if spec is None:
+        return None
+    return spec.eps_l2 if norm == "L2" else spec.eps_linf

@@ -1,0 +1,107 @@
+"""Writing a file at once or not at all, whatever lies at its place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+#: Links in here lead to what is already open, as /dev/stdout does: they are written to, never replaced.
+_OPEN_FILES = (Path("/dev"), Path("/proc"))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """An empty file of its own to write to, which takes the place of `path` once the block ends well.
+
+    The file lies beside `path` under a name that nothing had, so that no planted file or link is written to, and
+    is readable as the umask says. A symbolic link at `path` is replaced, not followed. A device, a pipe or what is
+    open already (`/dev/full`, `/dev/stdout`) is never replaced: it is given what was written.
+
+    Raises:
+        OSError: the place cannot be written, or is a folder; an error in the block leaves `path` as it was.
+
+    """
+    if _is_stream(path):
+        import tempfile  # noqa: PLC0415  rarely needed, and slow to import
+
+        with tempfile.TemporaryDirectory() as folder:
+            partial = Path(folder) / path.name
+            partial.touch()
+            yield partial
+            _send(partial, path)
+        return
+    partial = _new_file(path.parent)
+    try:
+        mode = stat.S_IMODE(partial.stat().st_mode)
+        yield partial
+        partial.chmod(mode)  # some libraries put a private file of their own in its place
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Make `data` the content of `path`, at once or not at all, as `replacing` does.
+
+    Raises:
+        OSError: the place cannot be written.
+
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Make `text` in UTF-8 the content of `path`, at once or not at all, as `replacing` does.
+
+    Raises:
+        OSError: the place cannot be written.
+
+    """
+    write_bytes(path, text.encode())
+
+
+def _new_file(folder: Path) -> Path:
+    """An empty file with a name that nothing had."""
+    while True:
+        partial = folder / f".robaudit-{os.urandom(8).hex()}.part"
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(partial, _NEW, 0o666))
+            return partial
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what lies there is written to rather than replaced: a device, a pipe, an open file by its number.
+
+    Raises:
+        IsADirectoryError: it is a folder.
+
+    """
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(kind):
+        return True
+    folder = path.parent.resolve()
+    return path.is_symlink() and (folder == _OPEN_FILES[0] or folder.is_relative_to(_OPEN_FILES[1]))
+
+
+def _send(partial: Path, path: Path) -> None:
+    """Append to what is there; nothing is created or cut short."""
+    import shutil  # noqa: PLC0415  rarely needed
+
+    target = os.open(path, os.O_WRONLY | os.O_APPEND)
+    with partial.open("rb") as source, open(target, "wb") as sink:  # noqa: PTH123  a number, not a path
+        shutil.copyfileobj(source, sink)

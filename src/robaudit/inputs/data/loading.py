@@ -1,0 +1,130 @@
+"""The data sets known by name, and the one way in for images of any origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from robaudit.datasets import DATASETS, DatasetSpec
+from robaudit.errors import RobauditError
+from robaudit.inputs.data import readers as files
+from robaudit.inputs.data.images import Images
+from robaudit.inputs.data.reachability import careful, unreachable
+from robaudit.inputs.data.user_files import read_folder, read_npz, read_safetensors
+
+#: `(data_dir, split) -> Images` of every data set with a name; raises `files.Absent` where the files are not there.
+READERS: dict[str, Callable[[Path, str], Images]] = {
+    "cifar10": files.cifar10,
+    "cifar100": files.cifar100,
+    "tiny-imagenet": files.tiny_imagenet,
+    "mnist": files.mnist,
+    "fashion-mnist": files.fashion_mnist,
+    "svhn": files.svhn,
+    "digits": files.digits,
+}
+
+
+def load_images(
+    source: str,
+    *,
+    data_dir: str | Path | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    download: bool | Callable[[str], bool] = False,
+) -> Images:
+    """Images by data set name, or from a folder of class folders, an `.npz` or a `.safetensors` file.
+
+    Args:
+        source: a name in `DATASETS` or a path. Files hold `images` (uint8 (N, H, W) or (N, H, W, C), or
+            float (N, C, H, W) in [0, 1]) and `labels` (N,).
+        data_dir: where named data sets lie, in torchvision's layout; a cache folder by default.
+        split: `test` or `train` of a named set; for a folder, a subfolder of that name is taken if there.
+        limit: at most so many examples, drawn by `seed`, class-balanced (in proportion where the split is
+            unbalanced); None takes all.
+        seed: fixes the subset and the order.
+        download: fetch an absent named set through torchvision; a function is asked, with the name.
+
+    Returns:
+        Images in a random order fixed by `seed`; every prefix is a simple random sample.
+
+    Raises:
+        RobauditError: nothing there, not downloaded, or not what such a file holds.
+
+    """
+    path = Path(source).expanduser()
+    if source in DATASETS:
+        images = _load_named(source, data_dir, split, download)
+    elif path.is_dir():
+        images = read_folder(path, split)
+    elif path.suffix == ".npz" and path.is_file():
+        images = read_npz(path, split)
+    elif path.suffix == ".safetensors" and path.is_file():
+        images = read_safetensors(path, split)
+    elif path.exists():
+        raise RobauditError(
+            f"{source}: not a data set; pass a folder of class folders, an .npz or a .safetensors file"
+        )
+    else:
+        raise RobauditError(
+            f"{source}: no such data set, file or folder; pass one of {', '.join(DATASETS)}, "
+            "a folder of class folders, an .npz or a .safetensors file"
+        )
+    return images.subset(limit, seed)
+
+
+def _load_named(
+    name: str, data_dir: str | Path | None, split: str, download: bool | Callable[[str], bool]
+) -> Images:
+    spec = DATASETS[name]
+    if split not in spec.splits:
+        raise RobauditError(f"split '{split}' is not known for {name}; use {' or '.join(spec.splits)}")
+    root = Path(data_dir or platformdirs.user_cache_dir("robaudit"))
+    try:
+        return READERS[name](root, split)
+    except files.Absent as absent:
+        if not (download(name) if spec.torchvision and callable(download) else download):
+            ways = "pass --download, or --data-dir" if spec.torchvision else "pass --data-dir"
+            raise RobauditError(
+                f"{name}: {absent} is not in {root}; {ways} with the folder that holds it"
+            ) from absent
+        if not spec.torchvision:
+            raise RobauditError(
+                f"{name}: cannot be downloaded by robaudit; unpack {absent} yourself and pass --data-dir"
+            ) from absent
+    _download(name, spec, root, split)
+    try:
+        return READERS[name](root, split)
+    except files.Absent as absent:
+        raise RobauditError(
+            f"{name}: downloaded to {root}, but {absent} is still missing; pass --data-dir"
+        ) from absent
+
+
+def _download(name: str, spec: DatasetSpec, root: Path, split: str) -> None:
+    """Let torchvision fetch the set into `root`; it checks the files' own digests."""
+    from torchvision import datasets  # noqa: PLC0415  a second to import, rarely needed
+
+    fetch = getattr(datasets, spec.torchvision)
+    which = {"split": split} if spec.torchvision == "SVHN" else {"train": split == "train"}
+    reason = unreachable(_sources(fetch, split))
+    if reason:
+        raise RobauditError(f"{name}: cannot be downloaded ({reason}); fetch it yourself and pass --data-dir")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with careful():
+            fetch(str(root), download=True, **which)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RobauditError(
+            f"{name}: download failed ({reason}); fetch it yourself and pass --data-dir"
+        ) from error
+
+
+def _sources(fetch: Any, split: str) -> list[str]:
+    """Where a torchvision class downloads from."""
+    listed = getattr(fetch, "split_list", {}).get(split, ())
+    return [*getattr(fetch, "mirrors", ()), *([fetch.url] if hasattr(fetch, "url") else []), *listed[:1]]

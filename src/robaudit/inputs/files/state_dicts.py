@@ -1,0 +1,133 @@
+"""The state dicts inside a checkpoint's nested contents, and which one is the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.files.checkpoints import RESAVE
+from robaudit.inputs.files.pickles import pickled_objects
+
+State = dict[str, torch.Tensor]
+#: Names of what is not the model.
+SIDE = (
+    "optim",
+    "sched",
+    "amp",
+    "scaler",
+    "rng",
+    "args",
+    "config",
+    "hparam",
+    "history",
+    "loss",
+    "buffer",
+    "delta",
+)
+#: Names of the model, the likeliest first.
+USUAL = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "classifier",
+    "ema",
+    "swa",
+)
+#: More nodes than any checkpoint's tree has; a tree that refers to itself has no end.
+NODES = 200_000
+
+
+def find_states(tree: Any) -> dict[str, State]:
+    """State dicts by their path in the tree (`state_dict`, `state_dict.0`, empty for the tree itself)."""
+    found: dict[str, State] = {}
+    for path, node in _nodes(tree):
+        if isinstance(node, Mapping):
+            state = {
+                key: value
+                for key, value in node.items()
+                if isinstance(key, str) and isinstance(value, torch.Tensor)
+            }
+            parts = path.lower().split(".")
+            if any(word in part for part in parts for word in SIDE):
+                continue
+            if any(tensor.ndim >= 2 for tensor in state.values()):
+                found[path] = state
+    return found
+
+
+def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Dicts and lists of a tree with their paths, outermost first."""
+    queue: list[tuple[str, Any]] = [("", tree)]
+    seen: set[int] = set()
+    count = 0
+    for path, node in queue:  # grows while it is walked
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield path, node
+        items = (
+            node.items()
+            if isinstance(node, Mapping)
+            else enumerate(node)
+            if isinstance(node, (list, tuple))
+            else ()
+        )
+        for key, value in items:
+            count += 1
+            if count > NODES:
+                return
+            if isinstance(value, (Mapping, list, tuple)):
+                queue.append((f"{path}.{key}" if path else str(key), value))
+
+
+def _rank(path: str) -> tuple[int, int]:
+    last = [part for part in path.lower().split(".") if not part.isdigit()]
+    name = last[-1] if last else ""
+    order = USUAL.index(name) if name in USUAL else len(USUAL) + (name != "")
+    return order, path.count(".")
+
+
+def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, State], list[str]]:
+    """The model's state dict (several for an ensemble) by path, and the paths left aside.
+
+    Raises:
+        RobauditError: none there, or `key` names none.
+
+    """
+    found = find_states(tree)
+    if key is not None:
+        if key not in found:
+            names = ", ".join(name or "(whole file)" for name in found) or "no state dict"
+            raise RobauditError(f"--key {key}: not in {path}, which holds {names}")
+        return {key: found[key]}, [name for name in found if name != key]
+    if not found:
+        objects = pickled_objects(tree)
+        if objects:
+            raise RobauditError(
+                f"{path}: holds whole pickled objects ({', '.join(objects)[:80]}), which are never unpickled; {RESAVE}"
+            )
+        raise RobauditError(f"{path}: holds no state dict (names with tensors); pass a model's checkpoint")
+    ordered = sorted(found, key=_rank)
+    best = ordered[0]
+    peers = [name for name in found if _alike(found[best], found[name]) and _siblings(best, name)]
+    chosen = peers if len(peers) > 1 and _rank(best)[0] >= len(USUAL) else [best]
+    return {name: found[name] for name in chosen}, [name for name in found if name not in chosen]
+
+
+def _alike(a: State, b: State) -> bool:
+    return [(key, tensor.shape) for key, tensor in a.items()] == [
+        (key, tensor.shape) for key, tensor in b.items()
+    ]
+
+
+def _siblings(a: str, b: str) -> bool:
+    """Whether two paths differ in a number only, such as `model0` and `model1`."""
+    strip = str.maketrans("", "", "0123456789")
+    return a.translate(strip) == b.translate(strip)

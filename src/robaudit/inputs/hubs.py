@@ -1,0 +1,172 @@
+"""Models by name from torchvision, timm, the Hugging Face Hub and RobustBench (extras, and the network)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.data.reachability import careful, unreachable
+from robaudit.inputs.normalisation import Normalisation, parse_normalisation
+
+#: Names under which models usually lie on the Hub, and endings of checkpoints, the plainest first.
+HUB_FILES = ("model.safetensors", "pytorch_model.bin", "model.pt", "model.pth", "model.onnx")
+HUB_ENDINGS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".onnx", ".pt2")
+
+Fetched = tuple[nn.Module | None, Normalisation | None, list[str], Path | None]
+
+
+def _imported(module: str, extra: str, what: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise RobauditError(f"{what}: needs the {module} package; pip install {extra}") from error
+
+
+def _failed(what: str, error: Exception) -> RobauditError:
+    reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+    return RobauditError(
+        f"{what}: cannot be fetched ({reason}); check the name and the network, or pass a file"
+    )
+
+
+def _check_reach(what: str, urls: list[str]) -> None:
+    """Raise at once where no host answers, instead of after others' minutes of retries."""
+    reason = unreachable(urls)
+    if reason:
+        raise RobauditError(f"{what}: cannot be fetched ({reason}); check the network, or pass a file")
+
+
+def _torchvision(name: str) -> Fetched:
+    from torchvision import models  # noqa: PLC0415  a second to import
+
+    what = f"torchvision:{name}"
+    if name not in models.list_models(module=models):
+        raise RobauditError(f"{what}: no such model; torchvision.models.list_models() names them")
+    url = models.get_model_weights(name).DEFAULT.url
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name).is_file():
+        _check_reach(what, [url])
+    try:
+        with careful():
+            network = models.get_model(name, weights="DEFAULT")
+    except Exception as error:
+        raise _failed(what, error) from error
+    return network, parse_normalisation("imagenet", 3), ["torchvision's default weights"], None
+
+
+def _timm(name: str) -> Fetched:
+    timm = _imported("timm", "timm", f"timm:{name}")
+    if not timm.is_model(name):
+        raise RobauditError(f"timm:{name}: no such model; timm.list_models() names them")
+    try:
+        with _hub_mode(f"timm:{name}"), careful():
+            network = timm.create_model(name, pretrained=True)
+        config = network.pretrained_cfg
+        numbers = "/".join(",".join(f"{v:.9g}" for v in config[key]) for key in ("mean", "std"))
+        return network, parse_normalisation(numbers, len(config["mean"])), ["timm's pretrained weights"], None
+    except RobauditError:
+        raise
+    except Exception as error:
+        raise _failed(f"timm:{name}", error) from error
+
+
+@contextmanager
+def _hub_mode(what: str) -> Iterator[None]:
+    """The Hub's client, told to use only what it has where the Hub cannot be reached."""
+    constants = _imported("huggingface_hub.constants", "huggingface_hub", what)
+    before = constants.HF_HUB_OFFLINE
+    reason = "" if before else unreachable([constants.ENDPOINT])
+    constants.HF_HUB_OFFLINE = before or bool(reason)
+    try:
+        yield
+    except Exception as error:
+        if reason and not isinstance(error, RobauditError):
+            raise RobauditError(
+                f"{what}: cannot be fetched ({reason}), and is not in the cache; check the network, or pass a file"
+            ) from error
+        raise
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _hub(name: str) -> Fetched:
+    hub = _imported("huggingface_hub", "huggingface_hub", f"hf:{name}")
+    owner, _, file = name.partition("@")
+    what = f"hf:{name}"
+    try:
+        with _hub_mode(what), careful():
+            if not file:
+                file = _hub_file(hub, owner, what)
+            path = Path(hub.hf_hub_download(owner, file, etag_timeout=10))
+    except RobauditError:
+        raise
+    except Exception as error:
+        raise _failed(what, error) from error
+    return None, None, [f"{file} of {owner} on the Hugging Face Hub"], path
+
+
+def _hub_file(hub: Any, owner: str, what: str) -> str:
+    """The file of a repository that holds the model: the usual names first, else the only checkpoint.
+
+    Raises:
+        RobauditError: there is none, or there are several.
+
+    """
+    if hub.constants.HF_HUB_OFFLINE:
+        cached = (hub.try_to_load_from_cache(owner, each) for each in HUB_FILES)
+        held = next(
+            (each for each, path in zip(HUB_FILES, cached, strict=True) if isinstance(path, str)), None
+        )
+        if held is None:
+            raise FileNotFoundError(owner)
+        return held
+    names = [str(each) for each in hub.HfApi().list_repo_files(owner)]
+    usual = [each for each in HUB_FILES if each in names]
+    for ending in HUB_ENDINGS:
+        found = usual or [each for each in names if each.endswith(ending)]
+        if usual or len(found) == 1:
+            return found[0]
+        if found:
+            raise RobauditError(f"{what}: holds {', '.join(found[:6])}; pass hf:{owner}@FILE")
+    raise RobauditError(f"{what}: holds no checkpoint ({', '.join(names[:4])}); pass another repository")
+
+
+def _robustbench(name: str) -> Fetched:
+    model, _, rest = name.partition(":")
+    dataset, _, threat = rest.partition(":")
+    dataset, threat, what = dataset or "cifar10", threat or "Linf", f"robustbench:{name}"
+    utils = _imported("robustbench.utils", "robustbench", what)
+    if not (Path("models") / dataset / threat / f"{model}.pt").is_file():
+        _check_reach(what, ["https://drive.google.com", "https://huggingface.co"])
+    try:
+        with careful():
+            network = utils.load_model(model_name=model, dataset=dataset, threat_model=threat)
+    except Exception as error:
+        raise _failed(what, error) from error
+    return network, parse_normalisation("none", 3), ["RobustBench's model, which normalises inside"], None
+
+
+#: Where `KIND:NAME` is fetched from.
+CATALOGUES: dict[str, Callable[[str], Fetched]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "hf": _hub,
+    "robustbench": _robustbench,
+}
+
+
+def fetch(kind: str, name: str) -> Fetched:
+    """A network with its normalisation and notes, or a downloaded file's path.
+
+    Raises:
+        RobauditError: the extra is not installed, there is no such model, or no network.
+
+    """
+    return CATALOGUES[kind](name)

@@ -1,0 +1,9 @@
+"""Models that bring their own code: TorchScript, `.pt2` and ONNX, read as data into one graph; a user's factory."""
+
+from __future__ import annotations
+
+from robaudit.inputs.programs.factories import call_factory, is_factory
+from robaudit.inputs.programs.loading import count_classes, load_program
+from robaudit.inputs.programs.network import Shape
+
+__all__ = ["Shape", "call_factory", "count_classes", "is_factory", "load_program"]

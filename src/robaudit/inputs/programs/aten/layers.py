@@ -1,0 +1,155 @@
+"""Convolutions, norms, pooling and other layers, with the parameters of PyTorch's schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.programs.limits import bounded
+
+_FORWARD = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
+_BACKWARD = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
+
+
+def _convolve(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> Any:  # fmt: skip
+    return _FORWARD[weight.ndim](input, weight, bias, stride, padding, dilation, groups)
+
+
+def _convolution(  # noqa: PLR0913, PLR0917
+    input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
+    output_padding: Any, groups: int, *_: Any,
+) -> Any:  # fmt: skip
+    if not transposed:
+        return _convolve(input, weight, bias, stride, padding, dilation, groups)
+    return _transposed(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def _transposed(  # noqa: PLR0913, PLR0917
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    groups: int = 1, dilation: Any = 1,
+) -> Any:  # fmt: skip
+    return _BACKWARD[weight.ndim](input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def affine(self: Any, mat1: Any, mat2: Any, beta: Any = 1, alpha: Any = 1) -> Any:
+    """`addmm`: a linear layer where its factors are one."""
+    if alpha == beta == 1 and self.ndim == 1:
+        return F.linear(mat1, mat2.T, self)
+    return self * beta + (mat1 @ mat2) * alpha
+
+
+def _batch_norm(  # noqa: PLR0913, PLR0917
+    input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float,
+    eps: float, cudnn_enabled: bool = True,
+) -> Any:  # fmt: skip
+    if training or running_mean is None:
+        raise RobauditError("takes a batch norm's statistics from the batch; export it after model.eval()")
+    return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+
+
+def _native_batch_norm(
+    input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
+) -> Any:
+    return _batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps), None, None
+
+
+def _layer_norm(
+    input: Any,
+    normalized_shape: Any,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    *_: Any,
+    **__: Any,
+) -> Any:
+    return F.layer_norm(input, list(normalized_shape), weight, bias, eps)
+
+
+def _group_norm(
+    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any, **__: Any
+) -> Any:
+    return F.group_norm(input, num_groups, weight, bias, eps)
+
+
+def _native_group_norm(  # noqa: PLR0913, PLR0917
+    input: Any, weight: Any, bias: Any, N: Any, C: Any, HxW: Any, group: int, eps: float
+) -> Any:
+    return F.group_norm(input, group, weight, bias, eps), None, None
+
+
+def _instance_norm(  # noqa: PLR0913, PLR0917
+    input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, use_input_stats: bool,
+    momentum: float, eps: float, cudnn_enabled: bool = True,
+) -> Any:  # fmt: skip
+    if not use_input_stats:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    return F.instance_norm(input, None, None, weight, bias, True, momentum, eps)
+
+
+def _max_pool(dimensions: int) -> Callable[..., Any]:
+    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[dimensions]
+
+    def run(
+        self: Any,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+    ) -> Any:
+        return pool(self, kernel_size, stride or kernel_size, padding, dilation, ceil_mode)
+
+    return run
+
+
+def _average_pool(dimensions: int) -> Callable[..., Any]:
+    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[dimensions]
+
+    def run(self: Any, kernel_size: Any, stride: Any = None, *rest: Any, **named: Any) -> Any:
+        return pool(self, kernel_size, stride or kernel_size, *rest, **named)
+
+    return run
+
+
+def _resize(mode: str) -> Callable[..., Any]:
+    """`upsample_*2d`, whose arguments are a size and perhaps a corners' flag and factors, or in `.vec` factors alone."""
+
+    def run(input: Any, output_size: Any = None, *rest: Any, **named: Any) -> Any:
+        corners = named.get("align_corners", rest[0] if rest and type(rest[0]) is bool else None)
+        factors = named.get("scale_factors") or next((part for part in rest if isinstance(part, list)), None)
+        if not output_size and not factors:
+            raise RobauditError("resizes images without saying to what; export it again")
+        spatial = input.shape[2:]
+        sizes = output_size or [int(n * f) for n, f in zip(spatial, factors, strict=True)]  # type: ignore[arg-type]
+        bounded([*input.shape[:2], *sizes])
+        return F.interpolate(
+            input, list(sizes), mode=mode, **({} if mode == "nearest" else {"align_corners": corners})
+        )
+
+    return run
+
+
+def _adaptive_max(self: Any, output_size: Sequence[int]) -> Any:
+    return F.adaptive_max_pool2d(self, output_size), None
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "conv1d": _convolve, "conv2d": _convolve, "conv3d": _convolve, "convolution": _convolution,
+    "_convolution": _convolution, "conv_transpose1d": _transposed, "conv_transpose2d": _transposed,
+    "linear": lambda input, weight, bias=None: F.linear(input, weight, bias),
+    "batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _native_batch_norm,
+    "layer_norm": _layer_norm, "native_layer_norm": lambda *args: (_layer_norm(*args), None, None),
+    "group_norm": _group_norm, "native_group_norm": _native_group_norm, "instance_norm": _instance_norm,
+    "max_pool1d": _max_pool(1), "max_pool2d": _max_pool(2), "max_pool3d": _max_pool(3),
+    "max_pool2d_with_indices": lambda *args, **named: (_max_pool(2)(*args, **named), None),
+    "avg_pool1d": _average_pool(1), "avg_pool2d": _average_pool(2), "avg_pool3d": _average_pool(3),
+    "adaptive_avg_pool1d": F.adaptive_avg_pool1d, "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
+    "_adaptive_avg_pool2d": F.adaptive_avg_pool2d, "adaptive_max_pool2d": _adaptive_max,
+    "upsample_nearest2d": _resize("nearest"), "upsample_bilinear2d": _resize("bilinear"),
+    "channel_shuffle": lambda self, groups: F.channel_shuffle(self, groups),
+}  # fmt: skip

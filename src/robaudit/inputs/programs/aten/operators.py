@@ -1,0 +1,259 @@
+"""PyTorch's operators by name: `OPERATORS[name](*arguments)`, on tensors and on `recording.Value`s.
+
+The parameters have the names and order of the operators' schemas. Nothing here draws random numbers, changes a tensor
+or reaches outside of what it is given. An operator that overwrites its first argument is read as the one that does not,
+and using that argument afterwards is an error.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.programs.aten import layers, shapes
+from robaudit.inputs.programs.aten.shapes import as_dtype, is_tensor
+from robaudit.inputs.programs.recording import Value
+
+Operator = Callable[..., Any]
+
+
+def _add(self: Any, other: Any, alpha: Any = 1) -> Any:
+    return self + other if alpha == 1 else self + other * alpha
+
+
+def _sub(self: Any, other: Any, alpha: Any = 1) -> Any:
+    return self - other if alpha == 1 else self - other * alpha
+
+
+def _mul(self: Any, other: Any) -> Any:
+    if isinstance(self, list):
+        shapes.bounded([len(self), other])
+    return self * other
+
+
+def _div(self: Any, other: Any, rounding_mode: str | None = None) -> Any:
+    return self / other if rounding_mode is None else torch.div(self, other, rounding_mode=rounding_mode)
+
+
+def _pow(self: Any, exponent: Any) -> Any:
+    if not is_tensor(self) and not is_tensor(exponent):
+        return (
+            math.pow(self, exponent) if isinstance(self, float) or exponent < 0 else self ** min(exponent, 64)
+        )
+    return self**exponent
+
+
+def _clamp(self: Any, min: Any = None, max: Any = None) -> Any:
+    if (min, max) == (0, 6):
+        return F.relu6(self)
+    return self if min is None and max is None else self.clamp(min, max)
+
+
+def _hardtanh(self: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    return F.relu6(self) if (min_val, max_val) == (0, 6) else F.hardtanh(self, min_val, max_val)
+
+
+def _reduction(function: Operator) -> Operator:
+    """One with (dim, keepdim, dtype) or, without dimensions, with (dtype)."""
+
+    def run(self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None, **_: Any) -> Any:
+        self = shapes.convert(self, dtype=dtype)
+        axes = list(range(self.ndim)) if dim is None or dim == [] else dim
+        return function(self, dim=axes, keepdim=keepdim)
+
+    return run
+
+
+def _extreme(of_axis: Operator, of_two: Operator) -> Operator:
+    """`max` and `min`: of everything, along a dimension, of two tensors, or of numbers."""
+
+    def run(self: Any, *args: Any, dim: Any = None, keepdim: bool = False) -> Any:
+        if args and is_tensor(args[0]):
+            return of_two(self, args[0])
+        if not is_tensor(self):
+            return (max if of_axis is torch.max else min)(self, *args)
+        rest = [*args, *([] if dim is None else [dim, keepdim])]
+        return tuple(of_axis(self, *rest)) if rest else of_axis(self)
+
+    return run
+
+
+def _softmax(function: Operator) -> Operator:
+    def run(self: Any, dim: int, third: Any = None, dtype: Any = None, **_: Any) -> Any:
+        kind = dtype if type(third) in (bool, type(None)) else third  # `_softmax` has half_to_float there
+        return function(shapes.convert(self, dtype=as_dtype(kind)), dim=dim)
+
+    return run
+
+
+def _norm(self: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    axes = list(range(self.ndim)) if dim is None or dim == [] else dim
+    return torch.linalg.vector_norm(self, 2 if p is None else p, axes, keepdim, dtype=as_dtype(dtype))
+
+
+def _variance(function: Operator) -> Operator:
+    def run(
+        self: Any, *args: Any, dim: Any = None, correction: Any = None, keepdim: bool = False, **named: Any
+    ) -> Any:
+        rest = list(args)
+        unbiased = named.get("unbiased", True)
+        if rest and type(rest[0]) is bool:
+            unbiased = rest.pop(0)
+        elif rest:
+            dim = rest.pop(0)
+            unbiased = rest.pop(0) if rest else unbiased
+            keepdim = rest.pop(0) if rest else keepdim
+        freedom = (
+            correction
+            if correction is not None
+            else unbiased
+            if type(unbiased) is not bool
+            else int(unbiased)
+        )
+        axes = list(range(self.ndim)) if dim is None else dim
+        return function(self, dim=axes, correction=int(freedom), keepdim=keepdim)
+
+    return run
+
+
+def _idle(self: Any, *_: Any, **__: Any) -> Any:
+    return self
+
+
+def _dropout(input: Any, p: Any = 0.5, train: bool = False) -> Any:
+    if train:
+        raise RobauditError("drops values at random, as in training; export it after model.eval()")
+    return input
+
+
+def _length(self: Any) -> int:
+    return len(self)
+
+
+def _einsum(equation: str, tensors: Sequence[Any], path: Any = None) -> Any:
+    return torch.einsum(equation, *tensors)
+
+
+def _attention(  # noqa: PLR0913, PLR0917
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: Any = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    _dropout(query, train=bool(dropout_p))
+    options = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+    return F.scaled_dot_product_attention(query, key, value, **options)
+
+
+def _flash_attention(
+    query: Any, key: Any, value: Any, dropout_p: float = 0.0, is_causal: bool = False, *, attn_mask: Any = None,
+    scale: Any = None,
+) -> Any:  # fmt: skip
+    return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale), None
+
+
+def _inplace(function: Operator) -> Operator:
+    """As `function`; its first argument may not be used afterwards."""
+
+    def run(self: Any, *args: Any, **named: Any) -> Any:
+        if not isinstance(self, Value):
+            raise RobauditError("changes a tensor of its own; export it after model.eval()")
+        result = function(self, *args, **named)
+        if not isinstance(result, Value) or result.shape != self.shape or result.dtype != self.dtype:
+            raise RobauditError("changes a tensor in place into another kind; export it without")
+        if result is not self:
+            self.overwrite()
+        return result
+
+    return run
+
+
+def _numbers(of_number: Operator, of_tensor: Operator) -> Operator:
+    """A function of a plain number or of a tensor."""
+    return lambda self: of_tensor(self) if is_tensor(self) else of_number(self)
+
+
+#: Functions of torch that take the operator's own arguments.
+_SAME = {
+    name: getattr(torch, name)
+    for name in (
+        "abs", "amax", "amin", "argmax", "argmin", "baddbmm", "bmm", "cos", "cumsum", "erf", "exp", "expm1", "flip",
+        "fmod", "index_select", "isfinite", "isinf", "isnan", "log", "log1p", "log2", "logical_and", "logical_not",
+        "logical_or", "logsumexp", "masked_fill", "matmul", "maximum", "minimum", "mm", "movedim", "mv", "narrow",
+        "permute", "pixel_shuffle", "pixel_unshuffle", "reciprocal", "roll", "rsqrt", "select", "sigmoid", "sign",
+        "sin", "square", "squeeze", "tanh", "transpose", "unsqueeze", "where",
+    )
+}  # fmt: skip
+
+OPERATORS: dict[str, Operator] = _SAME | layers.OPERATORS | {
+    # arithmetic, of tensors and of plain numbers
+    "add": _add, "sub": _sub, "mul": _mul, "div": _div, "true_divide": _div, "pow": _pow,
+    "subtract": _sub, "multiply": _mul, "divide": _div,
+    "rsub": lambda self, other, alpha=1: other - (self if alpha == 1 else self * alpha),
+    "floordiv": operator.floordiv, "floor_divide": operator.floordiv, "remainder": operator.mod,
+    "neg": operator.neg, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
+    "gt": operator.gt, "ge": operator.ge, "bitwise_and": operator.and_, "bitwise_or": operator.or_,
+    "bitwise_not": operator.invert, "__and__": operator.and_, "__or__": operator.or_,
+    "sqrt": _numbers(math.sqrt, torch.sqrt), "floor": _numbers(math.floor, torch.floor),
+    "ceil": _numbers(math.ceil, torch.ceil), "round": _numbers(round, torch.round),
+    "clamp": _clamp, "clip": _clamp, "clamp_min": lambda self, min: self.clamp(min=min),
+    "clamp_max": lambda self, max: self.clamp(max=max),
+    "addmm": lambda self, mat1, mat2, beta=1, alpha=1: layers.affine(self, mat1, mat2, beta, alpha),
+    "einsum": _einsum, "scaled_dot_product_attention": _attention,
+    "_scaled_dot_product_flash_attention_for_cpu": _flash_attention,
+    # reductions
+    "mean": _reduction(torch.mean), "sum": _reduction(torch.sum), "max": _extreme(torch.max, torch.maximum),
+    "min": _extreme(torch.min, torch.minimum), "softmax": _softmax(F.softmax), "_softmax": _softmax(F.softmax),
+    "log_softmax": _softmax(F.log_softmax), "_log_softmax": _softmax(F.log_softmax), "norm": _norm,
+    "linalg_vector_norm": lambda self, ord=2, dim=None, keepdim=False, dtype=None: _norm(self, ord, dim, keepdim, dtype),
+    "var": _variance(torch.var), "std": _variance(torch.std), "var_mean": _variance(torch.var_mean),
+    # activations
+    "relu": F.relu, "relu6": F.relu6, "hardtanh": _hardtanh,
+    "leaky_relu": lambda self, negative_slope=0.01: F.leaky_relu(self, negative_slope),
+    "elu": lambda self, alpha=1.0, scale=1, input_scale=1: F.selu(self) if scale != 1 else F.elu(self, alpha),
+    "selu": F.selu, "celu": F.celu, "silu": F.silu, "mish": F.mish, "hardswish": F.hardswish,
+    "gelu": lambda self, approximate="none": F.gelu(self, approximate=approximate), "hardsigmoid": F.hardsigmoid,
+    "softplus": lambda self, beta=1, threshold=20: F.softplus(self, beta, threshold), "softsign": F.softsign,
+    "log_sigmoid": F.logsigmoid, "prelu": torch.prelu, "_prelu_kernel": torch.prelu,
+    "glu": lambda self, dim=-1: F.glu(self, dim),
+    "threshold": lambda self, threshold, value: F.threshold(self, threshold, value),
+    # what does nothing to a classifier that is evaluated
+    "dropout": _dropout, "feature_dropout": _dropout, "alpha_dropout": _dropout, "contiguous": _idle, "clone": _idle,
+    "detach": _idle, "alias": _idle, "lift_fresh": _idle, "lift_fresh_copy": _idle, "positive": _idle, "data": _idle,
+    "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
+    # shapes
+    "size": lambda self, dim=None: list(self.shape) if dim is None else self.shape[dim],
+    "sym_size": lambda self, dim: self.shape[dim], "dim": lambda self: self.ndim, "numel": lambda self: self.numel(),
+    "sym_numel": lambda self: self.numel(), "len": _length, "view": shapes.view, "reshape": shapes.view,
+    "_unsafe_view": shapes.view, "flatten": shapes.flatten, "expand": shapes.expand, "repeat": shapes.repeat,
+    "view_as": lambda self, other: shapes.view(self, other.shape), "t": lambda self: self.T,
+    "reshape_as": lambda self, other: shapes.view(self, other.shape), "numpy_T": lambda self: self.T,
+    "expand_as": lambda self, other: shapes.expand(self, other.shape), "unflatten": lambda self, dim, sizes: (
+        shapes.view(self, [*self.shape[: dim % self.ndim], *sizes, *self.shape[dim % self.ndim + 1 :]])),
+    "slice": shapes.cut, "index": shapes.index, "split": shapes.split, "split_with_sizes": shapes.split,
+    "chunk": lambda self, chunks, dim=0: list(self.chunk(chunks, dim)), "cat": shapes.cat, "concat": shapes.cat,
+    "unbind": lambda self, dim=0: list(self.unbind(dim)), "stack": shapes.stack, "pad": shapes.pad,
+    "constant_pad_nd": lambda self, pad, value=0: shapes.pad(self, pad, "constant", value),
+    "reflection_pad2d": lambda self, padding: shapes.pad(self, padding, "reflect"),
+    "replication_pad2d": lambda self, padding: shapes.pad(self, padding, "replicate"),
+    # conversions and constants
+    "to": shapes.convert, "_to_copy": shapes.convert, "type_as": lambda self, other: shapes.convert(self, other=other),
+    "zeros": shapes.filled(0), "ones": shapes.filled(1), "full": shapes.full, "zeros_like": shapes.filled_like(0),
+    "ones_like": shapes.filled_like(1), "full_like": shapes.filled_like(None), "new_zeros": shapes.new_filled(0),
+    "new_ones": shapes.new_filled(1), "new_full": shapes.new_filled(None), "arange": shapes.counted,
+    "tensor": shapes.as_tensor, "scalar_tensor": shapes.as_tensor, "item": shapes.item,
+    "_local_scalar_dense": shapes.item,
+}  # fmt: skip
+
+OPERATORS |= {
+    f"{name}_": _inplace(OPERATORS[name])
+    for name in (
+        "add", "sub", "mul", "div", "relu", "relu6", "hardtanh", "leaky_relu", "elu", "selu", "celu", "silu", "mish",
+        "hardswish", "hardsigmoid", "sigmoid", "tanh", "clamp", "clamp_min", "clamp_max", "dropout", "exp", "neg",
+        "feature_dropout", "alpha_dropout", "threshold", "masked_fill", "pow",
+    )
+}  # fmt: skip

@@ -1,0 +1,229 @@
+"""`torch.export` files (`.pt2`) as programs: the graph is read as JSON, tensors as plain bytes.
+
+Torch's own loader falls back to full unpickling and evaluates symbolic expressions as Python, so it is not
+used. Operators are looked up by name in a table of functions; there is no way to name another one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import operator
+import re
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.files.archives import open_archive, read_record
+from robaudit.inputs.files.pickle_names import UnsafePickle, refuse_unsafe
+from robaudit.inputs.files.pickles import check_tree, scan
+from robaudit.inputs.programs.aten import OPERATORS
+from robaudit.inputs.programs.network import Program, Shape
+
+#: `torch._export.serde.schema.ScalarType`.
+DTYPES = {
+    1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16,
+    7: torch.float32, 8: torch.float64, 12: torch.bool, 13: torch.bfloat16,
+}  # fmt: skip
+GRAPH = 256 << 20
+#: Settings that say where and how a tensor lies, which does not change what it holds.
+PLACING = {"layout", "device", "pin_memory", "memory_format", "non_blocking"}
+ARITHMETIC = {
+    "_operator.mul": OPERATORS["mul"], "_operator.add": operator.add, "_operator.sub": operator.sub,
+    "_operator.floordiv": operator.floordiv, "_operator.truediv": operator.truediv, "_operator.mod": operator.mod,
+    "_operator.getitem": operator.getitem, "_operator.eq": operator.eq, "_operator.ge": operator.ge,
+    "_operator.le": operator.le, "_operator.gt": operator.gt, "_operator.lt": operator.lt,
+    "_operator.pow": OPERATORS["pow"], "_operator.neg": operator.neg,
+}  # fmt: skip
+
+
+def read_exported(path: Path) -> Program:
+    """The program of a `.pt2` file.
+
+    Raises:
+        RobauditError: damaged, of an unknown version, or with operators other than torch's own.
+
+    """
+    try:
+        with open_archive(path) as archive:
+            document, tensors = _documents(archive, path)
+            return _program(document["graph_module"], tensors)
+    except RobauditError as error:
+        text = str(error)
+        raise RobauditError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    except Exception as error:
+        raise RobauditError(
+            f"{path}: a damaged or unknown .pt2 file ({type(error).__name__}); export it again"
+        ) from error
+
+
+def _documents(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    names = archive.namelist()
+    graphs = [
+        name for name in names if re.search(r"(models/\w+\.json|serialized_exported_program\.json)$", name)
+    ]
+    if not graphs:
+        raise RobauditError("holds no exported graph; export it with torch.export.save")
+    document = json.loads(read_record(archive, graphs[0], GRAPH))
+    tensors: dict[str, torch.Tensor] = {}
+    for name in names:
+        if name.endswith("_weights_config.json") or name.endswith("_constants_config.json"):
+            folder = name.rsplit("/", 1)[0]
+            for key, entry in json.loads(read_record(archive, name, GRAPH))["config"].items():
+                tensors[key] = _tensor(archive, f"{folder}/{entry['path_name']}", entry)
+        elif name.endswith(("serialized_state_dict.pt", "serialized_constants.pt")):
+            tensors |= _pickled(read_record(archive, name, path.stat().st_size), path)
+    return document, tensors
+
+
+def _tensor(archive: zipfile.ZipFile, name: str, entry: dict[str, Any]) -> torch.Tensor:
+    if entry.get("use_pickle"):
+        raise RobauditError(f"keeps {name} as a pickle; export plain tensors only")
+    meta = entry["tensor_meta"]
+    sizes: list[int]
+    sizes, strides = ([int(n["as_int"]) for n in meta[key]] for key in ("sizes", "strides"))
+    offset = int(meta.get("storage_offset", {}).get("as_int", 0))
+    dtype = DTYPES[meta["dtype"]]
+    data = read_record(archive, name, archive.getinfo(name).file_size)
+    count = len(data) // dtype.itemsize
+    total = torch.Size(sizes).numel()
+    last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
+    if min([*sizes, *strides, offset, 0]) < 0 or (total and (last >= count or total > count)):
+        raise RobauditError(f"{name} claims shape {sizes}, more than it holds; export it again")
+    if not count:
+        return torch.zeros(sizes, dtype=dtype)
+    return torch.frombuffer(bytearray(data), dtype=dtype).as_strided(sizes, strides, offset).clone()
+
+
+def _pickled(data: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a state dict inside an older archive, checked as any checkpoint is."""
+    with zipfile.ZipFile(io.BytesIO(data)) as inner:
+        records = {record.filename: record.file_size for record in inner.infolist()}
+        name = next(name for name in records if name.endswith("data.pkl"))
+        pickled = inner.read(name)
+    folder = name.removesuffix("data.pkl") + "data/"
+    try:
+        names, _ = scan(pickled)
+        refuse_unsafe(names)
+        check_tree(pickled, 0, lambda key, _: records.get(folder + key, -1))
+    except UnsafePickle as error:
+        raise RobauditError(f"{path}: {error}; export it again") from error
+    tree = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return {key: value for key, value in tree.items() if isinstance(value, torch.Tensor)}
+
+
+def _operator(target: str) -> Any:
+    """The function of a node's target.
+
+    Raises:
+        RobauditError: it is not in the table.
+
+    """
+    if target in ARITHMETIC:
+        return ARITHMETIC[target]
+    match = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.\w+", target)
+    if not match or match[1] not in OPERATORS:
+        raise RobauditError(
+            f"needs the operator {target[:80]}, which is not torch's own arithmetic; export it without"
+        )
+    return OPERATORS[match[1]]
+
+
+def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Program:
+    """What a graph and its signature say.
+
+    Raises:
+        RobauditError: operators that are not in the table, or other inputs than one batch of images.
+        Exception: the document is not as torch writes it.
+
+    """
+    graph, signature = module["graph"], module["signature"]
+    nodes = [(_operator(node["target"]), node) for node in graph["nodes"]]
+    known: dict[str, Any] = {}
+    images = []
+    for entry in signature["input_specs"]:
+        kind, value = next(iter(entry.items()))
+        if kind == "user_input":
+            images.append(next(iter(value["arg"].values()))["name"])
+            continue
+        wanted = next(text for key, text in value.items() if key.endswith("_name"))
+        known[value["arg"]["name"]] = _single(tensors[wanted])
+    if len(images) != 1:
+        raise RobauditError(f"takes {len(images)} inputs; a classifier takes one batch of images")
+    sizes = [int(size.get("as_int", 0)) for size in graph["tensor_values"][images[0]]["sizes"]]
+    shape: Shape | None = None
+    if len(sizes) == 4 and min(sizes[1:]) > 0:
+        shape = sizes[1], sizes[2], sizes[3]
+    outputs = [spec["user_output"] for spec in signature["output_specs"] if "user_output" in spec]
+    run = partial(
+        _run, nodes=nodes, known=known, image=images[0], output=outputs[0]["arg"]["as_tensor"]["name"]
+    )
+    learned = [tensor for tensor in known.values() if tensor.is_floating_point()]
+    return Program(run, learned, shape, max(sizes[0], 0))
+
+
+def _single(tensor: torch.Tensor) -> torch.Tensor:
+    """Fractions in single precision."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _run(
+    x: Any, *, nodes: list[tuple[Any, dict[str, Any]]], known: dict[str, Any], image: str, output: str
+) -> Any:
+    """Evaluate the nodes in order; the first output."""
+    values: dict[str, Any] = {**known, image: x}
+    for function, node in nodes:
+        positional, named = [], {}
+        for item in node["inputs"]:
+            value = _argument(item["arg"], values)
+            if item.get("kind", 1) != 2:
+                positional.append(value)
+            elif item["name"] not in PLACING:
+                named[item["name"]] = value
+        _store(node["outputs"], function(*positional, **named), values)
+    return values[output]
+
+
+def _argument(argument: dict[str, Any], values: dict[str, Any]) -> Any:
+    """A node's argument as a Python value."""
+    kind, value = next(iter(argument.items()))
+    if kind == "as_none":
+        return None
+    if kind == "as_tensor":
+        return values[value["name"]]
+    if kind in ("as_tensors", "as_optional_tensors"):
+        return [values[v["name"]] if "name" in v else _argument(v, values) for v in value]
+    if kind.startswith("as_sym_"):
+        items = value if isinstance(value, list) else [value]
+        found = [
+            values[v["as_name"]] if "as_name" in v else v.get("as_int", v.get("as_float", v.get("as_bool")))
+            for v in items
+        ]
+        return found if isinstance(value, list) else found[0]
+    if kind == "as_scalar_type":
+        return DTYPES[value]
+    if kind == "as_memory_format":
+        return {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}.get(value)
+    if kind in ("as_device", "as_layout"):
+        return None
+    if kind in ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string"):
+        return value
+    raise RobauditError(
+        f"has an argument of kind {kind}, which is not supported; pass the PyTorch checkpoint"
+    )
+
+
+def _store(outputs: list[dict[str, Any]], result: Any, values: dict[str, Any]) -> None:
+    results = list(result) if isinstance(result, (tuple, list)) and len(outputs) > 1 else [result]
+    for output, value in zip(outputs, results, strict=False):
+        kind, where = next(iter(output.items()))
+        if kind == "as_tensors":
+            values.update({item["name"]: part for item, part in zip(where, value, strict=True)})
+        elif kind == "as_tensor":
+            values[where["name"]] = value
+        elif kind.startswith("as_sym_"):
+            values[where["as_name"]] = value

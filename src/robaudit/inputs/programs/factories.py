@@ -1,0 +1,66 @@
+"""A user's own function as a model: the only way in which code is run that is not this package's."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from robaudit.errors import RobauditError
+
+
+def is_factory(text: str) -> bool:
+    """Whether a text is `FILE.py:FACTORY` or `package.module:FACTORY`."""
+    left, colon, right = text.rpartition(":")
+    return (
+        bool(colon)
+        and right.isidentifier()
+        and (left.endswith(".py") or all(p.isidentifier() for p in left.split(".")))
+    )
+
+
+def call_factory(text: str) -> nn.Module:
+    """The network that a user's own function makes; the only way in which a user's code is run.
+
+    Raises:
+        RobauditError: no such file, module or function, or it fails, or makes no module.
+
+    """
+    left, _, name = text.rpartition(":")
+    try:
+        module = _module(left)
+        factory: Callable[[], Any] = getattr(module, name)
+        network = factory()
+    except (FileNotFoundError, ModuleNotFoundError, AttributeError) as error:
+        raise RobauditError(
+            f"{text}: not found ({error}); pass FILE.py:FUNCTION or package.module:FUNCTION"
+        ) from error
+    except Exception as error:
+        raise RobauditError(
+            f"{text}: failed with {type(error).__name__}: {str(error)[:200]}; make it work without arguments"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise RobauditError(f"{text}: returned {type(network).__name__}; expected a torch.nn.Module")
+    return network
+
+
+def _module(left: str) -> Any:
+    if not left.endswith(".py"):
+        return importlib.import_module(left)
+    path = Path(left).expanduser().resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {left}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))  # so that it finds its neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module

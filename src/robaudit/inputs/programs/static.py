@@ -1,0 +1,43 @@
+"""Operations of programs that were written for one number of images, read for any number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robaudit.inputs.programs.recording import Value
+
+
+def fitted(value: Any, shape: Sequence[int]) -> list[int]:
+    """The shape to give a value, with its first size adapted from the file's number of images to the batch's.
+
+    Only a value that depends on the images has a row an image: a constant keeps the shape that is asked for.
+    """
+    sizes = [int(size) for size in shape]
+    if not isinstance(value, Value) or len(sizes) < 2 or not value.ndim or sizes[0] == -1:
+        return sizes
+    if value.shape[0] % value.batch:
+        return sizes
+    if -1 in sizes:
+        return [value.batch, *sizes[1:]] if sizes[0] == value.written_for else sizes
+    first, rest = divmod(value.numel(), max(math.prod(sizes[1:]), 1))
+    return sizes if rest else [first, *sizes[1:]]
+
+
+def joined(parts: Sequence[Any], axis: int) -> Any:
+    """Tensors one after the other along an axis; those with a row for each of the file's images get more rows."""
+    values = [part for part in parts if isinstance(part, Value)]
+    if not values or axis % values[0].ndim == 0:
+        return torch.cat(list(parts), axis)
+    rows = max(value.shape[0] for value in values)
+    return torch.cat([_with_rows(part, rows, values[0].written_for) for part in parts], axis)
+
+
+def _with_rows(part: Any, rows: int, written_for: int) -> Any:
+    if isinstance(part, Tensor) and part.shape[0] == written_for and rows % written_for == 0:
+        return part.repeat(rows // written_for, *[1] * (part.ndim - 1))
+    return part

@@ -1,0 +1,89 @@
+"""The functions that TorchScript's code may call: torch's operators, and what the language itself has."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.programs import aten
+from robaudit.inputs.programs.aten.shapes import item
+from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.recording import Value
+from robaudit.inputs.programs.torchscript.archive import UnreadError
+
+
+def _raise(*messages: Any) -> None:
+    raise UnreadError(f"an error of its own ({str(messages[0])[:80] if messages else ''})")
+
+
+def _format(text: str, *values: Any) -> str:
+    """Only for messages, which nobody reads."""
+    return text
+
+
+def _as_tensor(value: Any) -> Any:
+    return torch.tensor(value) if isinstance(value, (bool, int, float)) else value
+
+
+def _range(*limits: Any) -> range:
+    return range(*(int(item(limit)) for limit in limits))
+
+
+def _append(items: list[Any], value: Any) -> list[Any]:
+    bounded([len(items)])
+    items.append(value)
+    return items
+
+
+def _extend(items: list[Any], values: list[Any]) -> None:
+    bounded([len(items) + len(values)])
+    items.extend(values)
+
+
+def _plain(kind: type) -> Callable[[Any], Any]:
+    return lambda value: kind(item(value))
+
+
+def _unwrapped(value: Any) -> Any:
+    if value is None:
+        raise UnreadError("a value that is missing")
+    return value
+
+
+def _contains(items: Any, value: Any) -> bool:
+    if isinstance(value, (Tensor, Value)):
+        raise RobauditError("looks for a tensor in a list; export it without")
+    return value in items
+
+
+_LANGUAGE: dict[str, Callable[..., Any]] = {
+    "int": _plain(int), "float": _plain(float), "bool": _plain(bool), "range": _range, "print": _format,
+    "torch.Int": _plain(int), "torch.IntImplicit": _plain(int), "torch.Float": _plain(float),
+    "torch.FloatImplicit": _plain(float), "torch.Bool": _plain(bool), "torch.ScalarImplicit": item,
+    "torch.__is__": operator.is_, "torch.__isnot__": operator.is_not, "torch.__not__": operator.not_,
+    "torch.__contains__": _contains, "torch.__getitem__": operator.getitem, "torch.append": _append,
+    "torch.extend": _extend, "torch.list": list, "torch.format": _format, "torch.warn": lambda *_, **__: None,
+    "torch.__range_length": lambda low, high, step: len(range(low, high, step)),
+    "torch.__derive_index": lambda place, start, step: start + place * step,
+    "torch.keys": lambda table: list(table), "torch.values": lambda table: list(table.values()),
+    "torch.is_floating_point": lambda value: value.is_floating_point(), "warnings.warn": lambda *_, **__: None,
+    "ops.prim.RaiseException": _raise, "ops.prim.NumToTensor": _as_tensor, "ops.prim.data": lambda value: value,
+    "ops.prim.dtype": lambda value: value.dtype, "ops.prim.device": lambda value: None,
+    "ops.prim.layout": lambda value: None, "ops.prim.is_cuda": lambda value: False,
+    "ops.prim.requires_grad": lambda value: False, "ops.prim.is_quantized": lambda value: False,
+    "ops.prim.unchecked_unwrap_optional": _unwrapped, "ops.prim.unchecked_cast": lambda value: value,
+    "ops.prim.min": lambda *values: min(*values), "ops.prim.max": lambda *values: max(*values),
+    "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped, "unwrap_optional": _unwrapped,
+    "ops.prim.shape": lambda value: list(value.shape),
+}  # fmt: skip
+
+OPERATORS: dict[str, Callable[..., Any]] = (
+    {f"torch.{name}": function for name, function in aten.OPERATORS.items()}
+    | {f"ops.aten.{name}": function for name, function in aten.OPERATORS.items()}
+    | _LANGUAGE
+)

@@ -1,0 +1,155 @@
+"""Which torchvision or timm model a file's shapes belong to, from an index shipped with the package.
+
+Building some 1,400 networks to compare shapes would take minutes; the index keeps one digest a model.
+`python -m robaudit.inputs.recovery.catalogue` writes it anew from what is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.files.state_dicts import State
+from robaudit.inputs.networks.published import PUBLISHED
+from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.layers import Layer, chain_classes, module_layers
+
+INDEX = Path(__file__).with_name("catalogue.json")
+
+
+def fingerprint(layers: list[Layer]) -> str:
+    """A digest of the layers' kinds and shapes in any order, without the classes."""
+    mains = [layer for layer in layers if layer.kind in ("conv", "linear")]
+    head = mains[-1] if mains else None
+    heads = [layer for layer in mains if head is not None and layer.shape == head.shape]
+    shapes: list[tuple[str, tuple[int, ...]]] = sorted(
+        (layer.kind, layer.shape) for layer in layers if layer not in heads
+    )
+    shapes += [("head", head.shape[1:])] * len(heads) if head is not None else []
+    return hashlib.sha256(repr(shapes).encode()).hexdigest()[:12]
+
+
+@cache
+def _index() -> dict[str, list[str]]:
+    try:
+        content = json.loads(INDEX.read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return {str(digest): list(names) for digest, names in content.items()}
+
+
+def indexed_names(layers: list[Layer]) -> list[str]:
+    """Names of networks whose layers have these shapes: `torchvision:NAME`, `timm:NAME`, our own without a colon."""
+    return _index().get(fingerprint(layers), []) if len(layers) > 8 else []
+
+
+def catalogue_names(layers: list[Layer]) -> list[str]:
+    """`torchvision:NAME` and `timm:NAME` whose layers have these shapes, torchvision first."""
+    return [name for name in indexed_names(layers) if ":" in name]
+
+
+def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.Module:
+    """A torchvision or timm network with fresh weights.
+
+    Raises:
+        RobauditError: not installed, or no such model.
+
+    """
+    try:
+        if kind == "torchvision":
+            from torchvision import models  # noqa: PLC0415  a second to import
+
+            options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+            network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
+            return network
+        import timm  # noqa: PLC0415  an extra
+
+        made: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=in_channels)
+        return made
+    except ImportError as error:
+        raise RobauditError(f"{kind}:{name}: needs {kind}; pip install 'robaudit[timm]'") from error
+    except Exception as error:
+        raise RobauditError(f"{kind}:{name}: cannot be built ({type(error).__name__}: {error})") from error
+
+
+def catalogue_options(
+    state: State, layers: list[Layer], shape: tuple[int, int, int] | None, only: str = ""
+) -> list[Candidate]:
+    """Candidates from the catalogues, loaded by name (after a common prefix) or else in order.
+
+    Args:
+        state: the file's tensors.
+        layers: the same as layers.
+        shape: (C, H, W) of the images, where there are some.
+        only: a single `torchvision:NAME` or `timm:NAME` to take.
+
+    """
+    found = []
+    classes = chain_classes(layers)
+    channels = next((layer.shape[1] for layer in layers if layer.kind == "conv"), 3)
+    for text in [only] if only else catalogue_names(layers)[:4]:
+        kind, _, name = text.partition(":")
+        try:
+            network = build_catalogue(kind, name, classes, channels)
+        except RobauditError:
+            continue
+        if _loaded(network, state):
+            found.append(Candidate(text, (), channels, shape[1] if shape else 224, classes, -0.5, network))
+    return found
+
+
+def _loaded(network: nn.Module, state: State) -> bool:
+    """Whether the tensors were put into the network."""
+    own = {
+        key: tensor
+        for key, tensor in network.state_dict().items()
+        if tensor.ndim or tensor.is_floating_point()
+    }
+    theirs = {key: tensor for key, tensor in state.items() if tensor.ndim or tensor.is_floating_point()}
+    for prefix in ("", *sorted({key.split(".")[0] + "." for key in theirs})):
+        renamed = {key.removeprefix(prefix): tensor for key, tensor in theirs.items()}
+        if own.keys() == renamed.keys():
+            break
+    else:
+        renamed = dict(zip(own, theirs.values(), strict=False))
+    if len(own) != len(theirs) or any(own[key].shape != renamed[key].shape for key in own):
+        return False
+    network.load_state_dict({key: tensor.float() for key, tensor in renamed.items()}, strict=False)
+    return True
+
+
+def _all_names() -> Iterator[tuple[str, str]]:
+    from torchvision import models  # noqa: PLC0415
+
+    yield from (("torchvision", name) for name in models.list_models(module=models))
+    import timm  # noqa: PLC0415
+
+    yield from (("timm", name) for name in timm.list_models())
+
+
+def main() -> None:
+    """Write the index."""
+    index: dict[str, list[str]] = {}
+    for own, make in PUBLISHED.items():
+        with torch.device("meta"):
+            index.setdefault(fingerprint(module_layers(make(1000, 3))), []).append(own)
+    for kind, name in _all_names():
+        try:
+            with torch.device("meta"):
+                layers = module_layers(build_catalogue(kind, name, 1000, 3))
+            index.setdefault(fingerprint(layers), []).append(f"{kind}:{name}")
+        except Exception as error:
+            print(f"{kind}:{name}: left out ({type(error).__name__})", file=sys.stderr)
+    INDEX.write_text(json.dumps(index, separators=(",", ":"), sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()

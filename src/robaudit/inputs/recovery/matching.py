@@ -1,0 +1,182 @@
+"""From a file's state dicts to the architectures they may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.networks import build_architecture
+from robaudit.inputs.networks.specs import SEQUENTIAL, VGGS, sequential_words
+from robaudit.inputs.recovery.candidates import Candidate, fits
+from robaudit.inputs.recovery.chains import file_order, read_units
+from robaudit.inputs.recovery.dense import dense_candidates
+from robaudit.inputs.recovery.layers import Layer, chain_classes, module_layers
+from robaudit.inputs.recovery.ordering import alphabetical, in_natural_order, linears_last
+from robaudit.inputs.recovery.published import published_candidates
+from robaudit.inputs.recovery.residual import residual_candidates
+from robaudit.inputs.recovery.sequential import sequential_candidates
+from robaudit.inputs.recovery.slopes import with_slopes, without_slopes
+from robaudit.inputs.recovery.transformer import transformer_candidates
+
+#: Image sides tried by channels where no images are given.
+SIDES = {1: (28, 32, 8), 3: (32, 64, 224, 96)}
+#: A convolution wider than this is a batch of images that somebody registered as a buffer.
+KERNEL = 16
+#: Convolutions up to which what reads as residual is tried as a plain network too.
+PLAIN_CONVS = 8
+
+
+def drop_batches(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
+    """The layers without those that are stored images, and the names of these."""
+    stored = [layer for layer in layers if layer.kind == "conv" and min(layer.shape[2:]) > KERNEL]
+    return [layer for layer in layers if layer not in stored], [layer.name for layer in stored]
+
+
+def input_channels(layers: list[Layer]) -> int | None:
+    """Channels of the images, by the first convolution; None for a net of linear layers."""
+    return next((layer.shape[1] for layer in layers if layer.kind == "conv"), None)
+
+
+def published(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
+    """Plain networks with a name whose layers are exactly these."""
+    read = read_units(layers)
+    if read is None:
+        return []
+    order = file_order(*read)
+    found = []
+    kinds = [layer.kind for layer in order]
+    counts = tuple(kinds.count(kind) for kind in ("conv", "norm", "linear"))
+    for name in (*SEQUENTIAL, *VGGS):
+        words = (sequential_words(name) or "").split()
+        if counts != tuple(sum(word.startswith(start) for word in words) for start in ("conv", "bn", "fc")):
+            continue
+        try:
+            with torch.device("meta"):
+                network = build_architecture(
+                    name, classes=chain_classes(layers), in_channels=channels, image_size=side
+                )
+        except RobauditError:
+            continue
+        if fits(module_layers(network), list(order)):
+            found.append(Candidate(name, order, channels, side, chain_classes(layers), -1.0))
+    return found
+
+
+def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
+    """Architectures that the layers may be, the likeliest first.
+
+    Args:
+        layers: as `read_layers` gives them.
+        shape: (C, H, W) of the images, or None to guess.
+
+    """
+    known = published_candidates(layers, shape) or transformer_candidates(layers, shape)
+    if known:
+        return known
+    layers = linears_last(layers)
+    natural = [in_natural_order(layers), in_natural_order(layers, stem_norm=False)]
+    if not alphabetical(layers):
+        return next((found for order in [layers, *natural] if (found := _candidates(order, shape))), [])
+    merged: dict[str, Candidate] = {}
+    for rank, order in enumerate([*natural, layers]):
+        for option in _candidates(order, shape):
+            merged.setdefault(option.spec, replace(option, cost=option.cost + 0.4 * rank))
+    return sorted(merged.values(), key=lambda option: option.cost)
+
+
+def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
+    channels = input_channels(layers)
+    found: list[Candidate] = []
+    if shape is not None:
+        sizes = [(shape[0], shape[1])] if channels in (None, shape[0]) else []
+    elif channels is not None:
+        sizes = [(channels, side) for side in SIDES.get(channels, (32, 64, 28, 224))]
+    else:
+        sizes = [(c, side) for c, sides in SIDES.items() for side in sides]
+    for rank, (c, side) in enumerate(sizes):
+        if found and rank > 0:
+            break
+        residual = residual_candidates(layers, side)
+        named = published(layers, c, side)
+        residual = residual or dense_candidates(layers, side)
+        plain = [] if residual and not _short(layers) else _plain(layers, c, side)
+        found += [
+            *named,
+            *residual,
+            *(option for option in plain if option.spec not in {n.spec for n in named}),
+        ]
+    rest, slopes = without_slopes(layers)
+    if len(slopes) == 1:  # perhaps no slope but a temperature, which changes no prediction
+        found += [replace(option, cost=option.cost + 0.5) for option in _candidates(rest, shape)]
+    return sorted(found, key=lambda candidate: candidate.cost)
+
+
+def _plain(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
+    """Plain networks, with learned slopes where the file has such."""
+    rest, slopes = without_slopes(layers)
+    found = sequential_candidates(rest, channels, side)
+    return [new for old in found if (new := with_slopes(old, slopes))] if slopes else found
+
+
+def _short(layers: list[Layer]) -> bool:
+    """Whether so few convolutions of no shortcut may as well be a plain network."""
+    kernels = [layer.shape[2] for layer in layers if layer.kind == "conv"]
+    return len(kernels) <= PLAIN_CONVS and min(kernels) > 1
+
+
+def named_candidate(spec: str, layers: list[Layer], shape: tuple[int, int, int] | None) -> Candidate:
+    """The architecture that the user named, with the file's layers in its order.
+
+    Raises:
+        RobauditError: the name is unknown or the tensors do not fit it.
+
+    """
+    known = candidates(layers, shape)
+    exact = [candidate for candidate in known if candidate.spec == spec]
+    if exact:
+        return exact[0]
+    channels = input_channels(layers) or (shape[0] if shape else 1)
+    side = shape[1] if shape else SIDES.get(channels, (32,))[0]
+    classes = chain_classes(layers)
+    network = build_architecture(spec, classes=classes, in_channels=channels, image_size=side)
+    own = module_layers(network)
+    order = _order(own, layers, known, network)
+    if order is None:
+        raise RobauditError(
+            f"--arch {spec}: the file does not fit it: {difference(own, layers)}; leave --arch out or name another"
+        )
+    return Candidate(spec, tuple(order), channels, side, classes, 0.0)
+
+
+def _order(
+    own: list[Layer], theirs: list[Layer], known: list[Candidate], network: nn.Module
+) -> list[Layer] | None:
+    """The file's layers in the network's order: by name, as they stand, as recovered, by shape."""
+    by_name = {layer.name: layer for layer in theirs}
+    orders = []
+    if len(own) == len(theirs) and all(layer.name in by_name for layer in own):
+        orders.append([by_name[layer.name] for layer in own])
+    orders.append(theirs)
+    orders += [list(candidate.layers) for candidate in known]
+    by_shape: dict[object, list[Layer]] = {}
+    for layer in theirs:
+        by_shape.setdefault((layer.kind, layer.shape), []).append(layer)
+    if len(own) == len(theirs):
+        queues = [by_shape.get((layer.kind, layer.shape), []) for layer in own]
+        orders.append([queue.pop(0) for queue in queues if queue])
+    return next((order for order in orders if fits(own, order)), None)
+
+
+def difference(own: list[Layer], theirs: list[Layer]) -> str:
+    """In words, the first thing that sets two sequences of layers apart."""
+    if len(own) != len(theirs):
+        return f"it has {len(theirs)} layers, the architecture {len(own)}"
+    for mine, other in zip(own, theirs, strict=True):
+        if (mine.kind, mine.shape) != (other.kind, other.shape):
+            return (
+                f"{other.name} is {other.kind} {other.shape}, the architecture has {mine.kind} {mine.shape}"
+            )
+    return "the order of its layers"

@@ -1,0 +1,138 @@
+"""The state dicts of a model (one, or several for an ensemble) as layers, and what they may be together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.files.state_dicts import State
+from robaudit.inputs.normalisation import Normalisation, stored_normalisation
+from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.catalogue import catalogue_options
+from robaudit.inputs.recovery.layers import Layer, read_layers
+from robaudit.inputs.recovery.matching import candidates, drop_batches, input_channels, named_candidate
+from robaudit.inputs.recovery.reductions import reductions, side_by_side, without_spare
+
+#: More layers than any published classifier has.
+LAYERS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Tensors and layers of each member, the normalisation that the file stores, sentences for the report."""
+
+    states: list[State]
+    layers: list[list[Layer]]
+    stored: Normalisation | None
+    notes: list[str]
+
+
+def read_members(states: list[State], path: Path) -> Members:
+    """The layers of each state dict.
+
+    Raises:
+        RobauditError: values that are not finite, or more tensors than a classifier has.
+
+    """
+    notes: list[str] = []
+    members, rests = [], []
+    stored: Normalisation | None = None
+    if len(states) == 1 and (several := side_by_side(states[0])):
+        notes.append(f"{len(several)} networks side by side in one state dict, taken as an ensemble")
+        states = several
+    for state in states:
+        if len(state) > LAYERS:
+            raise RobauditError(
+                f"{path}: holds {len(state):,} tensors, more than any classifier; pass another checkpoint"
+            )
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise RobauditError(
+                    f"{path}: {name} holds NaN or infinite values; pass a checkpoint that did not diverge"
+                )
+            if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
+                raise RobauditError(
+                    f"{path}: {name} is {tensor.dtype} ({tensor.layout}); pass plain float weights"
+                )
+        channels = input_channels(read_layers(state)) or 1
+        stored, rest = stored_normalisation(state, channels)
+        layers, images = drop_batches(read_layers(rest))
+        if images:
+            notes.append(f"ignored stored images: {', '.join(images)}")
+        used = without_spare(layers)
+        if len(used) < len(layers):
+            notes.append("left out sub_block1, which such networks define and never run")
+        members.append(used)
+        rests.append(rest)
+    return Members(rests, members, stored, notes)
+
+
+def member_options(
+    members: Members, arch: str | None, shape: tuple[int, int, int] | None, path: Path
+) -> list[Candidate]:
+    """Candidates for all members together, the likeliest first.
+
+    Raises:
+        RobauditError: nothing fits, or the images have other channels.
+
+    """
+    first = members.layers[0]
+    head = f"ensemble:{len(members.layers)}*"
+    named = arch.removeprefix(head) if arch else None
+    try:
+        options = _one_member(members.states[0], first, named, shape) or _reduced(members, named, shape)
+    except RobauditError:
+        options = _reduced(members, named, shape)
+        if not options:
+            raise
+    if not options:
+        channels = input_channels(first)
+        if shape and channels not in (None, shape[0]):
+            raise RobauditError(
+                f"{path}: takes images of {channels} channels, the data set has {shape[0]}; pass its own --dataset"
+            )
+        raise RobauditError(
+            f"{path}: fits no known architecture; pass --arch NAME or FILE.py:FACTORY (robaudit inspect shows why)"
+        )
+    if len(members.layers) == 1:
+        return options
+    names = [{layer.name: layer for layer in member} for member in members.layers]
+    return [
+        replace(
+            option,
+            spec=head + option.spec,
+            layers=tuple(by[layer.name] for by in names for layer in option.layers),
+        )
+        for option in options
+    ]
+
+
+def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | None) -> list[Candidate]:
+    """Candidates that do without a part of the file; what is left out is added to the members' notes."""
+    found: list[Candidate] = []
+    for layers, note, cost in reductions(members.layers[0]):
+        try:
+            options = [named_candidate(arch, layers, shape)] if arch else candidates(layers, shape)
+        except RobauditError:
+            continue
+        if options:
+            members.notes.append(f"warning: {note}")
+            found += [replace(option, cost=option.cost + cost) for option in options]
+        if found and not note.startswith("every"):
+            break
+    return sorted(found, key=lambda option: option.cost)
+
+
+def _one_member(
+    state: State, layers: list[Layer], arch: str | None, shape: tuple[int, int, int] | None
+) -> list[Candidate]:
+    """Candidates for one state dict: the named one, or those of its shapes and of the catalogues."""
+    if arch is None:
+        options = [*candidates(layers, shape), *catalogue_options(state, layers, shape)]
+        return sorted(options, key=lambda option: option.cost)
+    if arch.startswith(("torchvision:", "timm:")):
+        return catalogue_options(state, layers, shape, only=arch)
+    return [named_candidate(arch, layers, shape)]

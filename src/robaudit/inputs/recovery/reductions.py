@@ -1,0 +1,136 @@
+"""What else a file's layers may mean where all of them together are no known network.
+
+Files carry parts that prediction does not use (a second copy of a block, a projection head), a second set of
+normalisations for adversarial examples (https://arxiv.org/abs/1911.09665), or several networks side by side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import torch
+
+from robaudit.inputs.files.state_dicts import State
+from robaudit.inputs.recovery.layers import Layer
+
+#: Parts that are tried to be left out, at most.
+PARTS = 12
+
+
+def reductions(layers: list[Layer]) -> Iterator[tuple[list[Layer], str, float]]:
+    """(fewer layers, what was left out, extra cost), the likeliest first."""
+    for which, part in enumerate(_one_of_two_norms(layers)):
+        yield part, f"every normalisation is there twice; took the {('first', 'second')[which]}", 0.5 * which
+    idle = {_last(layer) for layer in layers if layer.kind == "other"}
+    if idle:
+        rest = [layer for layer in layers if layer.kind not in ("other", "scale") or _last(layer) not in idle]
+        yield rest, f"left out tensors named {', '.join(sorted(idle))}, which are no layer's", 0.0
+    single = without_copies(layers)
+    if len(single) < len(layers):
+        yield single, "left out what is there twice with the same numbers", 0.0
+    parts = _parts(layers)
+    copies = {name for name in parts if sum(_shapes(parts[name]) == _shapes(o) for o in parts.values()) > 1}
+    later = list(parts)[:0:-1]  # the first part sees the images; of two copies the first is the one in use
+    ordered = sorted(
+        later, key=lambda name: (name not in copies, len(parts[name]) if name not in copies else 0)
+    )
+    for name in ordered[:PARTS] if len(parts) > 2 else []:
+        rest = [layer for layer in layers if layer not in parts[name]]
+        yield rest, f"left out {name}, which no known architecture with the rest uses", 1.0
+
+
+def without_spare(layers: list[Layer]) -> list[Layer]:
+    """The layers but a `sub_block1` beside a `block1` of the same shapes.
+
+    The wide network of TRADES (https://github.com/yaodongyu/TRADES), which many have taken over, defines one and never
+    runs it; where it is as wide as the first convolution the whole would read as a deeper network.
+    """
+    parts = _parts(layers)
+    spare = [
+        name
+        for name, part in parts.items()
+        if name.startswith("sub_block") and _shapes(part) == _shapes(parts.get(name.removeprefix("sub_"), []))
+    ]
+    return [layer for layer in layers if not any(layer in parts[name] for name in spare)]
+
+
+def without_copies(layers: list[Layer]) -> list[Layer]:
+    """The layers but those that repeat an earlier one number by number.
+
+    One module under two names, or a whole network that its attacker holds too, is saved twice.
+    """
+    kept: list[Layer] = []
+    by_signature: dict[object, list[Layer]] = {}
+    for layer in layers:
+        peers = by_signature.setdefault(layer.signature, [])
+        if any(_equal(layer, peer) for peer in peers):
+            continue
+        peers.append(layer)
+        kept.append(layer)
+    return kept
+
+
+def _equal(one: Layer, other: Layer) -> bool:
+    """Whether all numbers agree; those of a fresh normalisation, all alike, prove nothing."""
+    pairs = [(tensor, other.tensors[role]) for role, tensor in one.tensors.items()]
+    told = any(tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any()) for tensor, _ in pairs)
+    return told and all(torch.equal(a, b) for a, b in pairs)
+
+
+def _last(layer: Layer) -> str:
+    return layer.name.rpartition(".")[2]
+
+
+def _shapes(layers: list[Layer]) -> list[object]:
+    return [layer.signature for layer in layers]
+
+
+def _parts(layers: list[Layer]) -> dict[str, list[Layer]]:
+    """Layers by the first part of their names that is not common to all."""
+    names = [layer.name.split(".") for layer in layers]
+    depth = 0
+    while all(len(name) > depth + 1 for name in names) and len({name[depth] for name in names}) == 1:
+        depth += 1
+    parts: dict[str, list[Layer]] = {}
+    for layer, name in zip(layers, names, strict=True):
+        parts.setdefault(name[min(depth, len(name) - 1)], []).append(layer)
+    return parts
+
+
+def _one_of_two_norms(layers: list[Layer]) -> list[list[Layer]]:
+    """Two readings where normalisations stand in pairs of one width: the first of each, and the second."""
+    picked: tuple[list[Layer], list[Layer]] = ([], [])
+    at = 0
+    while at < len(layers):
+        layer, following = layers[at], layers[at + 1 : at + 2]
+        if layer.kind != "norm":
+            pair = (layer, layer)
+        elif following and following[0].kind == "norm" and following[0].shape == layer.shape:
+            pair = (layer, following[0])
+            at += 1
+        else:
+            return []
+        for reading, chosen in zip(picked, pair, strict=True):
+            reading.append(chosen)
+        at += 1
+    return list(picked) if any(layer.kind == "norm" for layer in layers) else []
+
+
+def side_by_side(state: State) -> list[State]:
+    """The members of an ensemble in one state dict (`models.0.conv1.weight`, `models.1...`), or nothing.
+
+    Each takes images and has the same tensors as the others.
+    """
+    members: dict[str, State] = {}
+    for key, tensor in state.items():
+        match = re.match(r"((?:[A-Za-z_]+\.)*?[A-Za-z_]*)(\d+)\.(.+)", key)
+        if not match:
+            return []
+        members.setdefault(match[1] + match[2], {})[match[3]] = tensor
+    signatures = {tuple((key, tuple(tensor.shape)) for key, tensor in m.items()) for m in members.values()}
+    if len(members) < 2 or len(signatures) != 1:
+        return []
+    weights = [tensor for tensor in next(iter(members.values())).values() if tensor.ndim >= 2]
+    takes_images = len(weights) > 1 and weights[0].ndim == 4 and weights[0].shape[1] in (1, 3)
+    return list(members.values()) if takes_images else []

@@ -1,0 +1,220 @@
+"""Residual networks from the sequence of shapes alone: the plan, and which layer plays which role.
+
+A template says in what order a block's layers stand in the file; the whole file must read as stem, blocks,
+perhaps one more normalisation, linear layers. What shapes do not tell (strides, kinds of shortcut without
+parameters) becomes several candidates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+
+from robaudit.inputs.networks.norms import SCALED, divides
+from robaudit.inputs.networks.residual import ResidualPlan
+from robaudit.inputs.networks.residual_parts import Shortcut
+from robaudit.inputs.networks.residual_specs import residual_spec
+from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.layers import Layer
+from robaudit.inputs.recovery.residual_reading import Reading, Template, read_residual
+from robaudit.inputs.recovery.slopes import spread, without_slopes
+
+
+def _stages(reading: Reading) -> list[list[dict[str, Layer]]]:
+    """Blocks in stages: one starts where the width changes, or at a projection after none."""
+    stages: list[list[dict[str, Layer]]] = []
+    width = -1
+    for block in reading.blocks:
+        outs = block[f"c{reading.template.convs}"].shape[0]
+        fresh = "s" in block and stages and "s" not in stages[-1][-1]
+        fresh = fresh or (reading.template.even and block["c1"].shape[2] == 4)
+        if outs != width or fresh:
+            stages.append([])
+        stages[-1].append(block)
+        width = outs
+    return stages
+
+
+def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> ResidualPlan:
+    template, last_role = reading.template, f"c{reading.template.convs}"
+    shorts = [block["s"] for block in reading.blocks if "s" in block]
+    needless = [
+        [i for i, block in enumerate(stage) if "s" in block and block["s"].shape[0] == block["s"].shape[1]]
+        for stage in stages
+    ]
+    project = "all" if any(set(found) - {0} for found in needless) else "first" if needless[0] else "needed"
+    project = "all" if template.even else project
+    stem = reading.stem["c"].shape
+    return ResidualPlan(
+        widths=tuple(stage[0][last_role].shape[0] for stage in stages),
+        depths=tuple(len(stage) for stage in stages),
+        strides=_strides(reading, stages),
+        mid=tuple(stage[0]["c1"].shape[0] for stage in stages) if template.convs == 3 else (),
+        groups=_groups(stages[0][0]["c2"]) if template.convs == 3 else 1,
+        stem=(stem[0], stem[2], 2 if stem[2] == 7 else 1),
+        stem_pool=stem[2] == 7,
+        order="pre" if template.pre else "post",
+        shortcut="conv" if shorts else "pad",
+        project=project,  # type: ignore[arg-type]
+        shortcut_norm=any("t" in block for block in reading.blocks)
+        or (template.normed and not template.pre and not shorts),
+        shortcut_kernel=shorts[0].shape[2] if shorts and not template.even else 1,
+        norm="batch" if template.normed else "none",
+        normed=_normed(template),
+        se=_reduction(reading),
+        se_conv=template.gated != "" and reading.blocks[0]["g1"].kind == "conv",
+        stem_norm="n" in reading.stem or not (template.normed or template.pre),
+        last_norm=reading.last is not None,
+        last_act=template.pre and reading.last is None and (not template.normed or _normed(template) != ()),
+        bias=not template.normed,
+        even=template.even,
+        cosine=reading.cosine,
+        hidden=tuple(layer.shape[0] for layer in reading.linears[:-1]),
+    )
+
+
+def _strides(reading: Reading, stages: list[list[dict[str, Layer]]]) -> tuple[int, ...]:
+    """Of each stage: two but in the first, or as even kernels tell."""
+    if reading.template.even:
+        return tuple(stage[0]["c1"].shape[2] - 2 for stage in stages)
+    return (1,) + (2,) * (len(stages) - 1)
+
+
+def _normed(template: Template) -> tuple[int, ...]:
+    """Which convolutions of a block have a norm, where not all or none of them have."""
+    found = tuple(i for i in range(1, template.convs + 1) if f"n{i}" in template.main)
+    return found if len(found) < template.convs else ()
+
+
+def _groups(layer: Layer) -> int:
+    """Groups of a convolution with as many outputs as inputs."""
+    return layer.shape[0] // layer.shape[1]
+
+
+def _reduction(reading: Reading) -> int:
+    """By how many times the gating layers narrow the first block; 0 where there are none."""
+    if not reading.template.gated:
+        return 0
+    inner, outs = reading.blocks[0]["g1"].shape[:2]
+    return outs // inner
+
+
+def _norms(reading: Reading, plan: ResidualPlan) -> list[tuple[str, float]]:
+    """(word, cost) of the normalisations that the file's may be."""
+    norms = [layer for block in reading.blocks for role, layer in block.items() if role[0] == "n"]
+    if not norms or norms[0].kind == "norm":
+        return [(plan.norm, 0.0)]
+    widths = {layer.shape[0] for layer in norms}
+    return [(word, cost) for word, cost in SCALED.items() if divides(word, widths)]
+
+
+def _file_order(reading: Reading, slopes: list[Layer]) -> tuple[Layer, ...]:
+    """The file's layers in the order in which `ResidualNet` defines its own."""
+    layers = list(reading.stem.values())
+    count = reading.template.convs
+    pair = ("n", "c") if reading.template.pre else ("c", "n")
+    if reading.template.pre:  # the last activation is the network's own, else the first
+        slopes = slopes[-1:] + slopes[:-1]
+    else:
+        layers += slopes[:1]
+    for k, block in enumerate(reading.blocks):
+        first, last = ([f"{kind}{i}" for i in range(1, count + 1) for kind in pair], ["g1", "g2", "s", "t"])
+        layers += [block[role] for role in first if role in block]
+        layers += slopes[1 + k * count : 1 + (k + 1) * count]
+        layers += [block[role] for role in last if role in block]
+    own = slopes[:1] if reading.template.pre else []
+    return (*layers, *([reading.last] if reading.last else []), *own, *reading.linears)
+
+
+def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[ResidualPlan, float]]:
+    """The plan with what shapes cannot tell filled in: kinds of padding, strides."""
+    pads: tuple[Shortcut, ...]
+    pads = ("pad", "pad-end", "pool-pad-end", "pool-pad") if padded else ("conv",)
+    if padded and hint != "linear":
+        pads = ("pad-end", "pad", "pool-pad-end", "pool-pad")
+    rest = plan.strides[1:]
+    strides = [(1, *rest), (1,) * len(plan.strides)]
+    if (
+        padded or plan.project != "needed" or plan.widths[0] != plan.stem[0]
+    ):  # else no shortcut for a stride there
+        strides.insert(1, (2, *rest))
+    if plan.even:
+        strides = [plan.strides]
+    kernel = plan.stem[1]
+    stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True), (1, True)])]
+    for (n, base), (i, pad), (j, stride), (k, (stem, pool)) in itertools.product(
+        enumerate(_bases(plan)),
+        enumerate(pads),
+        enumerate(dict.fromkeys(strides)),
+        enumerate(dict.fromkeys(stems)),
+    ):
+        yield (
+            dataclasses.replace(
+                base,
+                shortcut=pad,  # type: ignore[arg-type]
+                strides=stride,
+                stem=(plan.stem[0], kernel, stem),
+                stem_pool=pool,
+            ),
+            0.2 * n + 0.3 * i + 1.0 * j + 1.5 * k,
+        )
+
+
+def _bases(plan: ResidualPlan) -> list[ResidualPlan]:
+    """The plan; where norms are missing, much is as its author pleased: strides and shortcuts at other places too."""
+    if plan.order == "post" or not (plan.normed or plan.norm == "none"):
+        return [plan]
+    places = itertools.product((False,) if plan.mid else (False, True), (False, True))
+    return [dataclasses.replace(plan, stride_last=last, shortcut_raw=raw) for last, raw in places]
+
+
+def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
+    """Residual networks that the layers may be, for images of `image_size` pixels."""
+    found: dict[str, Candidate] = {}
+    rest, slopes = without_slopes(layers)
+    for rank, reading in enumerate(read_residual(rest)):
+        given = spread(slopes, len(reading.blocks), reading.template.convs) if slopes else []
+        if given is None:
+            continue
+        plan = _base_plan(reading, _stages(reading))
+        if given:
+            plan = dataclasses.replace(plan, activation="prelu" if given[0].shape[0] == 1 else "prelu-each")
+        padded = plan.shortcut == "pad"
+        if padded and plan.widths[0] == plan.stem[0] and len(plan.widths) == 1:
+            padded = False
+        order = _file_order(reading, given)
+        features = reading.linears[0].shape[1] // plan.widths[-1]
+        norms = _norms(reading, plan)
+        for variant, cost in _variants(plan, padded, reading.linears[-1].name.rsplit(".", 1)[-1]):
+            for (pool, extra), (norm, odd) in itertools.product(_pools(variant, image_size, features), norms):
+                final = dataclasses.replace(variant, pool=pool, norm=norm)
+                spec = residual_spec(final)
+                found.setdefault(
+                    spec,
+                    Candidate(
+                        spec,
+                        order,
+                        reading.stem["c"].shape[1],
+                        image_size,
+                        reading.linears[-1].shape[0],
+                        cost + extra + odd + 0.1 * rank,
+                    ),
+                )
+    return sorted(found.values(), key=lambda candidate: candidate.cost)
+
+
+def _pools(plan: ResidualPlan, image_size: int, features: int) -> Iterator[tuple[int, float]]:
+    """Windows of the last pooling that leave `features` positions."""
+    side = -(-image_size // plan.stem[2])
+    side = -(-side // 2) if plan.stem_pool else side
+    for stride in plan.strides:
+        side = -(-side // stride)
+    left = math.isqrt(features)
+    if left * left != features or left > side:
+        return
+    if left == 1:
+        yield 0, 0.0 if side > 1 else 0.5
+    elif side % left == 0:
+        yield side // left, 0.3 if side == left else 0.6

@@ -1,0 +1,137 @@
+"""From what the user names to the candidates it may be: a file, a catalogue's name or a factory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.files.checkpoints import Contents, file_sha256, own_metadata, read_checkpoint
+from robaudit.inputs.files.state_dicts import choose_states
+from robaudit.inputs.hubs import CATALOGUES, fetch
+from robaudit.inputs.normalisation import Normalisation
+from robaudit.inputs.programs import Shape, call_factory, count_classes, is_factory, load_program
+from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.deciding import Wishes
+from robaudit.inputs.recovery.members import member_options, read_members
+
+#: Formats that are networks already; also the word for their architecture.
+PROGRAMS = ("onnx", "torchscript", "pt2")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model before its choice is made: what it may be, and what is known of it.
+
+    Attributes:
+        options: candidates, the likeliest first.
+        stored: a normalisation that the file states.
+        notes: sentences for the report.
+        format: as in `ModelInfo`.
+        sha256: as in `ModelInfo`.
+        shape: (C, H, W) where it is known.
+
+    """
+
+    options: list[Candidate]
+    stored: Normalisation | None
+    notes: list[str]
+    format: str
+    sha256: str
+    shape: Shape | None
+
+
+def find_model(source: str, wishes: Wishes) -> tuple[Found, Wishes]:
+    """What `source` may be, and the wishes completed by what the file states of itself.
+
+    Raises:
+        RobauditError: it cannot be read or fits nothing.
+
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        kind, _, name = source.partition(":")
+        if kind in CATALOGUES and name:
+            network, stored, notes, path_found = fetch(kind, name)
+            if network is not None:
+                return _ready(source, network, f"{kind} model", wishes, stored, notes), wishes
+            assert path_found is not None
+            found, wishes = find_model(str(path_found), wishes)
+            return replace(found, notes=[*notes, *found.notes]), wishes
+        if is_factory(source):
+            return _ready(source, call_factory(source), "factory", wishes, None, []), wishes
+    contents = read_checkpoint(path)
+    if contents.format in PROGRAMS:
+        return _program(contents, wishes), wishes
+    return _states(contents, wishes)
+
+
+def _ready(
+    source: str, network: nn.Module, kind: str, wishes: Wishes, stored: Normalisation | None, notes: list[str]
+) -> Found:
+    """A network made by code, with the weights it came with."""
+    shape = wishes.image_shape
+    classes = count_classes(network, torch.rand(1, *shape), source) if shape else 0
+    side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
+    option = Candidate(source, (), channels, side, classes, 0.0, network)
+    return Found([option], stored, notes, kind, "", shape)
+
+
+def _program(contents: Contents, wishes: Wishes) -> Found:
+    kind = contents.format
+    if wishes.arch not in (None, kind):
+        raise RobauditError(
+            f"--arch {wishes.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
+        )
+    network, shape, classes = load_program(contents.path, kind, wishes.image_shape)
+    channels, side = (shape[0], shape[1]) if shape else (3, 0)
+    option = Candidate(kind, (), channels, side, classes, 0.0, network)
+    return Found([option], None, [], kind, file_sha256(contents.path), shape)
+
+
+def _states(contents: Contents, wishes: Wishes) -> tuple[Found, Wishes]:
+    entry = own_metadata(contents)
+    if entry:
+        wishes = replace(
+            wishes,
+            arch=wishes.arch or entry["architecture"],
+            normalise=wishes.normalise or entry["normalisation"],
+        )
+    chosen, aside = choose_states(contents.tree, str(contents.path), wishes.key)
+    notes = [f"weights taken from {', '.join(chosen)}"] if any(chosen) else []
+    if aside:
+        notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
+    shape = wishes.image_shape or (tuple(entry["input_shape"]) if entry else None)
+    members = read_members(list(chosen.values()), contents.path)
+    if wishes.arch and is_factory(wishes.arch):
+        options = [_filled(wishes.arch, chosen, shape, contents.path)]
+    else:
+        options = member_options(members, wishes.arch, shape, contents.path)
+    side = options[0].image_size
+    shape = shape or ((options[0].in_channels, side, side) if side else None)
+    digest = file_sha256(contents.path)
+    return Found(options, members.stored, [*notes, *members.notes], contents.format, digest, shape), wishes
+
+
+def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, path: Path) -> Candidate:
+    """A user's network with the file's tensors, matched by name after cutting true prefixes."""
+    network = call_factory(arch)
+    state = next(iter(chosen.values()))
+    own = network.state_dict()
+    for prefix in ("", *(f"{p}." for p in {key.split(".")[0] for key in state})):
+        renamed = {key.removeprefix(prefix): value for key, value in state.items()}
+        if own.keys() <= renamed.keys() and all(own[key].shape == renamed[key].shape for key in own):
+            network.load_state_dict({key: renamed[key] for key in own})
+            channels, side = (shape[0], shape[1]) if shape else (3, 0)
+            classes = count_classes(network, torch.rand(1, *shape), arch) if shape else 0
+            return Candidate(arch, (), channels, side, classes, 0.0, network)
+    missing = sorted(set(own) - set(state)) or sorted(
+        key for key in own if own[key].shape != state[key].shape
+    )
+    raise RobauditError(
+        f"{path}: does not fit {arch}, which has {missing[0]} of another name or shape; pass its own factory"
+    )

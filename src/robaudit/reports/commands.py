@@ -1,0 +1,89 @@
+"""The commands that repeat an audit, from its evidence."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from robaudit.plan import AuditPlan, Bounds, Budget
+from robaudit.reports.words import eps_text, plain
+
+#: A flag, its value and its default.
+Flag = tuple[str, object, object]
+
+
+def commands(data: dict[str, Any], source: str) -> list[str]:
+    """What repeats the audit and re-checks its evidence; of a model or images in memory, the call from Python.
+
+    Args:
+        data: `summary` of the evidence.
+        source: the evidence file.
+
+    """
+    in_memory = [str(data[part][key]).startswith("<") for part, key in (("model", "path"), ("data", "name"))]
+    again = python_call(data, *in_memory) if any(in_memory) else check_command(data)
+    return [again] if in_memory[0] else [again, verify_command(data, source)]
+
+
+def check_command(data: dict[str, Any]) -> str:
+    """`robaudit check` with every flag that differs from its default; names from files are quoted for a shell."""
+    model, images = data["model"], data["data"]
+    own: list[Flag] = [
+        ("dataset", images["name"], None),
+        ("split", images["split"], "test"),
+        ("arch", model["architecture"], None),
+        ("normalise", model["normalisation"], None),
+    ]
+    words = ["robaudit", "check", plain(model["path"])]
+    for name, value, usual in own + _flags(data):
+        if value is not None and value != usual:
+            words += [f"--{name}", plain(value)]
+    return shlex.join(words)
+
+
+def python_call(data: dict[str, Any], model_in_memory: bool, images_in_memory: bool) -> str:
+    """`robaudit.check` with every setting that differs from its default; what was in memory is only named."""
+    model, images = data["model"], data["data"]
+    parts = ["model" if model_in_memory else repr(plain(model["path"]))]
+    parts += ["images", "labels"] if images_in_memory else [repr(plain(images["name"]))]
+    own: list[Flag] = [("normalise", model["normalisation"], "none" if model_in_memory else None)]
+    if not model_in_memory:
+        own.append(("arch", model["architecture"], None))
+    parts += [
+        f"{name.replace('-', '_')}={_literal(name, value)}"
+        for name, value, usual in _flags(data) + own
+        if value is not None and value != usual
+    ]
+    return f"robaudit.check({', '.join(parts)})"
+
+
+def _literal(name: str, value: object) -> str:
+    """A setting as Python writes it; a radius stays a fraction."""
+    return (
+        repr(value) if isinstance(value, int | float) else str(value) if name == "eps" else repr(plain(value))
+    )
+
+
+def _flags(data: dict[str, Any]) -> list[Flag]:
+    """(name, value, default) of everything that the plan says."""
+    plan = data["plan"]
+    return [
+        ("limit", plan["limit"], None),
+        ("examples", plan["examples"], "auto"),
+        ("attacks", ",".join(plan["attacks"]), ",".join(AuditPlan.attacks)),
+        ("norm", data["threat"]["norm"], "Linf"),
+        ("eps", eps_text(data["threat"]["eps"]), None),
+        ("seed", data["seed"], 0),
+        ("confidence", plan["confidence"], AuditPlan.confidence),
+        ("precision", plan["precision"], "auto"),
+        ("engine", plan["engine"], "robaudit"),
+        ("eot", plan.get("eot", 1), 1),
+        *((name.replace("_", "-"), plan["budget"][name], getattr(Budget(), name)) for name in plan["budget"]),
+        ("square-bound", plan["bounds"]["pgd_square"], Bounds().pgd_square),
+        ("autoattack-bound", plan["bounds"]["pgd_autoattack"], Bounds().pgd_autoattack),
+    ]
+
+
+def verify_command(data: dict[str, Any], source: str) -> str:
+    """`robaudit verify` of the evidence file."""
+    return shlex.join(["robaudit", "verify", plain(source or "EVIDENCE"), plain(data["model"]["path"])])

@@ -1,0 +1,202 @@
+"""Mislabelled and malicious files: one clear error each, no code run, memory bounded."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from robaudit.errors import RobauditError
+from robaudit.inputs import inspect_checkpoint, load_classifier
+from robaudit.inputs.files.checkpoints import read_checkpoint
+from tests.inputs.files.hostile import CANARY, SEEDS, Evil, canary, check, saved, state
+
+ATTACKS: dict[str, Any] = {
+    "system": Evil(os.system, f"echo {CANARY}"),
+    "setenv": Evil(os.putenv, CANARY, "1"),
+    "eval": Evil(eval, f"__import__('os').environ.__setitem__('{CANARY}', '1')"),
+    "exec": Evil(exec, f"import os; os.environ['{CANARY}'] = '1'"),
+    "popen": Evil(subprocess.Popen, ["true"]),
+    "getattr": Evil(getattr, "text", "upper"),
+    "import": Evil(__import__, "antigravity"),
+    "hub": Evil(torch.hub.load, "somebody/evil", "model"),
+    "torch.load": Evil(torch.load, "/etc/passwd"),
+    "open": Evil(open, "/tmp/robaudit-canary", "w"),
+    "mine": Evil(canary, CANARY, "1"),
+}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_code_in_a_pickle_is_never_run(tmp_path: Path, attack: str, legacy: bool) -> None:
+    evil = ATTACKS[attack]
+    for tree in (evil, {"state_dict": {"w": evil}}, [evil]):
+        message = check(tmp_path / "a.pt", saved(tree, _use_new_zipfile_serialization=not legacy))
+        assert message is not None
+        assert "asks to run" in message or "never unpickled" in message or "holds no state dict" in message
+    beside = saved({"state_dict": state(), "x": evil}, _use_new_zipfile_serialization=not legacy)
+    message = check(tmp_path / "b.pt", beside)  # a name of one's own is inert data; all else is refused
+    assert (message is None) == (attack == "mine")
+    assert check(tmp_path / "c.pkl", pickle.dumps(evil)) is not None
+
+
+def test_a_whole_pickled_module_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    for legacy in (False, True):
+        for tree in (network, {"net": network, "epoch": 1}):
+            message = check(tmp_path / "a.pt", saved(tree, _use_new_zipfile_serialization=not legacy))
+            assert message and "never unpickled" in message and "state_dict()" in message
+
+
+def rewritten(data: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(stream, "w") as target:
+        for record in source.infolist():
+            target.writestr(record.filename, change(record.filename, source.read(record)))
+    return stream.getvalue()
+
+
+def test_a_tensor_larger_than_its_bytes_is_refused(tmp_path: Path) -> None:
+    tree = {"a": torch.zeros(3, 5), "b": torch.zeros(7)}
+    data = saved(tree)
+    for old, new in ((b"K\x03K\x05\x86", b"J\xff\xff\xff\x7fK\x05\x86"), (b"K\x0f", b"J\xff\xff\xff\x7f")):
+        changed = rewritten(data, lambda n, d, o=old, w=new: d.replace(o, w) if n.endswith("data.pkl") else d)  # type: ignore[misc]
+        message = check(tmp_path / "a.pt", changed)
+        assert message and ("claims" in message or "larger than its storage" in message)
+
+
+def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}q\x00.")
+        archive.writestr("a/data/0", bytes(200 << 20))
+    message = check(tmp_path / "a.pt", stream.getvalue())
+    assert message and "zip bomb" in message
+
+
+@pytest.mark.parametrize("name", ["../../etc/x", "/etc/x", "a/../../x", "a\\..\\x"])
+def test_paths_in_archives_are_refused(tmp_path: Path, name: str) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}q\x00.")
+        archive.writestr(name, b"x")
+    message = check(tmp_path / "a.pt", stream.getvalue())
+    assert message and "no place in a checkpoint" in message
+
+
+def test_a_tree_that_contains_itself_ends(tmp_path: Path) -> None:
+    tree: dict[str, Any] = {"w": torch.ones(2, 2)}
+    tree["self"] = tree
+    check(tmp_path / "a.pt", saved(tree))
+    doubling: list[Any] = []
+    for _ in range(60):
+        doubling = [doubling, doubling]
+    check(tmp_path / "a.pt", saved({"x": doubling}))
+
+
+def test_a_safetensors_header_that_lies(tmp_path: Path) -> None:
+    for shape, offsets in (([1 << 40], [0, 4]), ([1], [0, 1 << 60]), ([-1], [0, 4])):
+        header = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": offsets}}).encode()
+        message = check(tmp_path / "a.safetensors", struct.pack("<Q", len(header)) + header + bytes(4))
+        assert message and "damaged" in message
+
+
+FOREIGN = {
+    "empty": b"",
+    "html": b"<!DOCTYPE html><html>not found</html>",
+    "html with space": b"\n\n  <html>",
+    "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    "gzip": b"\x1f\x8b\x08\x00rest",
+    "json": b'{"a": 1}',
+    "text": b"hello",
+    "hdf5": b"\x89HDF\r\n\x1a\n",
+    "png": b"\x89PNG\r\n",
+    "zeros": bytes(1000),
+    "pickle": pickle.dumps({"a": np.ones(3)}),
+    "old pickle": pickle.dumps({"a": 1}, protocol=0),
+    "tensor": saved(torch.ones(3, 3)),
+    "numbers": saved({"epoch": 3}),
+    "optimiser": saved({"optimizer": {"state": {0: {"exp_avg": torch.ones(3, 3)}}}}),
+    "nan": saved({"w.weight": torch.full((10, 784), torch.nan)}),
+    "text tensors": saved({"w.weight": torch.ones(10, 784, dtype=torch.complex64)}),
+    "misfit": saved(
+        {"a.weight": torch.ones(7, 5), "b.weight": torch.ones(4, 3, 3, 3), "c.weight": torch.ones(9)}
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors", "onnx", "pt2", "model"])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_files(tmp_path: Path, name: str, ending: str) -> None:
+    assert check(tmp_path / f"a.{ending}", FOREIGN[name]) is not None
+    with pytest.raises(RobauditError):
+        inspect_checkpoint(str(tmp_path / "nothing.pt"))
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.pt", tmp_path, tmp_path / "a" / "b.pt"):
+        with pytest.raises(RobauditError) as caught:
+            load_classifier(str(path))
+        assert str(caught.value).startswith(str(path))
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """The attacks on memory, in a process that may not grow by more than a gigabyte."""
+    bomb = b"\x80\x02" + b"r" + struct.pack("<I", 0xFFFFFFF0) + b"."
+    huge = b"\x80\x02\x8e" + struct.pack("<Q", 1 << 40) + b"."
+    files = []
+    for i, pickled in enumerate(
+        (
+            bomb,
+            huge,
+            b"\x80\x02" + b"(" * 300_000 + b".",
+            b"\x80\x02]" + b"]" * 200_000 + b"a" * 200_000 + b".",
+        )
+    ):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr("a/data.pkl", pickled)
+        files.append(tmp_path / f"{i}.pt")
+        files[-1].write_bytes(stream.getvalue())
+    code = (
+        "import sys, resource\nfrom robaudit.errors import RobauditError\n"
+        "from robaudit.inputs.files.checkpoints import read_checkpoint\nfrom pathlib import Path\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "for name in sys.argv[1:]:\n    try:\n        read_checkpoint(Path(name)); sys.exit(3)\n"
+        "    except RobauditError: pass\n"
+        "sys.exit(0 if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20 else 4)\n"
+    )
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
+    done = subprocess.run([sys.executable, "-c", code, *map(str, files)], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
+def test_reading_does_not_change_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(SEEDS["zip"])
+    read_checkpoint(path)
+    assert path.read_bytes() == SEEDS["zip"]
+
+
+def test_tensors_without_numbers_are_no_layers(tmp_path: Path) -> None:
+    state = {
+        "a.weight": torch.zeros(8, 0, 3, 3),
+        "b.weight": torch.zeros(4, 8, 3, 3),
+        "c.weight": torch.zeros(10, 4),
+    }
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(RobauditError):
+        load_classifier(str(tmp_path / "a.pt"), shape=(3, 32, 32))

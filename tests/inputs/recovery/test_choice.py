@@ -1,0 +1,274 @@
+"""The choice among candidates: the same whatever the load, on counts that only the network's size sets."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from robaudit.inputs import Images, build_architecture, load_classifier, load_images, make_images
+from robaudit.inputs.normalisation import parse_normalisation
+from robaudit.inputs.recovery.belief import SURE, clearly
+from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.choices import Choice, deviations, less_likely
+from robaudit.inputs.recovery.improving import improved, level_with
+from robaudit.inputs.recovery.likelihood import calibrated_losses
+from robaudit.inputs.recovery.selection import choose
+from robaudit.inputs.recovery.trials import LAP, Trial, multiplications
+
+NONE = parse_normalisation("none", 1)
+
+
+class Right(nn.Module):
+    """Right on every image whose first pixel is below a level; class 0 else wrong."""
+
+    def __init__(self, level: float) -> None:
+        super().__init__()
+        self.level = level
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        right = x[:, 0, 0, 0] < self.level
+        return torch.stack([~right, right], 1).float()
+
+
+def numbered(count: int = 1000) -> Images:
+    """Images of class 1 whose first pixels are the golden ratio's multiples modulo 1: level all along."""
+    pixels = (torch.arange(count) * 0.6180339887 % 1).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
+    return make_images(pixels, torch.ones(count), name="some", split="test", classes=2)
+
+
+def runner(level: float, cost: float = 0.0) -> Candidate:
+    return Candidate(f"level{level}", (), 1, 2, 2, cost, Right(level))
+
+
+def test_a_race_drops_the_clearly_worse_early_and_keeps_the_level() -> None:
+    trial = Trial(numbered(), counts=(64, 512, 1000))
+    pairs = [(runner(level), NONE) for level in (0.1, 0.85, 0.9, 0.3)]
+    race = trial.race(pairs, 512)
+    assert [choice.candidate.spec for choice in race[:1]] == ["level0.9"]
+    lengths = {choice.candidate.spec: len(choice.right) for choice in race}
+    assert lengths["level0.9"] == 512 and lengths["level0.1"] <= 2 * LAP and lengths["level0.3"] <= 4 * LAP
+    for choice in race:
+        level = float(choice.candidate.spec[5:])
+        assert choice.accuracy == pytest.approx(level, abs=0.1)  # the sequence's discrepancy on 8 images
+
+
+def test_deviations_are_the_sign_test() -> None:
+    trial = Trial(numbered())
+    low, high = (trial.choice((runner(level), NONE), 400) for level in (0.5, 0.75))
+    assert low and high
+    between = int(
+        ((numbered().pixels[:400, 0, 0, 0] >= 0.5) & (numbered().pixels[:400, 0, 0, 0] < 0.75)).sum()
+    )
+    assert deviations(low, high) == pytest.approx(between / between**0.5)
+
+
+def test_an_unusual_structure_must_earn_it() -> None:
+    usual, odd = runner(0.90), runner(0.91, cost=6.0)
+    assert choose([usual, odd], [NONE], numbered())[0].candidate is usual
+    assert choose([runner(0.5), odd], [NONE], numbered())[0].candidate is odd
+
+
+def test_what_costs_too_much_is_passed_over_among_the_unlikely(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {"usual": 1.0, "heavy": 16.0, "light": 0.5, "broken": math.inf}
+    monkeypatch.setattr(Trial, "_work", lambda _, candidate: costs[candidate.spec])
+    monkeypatch.setattr("robaudit.inputs.recovery.trials.UNLIKELY", 20.0 * LAP)
+    trial = Trial(numbered(), work=1.0)
+    pairs = [
+        (Candidate(name, (), 1, 2, 2, 0.0), NONE)
+        for name in ["usual"] * 6 + ["heavy"] * 3 + ["broken"] + ["light"] * 60
+    ]
+    tried = [candidate.spec for candidate, _ in trial.affordable(pairs)]
+    assert tried[:7] == ["usual"] * 6 + ["light"]
+    assert len(tried) == 6 + 28  # (20 - 6) / 0.5
+
+
+def test_structures_that_are_level_are_all_improved_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The better of two that look alike may be found from the one that looks a little worse only."""
+    trial = Trial(numbered())
+    usual, rival, poor = runner(0.8), runner(0.798, cost=0.1), runner(0.3)
+    best = trial.choice((usual, NONE), 1000)
+    race = trial.race([(candidate, NONE) for candidate in (usual, rival, poor)], 512)
+    assert best
+    better = trial.choice((runner(0.99), NONE), 1000)
+    grown = {usual.spec: best, rival.spec: better}
+    monkeypatch.setattr(
+        "robaudit.inputs.recovery.improving.improve", lambda _, start: (grown[start.candidate.spec], [])
+    )
+    level = level_with(trial, best, race)
+    assert [choice.candidate for choice in level] == [rival]
+    assert improved(trial, best, level)[0] is better
+    assert improved(trial, best, [])[0] is best
+
+
+class Centred(nn.Module):
+    """As `Right`, with a level for images in [0, 1), for those in [-1, 1) and for any others."""
+
+    def __init__(self, unit: float, centred: float) -> None:
+        super().__init__()
+        self.unit, self.centred = unit, centred
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = x[:, 0, 0, 0]
+        if bool((first < 0).any()):
+            right = first < 2 * self.centred - 1
+        else:
+            right = first < (self.unit if bool((first <= 1).all()) else 0.1)
+        return F.one_hot(right.long(), 10).float()
+
+
+def test_a_normalisation_that_suits_the_right_structure_only_is_found() -> None:
+    wide, centred = parse_normalisation("0/0.1", 1), parse_normalisation("0.5/0.5", 1)
+    usual = Candidate("usual", (), 1, 2, 2, 0.0, Centred(0.40, 0.02))
+    right = Candidate("right", (), 1, 2, 2, 0.5, Centred(0.35, 0.95))
+    images = replace(numbered(), classes=10)
+    best = choose([usual, right], [NONE, wide, centred], images)[0]
+    assert (best.candidate.spec, best.normalisation) == ("right", centred)
+
+
+def test_a_wrong_structure_that_sees_behind_a_wrong_normalisation_does_not_win() -> None:
+    wide, centred = parse_normalisation("0/0.1", 1), parse_normalisation("0.5/0.5", 1)
+    right = Candidate("right", (), 1, 2, 2, 0.0, Centred(0.40, 0.98))
+    wrong = Candidate("wrong", (), 1, 2, 2, 0.5, Centred(0.90, 0.02))
+    best = choose([right, wrong], [NONE, wide, centred], replace(numbered(), classes=10))[0]
+    assert (best.candidate.spec, best.normalisation) == ("right", centred)
+
+
+def test_multiplications_of_a_layer() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1, groups=1), nn.Flatten(), nn.Linear(8 * 16, 10)
+    )
+    expected = 8 * 16 * 3 * 9 + 8 * 16 * 10
+    assert multiplications(network, torch.rand(1, 3, 8, 8)) == expected
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A net that knows digits a little, so that several structures and normalisations are close."""
+    torch.manual_seed(0)
+    network = build_architecture(
+        "sequential:conv8k3p1 relu max2 flatten fcK", classes=10, in_channels=1, image_size=8
+    )
+    train = load_images("digits", split="train")
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(6):
+        for rows in torch.arange(1000).split(250):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(network(train.float(rows)), train.labels[rows]).backward()
+            optimiser.step()
+    path = tmp_path_factory.mktemp("choice") / "a.pt"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("slow", ["clock", "images"])
+def test_a_busy_machine_changes_nothing(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    digits = load_images("digits")
+    quick = load_classifier(str(checkpoint), images=digits).info
+    if slow == "clock":
+        leaping = iter(range(0, 10**9, 1000))
+        for name in ("monotonic", "perf_counter", "time", "process_time"):
+            monkeypatch.setattr(time, name, lambda: float(next(leaping)))
+    else:
+        original = Images.float
+        monkeypatch.setattr(Images, "float", lambda self, *rows: (time.sleep(0.01), original(self, *rows))[1])
+    assert load_classifier(str(checkpoint), images=digits).info == quick
+    assert any("on 797 images" in note for note in quick.notes)
+
+
+def fitted(text: str, scale: float, steps: int = 150) -> nn.Module:
+    """A net trained on digits / scale, without biases: its accuracy hardly depends on the scale it is given."""
+    torch.manual_seed(0)
+    network = build_architecture(f"sequential:{text}", classes=10, in_channels=1, image_size=8)
+    train = load_images("digits", split="train")
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(train.float() / scale), train.labels).backward()
+        optimiser.step()
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("scale", "found"), [(1.0, "none"), (0.3, "0/0.3"), (1 / 255, "0/0.00392156862745098")]
+)
+def test_the_scale_of_images_shows_in_the_loss(scale: float, found: str) -> None:
+    """Without biases accuracy is the same on every scale; robustness is another's, as eps is taken in pixels."""
+    text = "conv8k3p1n relu max2 flatten fcKn"
+    candidate = Candidate(f"sequential:{text}", (), 1, 8, 10, 0.0, fitted(text, scale))
+    norms = [parse_normalisation(name, 1) for name in ("none", "0/0.3", "0.5/0.5", "0/0.00392156862745098")]
+    choices = choose([candidate], norms, load_images("digits"))
+    assert choices[0].normalisation.text == found
+    level = [choice.accuracy for choice in choices if choice.normalisation.mean in ((), (0.0,))]
+    assert max(level) - min(level) < 0.02
+
+
+def test_overlarge_logits_do_not_ask_for_small_images() -> None:
+    """Of a distilled net the wrong, smaller scale has the smaller loss, until logits are made comparable."""
+    text = "conv8k3p1 relu max2 flatten fcK"
+    network = nn.Sequential(fitted(text, 0.3), Scaled(100.0))
+    candidate = Candidate("distilled", (), 1, 8, 10, 0.0, network)
+    norms = [parse_normalisation(name, 1) for name in ("none", "0/0.3")]
+    assert choose([candidate], norms, load_images("digits"))[0].normalisation.text == "0/0.3"
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+def test_a_softer_activation_must_show_in_accuracy() -> None:
+    labels = torch.arange(1000) % 2
+    rival = torch.stack([1.0 - labels, labels.float()], 1) * 2 - 1
+    rival[::5] *= -3  # wrong on a fifth, and sure of it
+    softer = rival.clone()
+    softer[::5] /= 1.3
+    right = torch.arange(1000) % 5 != 0
+
+    def seen(spec: str, logits: torch.Tensor) -> Choice:
+        candidate = Candidate(spec, (), 1, 8, 2, 0.0)
+        return Choice(candidate, NONE, right, logits, calibrated_losses(logits, labels, free=False))
+
+    relu = seen("sequential:flatten fc8 relu fcK", rival)
+    leaky = seen("sequential:flatten fc8 leaky0.1 fcK", softer)
+    pooled = seen("sequential:flatten fc8 bn relu fcK", softer)
+    assert less_likely(relu, leaky) > SURE
+    assert not clearly(leaky, relu)
+    assert clearly(pooled, relu)
+
+
+def test_a_close_call_between_structures_is_said(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    digits = load_images("digits")
+    network = build_architecture(
+        "sequential:conv4k3p1 relu conv4k3p1 relu flatten fcK", classes=10, in_channels=1, image_size=8
+    )
+    with torch.no_grad():  # activations that are never negative: every rectifier gives the same logits
+        for module in network:
+            if isinstance(module, nn.Conv2d):
+                module.weight.abs_()
+                module.bias.zero_()
+        features = network[:-1](digits.float())
+        target = nn.functional.one_hot(digits.labels, 10).float() - 0.1
+        network[-1].weight.copy_(torch.linalg.lstsq(features, target).solution.T)
+        network[-1].bias.zero_()
+    torch.save(network.state_dict(), tmp_path / "a.pt")
+    notes = load_classifier(str(tmp_path / "a.pt"), images=digits, normalise="none").info.notes
+    assert any("close call between architectures" in note for note in notes), notes
+
+
+def test_losses_of_odd_answers_are_finite_and_the_worst() -> None:
+    labels = torch.tensor([0, 1, 7, 1])
+    logits = torch.tensor([[2.0, 0.0], [float("nan"), 0.0], [0.0, 1.0], [1e30, 0.0]])
+    losses = calibrated_losses(logits, labels, free=True)
+    assert losses[0] < 1 and losses[1:].tolist() == [1e6] * 3
