@@ -8,8 +8,7 @@ from pathlib import Path
 
 from gpu_stages.calls import Call
 from robaudit.errors import RobauditError
-from robaudit.inputs import Classifier, Images, load_classifier, load_images
-from robaudit.inputs.checkpoints import file_sha256
+from robaudit.inputs import Classifier, Images, file_sha256, load_classifier, load_images
 from robaudit.plan import ThreatModel, parse_fraction
 from robaudit.training import Inner, TrainSettings, train
 
