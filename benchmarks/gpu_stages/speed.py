@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from robaudit.inputs.checkpoints import file_sha256
 from vs_reference import Result, by_ours, by_pyautoattack
 
 from gpu_stages import rates, runs, weights
@@ -23,7 +24,6 @@ from robaudit.attacks import Examples, forward
 from robaudit.devices import describe
 from robaudit.errors import RobauditError
 from robaudit.inputs import Classifier, Images, load_classifier, load_images
-from robaudit.inputs.checkpoints import file_sha256
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.training import Inner, TrainSettings
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from robaudit.inputs.checkpoints import file_sha256
 
 from gpu_stages import audits, bundles, pieces, weights
 from gpu_stages.calls import Call
@@ -18,7 +19,6 @@ from gpu_stages.table3_table import table3_table
 from robaudit.devices import describe
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images, load_classifier, load_images
-from robaudit.inputs.checkpoints import file_sha256
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Budget, ThreatModel
 
 #: Every attack of Table 1.

@@ -11,10 +11,10 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
+from robaudit.ranks import Ranks
 from robaudit.training import Inner, MaskingMonitor, Silent, TrainSettings
 from robaudit.training.loop import Run
 from robaudit.training.network import tame
-from robaudit.training.ranks import Ranks
 from robaudit.training.validation import GAP
 from tests.models import cnn
 from tests.shipped import ADVERSARIAL, DISTILLED

@@ -10,9 +10,9 @@ from torch import nn
 
 from robaudit.audit.course import Course, fits, growing
 from robaudit.audit.heading import heading
+from robaudit.audit.parts import hand_over, open_part
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
-from robaudit.audit.ranks import joined, open_part
 from robaudit.audit.verify import judging
 from robaudit.audit.work import Work
 from robaudit.devices import failures_explained
@@ -22,6 +22,7 @@ from robaudit.evidence import Evidence
 from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan
+from robaudit.ranks import joined
 from robaudit.verdict import Claim, judge
 
 
@@ -65,7 +66,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     with failures_explained(where, kept), joined() as ranks, open_part(path, header, ranks) as file:
         work = Work((strict, search), images, plan, file, ranks, where, progress or Silent())
         with on_threads(work.tuning.threads):
-            ranks.hand_over(file)
+            hand_over(file, ranks)
             file.update(finished=False)
             if fits(plan):
                 Course(work, partial(judge, claim=claim), claim.attack if claim else None).go()

@@ -12,16 +12,17 @@ import torch
 from robaudit.devices import failures_explained, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.inputs import Classifier, Images
+from robaudit.ranks import Ranks, joined
 from robaudit.training import checkpoints
 from robaudit.training.data import TrainData, hold_out
 from robaudit.training.healer import Judged, make_healer
 from robaudit.training.network import Shape, new_network, save, tame
 from robaudit.training.progress import Silent, TrainProgress
-from robaudit.training.ranks import Ranks, joined, with_whole_batch_norm
 from robaudit.training.schedules import learning_rate
 from robaudit.training.settings import TrainSettings
 from robaudit.training.sgd import SGD
 from robaudit.training.stepping import NotFiniteError, Stepper, StepSpec
+from robaudit.training.synchronising import with_whole_batch_norm
 from robaudit.training.tally import Tally
 from robaudit.training.validation import GAP, Validation
 from robaudit.training.watch import Watch

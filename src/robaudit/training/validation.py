@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from robaudit.inputs import Images
+from robaudit.ranks import Ranks
 from robaudit.training.metrics import Measured, black_box_gap, measure, plan_for
 from robaudit.training.network import Shape, Trained, as_classifier
-from robaudit.training.ranks import Ranks
 from robaudit.training.settings import TrainSettings
 
 #: A suspect epoch is masked where PGD-10 minus Square of 1,000 queries reaches this on so many held-out examples; the
