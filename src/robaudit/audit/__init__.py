@@ -2,7 +2,7 @@
 
 from robaudit.audit.bars import progress_bars
 from robaudit.audit.defaults import default_evidence
-from robaudit.audit.preflight import preflight
+from robaudit.audit.preflight import first_logits, preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.run import audit
 from robaudit.audit.survey import Window, survey
@@ -16,6 +16,7 @@ __all__ = [
     "audit",
     "default_evidence",
     "expect_model",
+    "first_logits",
     "preflight",
     "progress_bars",
     "survey",

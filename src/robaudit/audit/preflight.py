@@ -52,10 +52,10 @@ def preflight(
     """
     count = min(SAMPLE, len(images))
     with strict_arithmetic(), generators(0):
-        x, logits = _first_call(model, images.float(slice(0, count)), device)
+        x, logits = first_logits(model, images.float(slice(0, count)), device)
         count = len(x)
         labels = images.labels[:count].to(device)
-        _check_shape(logits, images)
+        check_shape(logits, images)
         found = _determinism(model, x, logits)
         if averaged is not None and [item.code for item in found] == ["randomised-output"]:
             few = x[:AVERAGED]
@@ -127,31 +127,49 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return calibrated_losses(logits.cpu(), labels.cpu(), free=False)
 
 
-def _first_call(model: nn.Module, x: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """As many of `x`, from the first on, as the device's memory holds at once, there; and their logits."""
+def first_logits(
+    model: nn.Module, x: Tensor, device: torch.device, name: str = "model"
+) -> tuple[Tensor, Tensor]:
+    """As many of `x` (n, C, H, W), from the first on, as the device's memory holds at once, there; and their logits.
+
+    Raises:
+        RobauditError: the model, called `name` in the message, does not take such images or returns something else
+            than a tensor, or not even one image fits.
+
+    """
     try:
         there = x.to(device)
-        return there, forward(model, there)
-    except (RuntimeError, MemoryError, ValueError, TypeError, IndexError) as error:
-        if out_of_memory(error):
-            if len(x) == 1:
-                raise RobauditError(NO_ROOM) from error
-        elif driver_failed(error):
+        with torch.no_grad():
+            answer: object = model(there)
+        if isinstance(answer, Tensor):
+            return there, answer.float()
+        raise RobauditError(
+            f"{name}: returned a {type(answer).__name__}; expected one tensor of logits (N, classes): "
+            "wrap it in a module that returns only them"
+        )
+    except RobauditError:
+        raise
+    except Exception as error:  # a network of anybody's may raise anything
+        if driver_failed(error):
             raise
-        else:
-            raise _refused(x, error) from error
+        if not out_of_memory(error):
+            raise RobauditError(
+                f"{name}: does not take images of shape {tuple(x.shape[1:])} ({first_line(error):.160}); "
+                "check --dataset and --arch"
+            ) from error
+        if len(x) == 1:
+            raise RobauditError(NO_ROOM) from error
     free_memory()
-    return _first_call(model, x[: len(x) // 2], device)
+    return first_logits(model, x[: len(x) // 2], device, name)
 
 
-def _refused(x: Tensor, error: Exception) -> RobauditError:
-    return RobauditError(
-        f"model: does not take images of shape {tuple(x.shape[1:])} ({first_line(error)}); "
-        "check --dataset and --arch"
-    )
+def check_shape(logits: Tensor, images: Images) -> None:
+    """Nothing, if `logits` are (n, K) with the K of the images' classes.
 
+    Raises:
+        RobauditError: they are not.
 
-def _check_shape(logits: Tensor, images: Images) -> None:
+    """
     if logits.dim() != 2:
         raise RobauditError(
             f"model: its output has shape {tuple(logits.shape)}, not (examples, classes); "
