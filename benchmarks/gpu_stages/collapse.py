@@ -52,7 +52,7 @@ def sizes_of(call: Call) -> Sizes:
     if not call.dry_run:
         return Sizes(whole)
     tiny = replace(
-        whole, inner=Inner(steps=2), epochs=4, batch_size=16, limit=128, validation=8,
+        whole, inner=Inner(steps=2), epochs=4, batch_size=16, lr=0.02, limit=128, validation=8,
         arch="sequential:conv4k3s2p1 relu flatten fcK", batch_metrics=4,
     )  # fmt: skip
     return Sizes(tiny, arm_epochs=2, pretend=2)
