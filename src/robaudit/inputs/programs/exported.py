@@ -210,7 +210,9 @@ def _argument(argument: dict[str, Any], values: dict[str, Any]) -> Any:
         return {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}.get(value)
     if kind in ("as_device", "as_layout"):
         return None
-    if kind in ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string"):
+    if kind == "as_float":
+        return float(value)  # infinity is a text
+    if kind in ("as_int", "as_ints", "as_floats", "as_bool", "as_bools", "as_string"):
         return value
     raise RobauditError(
         f"has an argument of kind {kind}, which is not supported; pass the PyTorch checkpoint"

@@ -62,7 +62,9 @@ def _group_norm(groups: int, weight: Any = None, bias: Any = None, eps: float = 
     return None if weight is None else nn.GroupNorm(groups, len(weight), eps)
 
 
-def _softmax(dim: int | None = None, _: int = 3, dtype: Any = None, *, log: bool = False) -> nn.Module | None:
+def _softmax(
+    dim: int | None = None, _stacklevel: int = 3, dtype: Any = None, *, log: bool = False
+) -> nn.Module | None:
     if dtype is not None or dim is None:
         return None
     return nn.LogSoftmax(dim) if log else nn.Softmax(dim)
@@ -139,7 +141,9 @@ class _Builder:
         self.graph.eliminate_dead_code(lambda node: node.op in {"placeholder", "output"})
         for node in self.graph.nodes:
             if node.op == "get_attr" and not hasattr(self.root, node.target):
-                setattr(self.root, node.target, self._parameter(self.tensors[node.target]))
+                tensor = self.tensors[node.target]
+                learned = tensor.is_floating_point() and tensor.numel() > 1
+                setattr(self.root, node.target, self._parameter(tensor) if learned else nn.Buffer(tensor))
             node.meta.clear()
         return fx.GraphModule(self.root, self.graph, "Program").eval()
 
@@ -156,10 +160,8 @@ class _Builder:
             else:
                 layer.register_parameter(name, None if tensor is None else self._parameter(tensor))
 
-    def _parameter(self, tensor: Tensor) -> Any:
-        """Fractions as a parameter, one for each tensor however often it is used; other numbers as a buffer."""
-        if not tensor.is_floating_point() or tensor.numel() <= 1:
-            return nn.Buffer(tensor)
+    def _parameter(self, tensor: Tensor) -> nn.Parameter:
+        """One parameter for each tensor, however often it is used."""
         if id(tensor) not in self.parameters:
             self.parameters[id(tensor)] = nn.Parameter(tensor, requires_grad=False)
         return self.parameters[id(tensor)]

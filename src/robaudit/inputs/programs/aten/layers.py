@@ -48,7 +48,9 @@ def _batch_norm(  # noqa: PLR0913, PLR0917
     input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float,
     eps: float, cudnn_enabled: bool = True,
 ) -> Any:  # fmt: skip  # noqa: A002
-    if training or running_mean is None:
+    if running_mean is None:  # of each channel, as in the standardisation of weights
+        return F.batch_norm(input, None, None, weight, bias, True, momentum, eps)
+    if training:
         raise RobauditError("takes a batch norm's statistics from the batch; export it after model.eval()")
     return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
 
@@ -57,6 +59,26 @@ def _native_batch_norm(  # noqa: PLR0913, PLR0917
     input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
 ) -> Any:  # noqa: A002
     return _batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps), None, None
+
+
+def _batch_norm_of_batch(input: Any, weight: Any, bias: Any, *rest: Any) -> Any:  # noqa: A002
+    """`_native_batch_norm_legit`, with or without statistics among the arguments."""
+    statistics = rest if len(rest) == 5 else (None, None, *rest)
+    return _batch_norm(input, weight, bias, *statistics), None, None
+
+
+def _multi_head_attention(  # noqa: PLR0913, PLR0917
+    query: Any, key: Any, value: Any, embed_dim: int, num_head: int, qkv_weight: Any, qkv_bias: Any,
+    proj_weight: Any, proj_bias: Any, mask: Any = None, need_weights: bool = True, *_: Any,
+) -> Any:  # fmt: skip
+    """`_native_multi_head_attention`, of one tensor with itself."""
+    if key is not query or value is not query or mask is not None or need_weights:
+        raise RobauditError("uses attention of a kind that is not supported; pass the PyTorch checkpoint")
+    size = embed_dim // num_head
+    parts = F.linear(query, qkv_weight, qkv_bias).unflatten(-1, (3, num_head, size))
+    heads = [parts.select(2, i).transpose(1, 2) for i in range(3)]
+    mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+    return F.linear(mixed, proj_weight, proj_bias), None
 
 
 def _layer_norm(  # noqa: PLR0913, PLR0917
@@ -128,9 +150,10 @@ def _adaptive_max(self: Any, output_size: Sequence[int]) -> Any:
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "conv1d": _convolve, "conv2d": _convolve, "conv3d": _convolve, "convolution": _convolution,
-    "_convolution": _convolution, "conv_transpose1d": _transposed, "conv_transpose2d": _transposed,
+    "_convolution": _convolution, "_convolution_mode": _convolve, "conv_transpose1d": _transposed, "conv_transpose2d": _transposed,
     "linear": lambda input, weight, bias=None: F.linear(input, weight, bias),
     "batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _native_batch_norm,
+    "_native_batch_norm_legit": _batch_norm_of_batch, "_native_multi_head_attention": _multi_head_attention,
     "layer_norm": _layer_norm, "native_layer_norm": lambda *args: (_layer_norm(*args), None, None),
     "group_norm": _group_norm, "native_group_norm": _native_group_norm, "instance_norm": _instance_norm,
     "max_pool1d": _max_pool(1), "max_pool2d": _max_pool(2), "max_pool3d": _max_pool(3),

@@ -171,7 +171,7 @@ def _numbers(of_number: Operator, of_tensor: Operator) -> Operator:
 _SAME = {
     name: getattr(torch, name)
     for name in (
-        "abs", "amax", "amin", "argmax", "argmin", "baddbmm", "bmm", "cos", "cumsum", "erf", "exp", "expm1", "flip",
+        "abs", "all", "amax", "amin", "any", "argmax", "argmin", "baddbmm", "bmm", "cos", "cumsum", "erf", "exp", "expm1", "flip",
         "fmod", "index_select", "isfinite", "isinf", "isnan", "log", "log1p", "log2", "logical_and", "logical_not",
         "logical_or", "logsumexp", "masked_fill", "matmul", "maximum", "minimum", "mm", "movedim", "mv", "narrow",
         "permute", "pixel_shuffle", "pixel_unshuffle", "reciprocal", "roll", "rsqrt", "select", "sigmoid", "sign",
@@ -214,7 +214,8 @@ OPERATORS: dict[str, Operator] = _SAME | layers.OPERATORS | {
     # what does nothing to a classifier that is evaluated
     "dropout": _dropout, "feature_dropout": _dropout, "alpha_dropout": _dropout, "contiguous": _idle, "clone": _idle,
     "detach": _idle, "alias": _idle, "lift_fresh": _idle, "lift_fresh_copy": _idle, "positive": _idle, "data": _idle,
-    "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
+    "_assert_tensor_metadata": lambda *_, **__: None, "_assert_scalar": lambda *_, **__: None,
+    "sym_constrain_range_for_size": lambda *_, **__: None, "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
     # shapes
     "size": lambda self, dim=None: list(self.shape) if dim is None else self.shape[dim],
     "sym_size": lambda self, dim: self.shape[dim], "dim": lambda self: self.ndim, "numel": lambda self: self.numel(),

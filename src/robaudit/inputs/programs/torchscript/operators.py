@@ -76,6 +76,7 @@ _LANGUAGE: dict[str, Callable[..., Any]] = {
     "ops.prim.dtype": lambda value: value.dtype, "ops.prim.device": lambda value: None,
     "ops.prim.layout": lambda value: None, "ops.prim.is_cuda": lambda value: False,
     "ops.prim.requires_grad": lambda value: False, "ops.prim.is_quantized": lambda value: False,
+    "ops.prim.is_nested": lambda value: False, "torch.is_autocast_enabled": lambda *_: False,
     "ops.prim.unchecked_unwrap_optional": _unwrapped, "ops.prim.unchecked_cast": lambda value: value,
     "ops.prim.min": lambda *values: min(*values), "ops.prim.max": lambda *values: max(*values),
     "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped, "unwrap_optional": _unwrapped,
