@@ -12,8 +12,8 @@ import torch
 from robaudit.inputs import load_classifier
 from robaudit.inputs.programs.network import build_network
 from robaudit.inputs.programs.onnx import read_onnx
-from robaudit.inputs.programs.onnx.reading import _Node
 from robaudit.inputs.programs.onnx.operators import OPERATORS
+from robaudit.inputs.programs.onnx.reading import _Node
 
 onnx = pytest.importorskip("onnx")
 from onnx import helper, numpy_helper  # noqa: E402

@@ -24,9 +24,7 @@ class OneSizeOnlyError(Exception):
     """Two recordings differ by more than the size of the batch."""
 
 
-def record_any_batch(
-    run: Callable[[Any], Any], shape: tuple[int, ...], written_for: int = 1
-) -> Recording:
+def record_any_batch(run: Callable[[Any], Any], shape: tuple[int, ...], written_for: int = 1) -> Recording:
     """Write down what `run` does to batches of images (N, *shape) of any size; `batch` is 0. Arguments as `record`.
 
     Raises:
@@ -60,9 +58,7 @@ class _Merger:
                 args = self._common(one.args, other.args)
                 if one.target in _RESHAPES:
                     args = self._reshaped(args)
-                new = self.graph.create_node(
-                    one.op, one.target, args, self._common(one.kwargs, other.kwargs)
-                )
+                new = self.graph.create_node(one.op, one.target, args, self._common(one.kwargs, other.kwargs))
             new.meta = dict(one.meta)
             self.twins[one] = new
         self.graph.eliminate_dead_code()
@@ -85,7 +81,9 @@ class _Merger:
                 raise OneSizeOnlyError
             return {key: self._common(value, other[key]) for key, value in one.items()}
         if isinstance(one, slice):
-            return slice(*(self._common(getattr(one, n), getattr(other, n)) for n in ("start", "stop", "step")))
+            return slice(
+                *(self._common(getattr(one, n), getattr(other, n)) for n in ("start", "stop", "step"))
+            )
         if one == other:
             return one
         if type(one) is int:
@@ -109,7 +107,9 @@ class _Merger:
     def _constant(self, name: str) -> fx.Node:
         """A constant; one row that is repeated where it has a row an image."""
         one, other = self.first.tensors[name], self.second.tensors[name]
-        if one is other or (one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)):
+        if one is other or (
+            one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+        ):
             self.tensors[name] = one
             return self.graph.get_attr(name)
         axes = [i for i, sizes in enumerate(zip(one.shape, other.shape, strict=False)) if len(set(sizes)) > 1]

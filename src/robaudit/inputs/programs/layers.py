@@ -16,7 +16,7 @@ _Maker = Callable[..., nn.Module | None]
 
 
 def graph_module(recording: Recording) -> fx.GraphModule:
-    """The recorded graph, in evaluation mode, with layers where it has their functions; shares the constants' memory."""
+    """The recorded graph, in evaluation mode, with layers where it has their functions, on the constants' memory."""
     builder = _Builder(recording)
     for node in list(recording.graph.nodes):
         builder.replace(node)
@@ -24,7 +24,7 @@ def graph_module(recording: Recording) -> fx.GraphModule:
 
 
 def _convolution(kind: type[nn.Module]) -> _Maker:
-    def make(  # noqa: PLR0913, PLR0917  the arguments of torch's functions
+    def make(
         weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
     ) -> nn.Module:
         sizes = weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:])
@@ -33,7 +33,7 @@ def _convolution(kind: type[nn.Module]) -> _Maker:
     return make
 
 
-def _batch_norm(  # noqa: PLR0913, PLR0917
+def _batch_norm(  # noqa: PLR0913
     running_mean: Any,
     running_var: Any,
     weight: Any = None,
@@ -70,7 +70,7 @@ def _softmax(
     return nn.LogSoftmax(dim) if log else nn.Softmax(dim)
 
 
-def _max_pool(  # noqa: PLR0913, PLR0917
+def _max_pool(
     size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, **_: Any
 ) -> nn.Module:
     return nn.MaxPool2d(size, stride or None, padding, dilation, ceil_mode=ceil_mode)
@@ -86,20 +86,23 @@ LAYERS: dict[Any, _Maker] = {
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
     F.relu: lambda **_: nn.ReLU(),
-    torch.relu: lambda: nn.ReLU(),
+    torch.relu: nn.ReLU,
     F.relu6: lambda **_: nn.ReLU6(),
-    F.gelu: lambda approximate="none": nn.GELU(approximate),
+    F.gelu: nn.GELU,
     torch.max_pool2d: _max_pool,
-    F.avg_pool2d: lambda *sizes, **named: nn.AvgPool2d(*sizes, **named),
-    F.adaptive_avg_pool2d: lambda size: nn.AdaptiveAvgPool2d(size),
+    F.avg_pool2d: nn.AvgPool2d,
+    F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
     F.softmax: _softmax,
     F.log_softmax: lambda *args, **named: _softmax(*args, log=True, **named),
 }
 _NAMES = {nn.ReLU: "relu", nn.Linear: "linear", nn.Softmax: "softmax", nn.LogSoftmax: "log_softmax"}
 #: The parameters and buffers that the functions' arguments are.
 _WEIGHTS = ("weight", "bias", "running_mean", "running_var")
-_ORDER = {F.batch_norm: ("running_mean", "running_var", "weight", "bias"), F.layer_norm: ("", "weight", "bias"),
-          F.group_norm: ("", "weight", "bias")}  # fmt: skip
+_ORDER: dict[Any, tuple[str, ...]] = {
+    F.batch_norm: ("running_mean", "running_var", "weight", "bias"),
+    F.layer_norm: ("", "weight", "bias"),
+    F.group_norm: ("", "weight", "bias"),
+}
 
 
 class _Builder:
@@ -119,7 +122,7 @@ class _Builder:
         map_aggregate(rest, lambda arg: found.append(arg) if isinstance(arg, fx.Node) else None)
         if any(other.op != "get_attr" for other in found):
             return
-        args, named = map_aggregate(rest, self._constant)  # type: ignore[misc]
+        args, named = map_aggregate(rest, self._constant)
         if node.target is F.batch_norm:
             named = {**named, "ndim": node.args[0].meta["example"].ndim}
         layer = make(*args, **named)
@@ -148,7 +151,7 @@ class _Builder:
         return fx.GraphModule(self.root, self.graph, "Program").eval()
 
     def _constant(self, arg: Any) -> Any:
-        return self.tensors[arg.target] if isinstance(arg, fx.Node) else arg
+        return self.tensors[str(arg.target)] if isinstance(arg, fx.Node) else arg
 
     def _fill(self, layer: nn.Module, given: dict[str, Any]) -> None:
         for name in _WEIGHTS:

@@ -35,15 +35,27 @@ def bounded(shape: Iterable[int]) -> list[int]:
     return sizes
 
 
-def _convolved(  # noqa: PLR0913, PLR0917  the arguments of torch's functions
-    x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+def _convolved(
+    x: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> list[int]:
     count = weight.ndim - 2
     steps, spaces, kernel = _each(stride, count), _each(dilation, count), weight.shape[2:]
     if x.ndim != weight.ndim or x.shape[1] != weight.shape[1] * groups:
         raise RuntimeError(f"a convolution of {tuple(weight.shape)} does not fit {tuple(x.shape)}")
     reach = [(size - 1) * space for size, space in zip(kernel, spaces, strict=True)]
-    around = reach if padding == "same" else [0] * count if padding == "valid" else [2 * p for p in _each(padding, count)]
+    around = (
+        reach
+        if padding == "same"
+        else [0] * count
+        if padding == "valid"
+        else [2 * p for p in _each(padding, count)]
+    )
     sides = zip(x.shape[2:], around, reach, steps, strict=True)
     sizes = [(size + more - far - 1) // step + 1 for size, more, far, step in sides]
     if min(sizes) < 1:
@@ -79,10 +91,18 @@ def _linear(x: Tensor, weight: Tensor, bias: Any = None) -> list[int]:
 
 def _product(first: Tensor, second: Tensor) -> list[int]:
     if min(first.ndim, second.ndim) < 2:
-        return list(first.shape[:-1]) + list(second.shape[:-2]) + list(second.shape[-1:] if second.ndim > 1 else [])
+        return (
+            list(first.shape[:-1])
+            + list(second.shape[:-2])
+            + list(second.shape[-1:] if second.ndim > 1 else [])
+        )
     if first.shape[-1] != second.shape[-2]:
         raise RuntimeError(f"matrices of {tuple(first.shape)} and {tuple(second.shape)} do not fit")
-    return [*np.broadcast_shapes(tuple(first.shape[:-2]), tuple(second.shape[:-2])), first.shape[-2], second.shape[-1]]
+    return [
+        *np.broadcast_shapes(tuple(first.shape[:-2]), tuple(second.shape[:-2])),
+        first.shape[-2],
+        second.shape[-1],
+    ]
 
 
 #: Shapes of the results of what would be costly to compute for its shape alone.

@@ -133,7 +133,8 @@ def _agree(free: ProgramNetwork, fixed: ProgramNetwork, shape: Shape) -> bool:
         alone = torch.cat([free(row) for row in images.split(1)])
         expected = fixed(images)
     return all(
-        together.shape == other.shape and torch.allclose(together, other, atol=1e-3, rtol=1e-3, equal_nan=True)
+        together.shape == other.shape
+        and torch.allclose(together, other, atol=1e-3, rtol=1e-3, equal_nan=True)
         for other in (alone, expected)
     )
 

@@ -41,9 +41,7 @@ class Recording:
     batch: int
 
 
-def record(
-    run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, written_for: int = 1
-) -> Recording:
+def record(run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, written_for: int = 1) -> Recording:
     """Write down what `run` does to images (batch, *shape).
 
     Args:
@@ -70,6 +68,8 @@ def record(
 
 class Value(fx.Proxy):
     """A tensor that depends on the images. It has a shape and a type, but its numbers are not known."""
+
+    tracer: _Recorder
 
     @property
     def example(self) -> Tensor:
@@ -169,7 +169,7 @@ class _Recorder(TracerBase):
         if len(self.graph.nodes) > MOST_NODES:
             raise RobauditError("has an absurd number of operations; export it again")
         nodes = self.create_arg((tuple(args), dict(kwargs)))
-        positional, named = map_aggregate(nodes, _example)  # type: ignore[misc]
+        positional, named = map_aggregate(nodes, _example)
         function = getattr(Tensor, target) if kind == "call_method" else target
         shape = check_size(function, positional, named)
         memory = None
@@ -204,7 +204,9 @@ def _example(node: Any) -> Any:
     if not isinstance(node, fx.Node):
         return node
     if node.meta["memory"].version != node.meta["version"]:
-        raise RobauditError("uses a tensor again that it has overwritten; export it without in-place operations")
+        raise RobauditError(
+            "uses a tensor again that it has overwritten; export it without in-place operations"
+        )
     return node.meta["example"]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
@@ -15,16 +14,16 @@ _FORWARD = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 _BACKWARD = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
 
 
-def _convolve(  # noqa: PLR0913, PLR0917
+def _convolve(
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
-) -> Any:  # fmt: skip  # noqa: A002
+) -> Any:  # fmt: skip
     return _FORWARD[weight.ndim](input, weight, bias, stride, padding, dilation, groups)
 
 
 def _convolution(  # noqa: PLR0913, PLR0917
     input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
     output_padding: Any, groups: int, *_: Any,
-) -> Any:  # fmt: skip  # noqa: A002
+) -> Any:  # fmt: skip
     if not transposed:
         return _convolve(input, weight, bias, stride, padding, dilation, groups)
     return _transposed(input, weight, bias, stride, padding, output_padding, groups, dilation)
@@ -33,7 +32,7 @@ def _convolution(  # noqa: PLR0913, PLR0917
 def _transposed(  # noqa: PLR0913, PLR0917
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
     groups: int = 1, dilation: Any = 1,
-) -> Any:  # fmt: skip  # noqa: A002
+) -> Any:  # fmt: skip
     return _BACKWARD[weight.ndim](input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -47,7 +46,7 @@ def affine(self: Any, mat1: Any, mat2: Any, beta: Any = 1, alpha: Any = 1) -> An
 def _batch_norm(  # noqa: PLR0913, PLR0917
     input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float,
     eps: float, cudnn_enabled: bool = True,
-) -> Any:  # fmt: skip  # noqa: A002
+) -> Any:  # fmt: skip
     if running_mean is None:  # of each channel, as in the standardisation of weights
         return F.batch_norm(input, None, None, weight, bias, True, momentum, eps)
     if training:
@@ -55,13 +54,13 @@ def _batch_norm(  # noqa: PLR0913, PLR0917
     return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
 
 
-def _native_batch_norm(  # noqa: PLR0913, PLR0917
+def _native_batch_norm(
     input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
-) -> Any:  # noqa: A002
+) -> Any:
     return _batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps), None, None
 
 
-def _batch_norm_of_batch(input: Any, weight: Any, bias: Any, *rest: Any) -> Any:  # noqa: A002
+def _batch_norm_of_batch(input: Any, weight: Any, bias: Any, *rest: Any) -> Any:
     """`_native_batch_norm_legit`, with or without statistics among the arguments."""
     statistics = rest if len(rest) == 5 else (None, None, *rest)
     return _batch_norm(input, weight, bias, *statistics), None, None
@@ -81,38 +80,71 @@ def _multi_head_attention(  # noqa: PLR0913, PLR0917
     return F.linear(mixed, proj_weight, proj_bias), None
 
 
-def _layer_norm(  # noqa: PLR0913, PLR0917
-    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any, **__: Any
-) -> Any:  # noqa: A002
+def _layer_norm(
+    input: Any,
+    normalized_shape: Any,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    *_: Any,
+    **__: Any,
+) -> Any:
     return F.layer_norm(input, list(normalized_shape), weight, bias, eps)
 
 
-def _group_norm(  # noqa: PLR0913, PLR0917
+def _group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any, **__: Any
-) -> Any:  # noqa: A002
+) -> Any:
     return F.group_norm(input, num_groups, weight, bias, eps)
 
 
 def _native_group_norm(  # noqa: PLR0913, PLR0917
     input: Any, weight: Any, bias: Any, N: Any, C: Any, HxW: Any, group: int, eps: float
-) -> Any:  # noqa: A002
+) -> Any:
     return F.group_norm(input, group, weight, bias, eps), None, None
 
 
 def _instance_norm(  # noqa: PLR0913, PLR0917
     input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, use_input_stats: bool,
     momentum: float, eps: float, cudnn_enabled: bool = True,
-) -> Any:  # fmt: skip  # noqa: A002
+) -> Any:  # fmt: skip
     if not use_input_stats:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     return F.instance_norm(input, None, None, weight, bias, True, momentum, eps)
 
 
+def _dropout(input: Any, p: Any = 0.5, train: bool = False) -> Any:
+    if train:
+        raise RobauditError("drops values at random, as in training; export it after model.eval()")
+    return input
+
+
+def _attention(  # noqa: PLR0913, PLR0917
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: Any = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    _dropout(query, train=bool(dropout_p))
+    options = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+    return F.scaled_dot_product_attention(query, key, value, **options)
+
+
+def _flash_attention(
+    query: Any, key: Any, value: Any, dropout_p: float = 0.0, is_causal: bool = False, *, attn_mask: Any = None,
+    scale: Any = None,
+) -> Any:  # fmt: skip
+    return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale), None
+
+
 def _max_pool(dimensions: int) -> Callable[..., Any]:
     pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[dimensions]
 
-    def run(  # noqa: PLR0913, PLR0917
-        self: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    def run(
+        self: Any,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
     ) -> Any:
         return pool(self, kernel_size, stride or kernel_size, padding, dilation, ceil_mode)
 
@@ -129,9 +161,9 @@ def _average_pool(dimensions: int) -> Callable[..., Any]:
 
 
 def _resize(mode: str) -> Callable[..., Any]:
-    """`upsample_*2d`, whose arguments are a size and perhaps a corners' flag and factors, or in `.vec` factors alone."""
+    """`upsample_*2d`: a size or, in `.vec`, factors, and for the bilinear one whether corners are aligned."""
 
-    def run(input: Any, output_size: Any = None, *rest: Any, **named: Any) -> Any:  # noqa: A002
+    def run(input: Any, output_size: Any = None, *rest: Any, **named: Any) -> Any:
         corners = named.get("align_corners", rest[0] if rest and type(rest[0]) is bool else None)
         factors = named.get("scale_factors") or next((part for part in rest if isinstance(part, list)), None)
         if not output_size and not factors:
@@ -139,18 +171,21 @@ def _resize(mode: str) -> Callable[..., Any]:
         spatial = input.shape[2:]
         sizes = output_size or [int(n * f) for n, f in zip(spatial, factors, strict=True)]  # type: ignore[arg-type]
         bounded([*input.shape[:2], *sizes])
-        return F.interpolate(input, list(sizes), mode=mode, **({} if mode == "nearest" else {"align_corners": corners}))
+        return F.interpolate(
+            input, list(sizes), mode=mode, align_corners=None if mode == "nearest" else corners
+        )
 
     return run
 
 
-def _adaptive_max(self: Any, output_size: Sequence[int]) -> Any:
-    return F.adaptive_max_pool2d(self, output_size), None
+def _adaptive_max(self: Any, output_size: Any) -> Any:
+    return F.adaptive_max_pool2d(self, list(output_size)), None
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "conv1d": _convolve, "conv2d": _convolve, "conv3d": _convolve, "convolution": _convolution,
-    "_convolution": _convolution, "_convolution_mode": _convolve, "conv_transpose1d": _transposed, "conv_transpose2d": _transposed,
+    "_convolution": _convolution, "_convolution_mode": _convolve,
+    "conv_transpose1d": _transposed, "conv_transpose2d": _transposed,
     "linear": lambda input, weight, bias=None: F.linear(input, weight, bias),
     "batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _native_batch_norm,
     "_native_batch_norm_legit": _batch_norm_of_batch, "_native_multi_head_attention": _multi_head_attention,
@@ -162,5 +197,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "adaptive_avg_pool1d": F.adaptive_avg_pool1d, "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
     "_adaptive_avg_pool2d": F.adaptive_avg_pool2d, "adaptive_max_pool2d": _adaptive_max,
     "upsample_nearest2d": _resize("nearest"), "upsample_bilinear2d": _resize("bilinear"),
-    "channel_shuffle": lambda self, groups: F.channel_shuffle(self, groups),
+    "dropout": _dropout, "feature_dropout": _dropout, "alpha_dropout": _dropout,
+    "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
+    "scaled_dot_product_attention": _attention, "_scaled_dot_product_flash_attention_for_cpu": _flash_attention,
+    "channel_shuffle": F.channel_shuffle,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Operators that move, cut, make and convert tensors. Their parameters have the names and order of PyTorch's schemas."""
+"""Operators that move, cut, make and convert tensors, with the parameters of PyTorch's schemas."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def as_dtype(value: Any) -> torch.dtype | None:
     if value is None or isinstance(value, torch.dtype):
         return value
     if type(value) is not int or value not in DTYPES:
-        raise RobauditError(f"has numbers of a kind {value!r:.20}, not supported; pass the PyTorch checkpoint")
+        raise RobauditError(
+            f"has numbers of a kind {value!r:.20}, not supported; pass the PyTorch checkpoint"
+        )
     return DTYPES[value]
 
 
@@ -65,14 +67,21 @@ def expand(self: Any, size: Sequence[int], implicit: bool = False) -> Any:
     sizes = [int(n) for n in size]
     missing = len(sizes) - self.ndim
     bounded([own if n == -1 else n for n, own in zip(sizes, [1] * missing + list(self.shape), strict=True)])
-    if isinstance(self, Value) and self.shape[0] == self.batch and sizes[0] == self.written_for and not missing:
+    if (
+        isinstance(self, Value)
+        and self.shape[0] == self.batch
+        and sizes[0] == self.written_for
+        and not missing
+    ):
         sizes[0] = -1
     return self.expand(sizes)
 
 
 def repeat(self: Any, repeats: Sequence[int]) -> Any:
     """Several times along each dimension."""
-    bounded([n * size for n, size in zip(repeats[::-1], [*self.shape[::-1], *[1] * len(repeats)], strict=False)])
+    bounded(
+        [n * size for n, size in zip(repeats[::-1], [*self.shape[::-1], *[1] * len(repeats)], strict=False)]
+    )
     return self.repeat(list(repeats))
 
 
@@ -97,7 +106,7 @@ def split(self: Any, split_size: Any, dim: int = 0) -> list[Any]:
     return list(self.split(split_size if isinstance(split_size, int) else list(split_size), dim))
 
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:  # noqa: A002
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """With a border, or without one where it is negative."""
     around = [pad[2 * i] + pad[2 * i + 1] for i in range(len(pad) // 2)][::-1]
     kept = input.ndim - len(around)

@@ -62,10 +62,21 @@ def read_onnx(path: Path) -> Program:
         opset = max(
             (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
         )
-        run = partial(_run, nodes=nodes, tensors=tensors, source=sizes[0].name, shape=shape,
-            output=graph.output[0].name, opset=opset)
-        return Program(run, [t for t in tensors.values() if t.is_floating_point()], _image_shape(shape),
-            max(shape[0], 0) if len(shape) in (2, 4) else 0)
+        run = partial(
+            _run,
+            nodes=nodes,
+            tensors=tensors,
+            source=sizes[0].name,
+            shape=shape,
+            output=graph.output[0].name,
+            opset=opset,
+        )
+        return Program(
+            run,
+            [t for t in tensors.values() if t.is_floating_point()],
+            _image_shape(shape),
+            max(shape[0], 0) if len(shape) in (2, 4) else 0,
+        )
     except RobauditError as error:
         raise RobauditError(f"{path}: {error}") from error
     except Exception as error:
@@ -109,9 +120,15 @@ class _Node:
                 self.attributes[item.name] = value[item.type]
 
 
-def _run(  # noqa: PLR0913
-    x: Any, *, nodes: list[_Node], tensors: dict[str, torch.Tensor], source: str, shape: list[int],
-    output: str, opset: int,
+def _run(
+    x: Any,
+    *,
+    nodes: list[_Node],
+    tensors: dict[str, torch.Tensor],
+    source: str,
+    shape: list[int],
+    output: str,
+    opset: int,
 ) -> Any:
     """Evaluate the nodes in order; the first output as (N, classes)."""
     values: dict[str, Any] = {**tensors, source: _laid_out(x, shape), "": None}

@@ -81,7 +81,11 @@ def sliced(x: Values, a: Attributes) -> torch.Tensor:
         rows = range(size)[slice(start, end if step > 0 or end > -(1 << 31) else None, step)]
         if step > 0:
             result = result.narrow(axis, rows.start, max(rows.stop - rows.start, 0))
-            result = result if step == 1 else result[(slice(None),) * (axis % result.ndim) + (slice(None, None, step),)]
+            result = (
+                result
+                if step == 1
+                else result[(slice(None),) * (axis % result.ndim) + (slice(None, None, step),)]
+            )
         else:
             result = result.index_select(axis, torch.tensor(list(rows)))
     return result

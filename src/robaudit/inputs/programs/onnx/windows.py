@@ -115,9 +115,7 @@ def _window_sums(image: torch.Tensor, a: Attributes) -> torch.Tensor:
         pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(kernel)]
         return pool(image, kernel, strides) * math.prod(kernel)
     convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(kernel)]
-    sums = convolve(
-        image.flatten(0, 1).unsqueeze(1), torch.ones(1, 1, *kernel), None, strides, 0, dilations
-    )
+    sums = convolve(image.flatten(0, 1).unsqueeze(1), torch.ones(1, 1, *kernel), None, strides, 0, dilations)
     return sums.reshape(*image.shape[:2], *sums.shape[2:])
 
 

@@ -78,7 +78,9 @@ def read_script(archive: zipfile.ZipFile) -> Script:
 
     """
     names = set(archive.namelist())
-    folder = next((name.removesuffix("data.pkl") for name in sorted(names) if name.endswith("/data.pkl")), None)
+    folder = next(
+        (name.removesuffix("data.pkl") for name in sorted(names) if name.endswith("/data.pkl")), None
+    )
     if folder is None:
         raise UnreadError("no objects")
     root = _Unpickler(archive, folder, "data").load()
@@ -147,7 +149,10 @@ class _Unpickler(pickle.Unpickler):
             ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
             ("collections", "OrderedDict"): dict,
             ("torch.jit._pickle", "restore_type_tag"): lambda value, _: value,
-            **{("torch.jit._pickle", f"build_{kind}list"): list for kind in ("int", "double", "bool", "tensor")},
+            **{
+                ("torch.jit._pickle", f"build_{kind}list"): list
+                for kind in ("int", "double", "bool", "tensor")
+            },
         }.get((module, name))
         if found is None:
             raise UnreadError(f"objects of {module[:40]}.{name[:40]}")
@@ -163,7 +168,11 @@ class _Unpickler(pickle.Unpickler):
             data = read_record(self._archive, name, self._archive.getinfo(name).file_size)
             if count < 0 or len(data) < count * dtype.itemsize:
                 raise UnreadError("a storage that is shorter than it says")
-            flat = torch.frombuffer(bytearray(data), dtype=dtype)[:count] if count else torch.empty(0, dtype=dtype)
+            flat = (
+                torch.frombuffer(bytearray(data), dtype=dtype)[:count]
+                if count
+                else torch.empty(0, dtype=dtype)
+            )
             self._storages[key] = flat.float() if dtype.is_floating_point else flat
         return self._storages[key]
 

@@ -81,7 +81,9 @@ def _check_code(path: Path, code: str) -> None:
     if found:
         raise RobauditError(f"{path}: its code calls {found[0]}, which no classifier needs; do not trust it")
     if "__setstate__" in code:
-        raise RobauditError(f"{path}: has code that runs while it is loaded (__setstate__); export it without")
+        raise RobauditError(
+            f"{path}: has code that runs while it is loaded (__setstate__); export it without"
+        )
     spaces = set(SPACES.findall(code)) - KNOWN_SPACES
     classes = set(CLASSES.findall(code)) - {"quantized"}
     if spaces or classes:

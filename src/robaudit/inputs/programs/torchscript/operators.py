@@ -70,7 +70,7 @@ _LANGUAGE: dict[str, Callable[..., Any]] = {
     "torch.extend": _extend, "torch.list": list, "torch.format": _format, "torch.warn": lambda *_, **__: None,
     "torch.__range_length": lambda low, high, step: len(range(low, high, step)),
     "torch.__derive_index": lambda place, start, step: start + place * step,
-    "torch.keys": lambda table: list(table), "torch.values": lambda table: list(table.values()),
+    "torch.keys": list, "torch.values": lambda table: list(table.values()),
     "torch.is_floating_point": lambda value: value.is_floating_point(), "warnings.warn": lambda *_, **__: None,
     "ops.prim.RaiseException": _raise, "ops.prim.NumToTensor": _as_tensor, "ops.prim.data": lambda value: value,
     "ops.prim.dtype": lambda value: value.dtype, "ops.prim.device": lambda value: None,
@@ -78,7 +78,7 @@ _LANGUAGE: dict[str, Callable[..., Any]] = {
     "ops.prim.requires_grad": lambda value: False, "ops.prim.is_quantized": lambda value: False,
     "ops.prim.is_nested": lambda value: False, "torch.is_autocast_enabled": lambda *_: False,
     "ops.prim.unchecked_unwrap_optional": _unwrapped, "ops.prim.unchecked_cast": lambda value: value,
-    "ops.prim.min": lambda *values: min(*values), "ops.prim.max": lambda *values: max(*values),
+    "ops.prim.min": min, "ops.prim.max": max,
     "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped, "unwrap_optional": _unwrapped,
     "ops.prim.shape": lambda value: list(value.shape),
 }  # fmt: skip
