@@ -105,4 +105,4 @@ def test_a_run_that_healing_does_not_end_says_so(tmp_path, capsys, taken_back, t
     training._summary(rows, training.Wanted("digits", tmp_path, None, False, None, False, False))
     out = " ".join(capsys.readouterr().out.split())
     assert "found masked at the end of epochs: none; healed in 10" in out
-    assert ("3 epochs were taken back" in out and "smaller --eps or --lr" in out) == told
+    assert ("3 epochs were rolled back" in out and "smaller --eps or --lr" in out) == told

@@ -23,7 +23,7 @@ from robaudit.evidence import Evidence
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan
 from robaudit.verdict import Verdict, gap_sides
 
-#: Examples of the first stretch; each further one is a quarter of what came before, and at least so many.
+#: Examples of the first stretch; each further one is a quarter of what came before, and at least the second number.
 FIRST_STRETCH, STRETCH = 64, 32
 #: Examples scouted before any is deepened; a gap of 20 points shows by then (docs/results/coverage.md).
 SCOUTED = 256

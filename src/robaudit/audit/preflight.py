@@ -20,7 +20,7 @@ AVERAGED = 16
 SAME = 1e-3
 #: Another normalisation that is better by so much is the right one: 13 of 128 examples.
 BETTER = 0.10
-#: Or that is no worse and has half the loss, which so many standard errors prove.
+#: Or that is no worse and has half the loss, which this many standard errors prove.
 HALF, SURER = 0.5, 5.0
 #: What is no better on the first of these is not tried on the others.
 SCREEN = 32

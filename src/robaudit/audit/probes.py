@@ -43,7 +43,7 @@ def probe(
         seed: the audit's.
 
     Returns:
-        (n,) bool each, on the CPU. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at so many times eps.
+        (n,) bool each, on the CPU. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at these multiples of eps.
         `pgd40`: more steps. `starts`: 5 random starts. `other_norm`: PGD-10 in the other norm's ball, of L2 radius
         eps sqrt(d) / 4 or Linf radius 2 eps / sqrt(d). `fgsm`: one step of eps from the clean input. `noise`: 20
         random corners of the ball. `unbounded`: PGD in the whole of [0, 1]. `saturated`: the softmax is exactly 1 in

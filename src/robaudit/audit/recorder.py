@@ -26,7 +26,7 @@ from robaudit.inputs import Images
 from robaudit.measures import fosc, sgcs
 from robaudit.plan import AuditPlan
 
-#: Rows are written once there are so many, or so many seconds have gone by since the last time.
+#: Rows are written once there are this many, or this many seconds have gone by since the last time.
 _ROWS, _SECONDS = 128, 2.0
 
 

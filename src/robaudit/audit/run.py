@@ -38,7 +38,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
 
     The examples are taken in the order of `images`, which must be random. With `plan.examples == "auto"` the
     audit stops as soon as the verdict is decided, and that on `claim` too. An unfinished audit in `path` is
-    gone on with.
+    resumed.
 
     Raises:
         RobauditError: the model cannot be audited on these images, a preflight check failed and `force` is

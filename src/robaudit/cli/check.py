@@ -64,7 +64,7 @@ def check(
     split: str = typer.Option("test", help="Which split.", rich_help_panel=_DATA),
     limit: int | None = typer.Option(
         None,
-        help="At most so many examples: a random subset, class-balanced where the split is.",
+        help="At most this many examples: a random subset, class-balanced where the split is.",
         rich_help_panel=_DATA,
     ),
     download: bool = typer.Option(
@@ -75,7 +75,7 @@ def check(
     ),
     normalise: str | None = typer.Option(
         None,
-        help="none, a data set's name, imagenet, or means/stds as 0.49,0.48,0.45/0.2,0.2,0.2.",
+        help="none, a data set's name, imagenet, or means/stds, for example 0.49,0.48,0.45/0.2,0.2,0.2.",
         rich_help_panel=_MODEL,
     ),
     key: str | None = typer.Option(
@@ -84,7 +84,7 @@ def check(
     norm: str = typer.Option("Linf", help="Linf or L2.", rich_help_panel=_THREAT),
     eps: str | None = typer.Option(
         None,
-        help="Radius in [0, 1] pixel units, as 8/255; by default the data set's usual one.",
+        help="Radius in [0, 1] pixel units, for example 8/255; by default the data set's usual one.",
         rich_help_panel=_THREAT,
     ),
     seed: int = typer.Option(0, help="Fixes the subset, the order and every draw.", rich_help_panel=_THREAT),
@@ -117,7 +117,7 @@ def check(
     ),
     eot: int = typer.Option(
         1,
-        help="For a randomised model: attack and judge the mean of its logits over so many draws, as 20.",
+        help="For a randomised model: attack and judge the mean of its logits over this many draws, for example 20.",
         rich_help_panel=_BUDGET,
     ),
     engine: str = typer.Option(

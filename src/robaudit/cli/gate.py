@@ -80,7 +80,7 @@ def _refuse_expired(rules: Policy, today: datetime.date) -> None:
     if expired:
         raise RobauditError(
             f"{rules.path}: the exception for '{expired.model}' expired on {expired.expires} ({expired.reason})\n"
-            "Mend the model and remove the exception, or give it another date."
+            "Fix the model and remove the exception, or give it another date."
         )
 
 
@@ -124,7 +124,7 @@ class _Gate:
         code = exit_code(case.verdict)
         said = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case, minimum)}"
         if code and waiver is not None and waiver.minimum is None:
-            return Judged(case, 0, f"{said} Let pass {_until(waiver)}.")
+            return Judged(case, 0, f"{said} Waived {_until(waiver)}.")
         return Judged(case, code, said)
 
     def _case(self, model: Path, minimum: float | None) -> tuple[Case, str]:

@@ -44,7 +44,7 @@ def landscape(
     ),
     norm: str = typer.Option("Linf", help="Linf or L2."),
     eps: str | None = typer.Option(
-        None, help="Scale of the axes, as 8/255; by default the data set's usual radius."
+        None, help="Scale of the axes, for example 8/255; by default the data set's usual radius."
     ),
     seed: int = typer.Option(0, help="Fixes the images and the random direction."),
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),

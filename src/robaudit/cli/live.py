@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def line(row: dict[str, Any]) -> str:
     """One epoch as a line of text."""
     marks = [f"healing {row['healing']} batches"] if row["healing"] else []
-    marks += ["taken back"] if row.get("taken_back") else []
+    marks += ["rolled back"] if row.get("taken_back") else []
     marks += ["MASKED"] if row["masked"] else []
     marks += ["healed itself"] if row["healed_itself"] else []
     return (

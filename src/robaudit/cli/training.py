@@ -22,7 +22,7 @@ from robaudit.verdict import accuracy, judge
 _VALIDATION, _SHARE = 1000, 5
 #: Test examples of the audits before and after.
 _AUDITED = 500
-#: A run of which more than one epoch in so many was taken back is not healed by noise.
+#: A run of which more than one epoch in this many was rolled back is not healed by noise.
 _OFTEN = 4
 
 
@@ -124,7 +124,7 @@ def _summary(rows: list[dict[str, Any]], wanted: Wanted) -> None:
     taken_back = sum(row["taken_back"] for row in rows)
     if taken_back > len(rows) // _OFTEN:
         out.print(
-            f"{taken_back} epochs were taken back: healing does not end this masking; "
+            f"{taken_back} epochs were rolled back: healing does not end this masking; "
             "train with a smaller --eps or --lr"
         )
     if best.exists():

@@ -156,7 +156,7 @@ class Evidence:
         )
 
     def broken_after(self, attack: str, steps: int) -> Bools:
-        """(n,) bool: broken by this attack within so many of its steps."""
+        """(n,) bool: broken by this attack within its first `steps` steps."""
         record = self.attacks.get(attack)
         if record is None:
             return np.zeros(len(self), dtype=bool)

@@ -62,7 +62,7 @@ def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> str:
 
 
 def curves_chart(evidence: Evidence) -> tuple[str, list[str]]:
-    """Accuracy left after so many model passes an example (a step of PGD is two, a query of Square one).
+    """Accuracy left against model passes an example (a step of PGD is two, a query of Square one).
 
     The drawing, and the attacks in the order of their styles.
     """

@@ -82,7 +82,7 @@ def _healing(rows: Rows) -> Curves:
     before = [float(row.get("fosc_normalised_before", "nan")) for row in rows]
     return [
         ("normalised FOSC", _column(rows, "fosc_normalised")),
-        ("taken back", before),
+        ("rolled back", before),
         ("PGD-10", _column(rows, "pgd10")),
     ]
 
@@ -104,7 +104,7 @@ def _draw(rows: Rows, panels: list[tuple[str, Curves]], out: Path, axis: str) ->
     places = [row[axis] for row in rows]
     for plot, (title, curves) in zip(figure.subplots(2, 2).flat, panels, strict=True):
         for name, values in curves:
-            lonely = name == "taken back"
+            lonely = name == "rolled back"
             plot.plot(
                 places, values, label=name, marker="x" if lonely else "", linestyle="" if lonely else "-"
             )

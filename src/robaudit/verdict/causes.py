@@ -17,12 +17,12 @@ from robaudit.verdict.findings import Finding, finding
 FEW_EXAMPLES = 50
 #: A share of exactly zero PGD gradients that no honest model of the calibration reached.
 ZERO_GRADIENT_SHARE = 0.10
-#: With so many zero gradients, though few softmaxes are saturated, the input itself has no derivative.
+#: With this share of zero gradients, though few softmaxes are saturated, the input itself has no derivative.
 SHATTERED_SHARE = 0.50
 #: Points by which a targeted margin attack may beat APGD on the cross-entropy before it is worth a finding.
 IMBALANCE = 0.08
-#: And by so many examples: of the 50 that an audit which stopped early runs both on, an honest model that loses 4 to 5
-#: points in truth loses 6 once in 25 to 70 times (binomial).
+#: And by this many examples: of the 50 that an audit which stopped early runs both on, an honest model that loses 4 to
+#: 5 points in truth loses 6 once in 25 to 70 times (binomial).
 IMBALANCED = 6
 #: Survivors of PGD-10 that a weaker experiment may break.
 WEAKER_BREAKS = 0.08

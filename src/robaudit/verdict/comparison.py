@@ -60,7 +60,7 @@ def compare(old: Evidence, new: Evidence, margin: float = 0.02) -> Difference:
 
     """
     if not 0 < margin < 1:
-        raise ValueError(f"margin {margin:g} must be in (0, 1), as 0.02 for 2 points")
+        raise ValueError(f"margin {margin:g} must be in (0, 1), for example 0.02 for 2 points")
     _comparable(old.header, new.header)
     fixed = old.header.plan.examples == new.header.plan.examples == "all"
     pairs = _pairs(old, new, fixed)
