@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from robaudit.reports.formatting import label, percent, plain
 from robaudit.reports.markdown import code, escape
-from robaudit.reports.words import label, percent, plain
 from robaudit.verdict import Difference
 
 _TITLES = {"not-worse": "NOT WORSE", "worse": "WORSE", "inconclusive": "INCONCLUSIVE"}

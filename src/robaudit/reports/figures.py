@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence, Outcome
 from robaudit.reports.charts import Axis, Plot, bars, histogram, tick_steps
-from robaudit.reports.words import bound_of, label
+from robaudit.reports.formatting import bound_of, label
 from robaudit.stats import gap_path
 from robaudit.verdict import GAPS, paired, population
 
