@@ -80,7 +80,7 @@ def landscape(
     surfaces = []
     for model in models:
         classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=all_images)
-        surfaces.append(_survey(classifier, chosen, threat, window, seed, where))
+        surfaces.append(_measured(classifier, chosen, threat, window, seed, where))
     files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
     for surface, file in zip(surfaces, files, strict=True):
         surface.save(file)
@@ -120,13 +120,13 @@ def _choose(images: Images, ids: list[int], count: int) -> Images:
     return replace(images, pixels=images.pixels[rows], labels=images.labels[rows], ids=images.ids[rows])
 
 
-def _survey(
+def _measured(
     classifier: Classifier, images: Images, threat: ThreatModel, window: Window, seed: int, device: str
 ) -> Surface:
-    from robaudit.audit import survey
+    from robaudit.audit import measure_landscape
 
     with _bar("landscape") as advance:
-        return survey(
+        return measure_landscape(
             classifier,
             images,
             threat,

@@ -47,7 +47,7 @@ class Window:
             raise ValueError(f"span {self.span:g} must be in (0, 100], a multiple of eps, for example 1")
 
 
-def survey(
+def measure_landscape(
     classifier: Classifier,
     images: Images,
     threat: ThreatModel,
