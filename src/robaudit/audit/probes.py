@@ -22,7 +22,7 @@ from robaudit.plan import ThreatModel
 #: Correctly classified examples that the probes are made on.
 EXAMPLES = 48
 #: Survivors of PGD-10 below which no mean over them is taken.
-FEW = 8
+FEWEST_EXAMPLES = 8
 _MORE_STEPS = 40
 _STARTS = 5
 _NOISES = 20
@@ -93,14 +93,14 @@ def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
     """What the evidence keeps of `probe`: the share of each row, and
 
     `examples`: n. `only_fgsm`, `only_noise`, `only_pgd40`, `only_starts`: broken by that, but not by PGD-10.
-    `linearity`: its mean over PGD-10's survivors, where there are `FEW` of them.
+    `linearity`: its mean over PGD-10's survivors, where there are `FEWEST_EXAMPLES` of them.
     """
     standing = rows["pgd10"]
     found = {name: float(values.float().mean()) for name, values in rows.items() if name != "linearity"}
     for name in ("fgsm", "noise", "pgd40", "starts"):
         found[f"only_{name}"] = float((standing & ~rows[name]).float().mean())
     errors = rows["linearity"][standing & rows["linearity"].isfinite()]
-    if len(errors) >= FEW:
+    if len(errors) >= FEWEST_EXAMPLES:
         found["linearity"] = float(errors.mean())
     return found | {"examples": float(len(standing))}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.common import check_present, check_writable, console
-from robaudit.cli.data import DataWishes, threat_model
+from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def landscape(
     except ValueError as error:
         raise RobauditError(str(error)) from error
     where = pick_device(device)
-    all_images = DataWishes(dataset, data_dir, split, seed, download).load()
+    all_images = DataRequest(dataset, data_dir, split, seed, download).load()
     chosen = _choose(all_images, example, images)
     surfaces = []
     for model in models:

@@ -107,9 +107,9 @@ def train(
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
     from robaudit.audit import pick_device
-    from robaudit.cli.training import Wanted, carry_out
+    from robaudit.cli.training import TrainRequest, carry_out
 
-    wanted = Wanted(dataset, out, data_dir, download, start, quiet, tensorboard)
+    request = TrainRequest(dataset, out, data_dir, download, start, quiet, tensorboard)
     given = {
         "limit": limit, "validation": validation, "augment": augment, "method": method, "beta": beta,
         "steps": steps, "awp": awp, "arch": arch, "normalise": normalise, "epochs": epochs,
@@ -119,7 +119,7 @@ def train(
         "device": pick_device(device), "batch_metrics": batch_metrics, "save_every": save_every,
         "eps": parse_eps(eps, "eps"), "step_size": parse_eps(step_size, "step-size"),
     }  # fmt: skip
-    return carry_out(wanted, {name: value for name, value in given.items() if value is not None})
+    return carry_out(request, {name: value for name, value in given.items() if value is not None})
 
 
 def parse_eps(text: str | None, name: str) -> float | None:
