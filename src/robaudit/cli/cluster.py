@@ -26,7 +26,7 @@ def check_on_ray(
     """Audit every checkpoint of `jobs`, with its place for the evidence, and give each as it finishes.
 
     The checkpoints and the evidence lie where every node finds them under the same path. A task whose node dies is
-    started again elsewhere and goes on from its evidence file.
+    started again elsewhere and resumed from its evidence file.
 
     Args:
         jobs: (checkpoint, place of its evidence or None).

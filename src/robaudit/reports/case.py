@@ -118,11 +118,11 @@ def open_case(
         found = file.read()
         rows = file.witnesses() if pictures else []
     if not len(found):
-        raise RobauditError(f"{path}: no example is finished yet; go on with `robaudit check`")
+        raise RobauditError(f"{path}: no example is finished yet; resume it with `robaudit check`")
     if not found.header.finished and not unfinished:
         raise RobauditError(
             f"{path}: the audit is unfinished ({len(found)} of {found.header.data['n']} examples begun); "
-            "go on with the same `robaudit check`, or add --unfinished to report what there is"
+            "resume it with the same `robaudit check`, or add --unfinished to report what there is"
         )
     if surface is not None and surface.about.get("model", {}).get("sha256") != found.header.model["sha256"]:
         raise RobauditError(

@@ -64,7 +64,7 @@ def _headline(data: dict[str, Any]) -> RenderableType:
         f"{threat['norm']} eps {eps_text(threat['eps'])}, seed {data['seed']}"
     )
     if not data["finished"]:
-        body.append("\nThis audit is unfinished; run the same command to go on.", style="yellow")
+        body.append("\nThis audit is unfinished; run the same command to resume it.", style="yellow")
     return Panel(body, border_style=colour)
 
 
