@@ -183,6 +183,23 @@ def test_the_module_and_the_process_stay_exactly_as_they_were():
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize(
+    "mode",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["no_grad", "inference_mode", "autocast"],
+)
+def test_the_callers_modes_change_nothing(plain, mode):
+    pixels, labels = digits()
+    with mode():
+        made_there = load_classifier(str(DISTILLED)).network
+        x = torch.from_numpy(pixels).unsqueeze(1).float() * (1 / 255)
+        x = (x * 255).round() / 255
+        result = robaudit.check(made_there, x, torch.from_numpy(labels) + 0, eps=0.1, **SHORT)
+        seen = robaudit.check(made_there, x * 0.999, torch.from_numpy(labels), eps=0.1, limit=8, **SHORT)
+    assert outcomes(result) == outcomes(plain)
+    assert len(seen.evidence) == 8
+
+
 def test_a_module_that_is_wrapped_to_be_distributed_or_compiled_is_itself(model, plain):
     pixels, labels = digits()
     wrapped = torch.compile(nn.DataParallel(model))

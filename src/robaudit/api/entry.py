@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -72,7 +72,7 @@ def check(
 
     """
     settings = read_settings(plan)
-    with _in_python():
+    with _in_python(), _own_modes():
         made, claim = _planned(name_of(data), norm, eps, settings)
         device = _device(model, settings.get("device", "auto"))
         images, classifier = _loaded(model, read(data, labels, settings, made.seed), settings)
@@ -133,7 +133,7 @@ def load(
     """
     if not isinstance(source, str | PathLike):
         raise TypeError(f"source is of type {type(source).__name__}; expected a path or the name of a model")
-    with _in_python():
+    with _in_python(), _own_modes():
         images = None if dataset is None else read(dataset, None, {}, 0)
         where = "cpu" if device is None else pick_device(str(device))
         settings = {"arch": arch, "normalise": normalise, "key": key}
@@ -215,6 +215,17 @@ def _in_python() -> Iterator[None]:
         if text == str(error):
             raise
         raise RobauditError(text) from error
+
+
+@contextmanager
+def _own_modes() -> Iterator[None]:
+    """Gradients and float32, whatever `no_grad`, `inference_mode` or `autocast` the caller stands in."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def _setting(flag: re.Match[str]) -> str:
