@@ -27,6 +27,7 @@ from typing import get_args  # noqa: E402
 if importlib.util.find_spec("robaudit") is None:  # a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+import torch  # noqa: E402
 from gpu_stages import archives, joining  # noqa: E402
 from gpu_stages.calls import Call  # noqa: E402
 from gpu_stages.stages import STAGES  # noqa: E402
@@ -92,7 +93,7 @@ def _stage(options: argparse.Namespace, began: float) -> None:
             data_dir=options.data_dir,
             minutes=options.minutes,
             out=options.out,
-            device=devices.pick(options.device),
+            device=torch.device(devices.pick_device(options.device)),
             execution=getattr(options, "execution", "auto"),
             dry_run=options.dry_run,
             seed=options.seed,

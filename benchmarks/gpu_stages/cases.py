@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from robaudit.inputs.checkpoints import file_sha256
-
 from gpu_stages.calls import Call
 from robaudit.errors import RobauditError
-from robaudit.inputs import Classifier, Images, load_classifier, load_images
+from robaudit.inputs import Classifier, Images, file_sha256, load_classifier, load_images
 from robaudit.plan import ThreatModel, parse_fraction
 from robaudit.training import Inner, TrainSettings, train
 

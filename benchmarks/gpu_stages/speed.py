@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from robaudit.inputs.checkpoints import file_sha256
 from vs_reference import Result, by_ours, by_pyautoattack
 
 from gpu_stages import rates, runs, weights
@@ -23,7 +22,7 @@ from gpu_stages.speed_table import speed_table
 from robaudit.attacks import Examples, forward
 from robaudit.devices import describe
 from robaudit.errors import RobauditError
-from robaudit.inputs import Classifier, Images, load_classifier, load_images
+from robaudit.inputs import Classifier, Images, file_sha256, load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.training import Inner, TrainSettings
 

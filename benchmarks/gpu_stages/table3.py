@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from robaudit.inputs.checkpoints import file_sha256
 
 from gpu_stages import audits, bundles, pieces, weights
 from gpu_stages.calls import Call
@@ -18,7 +17,7 @@ from gpu_stages.results import RESULTS, Results
 from gpu_stages.table3_table import table3_table
 from robaudit.devices import describe
 from robaudit.errors import RobauditError
-from robaudit.inputs import Images, load_classifier, load_images
+from robaudit.inputs import Images, file_sha256, load_classifier, load_images
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Budget, ThreatModel
 
 #: Every attack of Table 1.

@@ -136,7 +136,7 @@ class AbortError(Exception):
 
 
 class StopAfter(Silent):
-    """Interrupts a run after so many steps."""
+    """Interrupts a run after this many steps."""
 
     def __init__(self, steps):
         self.left = steps

@@ -127,5 +127,5 @@ def watched(folder: Path, quiet: bool, tensorboard: bool) -> Iterator[TrainProgr
         rich.TimeRemainingColumn(),
     )
     with rich.Progress(*columns, console=screen, transient=True) as bars:
-        told = Screen(bars, screen)
-        yield Board(folder, told) if tensorboard else told
+        screen_view = Screen(bars, screen)
+        yield Board(folder, screen_view) if tensorboard else screen_view

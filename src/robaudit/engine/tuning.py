@@ -123,7 +123,7 @@ def rate(model: Model, x: Tensor) -> float:
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """This many threads on the CPU, and as many as before afterwards; 0 changes nothing."""
+    """`count` threads on the CPU, and as many as before afterwards; 0 changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -29,11 +29,9 @@ def read_log(folder: Path, name: str = "log.jsonl") -> Rows:
     except OSError as error:
         raise RobauditError(f"{path}: cannot be read ({error.strerror}); give the folder of a run") from error
     except ValueError as error:
-        raise RobauditError(
-            f"{path}: is damaged ({error}); go on with the run, which writes it anew"
-        ) from error
+        raise RobauditError(f"{path}: is damaged ({error}); resume the run, which writes it anew") from error
     if not rows:
-        raise RobauditError(f"{path}: no epoch is finished yet; go on with `robaudit train`")
+        raise RobauditError(f"{path}: no epoch is finished yet; resume it with `robaudit train`")
     return rows
 
 

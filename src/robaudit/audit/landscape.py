@@ -22,7 +22,7 @@ from robaudit.inputs import Classifier, Images
 from robaudit.measures import landscape, numbers
 from robaudit.plan import ThreatModel
 
-#: Forward passes alone leave room for so many times the batch of a forward and backward pass.
+#: Forward passes alone leave room for this many times the batch of a forward and backward pass.
 _FORWARD_ONLY = 2
 
 
@@ -44,13 +44,13 @@ class Window:
     def __post_init__(self) -> None:
         if not 3 <= self.points <= 1001 or self.points % 2 == 0:
             raise ValueError(
-                f"grid {self.points} must be odd, so that the image is on it, and at least 3, as 51"
+                f"grid {self.points} must be odd, so that the image is on it, and at least 3, for example 51"
             )
         if not 0 < self.span <= 100:
-            raise ValueError(f"span {self.span:g} must be in (0, 100], a multiple of eps, as 1")
+            raise ValueError(f"span {self.span:g} must be in (0, 100], a multiple of eps, for example 1")
 
 
-def survey(
+def measure_landscape(
     classifier: Classifier,
     images: Images,
     threat: ThreatModel,

@@ -28,7 +28,7 @@ _CLEAN_BATCH = 256
 _EXACT = ("pgd10",)
 
 
-class Work:
+class Session:
     """One audit under way: the model, the images, the file. Places are rows of the images, in audit order.
 
     `models` are that which judges and that which attacks search with; they differ for a randomised model only.
