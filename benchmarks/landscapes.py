@@ -18,7 +18,7 @@ from pathlib import Path
 
 from zoo import OVER, Case, load, zoo_cases
 
-from robaudit.audit import survey
+from robaudit.audit import measure_landscape
 from robaudit.inputs import Classifier, Images, load_classifier, load_images
 from robaudit.plan import ThreatModel, parse_fraction
 
@@ -53,7 +53,9 @@ def measure(classifier: Classifier, images: Images, eps: float, count: int) -> t
     """The numbers of the mean of the first images, and the seconds they took."""
     few = replace(images, pixels=images.pixels[:count], labels=images.labels[:count], ids=images.ids[:count])
     started = time.perf_counter()
-    return survey(classifier, few, ThreatModel("Linf", eps)).numbers(), time.perf_counter() - started
+    return measure_landscape(
+        classifier, few, ThreatModel("Linf", eps)
+    ).numbers(), time.perf_counter() - started
 
 
 def of_zoo(options: argparse.Namespace) -> None:

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from robaudit.attacks import forward
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images, build_architecture, load_images
+from robaudit.ranks import Ranks
 from robaudit.training import Inner, TrainSettings
 from robaudit.training.data import Batch, TrainData, hold_out
 from robaudit.training.metrics import measure, plan_for
 from robaudit.training.network import Shape, Trained, new_network
-from robaudit.training.ranks import Ranks
 from robaudit.training.sgd import SGD
 from robaudit.training.stepping import Stepper, StepSpec
 

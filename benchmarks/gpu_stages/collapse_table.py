@@ -65,7 +65,7 @@ def _sentence(name: str, part: dict[str, Any], masked: list[int]) -> str:
         return f"no epoch masked in {len(log)}" + ("" if part["ended"] else "; a later call goes on")
     if not part["ended"]:
         return f"{len(log)} epochs so far; a later call goes on"
-    taken_back = sum(bool(row["taken_back"]) for row in log)
+    rolled_back = sum(bool(row["rolled_back"]) for row in log)
     ends = "its last epoch is masked" if log[-1]["masked"] else "its last epoch is not masked"
     noisy = sum(row["healing"] > 0 for row in log)
-    return f"{len(masked)} of {len(log)} epochs masked, {taken_back} taken back, noise in {noisy}; {ends}"
+    return f"{len(masked)} of {len(log)} epochs masked, {rolled_back} rolled back, noise in {noisy}; {ends}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gpu_stages.calls import Call
 from robaudit.attacks import ATTACKS, Examples, forward
-from robaudit.audit import Window, survey
+from robaudit.audit import Window, measure_landscape
 from robaudit.devices import synchronize
 from robaudit.engine import Engine
 from robaudit.evidence import Outcome
@@ -85,7 +85,7 @@ def landscape(call: Call, points: int, count: int, arch: str) -> dict[str, Any]:
     seconds = []
     for _ in range(2):
         began = time.perf_counter()
-        survey(
+        measure_landscape(
             load_classifier(str(path)), images, ThreatModel("Linf", _EPS),
             window=Window(points, exact=True), seed=call.seed, device=str(call.device),
         )  # fmt: skip

@@ -3,7 +3,7 @@
     python examples/zoo/build.py OUT --data-dir DIR [--only NAME,NAME]
 
 DIR holds CIFAR-10 in torchvision's layout and `mnist-test.npz`; the digits are in the package. What is built already
-is left alone, an unfinished run is gone on with. OUT then has `zoo.py`, whose factories `robaudit check` takes, and the
+is left alone, an unfinished run is resumed. OUT then has `zoo.py`, whose factories `robaudit check` takes, and the
 data sets `mnist-half-*.npz` and `cifar-small-*.npz`.
 """
 

@@ -81,7 +81,7 @@ class Scaled(Around):
 
 
 class Quantised(Around):
-    """Pixels rounded to so many levels: the derivative is zero almost everywhere."""
+    """Pixels rounded to this many levels: the derivative is zero almost everywhere."""
 
     def __init__(self, network: nn.Module, levels: int):
         super().__init__(network)

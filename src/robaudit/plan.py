@@ -92,7 +92,9 @@ class Bounds:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             if not 0 < value < 1:
-                raise ValueError(f"{item.name} bound {value:g} must be in (0, 1), as 0.08 for 8 points")
+                raise ValueError(
+                    f"{item.name} bound {value:g} must be in (0, 1), for example 0.08 for 8 points"
+                )
 
 
 _BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))
@@ -103,7 +105,7 @@ _BOUND_FLAGS = {"square_bound": "pgd_square", "autoattack_bound": "pgd_autoattac
 class AuditPlan:
     """One audit, fully determined: the same plan on the same model and data gives the same outcomes.
 
-    `eot` above 1: the classifier under audit is the mean of a randomised model's logits over so many draws.
+    `eot` above 1: the classifier under audit is the mean of a randomised model's logits over this many draws.
     """
 
     threat: ThreatModel
@@ -127,13 +129,13 @@ class AuditPlan:
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")
         if not 0.5 <= self.confidence < 1:
-            raise ValueError(f"confidence {self.confidence:g} must be in [0.5, 1), as 0.99")
+            raise ValueError(f"confidence {self.confidence:g} must be in [0.5, 1), for example 0.99")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit {self.limit} must be at least 1 example")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed} must be in [0, 2^63)")
         if not isinstance(self.eot, int) or not 1 <= self.eot <= 10_000:
-            raise ValueError(f"eot {self.eot} must be a whole number from 1 to 10000, as 20")
+            raise ValueError(f"eot {self.eot} must be a whole number from 1 to 10000, for example 20")
         if self.examples not in get_args(Examples):
             raise ValueError(f"examples '{self.examples}' is not known; use auto or all")
         if self.precision not in get_args(Precision):

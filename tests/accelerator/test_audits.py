@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from robaudit.attacks import ATTACKS, Examples
-from robaudit.audit import Window, audit, survey, verify
+from robaudit.audit import Window, audit, measure_landscape, verify
 from robaudit.engine import Engine, tune
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
@@ -179,10 +179,10 @@ def test_auto_takes_what_any_accelerator_can(classifier, images):
 
 def test_a_landscape(classifier, images):
     threat, few = ThreatModel("Linf", 0.1), images.subset(2, 0)
-    expected = survey(classifier, few, threat, window=Window(points=21, exact=True))
+    expected = measure_landscape(classifier, few, threat, window=Window(points=21, exact=True))
     for float64 in (True, False):
         with pretending(float64=float64):
-            found = survey(classifier, few, threat, window=Window(points=21), device=NAME)
+            found = measure_landscape(classifier, few, threat, window=Window(points=21), device=NAME)
             classifier.to("cpu")
         assert found.computed.all()
         assert np.allclose(found.loss, expected.loss, atol=1e-4)
@@ -198,7 +198,7 @@ def test_memory_that_runs_out_anywhere_halves_what_is_done_at_once(tmp_path, cla
     with pretending(memory=memory):
         found = audit(classifier, images, plan, path=tmp_path / "there", device=NAME)
         assert verify(tmp_path / "there", classifier, NAME).failures == ()
-        survey(classifier, images.subset(2, 0), plan.threat, window=Window(points=21), device=NAME)
+        measure_landscape(classifier, images.subset(2, 0), plan.threat, window=Window(points=21), device=NAME)
     for name, record in expected.attacks.items():
         assert found.attacks[name].outcome.tolist() == record.outcome.tolist(), name
 
@@ -215,7 +215,7 @@ def test_too_little_memory_for_one_example_is_one_line(tmp_path, classifier, ima
 def test_a_device_that_fails_in_the_middle_leaves_what_was_finished_and_the_cpu_resumes(
     tmp_path, classifier, images, monkeypatch
 ):
-    monkeypatch.setattr("robaudit.audit.recorder._ROWS", 1)
+    monkeypatch.setattr("robaudit.audit.recorder._WAITING_ROWS", 1)
     plan = AuditPlan(ThreatModel("Linf", 0.1), examples="all", budget=BUDGET)
     expected = audit(classifier, images, plan, path=tmp_path / "cpu")
     with pretending() as machine:

@@ -53,9 +53,9 @@ def test_every_method_gives_what_it_gives_on_the_cpu(images, tmp_path, monkeypat
 
 
 def test_a_step_waits_for_the_device_once(images):
+    from robaudit.ranks import Ranks
     from robaudit.training.data import TrainData
     from robaudit.training.network import Shape, new_network
-    from robaudit.training.ranks import Ranks
     from robaudit.training.sgd import SGD
     from robaudit.training.stepping import Stepper, StepSpec
 

@@ -183,6 +183,23 @@ def test_the_module_and_the_process_stay_exactly_as_they_were():
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize(
+    "mode",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["no_grad", "inference_mode", "autocast"],
+)
+def test_the_callers_modes_change_nothing(plain, mode):
+    pixels, labels = digits()
+    with mode():
+        made_there = load_classifier(str(DISTILLED)).network
+        x = torch.from_numpy(pixels).unsqueeze(1).float() * (1 / 255)
+        x = (x * 255).round() / 255
+        result = robaudit.check(made_there, x, torch.from_numpy(labels) + 0, eps=0.1, **SHORT)
+        seen = robaudit.check(made_there, x * 0.999, torch.from_numpy(labels), eps=0.1, limit=8, **SHORT)
+    assert outcomes(result) == outcomes(plain)
+    assert len(seen.evidence) == 8
+
+
 def test_a_module_that_is_wrapped_to_be_distributed_or_compiled_is_itself(model, plain):
     pixels, labels = digits()
     wrapped = torch.compile(nn.DataParallel(model))
@@ -366,8 +383,8 @@ BAD = [
     ((X.mul(255).long(), Y), {}, RobauditError, "images are torch.int64"),
     ((np.array([["a"]]), Y), {}, RobauditError, "images are <U1"),
     ((X, Y[:5]), {}, RobauditError, r"8 images but labels of shape \(5,\)"),
-    ((X, Y + 5), {}, RobauditError, "labels run from 5 to 12; expected 0 to 9"),
-    ((X, Y - 1), {}, RobauditError, "labels run from -1 to 6"),
+    ((X, Y + 5), {}, RobauditError, "labels run up to 12; the model has 10 classes, 0 to 9"),
+    ((X, Y - 1), {}, RobauditError, "labels go down to -1; give class indices from 0"),
     ((X, Y.float()), {}, RobauditError, r"labels are float32; give class indices .* labels.long\(\)"),
     ((X, nn.functional.one_hot(Y, 10)), {}, RobauditError, r"as one-hot ones have; .* labels.argmax\(1\)"),
     ((X, ["a"] * 8), {}, RobauditError, "labels are no whole numbers"),
@@ -452,6 +469,6 @@ def test_torchvisions_cifar10_is_the_same_data_set_as_ours(data_dir):
     for transform in (torchvision.transforms.ToTensor(), None):  # tensors, and pictures
         theirs = torchvision.datasets.CIFAR10(data_dir, train=False, transform=transform)
         ours = load_images("cifar10", data_dir=data_dir, seed=3)
-        found = read(DataLoader(theirs, 64, shuffle=True), None, {}, 3).images(10, 3)
+        found = read(DataLoader(theirs, 64, shuffle=True), None, {}, 3)
         assert (found.name, found.sha256, found.classes) == (ours.name, ours.sha256, ours.classes)
         assert torch.equal(found.ids, ours.ids)

@@ -124,7 +124,7 @@ def test_an_audit_that_is_run_again_does_nothing_twice(tmp_path, classifier, ima
 def test_the_same_seed_gives_the_same_outcomes_whatever_the_slots(tmp_path, classifier, images, monkeypatch):
     found = []
     for slots in (7, 64, 500):
-        monkeypatch.setattr("robaudit.audit.work.tune", lambda *_, slots=slots, **__: Tuning(slots, 1))
+        monkeypatch.setattr("robaudit.audit.session.tune", lambda *_, slots=slots, **__: Tuning(slots, 1))
         found.append(outcomes(audit(classifier, images, plan(), path=tmp_path / str(slots))))
     for name, (outcome, _) in found[0].items():
         for other in found[1:]:  # one example of 60 in all may tip over by rounding

@@ -124,7 +124,7 @@ def test_a_full_disk_is_one_clear_line_and_keeps_what_was_finished(tmp_path):
 
 
 def test_an_error_on_one_batch_keeps_the_others(tmp_path, classifier, images, undisturbed):
-    """The model itself fails once, deep in an attack; the same command goes on from there."""
+    """The model itself fails once, deep in an attack; the same command resumes it."""
     path = tmp_path / "a"
 
     class Failing(nn.Module):

@@ -187,7 +187,7 @@ def test_a_wrong_scale_shows_in_the_loss_where_accuracy_is_the_same(images):
 def test_probes_are_made_once_and_not_for_pgd_alone(tmp_path, images, monkeypatch):
     model = load_classifier(str(ADVERSARIAL))
     first = audit(model, images, PLAN, path=tmp_path / "a").header.probes
-    monkeypatch.setattr("robaudit.audit.work.probe", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("robaudit.audit.session.probe", lambda *_: pytest.fail("made again"))
     assert audit(model, images, PLAN, path=tmp_path / "a").header.probes == first
     quick = AuditPlan(ThreatModel("Linf", 0.1), attacks=("pgd10",), examples="all")
     assert audit(model, images, quick, path=tmp_path / "b").header.probes == {}

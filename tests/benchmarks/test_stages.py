@@ -1,4 +1,4 @@
-"""Dry runs of every stage of benchmarks/gpu.py on the CPU: to the end, stopped and gone on with, and refused."""
+"""Dry runs of every stage of benchmarks/gpu.py on the CPU: to the end, stopped and resumed, and refused."""
 
 import json
 

@@ -114,7 +114,7 @@ def test_usage_errors_and_surprises_exit_2(capsys, monkeypatch):
     assert run(["nonsense"]) == 2
     assert run(["check", "a.pt", "--dataset", "digits", "--limit", "many"]) == 2
     capsys.readouterr()
-    monkeypatch.setattr("robaudit.audit.pick_device", lambda name: 1 / 0)
+    monkeypatch.setattr("robaudit.devices.pick_device", lambda name: 1 / 0)
     assert check(ADVERSARIAL, "--dataset", "digits") == 2
     error = capsys.readouterr().err
     assert "ZeroDivisionError" in error

@@ -182,7 +182,7 @@ def waiver(day, model="masked.*"):
 def test_an_exception_lets_pass_until_it_expires(project, tmp_path, capsys):
     capsys.readouterr()
     assert gate_with(project, tmp_path, waiver(TOMORROW)) == 0
-    assert f"Let pass until {TOMORROW}: being retrained" in capsys.readouterr().out
+    assert f"Waived until {TOMORROW}: being retrained" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "with")
     assert_clear(
         capsys, gate_with(project, tmp_path, waiver(YESTERDAY)), str(tmp_path / "with" / "robaudit.toml")

@@ -98,11 +98,11 @@ def test_a_flagged_checkpoint_is_retrained_and_shown_before_and_after(tmp_path, 
     assert verdicts[1:] == ["overestimated", "not-overestimated"]
 
 
-@pytest.mark.parametrize(("taken_back", "told"), [(3, True), (2, False)])
-def test_a_run_that_healing_does_not_end_says_so(tmp_path, capsys, taken_back, told):
+@pytest.mark.parametrize(("rolled_back", "told"), [(3, True), (2, False)])
+def test_a_run_that_healing_does_not_end_says_so(tmp_path, capsys, rolled_back, told):
     row = {"clean": 0.9, "pgd10": 0.1, "fosc": 0.2, "fosc_normalised": 0.1, "sgcs": 0.7, "masked": False}
-    rows = [row | {"epoch": k, "healing": 1, "taken_back": k <= taken_back} for k in range(1, 11)]
-    training._summary(rows, training.Wanted("digits", tmp_path, None, False, None, False, False))
+    rows = [row | {"epoch": k, "healing": 1, "rolled_back": k <= rolled_back} for k in range(1, 11)]
+    training._summary(rows, training.TrainRequest("digits", tmp_path, None, False, None, False, False))
     out = " ".join(capsys.readouterr().out.split())
     assert "found masked at the end of epochs: none; healed in 10" in out
-    assert ("3 epochs were taken back" in out and "smaller --eps or --lr" in out) == told
+    assert ("3 epochs were rolled back" in out and "smaller --eps or --lr" in out) == told

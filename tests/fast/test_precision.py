@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from robaudit.attacks.objectives import cross_entropy, evaluate
 from robaudit.fast.folding import fold_batch_norm, trace
 from robaudit.fast.fused import FusedConvolution
 from robaudit.fast.fusing import fuse_convolutions, live_form
@@ -240,3 +241,31 @@ def test_a_live_form_in_bf16_follows_the_weights():
     spread = expected.amax(1) - expected.amin(1)
     assert float(((found - expected).abs() / spread[:, None]).max()) < 0.03
     assert live_form(network, x[:2], torch.bfloat16, least=10**9) is None
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [nn.SiLU, nn.Hardswish, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.Hardtanh, nn.ReLU],
+    ids=lambda kind: kind.__name__,
+)
+def test_activations_in_place_behind_a_convolution(activation):
+    """They changed what the fused convolution had kept for its derivative, which ended the audit."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), activation(inplace=True), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8),
+        activation(inplace=True), nn.Flatten(), nn.Linear(8 * 36, 5),
+    ).eval()  # fmt: skip
+    x, y = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
+    search = search_model(model, torch.device("cpu"), "fp32", x)
+    assert any(isinstance(module, FusedConvolution) for module in search.modules())
+    found, expected = (evaluate(each, x, lambda z: cross_entropy(z, y)) for each in (search, model))
+    assert torch.allclose(found.logits, expected.logits, atol=1e-5)
+    assert torch.allclose(found.gradient, expected.gradient, atol=1e-5)
+
+
+def test_a_fused_form_whose_derivative_is_wrong_or_fails_is_not_taken(monkeypatch):
+    model, x = with_statistics(cnn()), torch.rand(4, 1, 8, 8)
+    traced = trace(model, x)
+    for derivative in (lambda *_: 1 / 0, lambda self, gradient, x: torch.zeros_like(x)):
+        monkeypatch.setattr("robaudit.fast.onednn.OneDNNConvolution.derivative", derivative)
+        assert fuse_convolutions(traced, x) is None

@@ -61,7 +61,7 @@ def visit(browser, report):
 def test_it_opens_offline_and_turns_the_landscape(visit):
     page = visit(offline=True)
     assert page.inner_text("h1") in ("NOTHING FOUND", "INCONCLUSIVE")
-    surface = page.locator("#relief")
+    surface = page.locator("#surface")
     still = surface.inner_html()
     surface.focus()
     page.keyboard.press("ArrowLeft")
@@ -81,9 +81,9 @@ def test_it_opens_offline_and_turns_the_landscape(visit):
 def test_the_script_draws_what_the_page_drew(visit):
     """The surface before the script runs and after are the same picture."""
     first = visit(java_script_enabled=False)
-    still = first.locator("#relief").inner_html()
+    still = first.locator("#surface").inner_html()
     second = visit()
-    drawn = second.locator("#relief").inner_html()
+    drawn = second.locator("#surface").inner_html()
 
     def cells(markup):
         return sorted(item.split('points="')[1].split('"')[0] for item in markup.split("<polygon")[1:])

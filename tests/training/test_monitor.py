@@ -11,10 +11,10 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
+from robaudit.ranks import Ranks
 from robaudit.training import Inner, MaskingMonitor, Silent, TrainSettings
 from robaudit.training.loop import Run
-from robaudit.training.network import tame
-from robaudit.training.ranks import Ranks
+from robaudit.training.network import shrink_logits
 from robaudit.training.validation import GAP
 from tests.models import cnn
 from tests.shipped import ADVERSARIAL, DISTILLED
@@ -68,12 +68,12 @@ def test_bad_inputs_are_refused(held):
 def test_huge_logits_are_tamed_without_changing_a_prediction(held):
     model = load_classifier(str(DISTILLED), images=held)
     before = model(held.float())
-    factor = tame(model.network, held.float())
+    factor = shrink_logits(model.network, held.float())
     after = model(held.float())
     assert factor < 0.5
     assert torch.equal(before.argmax(1), after.argmax(1))
     assert torch.allclose(after, before * factor, rtol=1e-4, atol=1e-3)
-    assert tame(model.network, held.float()) == 1.0
+    assert shrink_logits(model.network, held.float()) == 1.0
 
 
 class Injected(Silent):
@@ -113,7 +113,7 @@ def test_masking_is_reported_in_its_epoch(tmp_path):
 def test_the_healer_ends_no_epoch_masked(tmp_path):
     rows, _ = run(tmp_path, "auto")
     assert not any(row["masked"] for row in rows)
-    assert [row["epoch"] for row in rows if row["taken_back"]] == [4]
+    assert [row["epoch"] for row in rows if row["rolled_back"]] == [4]
     assert rows[3]["sgcs_before"] < 0.35 < rows[3]["sgcs"]
     assert rows[3]["black_box_gap_before"] >= GAP
     assert rows[3]["black_box_gap"] == rows[2]["black_box_gap"], (

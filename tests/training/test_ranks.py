@@ -55,7 +55,7 @@ def test_ranks_make_the_steps_of_one(world, tmp_path):
 
 
 def test_whole_batch_norm_is_torchs_where_one_rank_has_it_all(monkeypatch):
-    from robaudit.training import ranks
+    from robaudit.training import synchronising as ranks
 
     monkeypatch.setattr(ranks.dist, "all_reduce", lambda tensor: None)
     x = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)

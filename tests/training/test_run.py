@@ -17,10 +17,10 @@ from robaudit.audit import audit
 from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, ThreatModel
+from robaudit.ranks import joined
 from robaudit.training import Inner, NotFiniteError, Silent, TrainSettings, train
 from robaudit.training.data import hold_out
 from robaudit.training.loop import Run
-from robaudit.training.ranks import joined
 from tests.models import cnn
 
 TINY = TrainSettings(
@@ -136,7 +136,7 @@ class AbortError(Exception):
 
 
 class StopAfter(Silent):
-    """Interrupts a run after so many steps."""
+    """Interrupts a run after this many steps."""
 
     def __init__(self, steps):
         self.left = steps

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from robaudit.ranks import Ranks
 from robaudit.training import TrainSettings
-from robaudit.training.ranks import Ranks
 from robaudit.training.sgd import SGD
 from robaudit.training.stepping import Stepper
 from tests.models import cnn

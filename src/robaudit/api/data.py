@@ -9,9 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
-from torch.utils.data import default_collate as joined_by_default
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
+from robaudit.api.arrays import as_array, channels_first, class_indices, compact
 from robaudit.datasets import DATASETS
 from robaudit.errors import RobauditError
 from robaudit.fast import generators
@@ -19,14 +26,15 @@ from robaudit.inputs import Images, load_images, make_images
 
 #: The name and the split of arrays, which have none; nobody's file is called so.
 ARRAYS, GIVEN = "<arrays>", "as given"
-_CHANNELS, _LAST = (1, 3), (1, 3, 4)
+#: Of images whose data set does not say how many classes it has.
+UNKNOWN = 2**31
 #: What is read only for a data set given by its name or path.
 _NAMED_ONLY = ("data_dir", "split", "download")
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Images and labels before it is known how many classes there are.
+class _Samples:
+    """Images and labels as they were read.
 
     Attributes:
         pixels: (N, C, H, W), uint8 or float.
@@ -34,7 +42,7 @@ class Samples:
         ids: (N,), where each stands in the whole.
         total: examples of the whole.
         name: of the data set.
-        classes: 0 where nobody says.
+        classes: `UNKNOWN` where nobody says.
         class_names: empty where nobody says.
 
     """
@@ -44,21 +52,42 @@ class Samples:
     ids: torch.Tensor
     total: int
     name: str
-    classes: int = 0
+    classes: int = UNKNOWN
     class_names: tuple[str, ...] = ()
 
-    def images(self, classes: int, seed: int) -> Images:
-        """As `Images` of this many classes, in the random order that the seed fixes.
+    def images(self, seed: int) -> Images:
+        """In the random order that the seed fixes.
 
         Raises:
             RobauditError: not images in [0, 1], or not labels below `classes`.
 
         """
-        names = self.class_names if len(self.class_names) == classes else ()
         found = make_images(
-            self.pixels, self.labels, name=self.name, split=GIVEN, classes=classes, class_names=names
+            self.pixels,
+            self.labels,
+            name=self.name,
+            split=GIVEN,
+            classes=self.classes,
+            class_names=self.class_names,
         )
         return replace(found, ids=self.ids, total=self.total).subset(None, seed)
+
+
+def with_classes(images: Images, classes: int) -> Images:
+    """The same, with as many classes as the model has where the data set did not say.
+
+    Raises:
+        RobauditError: a label is beyond them.
+
+    """
+    if images.classes != UNKNOWN:
+        return images
+    highest = int(images.labels.max())
+    if highest >= classes:
+        raise RobauditError(
+            f"{images.name}: labels run up to {highest}; the model has {classes} classes, 0 to {classes - 1}"
+        )
+    return replace(images, classes=classes)
 
 
 def name_of(data: object) -> str:
@@ -79,8 +108,8 @@ def name_of(data: object) -> str:
     return ARRAYS
 
 
-def read(data: object, labels: object, settings: Mapping[str, Any], seed: int) -> Images | Samples:
-    """The images and labels of what `check` was given.
+def read(data: object, labels: object, settings: Mapping[str, Any], seed: int) -> Images:
+    """The images and labels of what `check` was given; with `UNKNOWN` classes where it does not say.
 
     Args:
         data: a name or path, `Images`, a `Dataset`, a `DataLoader`, or a tensor or an array of images.
@@ -100,7 +129,7 @@ def read(data: object, labels: object, settings: Mapping[str, Any], seed: int) -
     if isinstance(data, torch.Tensor | np.ndarray):
         if labels is None:
             raise TypeError("labels are missing; with a tensor or an array pass check(model, images, labels)")
-        return _samples(data, labels, ARRAYS)
+        return _samples(data, labels, ARRAYS).images(seed)
     if not isinstance(data, str | PathLike | Images | Dataset | DataLoader):
         raise TypeError(
             f"data is of type {type(data).__name__}; expected a tensor or an array of images with labels, a Dataset, "
@@ -116,10 +145,12 @@ def read(data: object, labels: object, settings: Mapping[str, Any], seed: int) -
     if isinstance(data, Images):
         return data.subset(None, seed)
     with generators(seed):
+        dataset = data.dataset if isinstance(data, DataLoader) else data
         if isinstance(data, DataLoader) and not _is_plain(data):
-            return _described(_joined(data, name_of(data)), data.dataset)
-        found = data.dataset if isinstance(data, DataLoader) else data
-        return _described(_from_dataset(found, settings.get("limit"), seed), found)
+            found = _joined(data, name_of(data))
+        else:
+            found = _from_dataset(dataset, settings.get("limit"), seed)
+    return _described(found, dataset).images(seed)
 
 
 def _is_plain(loader: DataLoader[Any]) -> bool:
@@ -127,12 +158,10 @@ def _is_plain(loader: DataLoader[Any]) -> bool:
     whole = isinstance(loader.sampler, SequentialSampler) or (
         isinstance(loader.sampler, RandomSampler) and not loader.sampler.replacement
     )
-    return (
-        whole and loader.collate_fn is joined_by_default and not isinstance(loader.dataset, IterableDataset)
-    )
+    return whole and loader.collate_fn is default_collate and not isinstance(loader.dataset, IterableDataset)
 
 
-def _from_dataset(dataset: Dataset[Any], limit: int | None, seed: int) -> Samples:
+def _from_dataset(dataset: Dataset[Any], limit: int | None, seed: int) -> _Samples:
     """All of it, or a simple random sample, of which nothing else is read."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         return _joined(([item] for item in dataset), name_of(dataset), single=True)  # type: ignore[attr-defined]
@@ -144,7 +173,7 @@ def _from_dataset(dataset: Dataset[Any], limit: int | None, seed: int) -> Sample
     return replace(found, ids=torch.from_numpy(rows.astype(np.int64)), total=total)
 
 
-def _joined(batches: Iterable[Any], name: str, *, single: bool = False) -> Samples:
+def _joined(batches: Iterable[Any], name: str, *, single: bool = False) -> _Samples:
     """The batches (images, labels) of a loader, or with `single` the items of a data set, each in a list."""
     pixels, labels = [], []
     for batch in batches:
@@ -153,9 +182,11 @@ def _joined(batches: Iterable[Any], name: str, *, single: bool = False) -> Sampl
             what = "items" if single else "batches"
             raise RobauditError(f"{name}: its {what} are {type(pair).__name__}; expected (image, label)")
         image, label = pair[0], pair[1]
-        x = _array(image)
-        pixels.append(_compact(_channels_first(x[None] if single else x, name)))
-        labels.append(_labels(np.asarray(_array(label))[None] if single else label, len(pixels[-1]), name))
+        x = as_array(image)
+        pixels.append(compact(channels_first(x[None] if single else x, name)))
+        labels.append(
+            class_indices(np.asarray(as_array(label))[None] if single else label, len(pixels[-1]), name)
+        )
     if not pixels:
         raise RobauditError(f"{name}: holds no example; an audit needs at least one")
     if len({tuple(part.shape[1:]) for part in pixels}) > 1:
@@ -163,93 +194,19 @@ def _joined(batches: Iterable[Any], name: str, *, single: bool = False) -> Sampl
     if any(part.dtype != torch.uint8 for part in pixels):  # one kind for all
         pixels = [part.float().div(255) if part.dtype == torch.uint8 else part for part in pixels]
     count = sum(map(len, pixels))
-    return Samples(torch.cat(pixels), torch.cat(labels), torch.arange(count), count, name)
+    return _Samples(torch.cat(pixels), torch.cat(labels), torch.arange(count), count, name)
 
 
-def _samples(data: torch.Tensor | np.ndarray, labels: object, name: str) -> Samples:
-    pixels = _compact(_channels_first(_array(data), name))
-    found = _labels(labels, len(pixels), name)
-    return Samples(pixels, found, torch.arange(len(pixels)), len(pixels), name)
+def _samples(data: torch.Tensor | np.ndarray, labels: object, name: str) -> _Samples:
+    pixels = compact(channels_first(as_array(data), name))
+    found = class_indices(labels, len(pixels), name)
+    return _Samples(pixels, found, torch.arange(len(pixels)), len(pixels), name)
 
 
-def _described(samples: Samples, dataset: object) -> Samples:
+def _described(samples: _Samples, dataset: object) -> _Samples:
     """With the classes that the data set says it has."""
     names = getattr(dataset, "classes", None)
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
         known = DATASETS.get(samples.name)
-        return replace(samples, classes=known.classes if known else 0)
+        return replace(samples, classes=known.classes if known else UNKNOWN)
     return replace(samples, classes=len(names), class_names=tuple(names))
-
-
-def _array(value: object) -> Any:
-    """A tensor on the CPU without its history, or an array; a picture becomes one."""
-    return value.detach().cpu() if isinstance(value, torch.Tensor) else np.asarray(value)
-
-
-def _tensor(found: torch.Tensor | np.ndarray) -> torch.Tensor:
-    """The same numbers; copied only where torch cannot use an array's memory.
-
-    Raises:
-        TypeError: an array of no numbers.
-
-    """
-    return found if isinstance(found, torch.Tensor) else torch.from_numpy(np.require(found, None, ["C", "W"]))
-
-
-def _channels_first(found: torch.Tensor | np.ndarray, name: str) -> torch.Tensor:
-    """(N, C, H, W). Bytes may be (N, H, W) or (N, H, W, C) too, as pictures and arrays of them are."""
-    is_array = isinstance(found, np.ndarray)
-    try:
-        pixels = _tensor(found)
-    except TypeError as error:
-        raise RobauditError(
-            f"{name}: images are {found.dtype}; expected uint8, or float in [0, 1]"
-        ) from error
-    shape = tuple(pixels.shape)
-    if pixels.dtype == torch.uint8 and len(shape) == 3:
-        return pixels.unsqueeze(1)
-    if len(shape) == 4 and shape[3] in _LAST and (shape[1] not in _CHANNELS or is_array):
-        if pixels.dtype == torch.uint8:
-            return pixels.permute(0, 3, 1, 2).contiguous()
-        if shape[1] not in _CHANNELS:
-            raise RobauditError(
-                f"{name}: images have shape {shape}, channels last; expected (N, C, H, W): permute(0, 3, 1, 2)"
-            )
-    if len(shape) == 3 and len(pixels):
-        raise RobauditError(
-            f"{name}: images have shape {shape}; expected (N, C, H, W): unsqueeze(1) for grey images, "
-            "unsqueeze(0) for a single one"
-        )
-    return pixels
-
-
-def _compact(pixels: torch.Tensor) -> torch.Tensor:
-    """Floats that are bytes / 255 as those bytes: the same numbers, a quarter of the memory, the same digest."""
-    if not pixels.is_floating_point():
-        return pixels
-    exact = pixels.float()
-    as_bytes = exact.mul(255).round().nan_to_num(0, 0, 0).clamp(0, 255).to(torch.uint8)
-    return as_bytes if torch.equal(as_bytes.float().div(255), exact) else exact
-
-
-def _labels(labels: object, count: int, name: str) -> torch.Tensor:
-    """(N,) int64."""
-    try:
-        found = _tensor(_array(labels))
-    except (TypeError, ValueError) as error:
-        raise RobauditError(
-            f"{name}: labels are no whole numbers; give class indices 0, 1, 2, ..."
-        ) from error
-    if found.ndim == 2 and len(found) == count:
-        raise RobauditError(
-            f"{name}: labels have shape {tuple(found.shape)}, as one-hot ones have; "
-            "give one class index an example: labels.argmax(1)"
-        )
-    if found.shape != (count,):
-        raise RobauditError(
-            f"{name}: {count} images but labels of shape {tuple(found.shape)}; give one label an image"
-        )
-    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        kind = str(found.dtype).removeprefix("torch.")
-        raise RobauditError(f"{name}: labels are {kind}; give class indices as whole numbers: labels.long()")
-    return found.long()

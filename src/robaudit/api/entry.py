@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -14,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 import torch
 from torch import nn
 
-from robaudit.api.data import Samples, name_of, read
-from robaudit.api.models import MODULE, count_outputs, from_module, remember
-from robaudit.api.result import Result, judged
+from robaudit.api.data import UNKNOWN, name_of, read, with_classes
+from robaudit.api.models import count_outputs, from_module, remember
+from robaudit.api.result import Result
 from robaudit.api.settings import Settings, read_plan, read_settings, read_threat
 from robaudit.audit import audit, default_evidence, progress_bars
 from robaudit.datasets import usual_eps
@@ -24,7 +26,7 @@ from robaudit.devices import pick_device
 from robaudit.errors import RobauditError
 from robaudit.inputs import Classifier, Images, load_classifier
 from robaudit.plan import AuditPlan, Norm
-from robaudit.verdict import make_claim
+from robaudit.verdict import Claim, judge, make_claim
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     Model = nn.Module | str | PathLike[str]
     Data = torch.Tensor | np.ndarray | Dataset[Any] | DataLoader[Any] | Images | str | PathLike[str]
 
-_FLAG = re.compile(r"--([a-z][a-z-]*[a-z])( (?=\d))?")
+#: A command in backticks, or a flag, perhaps with a number after it.
+_FLAG = re.compile(r"`[^`]*`|--(?P<name>[a-z][a-z-]*[a-z])(?P<value> (?=\d))?")
 
 
 def check(
@@ -70,26 +73,34 @@ def check(
 
     """
     settings = read_settings(plan)
-    with _in_python():
-        name = name_of(data)
-        made = read_plan(read_threat(norm, eps, usual_eps(name, norm), name), settings)
-        claim = make_claim(settings.get("claim"), settings.get("claim_attack", "autoattack"), made)
+    with _in_python(), _own_modes():
+        made, claim = _planned(name_of(data), norm, eps, settings)
         device = _device(model, settings.get("device", "auto"))
-        images, classifier = _loaded(model, read(data, labels, settings, made.seed), settings, made)
-        path, folder = _place(model, classifier, images, settings, made)
+        images, classifier = _loaded(model, read(data, labels, settings, made.seed), settings)
+        kept = _kept(model, classifier, images, settings, made)
+        folder = None if kept else Path(tempfile.mkdtemp(prefix="robaudit-"))
+        path = kept or folder / "audit.evidence"  # type: ignore[operator]
         watcher = settings.get("progress", False)
-        with progress_bars(quiet=watcher is not True) as bars:
-            evidence = audit(
-                classifier,
-                images.subset(made.limit, made.seed),
-                made,
-                path=path,
-                device=device,
-                progress=bars if isinstance(watcher, bool) else watcher,
-                force=settings.get("force", False),
-                claim=claim,
-            )
-        return judged(evidence, claim, path, folder)
+        try:
+            with progress_bars(quiet=watcher is not True) as bars:
+                evidence = audit(
+                    classifier,
+                    images.subset(made.limit, made.seed),
+                    made,
+                    path=path,
+                    device=device,
+                    progress=bars if isinstance(watcher, bool) else watcher,
+                    force=settings.get("force", False),
+                    claim=claim,
+                )
+            result = Result(evidence, judge(evidence, claim), path, temporary=folder is not None)
+        except BaseException:
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+    if folder:
+        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    return result
 
 
 def load(
@@ -123,54 +134,52 @@ def load(
     """
     if not isinstance(source, str | PathLike):
         raise TypeError(f"source is of type {type(source).__name__}; expected a path or the name of a model")
-    with _in_python():
-        settings: dict[str, Any] = {"arch": arch, "normalise": normalise, "key": key}
-        images = None
-        if dataset is not None:
-            found = read(dataset, None, {}, 0)
-            images = found if isinstance(found, Images) else _counted(fspath(source), found, settings, 0)
+    with _in_python(), _own_modes():
+        images = None if dataset is None else read(dataset, None, {}, 0)
         where = "cpu" if device is None else pick_device(str(device))
-        return remember(load_classifier(fspath(source), images=images, device=where, **settings))
+        settings = {"arch": arch, "normalise": normalise, "key": key}
+        return remember(_from_source(fspath(source), images, settings, where)[1])
 
 
-def _loaded(
-    model: object, found: Images | Samples, settings: dict[str, Any], plan: AuditPlan
-) -> tuple[Images, Classifier]:
-    """The images and the classifier, each of which may tell how many classes there are."""
-    reading: dict[str, Any] = {name: settings.get(name) for name in ("arch", "normalise", "key")}
+def _planned(
+    name: str, norm: str, eps: float | str | None, settings: dict[str, Any]
+) -> tuple[AuditPlan, Claim | None]:
+    """The plan on the data set `name`, and the claim to be judged."""
+    try:
+        plan = read_plan(read_threat(norm, eps, usual_eps(name, norm), name), settings)
+        return plan, make_claim(settings.get("claim"), settings.get("claim_attack", "autoattack"), plan)
+    except ValueError as error:
+        raise RobauditError(str(error)) from error
+
+
+def _loaded(model: object, images: Images, settings: dict[str, Any]) -> tuple[Images, Classifier]:
+    """The images and the classifier, which may tell how many classes there are."""
+    if isinstance(model, str | PathLike):
+        found, classifier = _from_source(fspath(model), images, settings, "cpu")
+        assert found is not None
+        return found, classifier
     if not isinstance(model, nn.Module):
-        if not isinstance(model, str | PathLike):
-            kind = (
-                f"the class {model.__name__}"
-                if isinstance(model, type)
-                else f"of type {type(model).__name__}"
-            )
-            raise TypeError(
-                f"model is {kind}; expected an nn.Module instance, a path, or the name of a model"
-            )
-        source = fspath(model)
-        images = found if isinstance(found, Images) else _counted(source, found, reading, plan.seed)
-        return images, load_classifier(source, images=images, force=settings.get("force", False), **reading)
+        kind = f"the class {model.__name__}" if isinstance(model, type) else f"of type {type(model).__name__}"
+        raise TypeError(f"model is {kind}; expected an nn.Module instance, a path, or the name of a model")
     for name in ("arch", "key"):
         if name in settings:
             raise TypeError(f"{name}: is for a checkpoint; an nn.Module is what it is, leave it out")
-    first = found.images(found.classes or 2**31, plan.seed) if isinstance(found, Samples) else found
-    classifier = from_module(model, first.shape[0], settings.get("normalise"))
-    outputs = count_outputs(classifier, first.float(slice(0, 2)))
-    classifier.info = replace(classifier.info, classes=outputs, input_shape=first.shape)
-    return found.images(found.classes or outputs, plan.seed) if isinstance(
-        found, Samples
-    ) else found, classifier
+    classifier = from_module(model, images.shape[0], settings.get("normalise"))
+    outputs = count_outputs(classifier, images.float(slice(0, 2)))
+    classifier.info = replace(classifier.info, classes=outputs, input_shape=images.shape)
+    return with_classes(images, outputs), classifier
 
 
-def _counted(source: str, found: Samples, reading: dict[str, Any], seed: int) -> Images:
-    """The images, with the classes that the model of `source` has where the data do not say."""
-    classes = found.classes
-    if not classes:
-        checked = found.images(2**31, seed)
-        known = load_classifier(source, shape=checked.shape, **reading).info.classes
-        classes = known or max(int(found.labels.max()) + 1, 2)
-    return found.images(classes, seed)
+def _from_source(
+    source: str, images: Images | None, settings: dict[str, Any], device: str
+) -> tuple[Images | None, Classifier]:
+    """The classifier that a path or a name stands for, and the images with its number of classes."""
+    reading: dict[str, Any] = {name: settings.get(name) for name in ("arch", "normalise", "key")}
+    if images is not None and images.classes == UNKNOWN:  # a first look at the file tells
+        known = load_classifier(source, shape=images.shape, **reading).info.classes
+        images = with_classes(images, known or max(int(images.labels.max()) + 1, 2))
+    reading["force"] = settings.get("force", False)
+    return images, load_classifier(source, images=images, device=device, **reading)
 
 
 def _device(model: object, wanted: str) -> str:
@@ -182,28 +191,46 @@ def _device(model: object, wanted: str) -> str:
     return pick_device(wanted)
 
 
-def _place(
+def _kept(
     model: object, classifier: Classifier, images: Images, settings: dict[str, Any], plan: AuditPlan
-) -> tuple[Path, Any]:
-    """Where the evidence goes, and the temporary folder that it lies in, if it does.
+) -> Path | None:
+    """Where the evidence is kept; None for a module's.
 
     What a module computes cannot be told from its tensors, so its evidence is never taken for another's by itself.
     """
     if "evidence" in settings:
-        return settings["evidence"], None
-    if not isinstance(model, nn.Module) and classifier.info.sha256 and classifier.info.format != MODULE:
-        return default_evidence(fspath(model), classifier.info, plan, images), None  # type: ignore[call-overload]
-    folder = tempfile.TemporaryDirectory(prefix="robaudit-")
-    return Path(folder.name) / "audit.evidence", folder
+        place: Path = settings["evidence"]
+        return place
+    if isinstance(model, str | PathLike) and classifier.info.sha256:
+        return default_evidence(fspath(model), classifier.info, plan, images)
+    return None
 
 
 @contextmanager
 def _in_python() -> Iterator[None]:
-    """Bad values as `RobauditError`, and flags in messages under their names in Python."""
+    """Flags in messages under their names in Python; commands stay as they are."""
     try:
         yield
-    except (RobauditError, ValueError) as error:
-        text = _FLAG.sub(lambda m: m[1].replace("-", "_") + ("=" if m[2] else ""), str(error))
-        if isinstance(error, RobauditError) and text == str(error):
+    except RobauditError as error:
+        text = _FLAG.sub(_setting, str(error))
+        if text == str(error):
             raise
         raise RobauditError(text) from error
+
+
+@contextmanager
+def _own_modes() -> Iterator[None]:
+    """Gradients and float32, whatever `no_grad`, `inference_mode` or `autocast` the caller stands in."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def _setting(flag: re.Match[str]) -> str:
+    if not flag["name"]:
+        return flag[0]
+    name = flag["name"].replace("-", "_")
+    return ("data" if name == "dataset" else name) + ("=" if flag["value"] else "")

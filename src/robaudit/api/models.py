@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from robaudit.audit import first_logits
 from robaudit.errors import RobauditError
 from robaudit.fast import generators
 from robaudit.inputs import Classifier, ModelInfo, parse_normalisation
@@ -74,20 +75,8 @@ def count_outputs(classifier: Classifier, x: torch.Tensor) -> int:
     """
     name = classifier.info.path
     at = next(classifier.parameters(), x).device
-    try:
-        with torch.no_grad(), generators(0):
-            found: object = classifier(x.to(at))
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RobauditError(
-            f"{name}: does not take images of shape {tuple(x.shape[1:])} ({reason:.160}); "
-            "give the images that it was trained on"
-        ) from error
-    if not isinstance(found, torch.Tensor):
-        raise RobauditError(
-            f"{name}: returned a {type(found).__name__}; expected one tensor of logits (N, classes): "
-            "wrap it in a module that returns only them"
-        )
+    with generators(0):
+        x, found = first_logits(classifier, x, at, name)
     if found.ndim != 2 or len(found) != len(x) or found.shape[1] < 2:
         raise RobauditError(
             f"{name}: returned shape {tuple(found.shape)} for {len(x)} images; expected logits (N, classes)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -13,7 +13,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, decode_image, decode_witness
 from robaudit.reports import REPORTS, notebook, open_case, plain, summary, terminal, terminal_text
 from robaudit.stats import Interval
-from robaudit.verdict import Claim, Verdict, accuracy, gap, gaps, judge, rows
+from robaudit.verdict import Claim, Verdict, accuracy, gap, gaps, rows
 
 if TYPE_CHECKING:
     import torch
@@ -55,15 +55,15 @@ class Result:
     Attributes:
         evidence: what was found, example by example.
         verdict: what that says: `outcome`, `summary`, `causes`, `confidence`, `decided_after`, `claim`.
-        path: the evidence file; of a module in a temporary folder that goes with this object, unless `evidence`
-            named a place.
+        path: the evidence file.
+        temporary: whether that lies in a folder that goes when this object does.
 
     """
 
     evidence: Evidence
     verdict: Verdict
     path: Path
-    _folder: Any = field(default=None)  # a temporary folder that lives as long as this
+    temporary: bool = False
 
     @classmethod
     def open(cls, path: str | Path, *, claim: Claim | None = None) -> Self:
@@ -143,7 +143,7 @@ class Result:
             raise RobauditError(f"format '{format}' is not known; use {', '.join(REPORTS)}")
         claim = self.verdict.claim.claim if self.verdict.claim else None
         case = open_case(self.path, claim=claim, pictures=format == "html", unfinished=True)
-        return REPORTS[format](replace(case, source="") if self._folder else case)
+        return REPORTS[format](replace(case, source="") if self.temporary else case)
 
     def save(self, path: str | Path) -> Path:
         """Write the evidence file to `path`, or by its ending a report: .html, .md, .json, .sarif, .xml, .svg, .txt.
@@ -186,8 +186,3 @@ class Result:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": self._repr_html_()}
-
-
-def judged(evidence: Evidence, claim: Claim | None, path: Path, folder: Any = None) -> Result:
-    """The result of an audit that has just ended."""
-    return Result(evidence, judge(evidence, claim), path, folder)

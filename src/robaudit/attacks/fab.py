@@ -30,7 +30,7 @@ _ALPHA_MAX = 0.1
 _OVERSHOOT = 1.05
 _BACKWARD = 0.9
 _NEWTON_STEPS = 40
-#: A crossing up to so many eps away may be one inside the ball, had the search not been in half precision.
+#: A crossing up to this many eps away may be one inside the ball, had the search not been in half precision.
 _CLOSE = 1.1
 
 

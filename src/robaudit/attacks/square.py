@@ -14,7 +14,7 @@ from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
 from robaudit.devices import is_accelerator
 
-# The schedule of p, the share of pixels in a square, after so many queries (Section 5 of the paper).
+# The schedule of p, the share of pixels in a square, after these many queries (Section 5 of the paper).
 _P_INIT = 0.8
 _HALVE_P_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 #: As `DOUBT`, but wider: which queries are kept decides on all that follow.

@@ -2,10 +2,10 @@
 
 from robaudit.audit.bars import progress_bars
 from robaudit.audit.defaults import default_evidence
-from robaudit.audit.preflight import preflight
+from robaudit.audit.landscape import Window, measure_landscape
+from robaudit.audit.preflight import first_logits, preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.run import audit
-from robaudit.audit.survey import Window, survey
 from robaudit.audit.verify import Verification, expect_model, verify
 
 __all__ = [
@@ -16,8 +16,9 @@ __all__ = [
     "audit",
     "default_evidence",
     "expect_model",
+    "first_logits",
+    "measure_landscape",
     "preflight",
     "progress_bars",
-    "survey",
     "verify",
 ]

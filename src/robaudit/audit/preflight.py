@@ -20,19 +20,19 @@ from robaudit.inputs import (
 from robaudit.verdict import Finding, finding
 
 #: Examples looked at.
-SAMPLE = 128
+SAMPLE_EXAMPLES = 128
 #: And of these, at how many a randomised model's mean over many draws is.
-AVERAGED = 16
+AVERAGED_EXAMPLES = 16
 #: Two outputs of one input that differ by more than this share of the logits' spread are not rounding.
-SAME = 1e-3
+ROUNDING_SHARE = 1e-3
 #: Another normalisation that is better by so much is the right one: 13 of 128 examples.
-BETTER = 0.10
-#: Or that is no worse and has half the loss, which so many standard errors prove.
-HALF, SURER = 0.5, 5.0
+BETTER_ACCURACY = 0.10
+#: Or that is no worse and has half the loss, which this many standard errors prove.
+BETTER_LOSS_SHARE, SURE_STANDARD_ERRORS = 0.5, 5.0
 #: What is no better on the first of these is not tried on the others.
-SCREEN = 32
+SCREEN_EXAMPLES = 32
 #: Clean accuracy must beat chance by this factor.
-OVER_CHANCE = 1.5
+CHANCE_FACTOR = 1.5
 
 
 def preflight(
@@ -50,15 +50,15 @@ def preflight(
         RobauditError: the model cannot be audited on this data at all.
 
     """
-    count = min(SAMPLE, len(images))
+    count = min(SAMPLE_EXAMPLES, len(images))
     with strict_arithmetic(), generators(0):
-        x, logits = _first_call(model, images.float(slice(0, count)), device)
+        x, logits = first_logits(model, images.float(slice(0, count)), device)
         count = len(x)
         labels = images.labels[:count].to(device)
-        _check_shape(logits, images)
+        check_shape(logits, images)
         found = _determinism(model, x, logits)
         if averaged is not None and [item.code for item in found] == ["randomised-output"]:
-            few = x[:AVERAGED]
+            few = x[:AVERAGED_EXAMPLES]
             found = _determinism(averaged, few, forward(averaged, few)) or [
                 finding("randomised-and-averaged", found[0].message)
             ]
@@ -74,7 +74,7 @@ def preflight(
     accuracy = _accuracy(logits, labels)
     if isinstance(model, Classifier):
         found += _normalisation(model, images, x, labels, accuracy)
-    if accuracy < OVER_CHANCE / images.classes or (images.classes == 2 and accuracy < 0.6):
+    if accuracy < CHANCE_FACTOR / images.classes or (images.classes == 2 and accuracy < 0.6):
         found.append(
             finding(
                 "near-chance",
@@ -96,7 +96,7 @@ def _normalisation(
 
     On easy images accuracy hardly depends on it; the loss does, and so does what eps means to the network.
     """
-    first = slice(0, SCREEN)
+    first = slice(0, SCREEN_EXAMPLES)
     with strict_arithmetic(), generators(0):
         here = forward(model, x)
         now = _losses(here, labels)
@@ -111,11 +111,15 @@ def _normalisation(
             logits = forward(model.network, normalised)
             losses = _losses(logits, labels)
             # On raw bytes a network without biases answers as on any scale; it must be better by far to be named.
-            if standard_errors(best[1], losses) > (SURER if other.unusual else 0):
+            if standard_errors(best[1], losses) > (SURE_STANDARD_ERRORS if other.unusual else 0):
                 best = _accuracy(logits, labels), losses, other.text
     found, losses, name = best
-    surer = found >= accuracy and standard_errors(now, losses) >= SURER and losses.mean() < HALF * now.mean()
-    if not name or not (found >= accuracy + BETTER or surer):
+    sure = (
+        found >= accuracy
+        and standard_errors(now, losses) >= SURE_STANDARD_ERRORS
+        and losses.mean() < BETTER_LOSS_SHARE * now.mean()
+    )
+    if not name or not (found >= accuracy + BETTER_ACCURACY or sure):
         return []
     used = f"{100 * accuracy:.1f} % and {float(now.mean()):.2f} with normalisation {model.info.normalisation}"
     better = f"{100 * found:.1f} % and {float(losses.mean()):.2f} with {name}"
@@ -127,31 +131,49 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return calibrated_losses(logits.cpu(), labels.cpu(), free=False)
 
 
-def _first_call(model: nn.Module, x: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """As many of `x`, from the first on, as the device's memory holds at once, there; and their logits."""
+def first_logits(
+    model: nn.Module, x: Tensor, device: torch.device, name: str = "model"
+) -> tuple[Tensor, Tensor]:
+    """As many of `x` (n, C, H, W), from the first on, as the device's memory holds at once, there; and their logits.
+
+    Raises:
+        RobauditError: the model, called `name` in the message, does not take such images or returns something else
+            than a tensor, or not even one image fits.
+
+    """
     try:
         there = x.to(device)
-        return there, forward(model, there)
-    except (RuntimeError, MemoryError, ValueError, TypeError, IndexError) as error:
-        if out_of_memory(error):
-            if len(x) == 1:
-                raise RobauditError(NO_ROOM) from error
-        elif driver_failed(error):
+        with torch.no_grad():
+            answer: object = model(there)
+        if isinstance(answer, Tensor):
+            return there, answer.float()
+        raise RobauditError(
+            f"{name}: returned a {type(answer).__name__}; expected one tensor of logits (N, classes): "
+            "wrap it in a module that returns only them"
+        )
+    except RobauditError:
+        raise
+    except Exception as error:  # a network of anybody's may raise anything
+        if driver_failed(error):
             raise
-        else:
-            raise _refused(x, error) from error
+        if not out_of_memory(error):
+            raise RobauditError(
+                f"{name}: does not take images of shape {tuple(x.shape[1:])} ({first_line(error):.160}); "
+                "check --dataset and --arch"
+            ) from error
+        if len(x) == 1:
+            raise RobauditError(NO_ROOM) from error
     free_memory()
-    return _first_call(model, x[: len(x) // 2], device)
+    return first_logits(model, x[: len(x) // 2], device, name)
 
 
-def _refused(x: Tensor, error: Exception) -> RobauditError:
-    return RobauditError(
-        f"model: does not take images of shape {tuple(x.shape[1:])} ({first_line(error)}); "
-        "check --dataset and --arch"
-    )
+def check_shape(logits: Tensor, images: Images) -> None:
+    """Nothing, if `logits` are (n, K) with the K of the images' classes.
 
+    Raises:
+        RobauditError: they are not.
 
-def _check_shape(logits: Tensor, images: Images) -> None:
+    """
     if logits.dim() != 2:
         raise RobauditError(
             f"model: its output has shape {tuple(logits.shape)}, not (examples, classes); "
@@ -178,17 +200,17 @@ def _determinism(model: nn.Module, x: Tensor, first: Tensor) -> list[Finding]:
         return float(((a - b).abs() / spread).nan_to_num(0.0).max())
 
     change = max(differ(first, again), differ(first, later))
-    if change > SAME:
+    if change > ROUNDING_SHARE:
         # With the generators set alike, a random model repeats itself; one that counts its calls does not.
         with generators(0):
             once = forward(model, x)
         with generators(0):
             twice = forward(model, x)
-        if differ(once, twice) > SAME:
+        if differ(once, twice) > ROUNDING_SHARE:
             return [finding("stateful-output", "The same input gives another output after other calls.")]
         message = f"The same input gives outputs that differ by {100 * change:.1f} % of the logits' spread."
         return [finding("randomised-output", message)]
-    if differ(first[: len(alone)], alone) > SAME:
+    if differ(first[: len(alone)], alone) > ROUNDING_SHARE:
         return [finding("batch-dependent-output", "An example's output depends on the others in its batch.")]
     return []
 

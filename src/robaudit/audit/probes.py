@@ -25,7 +25,7 @@ from robaudit.plan import ThreatModel
 #: Correctly classified examples that the probes are made on.
 EXAMPLES = 48
 #: Survivors of PGD-10 below which no mean over them is taken.
-FEW = 8
+FEWEST_EXAMPLES = 8
 _MORE_STEPS = 40
 _STARTS = 5
 _NOISES = 20
@@ -46,7 +46,7 @@ def probe(
         seed: the audit's.
 
     Returns:
-        (n,) bool each, on the CPU. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at so many times eps.
+        (n,) bool each, on the CPU. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at these multiples of eps.
         `pgd40`: more steps. `starts`: 5 random starts. `other_norm`: PGD-10 in the other norm's ball, of L2 radius
         eps sqrt(d) / 4 or Linf radius 2 eps / sqrt(d). `fgsm`: one step of eps from the clean input. `noise`: 20
         random corners of the ball. `unbounded`: PGD in the whole of [0, 1]. `saturated`: the softmax is exactly 1 in
@@ -109,14 +109,14 @@ def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
     """What the evidence keeps of `probe`: the share of each row, and
 
     `examples`: n. `only_fgsm`, `only_noise`, `only_pgd40`, `only_starts`: broken by that, but not by PGD-10.
-    `linearity`: its mean over PGD-10's survivors, where there are `FEW` of them.
+    `linearity`: its mean over PGD-10's survivors, where there are `FEWEST_EXAMPLES` of them.
     """
     standing = rows["pgd10"]
     found = {name: float(values.float().mean()) for name, values in rows.items() if name != "linearity"}
     for name in ("fgsm", "noise", "pgd40", "starts"):
         found[f"only_{name}"] = float((standing & ~rows[name]).float().mean())
     errors = rows["linearity"][standing & rows["linearity"].isfinite()]
-    if len(errors) >= FEW:
+    if len(errors) >= FEWEST_EXAMPLES:
         found["linearity"] = float(errors.mean())
     return found | {"examples": float(len(standing))}
 

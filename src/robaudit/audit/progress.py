@@ -13,7 +13,7 @@ class Progress(Protocol):
         ...
 
     def advance(self, stage: str, examples: int, broken: int, passes: int) -> None:
-        """So many more examples are finished, so many of them broken, at the cost of so many model passes."""
+        """`examples` more are finished, `broken` of them broken, at the cost of `passes` model passes."""
         ...
 
     def end(self, stage: str) -> None:

@@ -29,8 +29,8 @@ from robaudit.inputs import Images
 from robaudit.measures import fosc, sgcs
 from robaudit.plan import AuditPlan
 
-#: Rows are written once there are so many, or so many seconds have gone by since the last time.
-_ROWS, _SECONDS = 128, 2.0
+#: Rows are written once there are this many, or this many seconds have gone by since the last time.
+_WAITING_ROWS, _WAITING_SECONDS = 128, 2.0
 _JUDGED_AT_ONCE = 256
 
 
@@ -88,7 +88,7 @@ class Recorder:
         passes = int((forwards + backwards).sum())
         self._progress.advance(attack, len(ids), broken, passes)
         waiting = len(self._rows) + len(self._broken)
-        if waiting >= _ROWS or time.monotonic() - self._written > _SECONDS:
+        if waiting >= _WAITING_ROWS or time.monotonic() - self._written > _WAITING_SECONDS:
             self.flush()
 
     def flush(self) -> None:

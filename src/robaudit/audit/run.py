@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robaudit.audit.course import Course, fits, growing
-from robaudit.audit.heading import heading
+from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
+from robaudit.audit.header import make_header
+from robaudit.audit.parts import hand_over, open_part
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
-from robaudit.audit.ranks import joined, open_part
+from robaudit.audit.session import Session
 from robaudit.audit.verify import judging
-from robaudit.audit.work import Work
 from robaudit.devices import failures_explained
 from robaudit.engine import on_threads
 from robaudit.errors import RobauditError
@@ -22,6 +22,7 @@ from robaudit.evidence import Evidence
 from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan
+from robaudit.ranks import joined
 from robaudit.verdict import Claim, judge
 
 
@@ -40,7 +41,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
 
     The examples are taken in the order of `images`, which must be random. With `plan.examples == "auto"` the
     audit stops as soon as the verdict is decided, and that on `claim` too. An unfinished audit in `path` is
-    gone on with.
+    resumed.
 
     Raises:
         RobauditError: the model cannot be audited on these images, a preflight check failed and `force` is
@@ -60,30 +61,30 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     blocking = [item for item in findings if item.severity == "error"]
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
-    header = heading(classifier, images, plan, where, findings)
+    header = make_header(classifier, images, plan, where, findings)
     kept = f"what was finished is in {path}; the same command with --device cpu resumes it"
     with failures_explained(where, kept), joined() as ranks, open_part(path, header, ranks) as file:
-        work = Work((strict, search), images, plan, file, ranks, where, progress or Silent())
-        with on_threads(work.tuning.threads):
-            ranks.hand_over(file)
+        session = Session((strict, search), images, plan, file, ranks, where, progress or Silent())
+        with on_threads(session.tuning.threads):
+            hand_over(file, ranks)
             file.update(finished=False)
-            if fits(plan):
-                Course(work, partial(judge, claim=claim), claim.attack if claim else None).go()
+            if can_stop_early(plan):
+                EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
             else:
-                _every_attack(work, claim)
-            work.sync()
+                _every_attack(session, claim)
+            session.sync()
         file.update(finished=True)
         return ranks.agree(file.read())
 
 
-def _every_attack(work: Work, claim: Claim | None) -> None:
+def _every_attack(session: Session, claim: Claim | None) -> None:
     """Every attack alone on a growing number of examples; on all at once when all are wanted anyway."""
-    total = len(work.images)
-    everything = work.plan.examples == "all"
+    total = len(session.images)
+    everything = session.plan.examples == "all"
     for places in [torch.arange(total)] if everything else growing(0, total):
-        work.prepare(places)
-        for name in work.plan.attacks:
-            work.attack(name, work.pending(name, places))
-        evidence = work.sync()
+        session.prepare(places)
+        for name in session.plan.attacks:
+            session.attack(name, session.pending(name, places))
+        evidence = session.sync()
         if not everything and judge(evidence, claim).settled:
             return

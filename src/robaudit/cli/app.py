@@ -88,7 +88,7 @@ def run(arguments: list[str]) -> int:
         error.show()  # type: ignore[attr-defined]
         return COULD_NOT_AUDIT
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; what was finished is kept, the same command goes on from there", debug)
+        _complain("interrupted; what was finished is kept, the same command resumes it", debug)
         return INTERRUPTED
     except RobauditError as error:
         _complain(str(error), debug)

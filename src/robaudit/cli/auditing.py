@@ -20,7 +20,7 @@ COULD_NOT_AUDIT = 2
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CheckRequest:
     """What the flags say of every checkpoint of one call."""
 
     plan: AuditPlan
@@ -68,7 +68,7 @@ def expand(models: list[str]) -> list[str]:
     return found
 
 
-def check_one(model: str, images: Images, wishes: Wishes, evidence: Path | None) -> Checked:
+def check_one(model: str, images: Images, request: CheckRequest, evidence: Path | None) -> Checked:
     """Audit one checkpoint on the plan's part of the images; what it is is told by all of them.
 
     Raises:
@@ -80,21 +80,26 @@ def check_one(model: str, images: Images, wishes: Wishes, evidence: Path | None)
     from robaudit.verdict import judge
 
     classifier = load_classifier(
-        model, arch=wishes.arch, normalise=wishes.normalise, key=wishes.key, images=images, force=wishes.force
+        model,
+        arch=request.arch,
+        normalise=request.normalise,
+        key=request.key,
+        images=images,
+        force=request.force,
     )
-    path = evidence or default_evidence(model, classifier.info, wishes.plan, images)
-    with progress_bars(quiet=wishes.quiet) as bars:
+    path = evidence or default_evidence(model, classifier.info, request.plan, images)
+    with progress_bars(quiet=request.quiet) as bars:
         found = audit(
             classifier,
-            images.subset(wishes.plan.limit, wishes.plan.seed),
-            wishes.plan,
+            images.subset(request.plan.limit, request.plan.seed),
+            request.plan,
             path=path,
-            device=wishes.device,
+            device=request.device,
             progress=bars,
-            force=wishes.force,
-            claim=wishes.claim,
+            force=request.force,
+            claim=request.claim,
         )
-    return Checked(model, path, found, judge(found, wishes.claim))
+    return Checked(model, path, found, judge(found, request.claim))
 
 
 def report_one(checked: Checked, json_path: str | None) -> int:
@@ -113,10 +118,10 @@ def report_one(checked: Checked, json_path: str | None) -> int:
     return checked.code
 
 
-def check_safely(model: str, images: Images, wishes: Wishes, evidence: Path | None) -> Checked:
+def check_safely(model: str, images: Images, request: CheckRequest, evidence: Path | None) -> Checked:
     """`check_one`, but what goes wrong is its result."""
     try:
-        return check_one(model, images, wishes, evidence)
+        return check_one(model, images, request, evidence)
     except Exception as error:
         text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
         return Checked(model, error=text or type(error).__name__)
@@ -148,8 +153,8 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
 def _line(checked: Checked) -> str:
     from robaudit.reports import plain
 
-    said = checked.verdict.summary if checked.verdict else checked.error.splitlines()[0]
-    return plain(f"{checked.model}: {said}")
+    message = checked.verdict.summary if checked.verdict else checked.error.splitlines()[0]
+    return plain(f"{checked.model}: {message}")
 
 
 def _table(results: list[Checked]) -> Any:

@@ -11,7 +11,7 @@ import typer
 
 from robaudit.cli.auditing import (
     Checked,
-    Wishes,
+    CheckRequest,
     check_many,
     check_one,
     check_safely,
@@ -19,7 +19,7 @@ from robaudit.cli.auditing import (
     report_one,
 )
 from robaudit.cli.common import check_present, check_writable
-from robaudit.cli.data import DataWishes, threat_model
+from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan
 
@@ -64,7 +64,7 @@ def check(
     split: str = typer.Option("test", help="Which split.", rich_help_panel=_DATA),
     limit: int | None = typer.Option(
         None,
-        help="At most so many examples: a random subset, class-balanced where the split is.",
+        help="At most this many examples: a random subset, class-balanced where the split is.",
         rich_help_panel=_DATA,
     ),
     download: bool = typer.Option(
@@ -75,7 +75,7 @@ def check(
     ),
     normalise: str | None = typer.Option(
         None,
-        help="none, a data set's name, imagenet, or means/stds as 0.49,0.48,0.45/0.2,0.2,0.2.",
+        help="none, a data set's name, imagenet, or means/stds, for example 0.49,0.48,0.45/0.2,0.2,0.2.",
         rich_help_panel=_MODEL,
     ),
     key: str | None = typer.Option(
@@ -84,7 +84,7 @@ def check(
     norm: str = typer.Option("Linf", help="Linf or L2.", rich_help_panel=_THREAT),
     eps: str | None = typer.Option(
         None,
-        help="Radius in [0, 1] pixel units, as 8/255; by default the data set's usual one.",
+        help="Radius in [0, 1] pixel units, for example 8/255; by default the data set's usual one.",
         rich_help_panel=_THREAT,
     ),
     seed: int = typer.Option(0, help="Fixes the subset, the order and every draw.", rich_help_panel=_THREAT),
@@ -117,7 +117,7 @@ def check(
     ),
     eot: int = typer.Option(
         1,
-        help="For a randomised model: attack and judge the mean of its logits over so many draws, as 20.",
+        help="For a randomised model: attack and judge the mean of its logits over this many draws, for example 20.",
         rich_help_panel=_BUDGET,
     ),
     engine: str = typer.Option(
@@ -181,7 +181,7 @@ def check(
         raise RobauditError(str(error)) from error
     from robaudit.devices import pick_device
 
-    wishes = Wishes(
+    request = CheckRequest(
         plan=plan,
         claim=claimed,
         arch=arch,
@@ -198,17 +198,17 @@ def check(
             raise RobauditError(
                 f"{evidence}: must be a folder, for the evidence of {len(paths)} checkpoints"
             ) from error
-    images = DataWishes(dataset, data_dir, split, seed, download).load()
+    images = DataRequest(dataset, data_dir, split, seed, download).load()
     if len(paths) == 1 and ray is None:
-        return report_one(check_one(paths[0], images, wishes, evidence), json_path)
+        return report_one(check_one(paths[0], images, request, evidence), json_path)
     jobs = [(path, _place(path, number, evidence)) for number, path in enumerate(paths)]
     if ray is None:
-        results: Iterable[Checked] = (check_safely(path, images, wishes, place) for path, place in jobs)
+        results: Iterable[Checked] = (check_safely(path, images, request, place) for path, place in jobs)
     else:
         from robaudit.cli.cluster import check_on_ray
 
-        results = check_on_ray(jobs, images, replace(wishes, device=device), ray)
-    return check_many(results, quiet=wishes.quiet, json_path=json_path)
+        results = check_on_ray(jobs, images, replace(request, device=device), ray)
+    return check_many(results, quiet=request.quiet, json_path=json_path)
 
 
 def _place(model: str, number: int, evidence: Path | None) -> Path | None:

@@ -10,28 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robaudit.cli.auditing import Checked, Wishes, check_safely
+from robaudit.cli.auditing import Checked, CheckRequest, check_safely
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
     from robaudit.inputs import Images
 
 #: Seconds that an address has to answer in.
-_PATIENCE = 5
+_PATIENCE_SECONDS = 5
 
 
 def check_on_ray(
-    jobs: list[tuple[str, Path | None]], images: Images, wishes: Wishes, address: str
+    jobs: list[tuple[str, Path | None]], images: Images, request: CheckRequest, address: str
 ) -> Iterator[Checked]:
     """Audit every checkpoint of `jobs`, with its place for the evidence, and give each as it finishes.
 
     The checkpoints and the evidence lie where every node finds them under the same path. A task whose node dies is
-    started again elsewhere and goes on from its evidence file.
+    started again elsewhere and resumed from its evidence file.
 
     Args:
         jobs: (checkpoint, place of its evidence or None).
         images: sent to the cluster once.
-        wishes: of every checkpoint; with the device `auto` each node picks its own.
+        request: of every checkpoint; with the device `auto` each node picks its own.
         address: `auto`, `HOST:PORT` or `ray://HOST:PORT` of a running cluster, or `local` to start one here.
 
     Raises:
@@ -40,7 +40,7 @@ def check_on_ray(
     """
     with connected(address) as (ray, gpus):
         task = ray.remote(num_gpus=gpus, max_retries=3)(_task)
-        shared = ray.put((images, wishes))
+        shared = ray.put((images, request))
         waiting = {
             task.remote(_everywhere(model), place and place.resolve(), shared): model for model, place in jobs
         }
@@ -85,18 +85,20 @@ def _reachable(address: str) -> None:
     if not colon:
         return
     try:
-        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+        socket.create_connection((host, int(port)), timeout=_PATIENCE_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
         raise RobauditError(
             f"--ray {address}: no cluster there ({error}); start one by `ray start`"
         ) from error
 
 
-def _task(model: str, place: Path | None, shared: tuple[Images, Wishes]) -> Checked:
+def _task(model: str, place: Path | None, shared: tuple[Images, CheckRequest]) -> Checked:
     from robaudit.devices import pick_device
 
-    images, wishes = shared
-    return check_safely(model, images, replace(wishes, device=pick_device(wishes.device), quiet=True), place)
+    images, request = shared
+    return check_safely(
+        model, images, replace(request, device=pick_device(request.device), quiet=True), place
+    )
 
 
 def _everywhere(model: str) -> str:

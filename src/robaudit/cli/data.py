@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DataWishes:
+class DataRequest:
     """What the flags say of the images."""
 
     dataset: str

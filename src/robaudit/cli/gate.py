@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.auditing import Wishes, check_one
+from robaudit.cli.auditing import CheckRequest, check_one
 from robaudit.cli.common import check_writable, console, exit_code, image_shape, write_text
-from robaudit.cli.data import DataWishes
+from robaudit.cli.data import DataRequest
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Judged:
 
     case: Case | Failure
     code: int
-    said: str
+    message: str
 
 
 def gate(
@@ -71,7 +71,7 @@ def gate(
     from robaudit.reports import plain
 
     for item in found:
-        console().print(plain(f"{item.case.name}: {item.said}"), markup=False, soft_wrap=True)
+        console().print(plain(f"{item.case.name}: {item.message}"), markup=False, soft_wrap=True)
     return next(code for code in (1, 2, 3, 0) if code in {item.code for item in found})
 
 
@@ -80,7 +80,7 @@ def _refuse_expired(rules: Policy, today: datetime.date) -> None:
     if expired:
         raise RobauditError(
             f"{rules.path}: the exception for '{expired.model}' expired on {expired.expires} ({expired.reason})\n"
-            "Mend the model and remove the exception, or give it another date."
+            "Fix the model and remove the exception, or give it another date."
         )
 
 
@@ -107,8 +107,8 @@ class _Gate:
     @cached_property
     def _images(self) -> Images:
         rules = self.rules
-        wishes = DataWishes(rules.dataset, rules.data_dir, rules.split, rules.plan.seed)
-        return wishes.load()
+        request = DataRequest(rules.dataset, rules.data_dir, rules.split, rules.plan.seed)
+        return request.load()
 
     def judge(self, model: Path) -> Judged:
         """One checkpoint; what cannot be audited does not stop the rest."""
@@ -122,10 +122,10 @@ class _Gate:
             text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
             return Judged(Failure(str(model), text), 2, f"could not audit: {text.splitlines()[0]}")
         code = exit_code(case.verdict)
-        said = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case, minimum)}"
+        message = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case, minimum)}"
         if code and waiver is not None and waiver.minimum is None:
-            return Judged(case, 0, f"{said} Let pass {_until(waiver)}.")
-        return Judged(case, code, said)
+            return Judged(case, 0, f"{message} Waived {_until(waiver)}.")
+        return Judged(case, code, message)
 
     def _case(self, model: Path, minimum: float | None) -> tuple[Case, str]:
         from robaudit.reports import open_case
@@ -147,7 +147,7 @@ class _Gate:
     def _audit(self, model: Path, path: Path, claim: Claim | None) -> None:
         rules = self.rules
         path.parent.mkdir(parents=True, exist_ok=True)
-        wishes = Wishes(
+        request = CheckRequest(
             plan=rules.plan,
             claim=claim,
             arch=rules.arch,
@@ -157,7 +157,7 @@ class _Gate:
             force=False,
             quiet=False,
         )
-        check_one(str(model), self._images, wishes, path)
+        check_one(str(model), self._images, request, path)
 
     def _place(self, model: Path) -> Path:
         """The evidence file that this content of checkpoint, data and policy has; nothing else is taken for it."""

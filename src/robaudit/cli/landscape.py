@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.common import check_present, check_writable, console
-from robaudit.cli.data import DataWishes, threat_model
+from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def landscape(
     ),
     norm: str = typer.Option("Linf", help="Linf or L2."),
     eps: str | None = typer.Option(
-        None, help="Scale of the axes, as 8/255; by default the data set's usual radius."
+        None, help="Scale of the axes, for example 8/255; by default the data set's usual radius."
     ),
     seed: int = typer.Option(0, help="Fixes the images and the random direction."),
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),
@@ -76,12 +76,12 @@ def landscape(
     except ValueError as error:
         raise RobauditError(str(error)) from error
     where = pick_device(device)
-    all_images = DataWishes(dataset, data_dir, split, seed, download).load()
+    all_images = DataRequest(dataset, data_dir, split, seed, download).load()
     chosen = _choose(all_images, example, images)
     surfaces = []
     for model in models:
         classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=all_images)
-        surfaces.append(_survey(classifier, chosen, threat, window, seed, where))
+        surfaces.append(_measured(classifier, chosen, threat, window, seed, where))
     files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
     for surface, file in zip(surfaces, files, strict=True):
         surface.save(file)
@@ -121,13 +121,13 @@ def _choose(images: Images, ids: list[int], count: int) -> Images:
     return replace(images, pixels=images.pixels[rows], labels=images.labels[rows], ids=images.ids[rows])
 
 
-def _survey(
+def _measured(
     classifier: Classifier, images: Images, threat: ThreatModel, window: Window, seed: int, device: str
 ) -> Surface:
-    from robaudit.audit import survey
+    from robaudit.audit import measure_landscape
 
     with _bar("landscape") as advance:
-        return survey(
+        return measure_landscape(
             classifier,
             images,
             threat,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def line(row: dict[str, Any]) -> str:
     """One epoch as a line of text."""
     marks = [f"healing {row['healing']} batches"] if row["healing"] else []
-    marks += ["taken back"] if row.get("taken_back") else []
+    marks += ["rolled back"] if row.get("rolled_back") else []
     marks += ["MASKED"] if row["masked"] else []
     marks += ["healed itself"] if row["healed_itself"] else []
     return (
@@ -127,5 +127,5 @@ def watched(folder: Path, quiet: bool, tensorboard: bool) -> Iterator[TrainProgr
         rich.TimeRemainingColumn(),
     )
     with rich.Progress(*columns, console=screen, transient=True) as bars:
-        told = Screen(bars, screen)
-        yield Board(folder, told) if tensorboard else told
+        screen_view = Screen(bars, screen)
+        yield Board(folder, screen_view) if tensorboard else screen_view

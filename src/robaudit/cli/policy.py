@@ -48,7 +48,7 @@ _BUDGET_KEYS = {name.replace("_", "-"): _WHOLE for name in Budget.__dataclass_fi
 
 @dataclass(frozen=True)
 class Waiver:
-    """An exception: `model` (a pattern) is let pass until `expires`, or held against `minimum` where that is given."""
+    """An exception: `model` (a pattern) is waived until `expires`, or held against `minimum` where that is given."""
 
     model: str
     reason: str
@@ -173,7 +173,7 @@ def _plan(path: Path, data: dict[str, Any]) -> AuditPlan:
 
 def _waiver(path: Path, item: Any) -> Waiver:
     if not isinstance(item, dict):
-        raise RobauditError(f"{path}: an exception must be a table, as [[exceptions]]")
+        raise RobauditError(f"{path}: an exception must be a table, [[exceptions]]")
     _check(path, "exceptions.", item, _EXCEPTION_KEYS)
     missing = [name for name in ("model", "reason", "expires") if name not in item]
     if missing:

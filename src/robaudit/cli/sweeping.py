@@ -165,7 +165,7 @@ def _here(work: list[tuple[list[Command], str]], jobs: int) -> list[str]:
 
 
 def _on_ray(work: list[tuple[list[Command], str]], address: str) -> list[str]:
-    """Each job a task; one whose node dies is started again elsewhere and goes on from what is on disk."""
+    """Each job a task; one whose node dies is started again elsewhere and resumed from what is on disk."""
     from robaudit.cli.cluster import connected
 
     with connected(address) as (ray, gpus):

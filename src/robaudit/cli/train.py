@@ -40,14 +40,14 @@ def train(
         ..., help="Name, folder, .npz or .safetensors, as for check.", rich_help_panel=_DATA
     ),
     out: Path = typer.Option(
-        ..., help="The run's folder; an unfinished run there is gone on with.", rich_help_panel=_RUN
+        ..., help="The run's folder; an unfinished run there is resumed.", rich_help_panel=_RUN
     ),
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie.", rich_help_panel=_DATA),
     download: bool = typer.Option(
         False, help="Fetch an absent data set without asking.", rich_help_panel=_DATA
     ),
     limit: int | None = typer.Option(
-        None, help="At most so many training examples, class-balanced.", rich_help_panel=_DATA
+        None, help="At most this many training examples, class-balanced.", rich_help_panel=_DATA
     ),
     validation: int | None = typer.Option(
         None, help="Examples held out; 1,000, or a fifth of a small set.", rich_help_panel=_DATA
@@ -55,13 +55,13 @@ def train(
     augment: str | None = typer.Option(None, help="none, crop, flip or crop-flip.", rich_help_panel=_DATA),
     method: str = typer.Option("trades", help="trades, trades-ce, pgd-at or mart.", rich_help_panel=_METHOD),
     beta: float = typer.Option(3.0, help="Weight of the robust term, 1 / lambda.", rich_help_panel=_METHOD),
-    eps: str | None = typer.Option(None, help="Linf radius, as 8/255.", rich_help_panel=_METHOD),
+    eps: str | None = typer.Option(None, help="Linf radius, for example 8/255.", rich_help_panel=_METHOD),
     step_size: str | None = typer.Option(
         None, help="Of the inner attack; a quarter of eps.", rich_help_panel=_METHOD
     ),
     steps: int = typer.Option(10, help="Of the inner attack.", rich_help_panel=_METHOD),
     awp: float = typer.Option(
-        0.0, help="Radius of adversarial weight perturbation, as 0.005.", rich_help_panel=_METHOD
+        0.0, help="Radius of adversarial weight perturbation, for example 0.005.", rich_help_panel=_METHOD
     ),
     arch: str | None = typer.Option(
         None, help="Any architecture that check knows by name.", rich_help_panel=_METHOD
@@ -100,7 +100,9 @@ def train(
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, xpu, mps …", rich_help_panel=_RUN),
     batch_metrics: int = typer.Option(
-        0, help="Gradient norms and cosine (Appendix G) every so many steps.", rich_help_panel=_RUN
+        0,
+        help="Gradient norms and cosine (Appendix G) every this many steps; 0 for none.",
+        rich_help_panel=_RUN,
     ),
     save_every: float = typer.Option(
         300.0, help="Seconds between savings within an epoch.", rich_help_panel=_RUN
@@ -109,10 +111,10 @@ def train(
     quiet: bool = typer.Option(False, "--quiet", help="No live view.", rich_help_panel=_RUN),
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
-    from robaudit.cli.training import Wanted, carry_out
+    from robaudit.cli.training import TrainRequest, carry_out
     from robaudit.devices import pick_device
 
-    wanted = Wanted(dataset, out, data_dir, download, start, quiet, tensorboard)
+    request = TrainRequest(dataset, out, data_dir, download, start, quiet, tensorboard)
     given = {
         "limit": limit, "validation": validation, "augment": augment, "method": method, "beta": beta,
         "steps": steps, "awp": awp, "arch": arch, "normalise": normalise, "epochs": epochs,
@@ -122,7 +124,7 @@ def train(
         "device": pick_device(device), "batch_metrics": batch_metrics, "save_every": save_every,
         "eps": parse_eps(eps, "eps"), "step_size": parse_eps(step_size, "step-size"),
     }  # fmt: skip
-    return carry_out(wanted, {name: value for name, value in given.items() if value is not None})
+    return carry_out(request, {name: value for name, value in given.items() if value is not None})
 
 
 def parse_eps(text: str | None, name: str) -> float | None:

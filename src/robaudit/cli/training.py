@@ -18,16 +18,16 @@ from robaudit.training import Inner, TrainSettings, preset, train
 from robaudit.training.checkpoints import BEST, LAST
 from robaudit.verdict import accuracy, judge
 
-#: Held out of the training split, and at most this share of it.
-_VALIDATION, _SHARE = 1000, 5
+#: Examples held out of the training split, and at most one in this many of it.
+_VALIDATION_EXAMPLES, _VALIDATION_ONE_IN = 1000, 5
 #: Test examples of the audits before and after.
-_AUDITED = 500
-#: A run of which more than one epoch in so many was taken back is not healed by noise.
-_OFTEN = 4
+_AUDITED_EXAMPLES = 500
+#: A run of which more than one epoch in this many was rolled back is not healed by noise.
+_EPOCHS_PER_ROLLBACK = 4
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TrainRequest:
     """What the flags say besides the settings of the run."""
 
     dataset: str
@@ -61,7 +61,7 @@ def settings_for(dataset: str, given: dict[str, Any], examples: int) -> TrainSet
         "lr": usual.lr,
         "arch": usual.arch,
         "augment": usual.augment,
-        "validation": min(_VALIDATION, max(1, examples // _SHARE)),
+        "validation": min(_VALIDATION_EXAMPLES, max(1, examples // _VALIDATION_ONE_IN)),
     }
     try:
         return TrainSettings(
@@ -71,27 +71,31 @@ def settings_for(dataset: str, given: dict[str, Any], examples: int) -> TrainSet
         raise RobauditError(str(error)) from error
 
 
-def carry_out(wanted: Wanted, given: dict[str, Any]) -> int:
+def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     """Train as the flags say."""
     images = load_images(
-        wanted.dataset, data_dir=wanted.data_dir, split="train", seed=given["seed"], download=wanted.download
+        request.dataset,
+        data_dir=request.data_dir,
+        split="train",
+        seed=given["seed"],
+        download=request.download,
     )
     start = None
-    if wanted.start:
-        start = _load_start(wanted.start, images, given)
+    if request.start:
+        start = _load_start(request.start, images, given)
         given |= {"start_from": start.info.sha256, "arch": start.info.architecture}
         given.setdefault("normalise", start.info.normalisation)
         given.setdefault("clip", 1.0)  # strange weights: one wild step would wreck them
-    settings = settings_for(wanted.dataset, given, len(images))
+    settings = settings_for(request.dataset, given, len(images))
     limit = settings.limit and min(settings.limit + settings.validation, len(images))
     images = images.subset(limit, settings.seed)
-    with watched(wanted.out, wanted.quiet, wanted.tensorboard) as told:
-        rows = train(settings, images, wanted.out, start=start, progress=told)
+    with watched(request.out, request.quiet, request.tensorboard) as progress:
+        rows = train(settings, images, request.out, start=start, progress=progress)
     if os.environ.get("RANK", "0") == "0":
-        _summary(rows, wanted)
-        draw_run(wanted.out, wanted.out / "curves.png")
-        if wanted.start:
-            _before_and_after(wanted, settings, start)
+        _summary(rows, request)
+        draw_run(request.out, request.out / "curves.png")
+        if request.start:
+            _before_and_after(request, settings, start)
     return 0
 
 
@@ -107,9 +111,9 @@ def _load_start(path: str, images: Images, given: dict[str, Any]) -> Classifier:
     return found
 
 
-def _summary(rows: list[dict[str, Any]], wanted: Wanted) -> None:
+def _summary(rows: list[dict[str, Any]], request: TrainRequest) -> None:
     out = console()
-    best = wanted.out / BEST
+    best = request.out / BEST
     masked = [row["epoch"] for row in rows if row["masked"]]
     healed = sum(row["healing"] > 0 for row in rows)
     last = rows[-1]
@@ -121,36 +125,40 @@ def _summary(rows: list[dict[str, Any]], wanted: Wanted) -> None:
     out.print(
         f"found masked at the end of epochs: {named or 'none'}" + (f"; healed in {healed}" if healed else "")
     )
-    taken_back = sum(row["taken_back"] for row in rows)
-    if taken_back > len(rows) // _OFTEN:
+    rolled_back = sum(row["rolled_back"] for row in rows)
+    if rolled_back > len(rows) // _EPOCHS_PER_ROLLBACK:
         out.print(
-            f"{taken_back} epochs were taken back: healing does not end this masking; "
+            f"{rolled_back} epochs were rolled back: healing does not end this masking; "
             "train with a smaller --eps or --lr"
         )
     if best.exists():
         out.print(
-            f"best: {best}   (robaudit check {best} --dataset {wanted.dataset})", soft_wrap=True, markup=False
+            f"best: {best}   (robaudit check {best} --dataset {request.dataset})",
+            soft_wrap=True,
+            markup=False,
         )
     else:
         out.print(
-            f"no epoch was fit to be the best; the last is {wanted.out / LAST}", soft_wrap=True, markup=False
+            f"no epoch was fit to be the best; the last is {request.out / LAST}", soft_wrap=True, markup=False
         )
 
 
-def _before_and_after(wanted: Wanted, settings: TrainSettings, start: Classifier | None) -> None:
+def _before_and_after(request: TrainRequest, settings: TrainSettings, start: Classifier | None) -> None:
     """Both checkpoints through the same audit, as two columns."""
     from rich.table import Table
 
-    after = wanted.out / (BEST if (wanted.out / BEST).exists() else LAST)
-    split = "test" if wanted.dataset not in DATASETS or "test" in DATASETS[wanted.dataset].splits else "train"
+    after = request.out / (BEST if (request.out / BEST).exists() else LAST)
+    split = (
+        "test" if request.dataset not in DATASETS or "test" in DATASETS[request.dataset].splits else "train"
+    )
     images = load_images(
-        wanted.dataset, data_dir=wanted.data_dir, split=split, limit=_AUDITED, seed=settings.seed
+        request.dataset, data_dir=request.data_dir, split=split, limit=_AUDITED_EXAMPLES, seed=settings.seed
     )
     plan = AuditPlan(
         ThreatModel("Linf", settings.inner.eps), seed=settings.seed, limit=len(images), budget=Budget()
     )
     found = [
-        _audited(str(path), images, plan, settings.device, wanted.quiet) for path in (wanted.start, after)
+        _audited(str(path), images, plan, settings.device, request.quiet) for path in (request.start, after)
     ]
     del start
     table = Table(box=None, pad_edge=False)

@@ -29,14 +29,14 @@ _THREAD_GAIN = 1.3
 _OWN_WORK = 0.003
 #: Seconds: where a step's passes take less, workers mostly wait for the interpreter's lock.
 _SHORT_STEP = 0.005
-#: Threads inside a step wait for each other at every layer: it must be so many times longer than one that is worth a
+#: Threads inside a step wait for each other at every layer: it must be this many times longer than one that is worth a
 #: worker.
 SPLIT = 4
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """`slots` examples at once for each of `workers`, on so many `threads` each (of the CPU; 0: as they are).
+    """`slots` examples at once for each of `workers`, on this many `threads` each (of the CPU; 0: as they are).
 
     A worker is worth having from `least` examples on: shorter steps are mostly the interpreter's work, which
     workers do not share. Threads inside a step are worth having from `SPLIT` times as many.
@@ -123,7 +123,7 @@ def rate(model: Model, x: Tensor) -> float:
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """So many threads on the CPU, and as many as before afterwards; 0 changes nothing."""
+    """`count` threads on the CPU, and as many as before afterwards; 0 changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -49,7 +49,7 @@ class AttackRecord:
 class Header:
     """Everything about an audit but its examples; plain JSON-ready data.
 
-    `course` says how far an audit that may stop early has come (see `audit.course`), and where it was decided:
+    `course` says how far an audit that may stop early has come (see `audit.early_stopping`), and where it was decided:
     `examples`, `forwards` and `backwards` by then. `precision` is what attacks last searched in. Both are empty in
     files of earlier versions.
     """
@@ -156,7 +156,7 @@ class Evidence:
         )
 
     def broken_after(self, attack: str, steps: int) -> Bools:
-        """(n,) bool: broken by this attack within so many of its steps."""
+        """(n,) bool: broken by this attack within its first `steps` steps."""
         record = self.attacks.get(attack)
         if record is None:
             return np.zeros(len(self), dtype=bool)

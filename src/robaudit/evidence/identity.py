@@ -9,7 +9,7 @@ from typing import Any
 from robaudit.evidence.evidence import SCHEMA, Header
 from robaudit.plan import AuditPlan
 
-# What must be the same for an unfinished audit to be gone on with; the rest may differ (another device, say).
+# What must be the same for an unfinished audit to be resumed; the rest may differ (another device, say).
 IDENTITY = ("schema", "plan", "model", "data")
 
 

@@ -29,7 +29,7 @@ class EvidenceFile:
 
     @classmethod
     def create(cls, path: Path, header: Header) -> Self:
-        """A new file; an existing unfinished one of the same audit is opened and gone on with.
+        """A new file; an existing unfinished one of the same audit is resumed.
 
         Raises:
             RobauditError: the file belongs to another audit, is damaged, held by another process, or cannot be written.

@@ -75,6 +75,29 @@ def _replace(root: nn.Module, path: str, module: nn.Module) -> None:
     setattr(root.get_submodule(parent), name, module)
 
 
+#: The derivatives of a rewritten network may differ by this share of their length: a ReLU whose input is rounded to the
+#: other side of 0 changes them, though hardly the logits.
+SAME_SLOPE = 0.1
+
+
+def same_slopes(network: nn.Module, other: nn.Module, sample: Tensor) -> bool:
+    """Whether the derivatives of two networks at (n, C, H, W) inputs differ by `SAME_SLOPE` of their length at most."""
+    expected, found = (_slope(each, sample) for each in (network, other))
+    length = torch.linalg.vector_norm(expected)
+    return bool(found.isfinite().all()) and bool(
+        torch.linalg.vector_norm(found - expected) <= SAME_SLOPE * length + 1e-12
+    )
+
+
+def _slope(network: nn.Module, sample: Tensor) -> Tensor:
+    x = sample.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        logits = network(x)
+        # Each logit weighs differently, so that no two errors cancel.
+        weights = torch.linspace(-1, 1, logits.shape[1], device=x.device, dtype=logits.dtype)
+        return torch.autograd.grad((logits * weights).sum(), x)[0]
+
+
 def same_answers(network: nn.Module, other: nn.Module, sample: Tensor, rounding: float = ROUNDING) -> bool:
     """Whether the logits of two networks on (n, C, H, W) inputs differ by `rounding` of their spread at most."""
     with torch.no_grad():

@@ -95,6 +95,11 @@ def _program(contents: Contents, wishes: Wishes) -> Found:
 
 def _states(contents: Contents, wishes: Wishes) -> tuple[Found, Wishes]:
     entry = own_metadata(contents)
+    if entry and wishes.arch is None and is_factory(entry["architecture"]):
+        raise RobauditError(
+            f"{contents.path}: its metadata name code as its architecture ({entry['architecture'][:80]!r}), "
+            "which is never run\npass --arch with a factory that you trust"
+        )
     if entry:
         wishes = replace(
             wishes,

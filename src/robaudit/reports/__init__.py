@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from robaudit.reports.badge import badge
 from robaudit.reports.case import Case, Failure, make_case, many_as_json, open_case
 from robaudit.reports.difference import difference_json, difference_markdown, difference_terminal
+from robaudit.reports.formatting import plain
 from robaudit.reports.html import html
 from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
@@ -13,7 +14,6 @@ from robaudit.reports.notebook import notebook
 from robaudit.reports.sarif import sarif
 from robaudit.reports.summary import as_json, summary
 from robaudit.reports.terminal import terminal, terminal_text
-from robaudit.reports.words import plain
 from robaudit.verdict import Difference
 
 #: What `robaudit report --format` takes: from one case to the text of a file.

@@ -26,7 +26,7 @@ from robaudit.reports.summary import summary
 from robaudit.verdict import Claim, Verdict, judge
 
 #: Witnesses that a report shows.
-SHOWN = 8
+SHOWN_WITNESSES = 8
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,11 @@ def open_case(
         found = file.read()
         rows = file.witnesses() if pictures else []
     if not len(found):
-        raise RobauditError(f"{path}: no example is finished yet; go on with `robaudit check`")
+        raise RobauditError(f"{path}: no example is finished yet; resume it with `robaudit check`")
     if not found.header.finished and not unfinished:
         raise RobauditError(
             f"{path}: the audit is unfinished ({len(found)} of {found.header.data['n']} examples begun); "
-            "go on with the same `robaudit check`, or add --unfinished to report what there is"
+            "resume it with the same `robaudit check`, or add --unfinished to report what there is"
         )
     if surface is not None and surface.about.get("model", {}).get("sha256") != found.header.model["sha256"]:
         raise RobauditError(
@@ -139,7 +139,7 @@ def open_case(
 
 
 def worst(rows: Sequence[WitnessRow], evidence: Evidence) -> list[WitnessRow]:
-    """At most `SHOWN` witnesses of different examples: first those of examples that PGD-10 left standing.
+    """At most `SHOWN_WITNESSES` witnesses of different examples: first those of examples that PGD-10 left standing.
 
     Among these, Square's first, for nobody can blame their gradients, in the order of the audit.
     """
@@ -151,7 +151,7 @@ def worst(rows: Sequence[WitnessRow], evidence: Evidence) -> list[WitnessRow]:
     ranked = sorted(rows, key=lambda row: (row.id not in standing, rank.get(row.attack, len(order))))
     chosen: dict[int, WitnessRow] = {}
     for row in ranked:
-        if len(chosen) == SHOWN:
+        if len(chosen) == SHOWN_WITNESSES:
             break
         chosen.setdefault(row.id, row)
     return list(chosen.values())

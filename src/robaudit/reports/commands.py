@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from robaudit.plan import AuditPlan, Bounds, Budget
-from robaudit.reports.words import eps_text, plain
+from robaudit.reports.formatting import eps_text, plain
 
 #: A flag, its value and its default.
 Flag = tuple[str, object, object]

@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from robaudit.reports.formatting import label, percent, plain
 from robaudit.reports.markdown import code, escape
-from robaudit.reports.words import label, percent, plain
 from robaudit.verdict import Difference
 
 _TITLES = {"not-worse": "NOT WORSE", "worse": "WORSE", "inconclusive": "INCONCLUSIVE"}
 _COLOURS = {"not-worse": "green", "worse": "red", "inconclusive": "yellow"}
-_SHOWN = 12
+_SHOWN_EXAMPLES = 12
 
 
 def difference_terminal(found: Difference) -> RenderableType:
@@ -64,6 +64,6 @@ def _lines(found: Difference) -> list[str]:
             lines.append(f"{title}: {', '.join(codes)}")
     for title, ids in (("broken only now", found.broken), ("mended", found.mended)):
         if ids:
-            more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-            lines.append(f"{title} under {found.attack}: {', '.join(map(str, ids[:_SHOWN]))}{more}")
+            more = f" and {len(ids) - _SHOWN_EXAMPLES} more" if len(ids) > _SHOWN_EXAMPLES else ""
+            lines.append(f"{title} under {found.attack}: {', '.join(map(str, ids[:_SHOWN_EXAMPLES]))}{more}")
     return lines

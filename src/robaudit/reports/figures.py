@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence, Outcome
 from robaudit.reports.charts import Axis, Plot, bars, histogram, tick_steps
-from robaudit.reports.words import bound_of, label
+from robaudit.reports.formatting import bound_of, label
 from robaudit.stats import gap_path
 from robaudit.verdict import GAPS, paired, population
 
@@ -62,7 +62,7 @@ def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> str:
 
 
 def curves_chart(evidence: Evidence) -> tuple[str, list[str]]:
-    """Accuracy left after so many model passes an example (a step of PGD is two, a query of Square one).
+    """Accuracy left against model passes an example (a step of PGD is two, a query of Square one).
 
     The drawing, and the attacks in the order of their styles.
     """

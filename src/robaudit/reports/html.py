@@ -21,10 +21,10 @@ from robaudit.reports.figures import (
     metric_chart,
     references,
 )
+from robaudit.reports.formatting import HEADLINES, claim_text, eps_text, label, percent, plain, where_text
 from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.landscape import NUMBERS
-from robaudit.reports.relief import relief
-from robaudit.reports.words import HEADLINES, claim_text, eps_text, label, percent, plain, where_text
+from robaudit.reports.surface_svg import surface_svg
 
 
 def escape(value: object) -> str:
@@ -179,7 +179,7 @@ def _landscape(case: Case) -> str:
         f"gradient, r2 random signs, a and b up to {case.surface.offsets[-1]:.3g}; seed {escape(about.get('seed'))}. "
         "Drag the surface, or focus it and use the arrow keys.</p>"
     )
-    return _section("Loss landscape", relief(case.surface) + f"<table>{rows}</table>" + note)
+    return _section("Loss landscape", surface_svg(case.surface) + f"<table>{rows}</table>" + note)
 
 
 def _witnesses(case: Case) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.words import claim_text, plain
+from robaudit.reports.formatting import claim_text, plain
 
 
 def junit(cases: Sequence[Case | Failure]) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
 from robaudit.files import replacing
-from robaudit.reports.words import eps_text, plain
+from robaudit.reports.formatting import eps_text, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape as escape_markup
 
 from robaudit.evidence import Evidence
+from robaudit.reports.formatting import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
 from robaudit.reports.summary import summary
-from robaudit.reports.words import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
 from robaudit.verdict import Verdict
 
 _COLOURS = {"overestimated": "#c62828", "not-overestimated": "#2e7d32", "inconclusive": "#b26a00"}

@@ -1,7 +1,7 @@
 "use strict";
 // Turns the loss surface: by dragging, or with the arrow keys. Without this script it stands still.
 (() => {
-  const svg = document.getElementById("relief");
+  const svg = document.getElementById("surface");
   if (!svg) return;
   const heights = JSON.parse(svg.dataset.z);
   const side = heights.length, size = 420;

@@ -29,11 +29,9 @@ def read_log(folder: Path, name: str = "log.jsonl") -> Rows:
     except OSError as error:
         raise RobauditError(f"{path}: cannot be read ({error.strerror}); give the folder of a run") from error
     except ValueError as error:
-        raise RobauditError(
-            f"{path}: is damaged ({error}); go on with the run, which writes it anew"
-        ) from error
+        raise RobauditError(f"{path}: is damaged ({error}); resume the run, which writes it anew") from error
     if not rows:
-        raise RobauditError(f"{path}: no epoch is finished yet; go on with `robaudit train`")
+        raise RobauditError(f"{path}: no epoch is finished yet; resume it with `robaudit train`")
     return rows
 
 
@@ -82,7 +80,7 @@ def _healing(rows: Rows) -> Curves:
     before = [float(row.get("fosc_normalised_before", "nan")) for row in rows]
     return [
         ("normalised FOSC", _column(rows, "fosc_normalised")),
-        ("taken back", before),
+        ("rolled back", before),
         ("PGD-10", _column(rows, "pgd10")),
     ]
 
@@ -104,7 +102,7 @@ def _draw(rows: Rows, panels: list[tuple[str, Curves]], out: Path, axis: str) ->
     places = [row[axis] for row in rows]
     for plot, (title, curves) in zip(figure.subplots(2, 2).flat, panels, strict=True):
         for name, values in curves:
-            lonely = name == "taken back"
+            lonely = name == "rolled back"
             plot.plot(
                 places, values, label=name, marker="x" if lonely else "", linestyle="" if lonely else "-"
             )

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import robaudit
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.words import claim_text, plain
+from robaudit.reports.formatting import claim_text, plain
 from robaudit.verdict import ADVICE
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"

@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robaudit.evidence import Evidence
-from robaudit.reports.summary import summary
-from robaudit.reports.words import (
+from robaudit.reports.formatting import (
     HEADLINES,
     bound_of,
     claim_text,
@@ -22,6 +21,7 @@ from robaudit.reports.words import (
     plain,
     where_text,
 )
+from robaudit.reports.summary import summary
 from robaudit.verdict import Verdict
 
 _COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
@@ -64,7 +64,7 @@ def _headline(data: dict[str, Any]) -> RenderableType:
         f"{threat['norm']} eps {eps_text(threat['eps'])}, seed {data['seed']}"
     )
     if not data["finished"]:
-        body.append("\nThis audit is unfinished; run the same command to go on.", style="yellow")
+        body.append("\nThis audit is unfinished; run the same command to resume it.", style="yellow")
     return Panel(body, border_style=colour)
 
 

@@ -92,7 +92,7 @@ def side(
     """`kind` and `after` of `decide`, whose arguments it takes, without the limits: several times faster."""
     alpha = error_rate(confidence)
     if not -1.0 < bound <= 1.0:
-        raise ValueError(f"bound {bound:g} must be in (-1, 1], such as 0.08")
+        raise ValueError(f"bound {bound:g} must be in (-1, 1], for example 0.08")
     if gaps < 1:
         raise ValueError(f"gaps {gaps} must be at least 1")
     seen = outcomes(values, -1, total)

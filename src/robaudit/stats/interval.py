@@ -38,7 +38,7 @@ def error_rate(confidence: float) -> float:
     """
     if not 0.0 < confidence < 1.0:
         hint = f"; did you mean {confidence / 100:g}?" if 1.0 < confidence < 100.0 else ""
-        raise ValueError(f"confidence {confidence:g} must be between 0 and 1, such as 0.99{hint}")
+        raise ValueError(f"confidence {confidence:g} must be between 0 and 1, for example 0.99{hint}")
     return 1.0 - confidence
 
 

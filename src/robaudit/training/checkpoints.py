@@ -63,7 +63,7 @@ def write_log(folder: Path, rows: list[dict[str, Any]], name: str = LOG) -> None
 
 
 def save_state(folder: Path, settings: TrainSettings, data: str, state: dict[str, Any]) -> None:
-    """Everything a run goes on from.
+    """Everything that a run is resumed from.
 
     Args:
         folder: the run's.
@@ -106,7 +106,7 @@ def load_state(folder: Path, settings: TrainSettings, data: str) -> dict[str, An
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RobauditError(
-            f"{path}: cannot be gone on from ({reason[:120]}); choose another --out, or remove it to begin anew"
+            f"{path}: cannot be resumed ({reason[:120]}); choose another --out, or remove it to begin anew"
         ) from error
     different = settings.differences(before)
     if different:

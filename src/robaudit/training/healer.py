@@ -2,7 +2,7 @@
 
 The automatic healer watches every batch through the inner attack's own trajectory, at no cost, and every epoch
 through the validation examples. An alarm of a batch gives the next ten batches noise, as Algorithm 1 does but at once.
-An epoch that ends masked is taken back to the last healthy weights, and what follows gets a larger dose: noise in ten
+An epoch that ends masked is rolled back to the last healthy weights, and what follows gets a larger dose: noise in ten
 batches, then in all of them, then more of it. Healthy epochs make the dose smaller again.
 """
 
@@ -14,14 +14,14 @@ from typing import Any, Protocol
 from robaudit.training.settings import TrainSettings
 from robaudit.training.watch import Reading, Watch
 
-#: Algorithm 1: noise of this standard deviation in so many batches.
+#: Algorithm 1: noise of this standard deviation in this many batches.
 DOSE, BATCHES = 0.1, 10
 #: By level, the noise of every batch. At level 1 only ten batches get any, as in Algorithm 1; docs/training.md has the
 #: runs that show that little noise in few batches delays masking, and that enough of it in all batches ends it.
 DOSES = (0.0, 0.0, 0.1, 0.2, 0.3)
 #: Healthy epochs that give a level back, and batches between two alarms.
 PATIENCE, PAUSE = 3, 20
-#: Batch readings are smoothed over about so many; this many of them make a past.
+#: Batch readings are smoothed over about this many; this many of them make a past.
 SMOOTHING, PAST = 10, 40
 
 
@@ -47,11 +47,11 @@ class Healer(Protocol):
         """For the next batch."""
         ...
 
-    def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
+    def on_batch(self, fosc_normalised: float, sgcs: float) -> str:
         """A batch's means over the inner attack's trajectories; why treatment begins, if it does now."""
         ...
 
-    def saw_epoch(self, judged: Judged) -> bool:
+    def on_epoch(self, judged: Judged) -> bool:
         """Whether to go back to the last healthy weights."""
         ...
 
@@ -75,11 +75,11 @@ class NoHealer:
         """None."""
         return Treatment()
 
-    def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
+    def on_batch(self, fosc_normalised: float, sgcs: float) -> str:
         """Nothing begins."""
         return ""
 
-    def saw_epoch(self, judged: Judged) -> bool:
+    def on_epoch(self, judged: Judged) -> bool:
         """Never back."""
         return False
 
@@ -105,12 +105,12 @@ class PaperHealer(NoHealer):
         """Noise while batches are left (lines 7 to 10)."""
         return Treatment(noise=DOSE if self.left else 0.0)
 
-    def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
+    def on_batch(self, fosc_normalised: float, sgcs: float) -> str:
         """One batch fewer (line 9)."""
         self.left = max(0, self.left - 1)
         return ""
 
-    def saw_epoch(self, judged: Judged) -> bool:
+    def on_epoch(self, judged: Judged) -> bool:
         """Lines 20 to 22."""
         if judged.fosc > self.threshold:
             self.left = BATCHES
@@ -146,7 +146,7 @@ class AutoHealer(NoHealer):
         """Noise while batches are left, and in every batch from level 2 on."""
         return Treatment(max(DOSES[self.level], DOSE if self.left else 0.0))
 
-    def saw_batch(self, fosc_normalised: float, sgcs: float) -> str:
+    def on_batch(self, fosc_normalised: float, sgcs: float) -> str:
         """Begin treatment where the smoothed readings leave the healthy past; one treated batch fewer otherwise."""
         if self.left or self.pause:
             # Under treatment the images are not the run's own; afterwards it is given time to settle.
@@ -158,12 +158,12 @@ class AutoHealer(NoHealer):
         self.mean = (old[0] + share * (fosc_normalised - old[0]), old[1] + share * (sgcs - old[1]))
         if self.level >= 2:
             return ""  # noise in every batch: its trajectories are not comparable
-        reading = self.watch.see(*self.mean)
+        reading = self.watch.observe(*self.mean)
         if reading.masked:
             self.left, self.pause = BATCHES, PAUSE
         return reading.reason
 
-    def saw_epoch(self, judged: Judged) -> bool:
+    def on_epoch(self, judged: Judged) -> bool:
         """Back from a masked epoch, with a larger dose afterwards; after healthy ones a smaller."""
         if judged.reading.masked:
             self.level, self.healthy = min(self.level + 1, len(DOSES) - 1), 0
@@ -192,7 +192,7 @@ class AutoHealer(NoHealer):
 
 
 def make_healer(settings: TrainSettings, steps: int) -> Healer:
-    """The healer that `settings.heal` names, for epochs of so many steps."""
+    """The healer that `settings.heal` names, for epochs of `steps` steps."""
     if settings.heal == "paper":
         return PaperHealer(settings.threshold)
     return AutoHealer(max(steps, PAST)) if settings.heal == "auto" else NoHealer()

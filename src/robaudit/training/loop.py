@@ -12,16 +12,17 @@ import torch
 from robaudit.devices import failures_explained, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.inputs import Classifier, Images
+from robaudit.ranks import Ranks, joined
 from robaudit.training import checkpoints
 from robaudit.training.data import TrainData, hold_out
 from robaudit.training.healer import Judged, make_healer
-from robaudit.training.network import Shape, new_network, save, tame
+from robaudit.training.network import Shape, new_network, save, shrink_logits
 from robaudit.training.progress import Silent, TrainProgress
-from robaudit.training.ranks import Ranks, joined, with_whole_batch_norm
 from robaudit.training.schedules import learning_rate
 from robaudit.training.settings import TrainSettings
 from robaudit.training.sgd import SGD
 from robaudit.training.stepping import NotFiniteError, Stepper, StepSpec
+from robaudit.training.synchronising import with_whole_batch_norm
 from robaudit.training.tally import Tally
 from robaudit.training.validation import GAP, Validation
 from robaudit.training.watch import Watch
@@ -29,6 +30,8 @@ from robaudit.training.watch import Watch
 Row = dict[str, Any]
 #: The attributes of a run that a resumed one takes over as they are.
 KEPT = ("epoch", "step", "rows", "best", "seconds", "treated", "treated_before", "healthy")
+
+_RENAMED = {"taken_back": "rolled_back"}
 
 
 def train(
@@ -39,7 +42,7 @@ def train(
     start: Classifier | None = None,
     progress: TrainProgress | None = None,
 ) -> list[Row]:
-    """Train, or go on with the unfinished run in `folder`, and return the log, one row an epoch.
+    """Train, or resume the unfinished run in `folder`, and return the log, one row an epoch.
 
     Args:
         settings: the whole run.
@@ -53,7 +56,7 @@ def train(
 
     """
     device = torch.device(settings.device)
-    kept = "the finished epochs are kept; the same command with --device cpu goes on from there"
+    kept = "the finished epochs are kept; the same command with --device cpu resumes from there"
     with failures_explained(device, kept), joined() as ranks:
         try:
             return Run(settings, images, folder, ranks, start, progress or Silent()).run()
@@ -92,7 +95,7 @@ class Run:
         self.network = new_network(settings, self.shape)
         if start is not None:
             self.network.network.load_state_dict(start.network.state_dict())
-            factor = tame(self.network, held.float(slice(0, 64)).to(self.device))
+            factor = shrink_logits(self.network, held.float(slice(0, 64)).to(self.device))
             if factor < 1:
                 progress.note(
                     f"the last layer is scaled by {factor:.3g}: its logits were too large to train from"
@@ -153,7 +156,7 @@ class Run:
             self.tally.add_batch(result, number, self.epoch + 1)
         self.step += 1
         self.treated += bool(treatment.noise)
-        alarm = self.healer.saw_batch(result.mean("fosc"), result.mean("sgcs"))
+        alarm = self.healer.on_batch(result.mean("fosc"), result.mean("sgcs"))
         if alarm:
             self.progress.note(f"epoch {self.epoch + 1}, step {self.step}: healing begins; {alarm}")
         self.progress.step(result)
@@ -167,26 +170,26 @@ class Run:
             gaps.append(self.validation.gap(self.network))
             return gaps[0] >= GAP, f"Square leaves {100 * gaps[0]:.1f} points less than PGD-10"
 
-        reading = self.watch.see(measured.fosc_normalised, measured.sgcs, confirm)
+        reading = self.watch.observe(measured.fosc_normalised, measured.sgcs, confirm)
         judged = Judged(reading, measured.fosc)
-        back = self.healer.saw_epoch(judged)
+        back = self.healer.on_epoch(judged)
         if reading.masked:
             self.progress.note(f"epoch {self.epoch + 1}: masked; {reading.reason}")
-        taken_back = {}
+        rolled_back = {}
         if back and self.healthy is not None:
             # What the epoch ends with, and what is logged of it, are the last healthy weights.
             found = asdict(measured) | {"black_box_gap": gaps[0]}
-            taken_back = {f"{name}_before": value for name, value in found.items()}
+            rolled_back = {f"{name}_before": value for name, value in found.items()}
             self._put(self.healthy)
             measured, gaps = self.validation.measure(self.network), self.healthy["gaps"]
         elif not reading.masked and self.settings.heal == "auto":
             self.healthy = self._taken() | {"gaps": gaps}
-        self.fit = self.healer.acceptable(judged) or bool(taken_back)
+        self.fit = self.healer.acceptable(judged) or bool(rolled_back)
         row: Row = {"epoch": self.epoch + 1, **asdict(measured)} | self.tally.row(self.epoch + 1)
         row["lr"] = learning_rate(self.settings, self.epoch, 0, self.steps)
         row["black_box_gap"] = gaps[0] if gaps else None
-        row |= {"masked": reading.masked and not taken_back, "reason": reading.reason}
-        row |= {"healing": self.treated, "taken_back": bool(taken_back), **taken_back}
+        row |= {"masked": reading.masked and not rolled_back, "reason": reading.reason}
+        row |= {"healing": self.treated, "rolled_back": bool(rolled_back), **rolled_back}
         row["healed_itself"] = reading.recovered and not self.treated and not self.treated_before
         row["seconds"] = round(self.seconds + seconds, 3)
         self.treated, self.treated_before = 0, self.treated
@@ -245,9 +248,11 @@ class Run:
         self._put(state)
         for name in KEPT:
             setattr(self, name, state[name])
+        # What older versions called otherwise.
+        self.rows = [{_RENAMED.get(key, key): value for key, value in row.items()} for row in self.rows]
         self.tally.load(state)
         self.watch.load(state["watch"])
         self.healer.load(state["healer"])
         if self.ranks.first:
             self._write_logs()
-        self.progress.note(f"gone on with after epoch {self.epoch}, step {self.step}")
+        self.progress.note(f"resumed after epoch {self.epoch}, step {self.step}")

@@ -23,7 +23,7 @@ from robaudit.training.inner import frozen
 from robaudit.training.metrics import Measured, measure, plan_for
 from robaudit.training.watch import Watch
 
-#: PGD-10 on so many examples costs about as much as 12 times as many clean steps of training.
+#: PGD-10 on this many examples costs about as much as 12 times as many clean steps of training.
 EXAMPLES = 256
 
 
@@ -56,7 +56,7 @@ class MaskingMonitor:
         model: from (n, C, H, W) in [0, 1] to logits (n, K); its own normalisation inside.
         x: (N, C, H, W) held-out examples in [0, 1]; the first `examples` of them are used.
         y: (N,) their labels.
-        eps: Linf radius in (0, 1], as 8 / 255.
+        eps: Linf radius in (0, 1], for example 8 / 255.
         examples: how many; more are steadier and cost more.
         seed: of PGD's starts, which are the same in every check, so that checks compare.
 
@@ -92,7 +92,7 @@ class MaskingMonitor:
         ids = torch.arange(len(self._y), device=device)
         with frozen(self._model):
             measured = measure(self._model, self._x, self._y, ids, self._plan, copy=False)
-        reading = self._watch.see(measured.fosc_normalised, measured.sgcs)
+        reading = self._watch.observe(measured.fosc_normalised, measured.sgcs)
         took = time.perf_counter() - began
         found = Check(
             **asdict(measured),

@@ -71,7 +71,7 @@ def new_network(settings: TrainSettings, shape: Shape) -> Trained:
     return Trained(network, settings.normalise, channels, half).to(settings.device)
 
 
-def tame(network: nn.Module, x: Tensor) -> float:
+def shrink_logits(network: nn.Module, x: Tensor) -> float:
     """Scale the last linear layer down where logits are so large that the first steps would wreck the network.
 
     Predictions stay as they are. A distilled checkpoint has logits in the hundreds, whose loss's gradients are either 0

@@ -11,7 +11,7 @@ class TrainProgress(Protocol):
     """Told of every step and epoch, and of what is worth a line of text."""
 
     def begin_epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
-        """Epoch `epoch` of `epochs` (from 1) of so many steps is about to go on after `done` of them."""
+        """Epoch `epoch` of `epochs` (from 1) is about to begin, or to be resumed after `done` of its `steps` steps."""
         ...
 
     def step(self, result: StepResult) -> None:
@@ -23,7 +23,7 @@ class TrainProgress(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Something happened: masking, healing, a run gone on with."""
+        """Something happened: masking, healing, a resumed run."""
         ...
 
 

@@ -18,7 +18,7 @@ Heal = Literal["off", "auto", "paper"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
 TrainExecution = Literal["auto", "eager", "graphs", "compile"]
 
-#: Settings that may differ when a run is gone on with: they change no weight.
+#: Settings that may differ when a run is resumed: they change no weight.
 FREE = ("save_every", "device", "execution")
 #: The radius in the paper's Appendix H.
 AWP_RADIUS = 0.005
@@ -37,7 +37,7 @@ class Inner:
             hint = f"; did you mean {self.eps:g}/255?" if 1 < self.eps <= 255 else ""
             raise ValueError(f"eps {self.eps:g} must be in (0, 1], inputs being in [0, 1]{hint}")
         if not 0 < self.step_size <= 1:
-            raise ValueError(f"step-size {self.step_size:g} must be in (0, 1], as 2/255")
+            raise ValueError(f"step-size {self.step_size:g} must be in (0, 1], for example 2/255")
         if self.steps < 1:
             raise ValueError(f"steps {self.steps} must be at least 1")
 
@@ -62,7 +62,7 @@ class TrainSettings:
         heal: `off`, `auto`, or `paper` (Algorithm 1).
         threshold: of Algorithm 1, on the mean FOSC of the validation examples.
         clip: the gradient of all weights together is shortened to this length; 0 for never.
-        limit: at most so many training examples, class-balanced.
+        limit: at most this many training examples, class-balanced.
         validation: examples held out of the training split.
         seed: fixes first weights, order, crops, starts and noise.
         precision: `auto` is bf16 on an accelerator that has it; on the CPU fp32, with the inner attack in bf16 where
@@ -134,7 +134,7 @@ class TrainSettings:
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name.replace('_', '-')} {getattr(self, name):g} must be 0 or more")
         if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum {self.momentum:g} must be in [0, 1), as 0.9")
+            raise ValueError(f"momentum {self.momentum:g} must be in [0, 1), for example 0.9")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed} must be in [0, 2^63)")
 

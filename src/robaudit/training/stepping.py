@@ -13,14 +13,15 @@ from robaudit.attacks.randomness import Draws
 from robaudit.devices import has_bf16, in_double
 from robaudit.errors import RobauditError
 from robaudit.fast import WORTH_HALF, LiveForm, execute, live_form
+from robaudit.ranks import Ranks
 from robaudit.training.awp import moved, perturbation, same_buffers
 from robaudit.training.data import Batch
 from robaudit.training.inner import Attacked, Model, attack, frozen
 from robaudit.training.losses import LOSSES, Loss
 from robaudit.training.network import Trained
-from robaudit.training.ranks import Ranks
 from robaudit.training.settings import Method, TrainSettings
 from robaudit.training.sgd import SGD
+from robaudit.training.synchronising import add_up_gradients
 
 #: What a step adds up over its examples, in this order.
 SUMS = ("examples", "loss", "loss_clean", "loss_robust", "train_clean", "train_adv", "fosc", "sgcs")
@@ -94,7 +95,7 @@ class Stepper:
         with moved(self.network, self._awp(x, found, batch, how)):
             loss, logits = self._loss(x, found, batch, how)
             taken = self._backward(loss, len(batch.y) / how.total, how.norms)
-        self.ranks.add_up_gradients(self.network)
+        add_up_gradients(self.network, self.ranks)
         self._clip()
         # The one time that a step waits for an accelerator.
         *sums, bad = self._sums(loss, logits, found, batch).tolist()
@@ -165,7 +166,7 @@ class Stepper:
         with same_buffers(self.network):
             loss, _ = self._loss(x, found, batch, how)
             (loss.total * len(batch.y)).backward()
-        self.ranks.add_up_gradients(self.network)
+        add_up_gradients(self.network, self.ranks)
         named = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
         by = perturbation(named, self.network, self.settings.awp)
         self.optimiser.zero_grad()

@@ -48,7 +48,7 @@ class Tally:
         self.sums = dict.fromkeys(SUMS, 0.0)
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run goes on from."""
+        """What a resumed run continues from."""
         return {"sums": self.sums, "batches": self.batches}
 
     def load(self, state: dict[str, Any]) -> None:

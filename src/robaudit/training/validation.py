@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from robaudit.inputs import Images
+from robaudit.ranks import Ranks
 from robaudit.training.metrics import Measured, black_box_gap, measure, plan_for
 from robaudit.training.network import Shape, Trained, as_classifier
-from robaudit.training.ranks import Ranks
 from robaudit.training.settings import TrainSettings
 
-#: A suspect epoch is masked where PGD-10 minus Square of 1,000 queries reaches this on so many held-out examples; the
+#: A suspect epoch is masked where PGD-10 minus Square of 1,000 queries reaches this on this many held-out examples; the
 #: paper's criterion, 8 points, is of the full attack, which finds more.
 GAP, CONFIRM = 0.06, 256
 
@@ -33,7 +33,8 @@ class Validation:
         found = None
         if self._ranks.first:
             found = measure(self._classifier(network), self._x, self._y, self._ids, self._plan)
-        agreed: Measured = self._ranks.agree(found)
+        agreed = self._ranks.agree(found)
+        assert agreed is not None  # the first rank's
         return agreed
 
     def gap(self, network: Trained) -> float:

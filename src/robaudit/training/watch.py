@@ -49,7 +49,7 @@ class Watch:
         self._healthy: list[tuple[float, float]] = []
         self._seen, self._masked = 0, False
 
-    def see(
+    def observe(
         self, fosc_normalised: float, sgcs: float, confirm: Callable[[], tuple[bool, str]] | None = None
     ) -> Reading:
         """Judge one reading and remember it if it is healthy.

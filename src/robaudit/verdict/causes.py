@@ -17,49 +17,59 @@ from robaudit.verdict.findings import Finding, finding
 FEW_EXAMPLES = 50
 #: A share of exactly zero PGD gradients that no honest model of the calibration reached.
 ZERO_GRADIENT_SHARE = 0.10
-#: With so many zero gradients, though few softmaxes are saturated, the input itself has no derivative.
+#: With this share of zero gradients, though few softmaxes are saturated, the input itself has no derivative.
 SHATTERED_SHARE = 0.50
 #: Points by which a targeted margin attack may beat APGD on the cross-entropy before it is worth a finding.
-IMBALANCE = 0.08
-#: And by so many examples: of the 50 that an audit which stopped early runs both on, an honest model that loses 4 to 5
-#: points in truth loses 6 once in 25 to 70 times (binomial).
-IMBALANCED = 6
+IMBALANCE_GAP = 0.08
+#: And by this many examples: of the 50 that an audit which stopped early runs both on, an honest model that loses 4 to
+#: 5 points in truth loses 6 once in 25 to 70 times (binomial).
+IMBALANCED_EXAMPLES = 6
 #: Survivors of PGD-10 that a weaker experiment may break.
-WEAKER_BREAKS = 0.08
+WEAKER_BREAKS_SHARE = 0.08
 #: Survivors of PGD-10 that more steps may break.
-MORE_STEPS_BREAK = 0.10
+MORE_STEPS_BREAK_SHARE = 0.10
 #: Survivors that PGD in the whole of [0, 1] may leave.
-UNBOUNDED_LEAVES = 0.10
+UNBOUNDED_LEAVES_SHARE = 0.10
 #: Robust accuracy must fall by this much from eps to 4 eps, where there is so much to lose.
-FALL, TO_LOSE = 0.05, 0.15
+SMALLEST_FALL, ACCURACY_TO_LOSE = 0.05, 0.15
 #: Robust at a quarter of eps, and little of it left at eps: the standard deviation that images are divided by is near
 #: a quarter. Honest models kept at least half.
-SMALL_RADIUS, LITTLE_LEFT = 0.30, 1 / 3
+SMALL_RADIUS_ACCURACY, LITTLE_LEFT_SHARE = 0.30, 1 / 3
 #: Robust in the other norm's ball though not in this one, and no less there than at a quarter of eps but for a fifth:
 #: a network trained at a smaller radius of the same norm loses more.
-OTHER_NORM, OF_SMALL_RADIUS = 0.30, 0.80
+OTHER_NORM_ACCURACY, OF_SMALL_RADIUS_SHARE = 0.30, 0.80
 #: A surface on which PGD's steps disagree so much (SGCS), and PGD stops so far from a stationary point (FOSC).
 RUGGED_SGCS, UNCONVERGED_FOSC = 0.25, 0.60
 #: The loss leaves its tangent plane by so much within the ball, in units of log K, on examples that PGD-10 leaves
 #: standing.
-NONLINEAR = 0.25
+NONLINEARITY = 0.25
 #: (probe, the share from which it counts, finding, what is said).
 _SHARES = (
     (
         "only_fgsm",
-        WEAKER_BREAKS,
+        WEAKER_BREAKS_SHARE,
         "single-step-beats-iterative",
         "A single step breaks {share} that PGD-10 does not.",
     ),
-    ("only_noise", WEAKER_BREAKS, "noise-beats-pgd", "Random noise breaks {share} that PGD-10 does not."),
-    ("only_pgd40", MORE_STEPS_BREAK, "more-steps-break", "40 steps break {share} that 10 do not."),
+    (
+        "only_noise",
+        WEAKER_BREAKS_SHARE,
+        "noise-beats-pgd",
+        "Random noise breaks {share} that PGD-10 does not.",
+    ),
+    ("only_pgd40", MORE_STEPS_BREAK_SHARE, "more-steps-break", "40 steps break {share} that 10 do not."),
     (
         "only_starts",
-        MORE_STEPS_BREAK,
+        MORE_STEPS_BREAK_SHARE,
         "restarts-break",
         "5 random starts of PGD-10 break {share} that one does not.",
     ),
-    ("unbounded", UNBOUNDED_LEAVES, "unbounded-attack-fails", "PGD without a bound leaves {share} standing."),
+    (
+        "unbounded",
+        UNBOUNDED_LEAVES_SHARE,
+        "unbounded-attack-fails",
+        "PGD without a bound leaves {share} standing.",
+    ),
 )
 
 
@@ -92,7 +102,7 @@ def _imbalance(evidence: Evidence) -> list[Finding]:
     if not {"apgd-ce", "apgd-t"} <= set(evidence.attacks):
         return []
     values = table.paired(evidence, "apgd-ce", "apgd-t").values
-    if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE or values.sum() < IMBALANCED:
+    if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE_GAP or values.sum() < IMBALANCED_EXAMPLES:
         return []
     message = (
         f"APGD on a targeted margin leaves {100 * values.mean():.1f} points less than on the cross-entropy."
@@ -132,7 +142,7 @@ def _trajectory(evidence: Evidence) -> list[Finding]:
 
 def _nonlinear(probes: dict[str, float]) -> list[Finding]:
     error = probes.get("linearity", 0.0)
-    if error < NONLINEAR:
+    if error < NONLINEARITY:
         return []
     message = f"The loss leaves its tangent plane by {error:.1f} times log K within the ball."
     return [finding("rugged-surface", message)]
@@ -159,7 +169,7 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
     for name, least, code, message in _SHARES:
         if share(name) >= least:
             found.append(finding(code, message.format(share=f"{100 * share(name):.0f} % {of}")))
-    if share("pgd10") >= TO_LOSE and share("pgd10") - share("pgd10_x4") < FALL:
+    if share("pgd10") >= ACCURACY_TO_LOSE and share("pgd10") - share("pgd10_x4") < SMALLEST_FALL:
         message = (
             f"PGD-10's robust accuracy is {100 * share('pgd10'):.0f} % at eps and "
             f"{100 * share('pgd10_x4'):.0f} % at 4 eps ({of})."
@@ -167,16 +177,18 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
         found.append(finding("flat-in-eps", message))
     other = share("other_norm")
     if (
-        other >= OTHER_NORM
-        and share("pgd10") <= LITTLE_LEFT * other
-        and other >= OF_SMALL_RADIUS * share("pgd10_x0.25")
+        other >= OTHER_NORM_ACCURACY
+        and share("pgd10") <= LITTLE_LEFT_SHARE * other
+        and other >= OF_SMALL_RADIUS_SHARE * share("pgd10_x0.25")
     ):
         message = (
             f"PGD-10 leaves {100 * other:.0f} % {of} in the other norm's usual ball and "
             f"{100 * share('pgd10'):.0f} % in this one."
         )
         found.append(finding("robust-in-another-norm", message))
-    elif share("pgd10_x0.25") >= SMALL_RADIUS and share("pgd10") <= LITTLE_LEFT * share("pgd10_x0.25"):
+    elif share("pgd10_x0.25") >= SMALL_RADIUS_ACCURACY and share("pgd10") <= LITTLE_LEFT_SHARE * share(
+        "pgd10_x0.25"
+    ):
         message = (
             f"PGD-10 leaves {100 * share('pgd10_x0.25'):.0f} % {of} at a quarter of eps and "
             f"{100 * share('pgd10'):.0f} % at eps."

@@ -11,7 +11,7 @@ from robaudit.stats import Interval
 from robaudit.verdict import table
 
 #: An interval around the claim no wider than this, on either side, makes it consistent rather than open.
-PRECISION = 0.03
+CONSISTENT_WIDTH = 0.03
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def judge_claim(evidence: Evidence, claim: Claim) -> ClaimResult:
         return ClaimResult(claim, "inconclusive", None)
     if interval.high < claim.value:
         return ClaimResult(claim, "refuted", interval)
-    close = interval.high - claim.value <= PRECISION and claim.value - interval.low <= PRECISION
+    close = interval.high - claim.value <= CONSISTENT_WIDTH and claim.value - interval.low <= CONSISTENT_WIDTH
     return ClaimResult(
         claim, "consistent" if claim.value <= interval.low or close else "inconclusive", interval
     )

@@ -60,7 +60,7 @@ def compare(old: Evidence, new: Evidence, margin: float = 0.02) -> Difference:
 
     """
     if not 0 < margin < 1:
-        raise ValueError(f"margin {margin:g} must be in (0, 1), as 0.02 for 2 points")
+        raise ValueError(f"margin {margin:g} must be in (0, 1), for example 0.02 for 2 points")
     _comparable(old.header, new.header)
     fixed = old.header.plan.examples == new.header.plan.examples == "all"
     pairs = _pairs(old, new, fixed)
@@ -154,15 +154,15 @@ def _outcome(
     else:
         side = decide(lost, total, margin, confidence).kind
     points = f"{abs(100 * found.value):.1f} points {'less' if found.value > 0 else 'more'}"
-    said = f"The new model keeps {points} robust accuracy under {attack} than the old one"
+    message = f"The new model keeps {points} robust accuracy under {attack} than the old one"
     limit = f"the margin is {100 * margin:g}"
     if side == "above":
-        return "worse", f"{said}; {limit}."
+        return "worse", f"{message}; {limit}."
     if side == "below":
-        return "not-worse", f"{said}, and has lost less than the margin of {100 * margin:g}."
+        return "not-worse", f"{message}, and has lost less than the margin of {100 * margin:g}."
     return (
         "inconclusive",
-        f"{said}; {found.n} examples do not settle on which side of the margin that lies, {limit}.",
+        f"{message}; {found.n} examples do not settle on which side of the margin that lies, {limit}.",
     )
 
 

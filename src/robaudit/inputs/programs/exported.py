@@ -191,7 +191,7 @@ def _run(
 def _argument(argument: dict[str, Any], values: dict[str, Any]) -> Any:
     """A node's argument as a Python value."""
     kind, value = next(iter(argument.items()))
-    if kind == "as_none":
+    if kind in ("as_none", "as_device", "as_layout", "as_memory_format"):
         return None
     if kind == "as_tensor":
         return values[value["name"]]
@@ -206,11 +206,9 @@ def _argument(argument: dict[str, Any], values: dict[str, Any]) -> Any:
         return found if isinstance(value, list) else found[0]
     if kind == "as_scalar_type":
         return DTYPES[value]
-    if kind == "as_memory_format":
-        return {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}.get(value)
-    if kind in ("as_device", "as_layout"):
-        return None
-    if kind in ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string"):
+    if kind == "as_float":
+        return float(value)  # infinity is a text
+    if kind in ("as_int", "as_ints", "as_floats", "as_bool", "as_bools", "as_string"):
         return value
     raise RobauditError(
         f"has an argument of kind {kind}, which is not supported; pass the PyTorch checkpoint"

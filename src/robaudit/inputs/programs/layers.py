@@ -16,7 +16,7 @@ _Maker = Callable[..., nn.Module | None]
 
 
 def graph_module(recording: Recording) -> fx.GraphModule:
-    """The recorded graph, in evaluation mode, with layers where it has their functions; shares the constants' memory."""
+    """The recorded graph, in evaluation mode, with layers where it has their functions, on the constants' memory."""
     builder = _Builder(recording)
     for node in list(recording.graph.nodes):
         builder.replace(node)
@@ -62,7 +62,9 @@ def _group_norm(groups: int, weight: Any = None, bias: Any = None, eps: float = 
     return None if weight is None else nn.GroupNorm(groups, len(weight), eps)
 
 
-def _softmax(dim: int | None = None, _: int = 3, dtype: Any = None, *, log: bool = False) -> nn.Module | None:
+def _softmax(
+    dim: int | None = None, _stacklevel: int = 3, dtype: Any = None, *, log: bool = False
+) -> nn.Module | None:
     if dtype is not None or dim is None:
         return None
     return nn.LogSoftmax(dim) if log else nn.Softmax(dim)
@@ -84,20 +86,23 @@ LAYERS: dict[Any, _Maker] = {
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
     F.relu: lambda **_: nn.ReLU(),
-    torch.relu: lambda: nn.ReLU(),
+    torch.relu: nn.ReLU,
     F.relu6: lambda **_: nn.ReLU6(),
-    F.gelu: lambda approximate="none": nn.GELU(approximate),
+    F.gelu: nn.GELU,
     torch.max_pool2d: _max_pool,
-    F.avg_pool2d: lambda *sizes, **named: nn.AvgPool2d(*sizes, **named),
-    F.adaptive_avg_pool2d: lambda size: nn.AdaptiveAvgPool2d(size),
+    F.avg_pool2d: nn.AvgPool2d,
+    F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
     F.softmax: _softmax,
     F.log_softmax: lambda *args, **named: _softmax(*args, log=True, **named),
 }
 _NAMES = {nn.ReLU: "relu", nn.Linear: "linear", nn.Softmax: "softmax", nn.LogSoftmax: "log_softmax"}
 #: The parameters and buffers that the functions' arguments are.
 _WEIGHTS = ("weight", "bias", "running_mean", "running_var")
-_ORDER = {F.batch_norm: ("running_mean", "running_var", "weight", "bias"), F.layer_norm: ("", "weight", "bias"),
-          F.group_norm: ("", "weight", "bias")}  # fmt: skip
+_ORDER: dict[Any, tuple[str, ...]] = {
+    F.batch_norm: ("running_mean", "running_var", "weight", "bias"),
+    F.layer_norm: ("", "weight", "bias"),
+    F.group_norm: ("", "weight", "bias"),
+}
 
 
 class _Builder:
@@ -117,7 +122,7 @@ class _Builder:
         map_aggregate(rest, lambda arg: found.append(arg) if isinstance(arg, fx.Node) else None)
         if any(other.op != "get_attr" for other in found):
             return
-        args, named = map_aggregate(rest, self._constant)  # type: ignore[misc]
+        args, named = map_aggregate(rest, self._constant)
         if node.target is F.batch_norm:
             named = {**named, "ndim": node.args[0].meta["example"].ndim}
         layer = make(*args, **named)
@@ -139,12 +144,14 @@ class _Builder:
         self.graph.eliminate_dead_code(lambda node: node.op in {"placeholder", "output"})
         for node in self.graph.nodes:
             if node.op == "get_attr" and not hasattr(self.root, node.target):
-                setattr(self.root, node.target, self._parameter(self.tensors[node.target]))
+                tensor = self.tensors[node.target]
+                learned = tensor.is_floating_point() and tensor.numel() > 1
+                setattr(self.root, node.target, self._parameter(tensor) if learned else nn.Buffer(tensor))
             node.meta.clear()
         return fx.GraphModule(self.root, self.graph, "Program").eval()
 
     def _constant(self, arg: Any) -> Any:
-        return self.tensors[arg.target] if isinstance(arg, fx.Node) else arg
+        return self.tensors[str(arg.target)] if isinstance(arg, fx.Node) else arg
 
     def _fill(self, layer: nn.Module, given: dict[str, Any]) -> None:
         for name in _WEIGHTS:
@@ -156,10 +163,8 @@ class _Builder:
             else:
                 layer.register_parameter(name, None if tensor is None else self._parameter(tensor))
 
-    def _parameter(self, tensor: Tensor) -> Any:
-        """Fractions as a parameter, one for each tensor however often it is used; other numbers as a buffer."""
-        if not tensor.is_floating_point() or tensor.numel() <= 1:
-            return nn.Buffer(tensor)
+    def _parameter(self, tensor: Tensor) -> nn.Parameter:
+        """One parameter for each tensor, however often it is used."""
         if id(tensor) not in self.parameters:
             self.parameters[id(tensor)] = nn.Parameter(tensor, requires_grad=False)
         return self.parameters[id(tensor)]

@@ -126,11 +126,13 @@ def check_size(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     """
     if function in RULES:
         return bounded(RULES[function](*args, **kwargs))
+    if function is operator.getitem and not isinstance(args[0], Tensor):
+        return None
     direct = [arg for arg in args if isinstance(arg, Tensor)]
     for several in (arg for arg in args if isinstance(arg, (list, tuple))):
         parts = [part for part in several if isinstance(part, Tensor)]
-        if function in (operator.getitem, Tensor.__getitem__):  # rows of rows: at most each with each
-            bounded([math.prod(args[0].shape[len(several) :]), *(part.numel() for part in parts[:1])])
+        if function in (operator.getitem, Tensor.__getitem__) and parts:  # at most each row with each
+            bounded([args[0].numel(), math.prod(parts[0].shape) // max(min(args[0].shape), 1)])
         elif function is torch.einsum:
             bounded(_einsum_sizes(args[0], parts))
         else:

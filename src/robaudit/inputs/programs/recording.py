@@ -69,6 +69,8 @@ def record(run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, writte
 class Value(fx.Proxy):
     """A tensor that depends on the images. It has a shape and a type, but its numbers are not known."""
 
+    tracer: _Recorder
+
     @property
     def example(self) -> Tensor:
         """A tensor without numbers, of this one's shape and type."""
@@ -167,7 +169,7 @@ class _Recorder(TracerBase):
         if len(self.graph.nodes) > MOST_NODES:
             raise RobauditError("has an absurd number of operations; export it again")
         nodes = self.create_arg((tuple(args), dict(kwargs)))
-        positional, named = map_aggregate(nodes, _example)  # type: ignore[misc]
+        positional, named = map_aggregate(nodes, _example)
         function = getattr(Tensor, target) if kind == "call_method" else target
         shape = check_size(function, positional, named)
         memory = None

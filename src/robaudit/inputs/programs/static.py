@@ -13,19 +13,25 @@ from robaudit.inputs.programs.recording import Value
 
 
 def fitted(value: Any, shape: Sequence[int]) -> list[int]:
-    """The shape to give a value, with its first size adapted from the file's number of images to the batch's.
+    """The shape to give a value, with the size that counts the file's images adapted to the batch's.
 
-    Only a value that depends on the images has a row an image: a constant keeps the shape that is asked for.
+    It is expected where the value has its own, but not at the end, where features are. Only a value that depends on the
+    images has one: a constant keeps the shape that is asked for.
     """
     sizes = [int(size) for size in shape]
-    if not isinstance(value, Value) or len(sizes) < 2 or not value.ndim or sizes[0] == -1:
+    if not isinstance(value, Value):
         return sizes
-    if value.shape[0] % value.batch:
+    found = [i for i, size in enumerate(value.shape) if size and size % value.batch == 0]
+    if not found or len(sizes) < 2 or sizes[min(found[0], len(sizes) - 2)] == -1:
         return sizes
-    if -1 in sizes:
-        return [value.batch, *sizes[1:]] if sizes[0] == value.written_for else sizes
-    first, rest = divmod(value.numel(), max(math.prod(sizes[1:]), 1))
-    return sizes if rest else [first, *sizes[1:]]
+    axis = min(found[0], len(sizes) - 2)
+    others = sizes[:axis] + sizes[axis + 1 :]
+    if -1 in others:
+        adapted = value.batch if sizes[axis] == value.written_for else sizes[axis]
+    else:
+        adapted, rest = divmod(value.numel(), max(math.prod(others), 1))
+        adapted = sizes[axis] if rest else adapted
+    return [*sizes[:axis], adapted, *sizes[axis + 1 :]]
 
 
 def joined(parts: Sequence[Any], axis: int) -> Any:

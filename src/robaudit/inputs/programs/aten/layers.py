@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F
@@ -47,7 +47,9 @@ def _batch_norm(  # noqa: PLR0913, PLR0917
     input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float,
     eps: float, cudnn_enabled: bool = True,
 ) -> Any:  # fmt: skip
-    if training or running_mean is None:
+    if running_mean is None:  # of each channel, as in the standardisation of weights
+        return F.batch_norm(input, None, None, weight, bias, True, momentum, eps)
+    if training:
         raise RobauditError("takes a batch norm's statistics from the batch; export it after model.eval()")
     return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
 
@@ -56,6 +58,26 @@ def _native_batch_norm(
     input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
 ) -> Any:
     return _batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps), None, None
+
+
+def _batch_norm_of_batch(input: Any, weight: Any, bias: Any, *rest: Any) -> Any:
+    """`_native_batch_norm_legit`, with or without statistics among the arguments."""
+    statistics = rest if len(rest) == 5 else (None, None, *rest)
+    return _batch_norm(input, weight, bias, *statistics), None, None
+
+
+def _multi_head_attention(  # noqa: PLR0913, PLR0917
+    query: Any, key: Any, value: Any, embed_dim: int, num_head: int, qkv_weight: Any, qkv_bias: Any,
+    proj_weight: Any, proj_bias: Any, mask: Any = None, need_weights: bool = True, *_: Any,
+) -> Any:  # fmt: skip
+    """`_native_multi_head_attention`, of one tensor with itself."""
+    if key is not query or value is not query or mask is not None or need_weights:
+        raise RobauditError("uses attention of a kind that is not supported; pass the PyTorch checkpoint")
+    size = embed_dim // num_head
+    parts = F.linear(query, qkv_weight, qkv_bias).unflatten(-1, (3, num_head, size))
+    heads = [parts.select(2, i).transpose(1, 2) for i in range(3)]
+    mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+    return F.linear(mixed, proj_weight, proj_bias), None
 
 
 def _layer_norm(
@@ -91,6 +113,28 @@ def _instance_norm(  # noqa: PLR0913, PLR0917
     return F.instance_norm(input, None, None, weight, bias, True, momentum, eps)
 
 
+def _dropout(input: Any, p: Any = 0.5, train: bool = False) -> Any:
+    if train:
+        raise RobauditError("drops values at random, as in training; export it after model.eval()")
+    return input
+
+
+def _attention(  # noqa: PLR0913, PLR0917
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: Any = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    _dropout(query, train=bool(dropout_p))
+    options = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+    return F.scaled_dot_product_attention(query, key, value, **options)
+
+
+def _flash_attention(
+    query: Any, key: Any, value: Any, dropout_p: float = 0.0, is_causal: bool = False, *, attn_mask: Any = None,
+    scale: Any = None,
+) -> Any:  # fmt: skip
+    return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale), None
+
+
 def _max_pool(dimensions: int) -> Callable[..., Any]:
     pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[dimensions]
 
@@ -117,7 +161,7 @@ def _average_pool(dimensions: int) -> Callable[..., Any]:
 
 
 def _resize(mode: str) -> Callable[..., Any]:
-    """`upsample_*2d`, whose arguments are a size and perhaps a corners' flag and factors, or in `.vec` factors alone."""
+    """`upsample_*2d`: a size or, in `.vec`, factors, and for the bilinear one whether corners are aligned."""
 
     def run(input: Any, output_size: Any = None, *rest: Any, **named: Any) -> Any:
         corners = named.get("align_corners", rest[0] if rest and type(rest[0]) is bool else None)
@@ -128,21 +172,23 @@ def _resize(mode: str) -> Callable[..., Any]:
         sizes = output_size or [int(n * f) for n, f in zip(spatial, factors, strict=True)]  # type: ignore[arg-type]
         bounded([*input.shape[:2], *sizes])
         return F.interpolate(
-            input, list(sizes), mode=mode, **({} if mode == "nearest" else {"align_corners": corners})
+            input, list(sizes), mode=mode, align_corners=None if mode == "nearest" else corners
         )
 
     return run
 
 
-def _adaptive_max(self: Any, output_size: Sequence[int]) -> Any:
-    return F.adaptive_max_pool2d(self, output_size), None
+def _adaptive_max(self: Any, output_size: Any) -> Any:
+    return F.adaptive_max_pool2d(self, list(output_size)), None
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "conv1d": _convolve, "conv2d": _convolve, "conv3d": _convolve, "convolution": _convolution,
-    "_convolution": _convolution, "conv_transpose1d": _transposed, "conv_transpose2d": _transposed,
+    "_convolution": _convolution, "_convolution_mode": _convolve,
+    "conv_transpose1d": _transposed, "conv_transpose2d": _transposed,
     "linear": lambda input, weight, bias=None: F.linear(input, weight, bias),
     "batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _native_batch_norm,
+    "_native_batch_norm_legit": _batch_norm_of_batch, "_native_multi_head_attention": _multi_head_attention,
     "layer_norm": _layer_norm, "native_layer_norm": lambda *args: (_layer_norm(*args), None, None),
     "group_norm": _group_norm, "native_group_norm": _native_group_norm, "instance_norm": _instance_norm,
     "max_pool1d": _max_pool(1), "max_pool2d": _max_pool(2), "max_pool3d": _max_pool(3),
@@ -151,5 +197,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "adaptive_avg_pool1d": F.adaptive_avg_pool1d, "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
     "_adaptive_avg_pool2d": F.adaptive_avg_pool2d, "adaptive_max_pool2d": _adaptive_max,
     "upsample_nearest2d": _resize("nearest"), "upsample_bilinear2d": _resize("bilinear"),
-    "channel_shuffle": lambda self, groups: F.channel_shuffle(self, groups),
+    "dropout": _dropout, "feature_dropout": _dropout, "alpha_dropout": _dropout,
+    "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
+    "scaled_dot_product_attention": _attention, "_scaled_dot_product_flash_attention_for_cpu": _flash_attention,
+    "channel_shuffle": F.channel_shuffle,
 }  # fmt: skip

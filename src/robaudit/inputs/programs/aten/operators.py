@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs.aten import layers, shapes
 from robaudit.inputs.programs.aten.shapes import as_dtype, is_tensor
+from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.recording import Value
 
 Operator = Callable[..., Any]
@@ -33,7 +34,7 @@ def _sub(self: Any, other: Any, alpha: Any = 1) -> Any:
 
 def _mul(self: Any, other: Any) -> Any:
     if isinstance(self, list):
-        shapes.bounded([len(self), other])
+        bounded([len(self), other])
     return self * other
 
 
@@ -126,34 +127,12 @@ def _idle(self: Any, *_: Any, **__: Any) -> Any:
     return self
 
 
-def _dropout(input: Any, p: Any = 0.5, train: bool = False) -> Any:
-    if train:
-        raise RobauditError("drops values at random, as in training; export it after model.eval()")
-    return input
-
-
 def _length(self: Any) -> int:
     return len(self)
 
 
 def _einsum(equation: str, tensors: Sequence[Any], path: Any = None) -> Any:
     return torch.einsum(equation, *tensors)
-
-
-def _attention(  # noqa: PLR0913, PLR0917
-    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
-    scale: Any = None, enable_gqa: bool = False,
-) -> Any:  # fmt: skip
-    _dropout(query, train=bool(dropout_p))
-    options = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-    return F.scaled_dot_product_attention(query, key, value, **options)
-
-
-def _flash_attention(
-    query: Any, key: Any, value: Any, dropout_p: float = 0.0, is_causal: bool = False, *, attn_mask: Any = None,
-    scale: Any = None,
-) -> Any:  # fmt: skip
-    return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale), None
 
 
 def _inplace(function: Operator) -> Operator:
@@ -181,11 +160,12 @@ def _numbers(of_number: Operator, of_tensor: Operator) -> Operator:
 _SAME = {
     name: getattr(torch, name)
     for name in (
-        "abs", "amax", "amin", "argmax", "argmin", "baddbmm", "bmm", "cos", "cumsum", "erf", "exp", "expm1", "flip",
-        "fmod", "index_select", "isfinite", "isinf", "isnan", "log", "log1p", "log2", "logical_and", "logical_not",
-        "logical_or", "logsumexp", "masked_fill", "matmul", "maximum", "minimum", "mm", "movedim", "mv", "narrow",
-        "permute", "pixel_shuffle", "pixel_unshuffle", "reciprocal", "roll", "rsqrt", "select", "sigmoid", "sign",
-        "sin", "square", "squeeze", "tanh", "transpose", "unsqueeze", "where",
+        "abs", "all", "amax", "amin", "any", "argmax", "argmin", "baddbmm", "bmm", "cos", "cumsum", "erf",
+        "exp", "expm1", "flip", "fmod", "index_select", "isfinite", "isinf", "isnan", "log", "log1p", "log2",
+        "logical_and", "logical_not", "logical_or", "logsumexp", "masked_fill", "matmul", "maximum", "minimum",
+        "mm", "movedim", "mv", "narrow", "permute", "pixel_shuffle", "pixel_unshuffle", "reciprocal", "roll",
+        "rsqrt", "select", "sigmoid", "sign", "sin", "square", "squeeze", "tanh", "transpose", "unsqueeze",
+        "where",
     )
 }  # fmt: skip
 
@@ -203,13 +183,12 @@ OPERATORS: dict[str, Operator] = _SAME | layers.OPERATORS | {
     "clamp": _clamp, "clip": _clamp, "clamp_min": lambda self, min: self.clamp(min=min),
     "clamp_max": lambda self, max: self.clamp(max=max),
     "addmm": lambda self, mat1, mat2, beta=1, alpha=1: layers.affine(self, mat1, mat2, beta, alpha),
-    "einsum": _einsum, "scaled_dot_product_attention": _attention,
-    "_scaled_dot_product_flash_attention_for_cpu": _flash_attention,
+    "einsum": _einsum,
     # reductions
     "mean": _reduction(torch.mean), "sum": _reduction(torch.sum), "max": _extreme(torch.max, torch.maximum),
     "min": _extreme(torch.min, torch.minimum), "softmax": _softmax(F.softmax), "_softmax": _softmax(F.softmax),
     "log_softmax": _softmax(F.log_softmax), "_log_softmax": _softmax(F.log_softmax), "norm": _norm,
-    "linalg_vector_norm": lambda self, ord=2, dim=None, keepdim=False, dtype=None: _norm(self, ord, dim, keepdim, dtype),
+    "linalg_vector_norm": lambda self, ord=2, *rest, **named: _norm(self, ord, *rest, **named),
     "var": _variance(torch.var), "std": _variance(torch.std), "var_mean": _variance(torch.var_mean),
     # activations
     "relu": F.relu, "relu6": F.relu6, "hardtanh": _hardtanh,
@@ -218,17 +197,17 @@ OPERATORS: dict[str, Operator] = _SAME | layers.OPERATORS | {
     "selu": F.selu, "celu": F.celu, "silu": F.silu, "mish": F.mish, "hardswish": F.hardswish,
     "gelu": lambda self, approximate="none": F.gelu(self, approximate=approximate), "hardsigmoid": F.hardsigmoid,
     "softplus": lambda self, beta=1, threshold=20: F.softplus(self, beta, threshold), "softsign": F.softsign,
-    "log_sigmoid": F.logsigmoid, "prelu": torch.prelu, "_prelu_kernel": torch.prelu,
-    "glu": lambda self, dim=-1: F.glu(self, dim),
-    "threshold": lambda self, threshold, value: F.threshold(self, threshold, value),
+    "log_sigmoid": F.logsigmoid, "prelu": torch.prelu, "_prelu_kernel": torch.prelu, "glu": F.glu,
+    "threshold": F.threshold,
     # what does nothing to a classifier that is evaluated
-    "dropout": _dropout, "feature_dropout": _dropout, "alpha_dropout": _dropout, "contiguous": _idle, "clone": _idle,
+    "contiguous": _idle, "clone": _idle,
     "detach": _idle, "alias": _idle, "lift_fresh": _idle, "lift_fresh_copy": _idle, "positive": _idle, "data": _idle,
-    "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
-    # shapes
+    "_assert_tensor_metadata": lambda *_, **__: None, "_assert_scalar": lambda *_, **__: None,
+    "sym_constrain_range_for_size": lambda *_, **__: None,     # shapes
     "size": lambda self, dim=None: list(self.shape) if dim is None else self.shape[dim],
-    "sym_size": lambda self, dim: self.shape[dim], "dim": lambda self: self.ndim, "numel": lambda self: self.numel(),
-    "sym_numel": lambda self: self.numel(), "len": _length, "view": shapes.view, "reshape": shapes.view,
+    "sym_size": lambda self, dim: self.shape[dim], "dim": lambda self: self.ndim,
+    "numel": lambda self: self.shape.numel(),
+    "sym_numel": lambda self: self.shape.numel(), "len": _length, "view": shapes.view, "reshape": shapes.view,
     "_unsafe_view": shapes.view, "flatten": shapes.flatten, "expand": shapes.expand, "repeat": shapes.repeat,
     "view_as": lambda self, other: shapes.view(self, other.shape), "t": lambda self: self.T,
     "reshape_as": lambda self, other: shapes.view(self, other.shape), "numpy_T": lambda self: self.T,

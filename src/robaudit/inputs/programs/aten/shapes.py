@@ -1,4 +1,4 @@
-"""Operators that move, cut, make and convert tensors. Their parameters have the names and order of PyTorch's schemas."""
+"""Operators that move, cut, make and convert tensors, with the parameters of PyTorch's schemas."""
 
 from __future__ import annotations
 

@@ -132,12 +132,6 @@ class Evaluator:
     def _return(self, statement: Any, scope: dict[str, Any]) -> None:
         raise _Finished(None if statement.value is None else self._value(statement.value, scope))
 
-    def _expression(self, statement: Any, scope: dict[str, Any]) -> None:
-        self._value(statement.value, scope)
-
-    def _pass(self, statement: Any, scope: dict[str, Any]) -> None:
-        pass
-
     def _value(self, node: ast.expr, scope: dict[str, Any]) -> Any:
         self._count()
         evaluate = _EXPRESSIONS.get(type(node))
@@ -251,8 +245,9 @@ def _dotted(node: ast.expr) -> list[str] | None:
 
 _STATEMENTS: dict[type, Callable[[Evaluator, Any, dict[str, Any]], None]] = {
     ast.Assign: Evaluator._assign, ast.AnnAssign: Evaluator._assign, ast.If: Evaluator._if, ast.For: Evaluator._for,
-    ast.While: Evaluator._while, ast.Return: Evaluator._return, ast.Expr: Evaluator._expression,
-    ast.Pass: Evaluator._pass,
+    ast.While: Evaluator._while, ast.Return: Evaluator._return,
+    ast.Expr: lambda self, item, scope: self._value(item.value, scope),
+    ast.Pass: lambda *_: None,
 }  # fmt: skip
 _EXPRESSIONS: dict[type, Callable[[Evaluator, Any, dict[str, Any]], Any]] = {
     ast.Constant: lambda _, node, __: node.value, ast.Name: Evaluator._name, ast.Attribute: Evaluator._attribute,

@@ -21,7 +21,7 @@ from robaudit.inputs.programs.torchscript.evaluation import Evaluator
 
 #: Operators that reach files; a classifier's code has none of them.
 REACHING = re.compile(r"\b(?:torch|ops\.aten)\.(from_file|save|load|_save|_load|package|jit|classes)\b")
-SPACES = re.compile(r"\bops\.(\w+)\.")
+SPACES = re.compile(r"(?<![\w.])ops\.(\w+)\.")
 CLASSES = re.compile(r"__torch__\.torch\.classes\.(\w+)")
 KNOWN_SPACES = {"prim", "aten", "torchvision", "quantized"}
 

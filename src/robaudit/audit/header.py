@@ -14,7 +14,7 @@ from robaudit.plan import AuditPlan
 from robaudit.verdict import Finding
 
 
-def heading(
+def make_header(
     classifier: Classifier,
     images: Images,
     plan: AuditPlan,

@@ -16,7 +16,7 @@ _SIZE = 420
 _AZIMUTH, _ELEVATION = -2.2, 0.5
 
 
-def relief(surface: Surface) -> str:
+def surface_svg(surface: Surface) -> str:
     """The mean surface, with the heights in `data-z` for the page's script."""
     mean = surface.mean()
     keep = np.unique(np.rint(np.linspace(0, len(mean) - 1, min(_SIDE, len(mean)))).astype(int))
@@ -28,7 +28,7 @@ def relief(surface: Surface) -> str:
     numbers = json.dumps(np.round(heights, 4).tolist(), separators=(",", ":"))
     title = f"Loss surface, from {low:.3g} to {high:.3g}; drag it or use the arrow keys to turn it"
     return (
-        f'<svg id="relief" class="relief" viewBox="0 0 {_SIZE} {_SIZE}" role="img" tabindex="0" '
+        f'<svg id="surface" class="surface" viewBox="0 0 {_SIZE} {_SIZE}" role="img" tabindex="0" '
         f'aria-label="{escape(title)}" data-z="{escape(numbers)}">{"".join(_cells(heights))}</svg>'
     )
 

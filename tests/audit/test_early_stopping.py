@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from robaudit.audit import Silent, audit, course
-from robaudit.audit.course import HEAD, QUERIES, SCOUTED, growing
+from robaudit.audit.early_stopping import HEAD_EXAMPLES, SCOUT_QUERIES, SCOUTED_EXAMPLES, growing
 from robaudit.evidence import SCOUT, Outcome
 from robaudit.inputs import Classifier, load_classifier, load_images
 from robaudit.inputs.normalisation import parse_normalisation
@@ -59,22 +59,24 @@ def test_a_masked_model_is_exposed_by_the_scout_and_nothing_else_is_run(found):
     decided = evidence.header.course
     assert decided["examples"] == len(evidence) == 64
     # PGD-10 forwards and backwards, then at most Square's first queries and APGD on what PGD-10 broke.
-    assert decided["forwards"] + decided["backwards"] < 64 * (1 + 22 + QUERIES + 22)
-    beyond = np.arange(len(evidence)) >= HEAD
+    assert decided["forwards"] + decided["backwards"] < 64 * (1 + 22 + SCOUT_QUERIES + 22)
+    beyond = np.arange(len(evidence)) >= HEAD_EXAMPLES
     assert (evidence.attacks["fab-t"].outcome[beyond] == Outcome.NOT_RUN).all()
-    assert (evidence.attacks["fab-t"].outcome[:HEAD][evidence.correct[:HEAD]] != Outcome.NOT_RUN).all()
+    assert (
+        evidence.attacks["fab-t"].outcome[:HEAD_EXAMPLES][evidence.correct[:HEAD_EXAMPLES]] != Outcome.NOT_RUN
+    ).all()
 
 
 def test_an_honest_model_gets_the_strong_attacks_only_where_they_matter(found):
     evidence = found["honest"]
     assert judge(evidence).outcome == "not-overestimated"
-    assert len(evidence) == SCOUTED
+    assert len(evidence) == SCOUTED_EXAMPLES
     run = evidence.attacks["apgd-t"].outcome != Outcome.NOT_RUN
-    lost = evidence.broken("pgd10") & (np.arange(len(evidence)) >= HEAD)
+    lost = evidence.broken("pgd10") & (np.arange(len(evidence)) >= HEAD_EXAMPLES)
     assert lost.any()
     assert not (run & lost & evidence.broken("apgd-ce")).any()
     known = evidence.known("autoattack").sum()
-    assert HEAD < known < len(evidence)
+    assert HEAD_EXAMPLES < known < len(evidence)
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -85,7 +87,7 @@ def test_every_outcome_is_that_of_the_full_audit(tmp_path, models, images, found
     for attack, record in found[name].attacks.items():
         outcome = record.outcome[:n]
         if attack == SCOUT:
-            assert not whole.broken_after("square", QUERIES)[:n][outcome == Outcome.ROBUST].any()
+            assert not whole.broken_after("square", SCOUT_QUERIES)[:n][outcome == Outcome.ROBUST].any()
             continue
         run = outcome != Outcome.NOT_RUN
         differ = outcome[run] != whole.attacks[attack].outcome[:n][run]
@@ -162,7 +164,7 @@ def test_an_undefended_model_is_decided_by_pgd_alone(tmp_path, models, images):
 def test_the_last_gap_open_makes_square_run_on_what_pgd_broke(tmp_path, models, images, monkeypatch):
     """APGD breaks what Square does not, so only Square's own answers can close the gap to it."""
     few = images.subset(96, 0)
-    monkeypatch.setattr(course, "SCOUTED", 64)
+    monkeypatch.setattr(course, "SCOUTED_EXAMPLES", 64)
     evidence = audit(
         models["honest"], few, replace(PLAN, threat=ThreatModel("Linf", 0.15)), path=tmp_path / "a"
     )

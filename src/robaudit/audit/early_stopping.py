@@ -18,59 +18,61 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from robaudit.audit.work import Work
+from robaudit.audit.session import Session
 from robaudit.evidence import Evidence
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan
 from robaudit.verdict import Verdict, gap_sides
 
-#: Examples of the first stretch; each further one is a quarter of what came before, and at least so many.
-FIRST_STRETCH, STRETCH = 64, 32
+#: Examples of the first stretch; each further one is a quarter of what came before, and at least the second number.
+FIRST_STRETCH_EXAMPLES, STRETCH_EXAMPLES = 64, 32
 #: Examples scouted before any is deepened; a gap of 20 points shows by then (docs/results/coverage.md).
-SCOUTED = 256
+SCOUTED_EXAMPLES = 256
 #: Square's queries while scouting.
-QUERIES = 100
+SCOUT_QUERIES = 100
 #: Examples that every attack is run on: fewer are reported as few.
-HEAD = 50
+HEAD_EXAMPLES = 50
 
 
 def growing(start: int, end: int) -> Iterator[Tensor]:
     """Places from `start` to `end` in stretches that keep to the same ends whatever `end` is."""
     done = 0
     while done < end:
-        until = min(done + max(STRETCH, done // 4) if done else FIRST_STRETCH, end)
+        until = min(done + max(STRETCH_EXAMPLES, done // 4) if done else FIRST_STRETCH_EXAMPLES, end)
         if until > start:
             yield torch.arange(max(done, start), until)
         done = until
 
 
-def fits(plan: AuditPlan) -> bool:
+def can_stop_early(plan: AuditPlan) -> bool:
     """Whether this order can be kept: a verdict is possible and the attacks are ours."""
     return (
         plan.examples == "auto" and plan.engine == "robaudit" and set(STANDARD_ATTACKS) <= set(plan.attacks)
     )
 
 
-class Course:
+class EarlyStopping:
     """One audit's way through the three parts."""
 
-    def __init__(self, work: Work, verdict: Callable[[Evidence], Verdict], claimed: str | None):
-        self.work, self.verdict = work, verdict
-        self.total = len(work.images)
+    def __init__(self, session: Session, verdict: Callable[[Evidence], Verdict], claimed: str | None):
+        self.session, self.verdict = session, verdict
+        self.total = len(session.images)
         # Asked for by name: known of every example that is deepened.
-        self.fully = [name for name in work.plan.attacks if name not in STANDARD_ATTACKS or name == claimed]
-        self.state = dict(work.ranks.agree(work.file.header().course))
+        self.fully = [
+            name for name in session.plan.attacks if name not in STANDARD_ATTACKS or name == claimed
+        ]
+        self.state = dict(session.ranks.agree(session.file.header().course))
         self.number = self.audited = 0
 
-    def go(self) -> None:
+    def run(self) -> None:
         """As far as it takes."""
         if not (self._scouting() or self._deepening()):
             self._everywhere()
-        head = torch.arange(min(HEAD, self.audited))
-        for name in self.work.plan.attacks:
-            self.work.attack(name, self.work.pending(name, head))
+        head = torch.arange(min(HEAD_EXAMPLES, self.audited))
+        for name in self.session.plan.attacks:
+            self.session.attack(name, self.session.pending(name, head))
 
     def _scouting(self) -> bool:
-        return any(self._scout(places) for places in growing(0, min(SCOUTED, self.total)))
+        return any(self._scout(places) for places in growing(0, min(SCOUTED_EXAMPLES, self.total)))
 
     def _deepening(self) -> bool:
         for places in growing(0, self.total):
@@ -93,8 +95,8 @@ class Course:
 
     def _begin(self, places: Tensor) -> None:
         if len(places):
-            self.work.prepare(places)
-            self.work.attack("pgd10", self.work.pending("pgd10", places))
+            self.session.prepare(places)
+            self.session.attack("pgd10", self.session.pending("pgd10", places))
             self.audited = int(places[-1]) + 1
 
     def _scout(self, places: Tensor) -> bool:
@@ -102,38 +104,38 @@ class Course:
         self._begin(places)
         if self._look():
             return True
-        standing = torch.from_numpy(self.work.sync().survives("pgd10"))[places]
-        self.work.scout(places[standing], QUERIES)
+        standing = torch.from_numpy(self.session.sync().survives("pgd10"))[places]
+        self.session.scout(places[standing], SCOUT_QUERIES)
         if self._look():
             return True
         if self._promising():
             seen = torch.arange(self.audited)
-            evidence = self.work.sync()
+            evidence = self.session.sync()
             lost = seen[torch.from_numpy(evidence.broken("pgd10"))[seen]]
-            self.work.scout(lost, QUERIES)
-            self.work.attack("apgd-ce", self._open(lost, "autoattack"))
+            self.session.scout(lost, SCOUT_QUERIES)
+            self.session.attack("apgd-ce", self._open(lost, "autoattack"))
         return self._look()
 
     def _promising(self) -> bool:
         """Whether the scout's breaks reach a bound if nothing is counted against them."""
-        evidence = self.work.sync()
-        found = evidence.survives("pgd10") & evidence.broken_after("square", QUERIES)
-        bounds = self.work.plan.bounds
+        evidence = self.session.sync()
+        found = evidence.survives("pgd10") & evidence.broken_after("square", SCOUT_QUERIES)
+        bounds = self.session.plan.bounds
         return bool(found[: self.audited].mean() >= min(bounds.pgd_square, bounds.pgd_autoattack))
 
     def _deepen(self, places: Tensor) -> None:
-        work = self.work
-        standing = places[torch.from_numpy(work.sync().survives("pgd10"))[places]]
+        session = self.session
+        standing = places[torch.from_numpy(session.sync().survives("pgd10"))[places]]
         everywhere = places if self.state.get("everywhere") else standing
-        work.attack("square", self._open(everywhere, "square"))
+        session.attack("square", self._open(everywhere, "square"))
         for name in ("apgd-ce", "apgd-t", "square", "fab-t"):
             # Of those that no attack broke, and that this one was not run on.
-            work.attack(name, self._open(self._open(places, "autoattack"), name))
+            session.attack(name, self._open(self._open(places, "autoattack"), name))
         for name in self.fully:
-            work.attack(name, work.pending(name, places))
+            session.attack(name, session.pending(name, places))
 
     def _open(self, places: Tensor, name: str) -> Tensor:
-        return places[torch.from_numpy(self.work.sync().open(name))[places]]
+        return places[torch.from_numpy(self.session.sync().open(name))[places]]
 
     def _look(self) -> bool:
         """Whether this look settles it; an earlier run's answer to the same look is taken over."""
@@ -142,7 +144,7 @@ class Course:
             return False
         if self.number < self.state.get("decided", 0):
             return False
-        evidence = self.work.sync()
+        evidence = self.session.sync()
         verdict = self.verdict(evidence)
         if verdict.settled:
             if not self.state.get("decided"):
@@ -157,5 +159,5 @@ class Course:
 
     def _keep(self, **values: int) -> None:
         self.state |= values
-        if not self.work.ranks.rank:
-            self.work.file.update(course=self.state)
+        if not self.session.ranks.rank:
+            self.session.file.update(course=self.state)

@@ -7,73 +7,23 @@ batch too, so that the number of processes changes rounding only.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Ranks:
-    """The number of this process among `world` of them; (0, 1) when it is alone."""
-
-    rank: int = 0
-    world: int = 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this process is the one that writes and prints."""
-        return self.rank == 0
-
-    def share(self, rows: Tensor) -> Tensor:
-        """The part of a batch that this rank works on."""
-        return rows[self.rank :: self.world]
-
-    def add_up(self, tensor: Tensor) -> Tensor:
-        """The sum over all ranks, in place."""
-        if self.world > 1:
-            dist.all_reduce(tensor)
-        return tensor
-
-    def add_up_gradients(self, network: nn.Module) -> None:
-        """Every parameter's gradient summed over the ranks, in one message."""
-        if self.world == 1:
-            return
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        flat = self.add_up(torch.cat([gradient.reshape(-1) for gradient in gradients]))
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-    def agree(self, value: Any) -> Any:
-        """Rank 0's `value`, on every rank."""
-        if self.world == 1:
-            return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+from robaudit.ranks import Ranks
 
 
-@contextmanager
-def joined() -> Iterator[Ranks]:
-    """The ranks that `torchrun` started this process among; alone without it."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
-        yield Ranks()
+def add_up_gradients(network: nn.Module, ranks: Ranks) -> None:
+    """Every parameter's gradient summed over the ranks, in one message."""
+    if ranks.world == 1:
         return
-    ours = not dist.is_initialized()
-    if ours:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
-    finally:
-        if ours:
-            dist.destroy_process_group()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    flat = ranks.add_up(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 class _AddUp(torch.autograd.Function):

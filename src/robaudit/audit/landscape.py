@@ -12,7 +12,8 @@ import torch
 
 import robaudit
 from robaudit.attacks.randomness import Draws
-from robaudit.devices import driver_failed, first_line, is_accelerator, out_of_memory
+from robaudit.audit.preflight import check_shape, first_logits
+from robaudit.devices import is_accelerator
 from robaudit.engine import on_threads, tune
 from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
@@ -21,7 +22,7 @@ from robaudit.inputs import Classifier, Images
 from robaudit.measures import landscape, numbers
 from robaudit.plan import ThreatModel
 
-#: Forward passes alone leave room for so many times the batch of a forward and backward pass.
+#: Forward passes alone leave room for this many times the batch of a forward and backward pass.
 _FORWARD_ONLY = 2
 
 
@@ -43,13 +44,13 @@ class Window:
     def __post_init__(self) -> None:
         if not 3 <= self.points <= 1001 or self.points % 2 == 0:
             raise ValueError(
-                f"grid {self.points} must be odd, so that the image is on it, and at least 3, as 51"
+                f"grid {self.points} must be odd, so that the image is on it, and at least 3, for example 51"
             )
         if not 0 < self.span <= 100:
-            raise ValueError(f"span {self.span:g} must be in (0, 100], a multiple of eps, as 1")
+            raise ValueError(f"span {self.span:g} must be in (0, 100], a multiple of eps, for example 1")
 
 
-def survey(
+def measure_landscape(
     classifier: Classifier,
     images: Images,
     threat: ThreatModel,
@@ -79,7 +80,7 @@ def survey(
     where = torch.device(device)
     x, y = images.float().to(where), images.labels.to(where)
     model = search_model(classifier.to(where), where, "fp32", x[:8])
-    _fits(model, x, images)
+    check_shape(first_logits(model, x[:1], where)[1], images)
     signs = Draws(seed, "landscape").signs(images.ids.to(where), 0, x[0].numel()).reshape(x.shape)
     r2 = signs / math.sqrt(x[0].numel()) if threat.norm == "L2" else signs
     offsets = np.linspace(-1, 1, window.points) * (window.span * threat.eps)
@@ -108,24 +109,6 @@ def survey(
         has_gradient=found.slope[:, 0] != 0,
         about=_about(classifier, images, threat, seed),
     )
-
-
-def _fits(model: torch.nn.Module, x: torch.Tensor, images: Images) -> None:
-    try:
-        with torch.no_grad():
-            logits = model(x[:1])
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        if out_of_memory(error) or driver_failed(error):
-            raise
-        raise RobauditError(
-            f"model: does not take images of shape {tuple(x.shape[1:])} ({first_line(error)}); "
-            "check --dataset and --arch"
-        ) from error
-    if logits.dim() != 2 or logits.shape[1] != images.classes:
-        raise RobauditError(
-            f"model: its output has shape {tuple(logits.shape)}, {images.name} has {images.classes} classes; "
-            "check --dataset and --arch"
-        )
 
 
 def _about(classifier: Classifier, images: Images, threat: ThreatModel, seed: int) -> dict[str, object]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks import ATTACKS, Examples, forward
+from robaudit.audit.parts import hand_over
 from robaudit.audit.probes import EXAMPLES as PROBED
 from robaudit.audit.probes import merged, probe, summed_up
 from robaudit.audit.progress import Progress
-from robaudit.audit.ranks import Ranks
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
 from robaudit.devices import in_parts
@@ -21,13 +21,14 @@ from robaudit.evidence import SCOUT, Evidence, EvidenceFile, ExampleRow
 from robaudit.fast import SearchModel, search_model, strict_arithmetic
 from robaudit.inputs import Images
 from robaudit.plan import AuditPlan, ThreatModel
+from robaudit.ranks import Ranks
 
 _CLEAN_BATCH = 256
 #: Always in float32: its gradients are measured.
 _EXACT = ("pgd10",)
 
 
-class Work:
+class Session:
     """One audit under way: the model, the images, the file. Places are rows of the images, in audit order.
 
     `models` are that which judges and that which attacks search with; they differ for a randomised model only.
@@ -56,8 +57,8 @@ class Work:
 
     def sync(self) -> Evidence:
         """Everything that is known by now, on every rank."""
-        self.ranks.hand_over(self.file)
-        if self.ranks.rank == 0:
+        hand_over(self.file, self.ranks)
+        if self.ranks.first:
             self.file.update(seconds=self.before + time.monotonic() - self.started)
         return self.ranks.agree(self.file.read())
 
@@ -109,7 +110,7 @@ class Work:
                 self.plan.seed,
             )
         parts = [part for part in self.ranks.gather(rows) if part]
-        if self.ranks.rank == 0:
+        if self.ranks.first:
             self.file.update(probes=summed_up(merged(parts)))
         self.progress.advance("probes", len(mine), 0, 0)
         self.progress.end("probes")
@@ -187,7 +188,7 @@ class Work:
         Robust accuracy needs the correctly classified examples only; PGD-10 runs on all, because the means of
         FOSC and SGCS are over the data (Equation 3).
         """
-        self.ranks.hand_over(self.file)
+        hand_over(self.file, self.ranks)
         finished = self.ranks.agree(self.file.finished_ids(name))
         wanted = torch.ones_like(self.correct) if name == "pgd10" else self.correct
         done = torch.isin(self.images.ids, torch.tensor(finished, dtype=torch.int64))

@@ -1,0 +1,45 @@
+"""The evidence of an audit by several ranks: rank 0 keeps the file, the others write files of their own beside it.
+
+Those (`PATH.rank1` ...) are handed over at the end of every stretch and, after a crash, at the start of the next run,
+whatever its number of ranks.
+"""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import cast
+
+import torch.distributed as dist
+
+from robaudit.evidence import EvidenceFile, Header
+from robaudit.ranks import Ranks
+
+
+def hand_over(file: EvidenceFile, ranks: Ranks) -> None:
+    """Move what the other ranks have finished into rank 0's file."""
+    if ranks.world == 1:
+        return
+    mine = ([], []) if ranks.first else file.rows()
+    boxes: list[object] | None = [None] * ranks.world if ranks.first else None
+    dist.gather_object(mine, boxes, dst=0)
+    for box in boxes or []:
+        file.add_outcomes(*cast("tuple[list, list]", box))  # type: ignore[type-arg]
+    dist.barrier()  # nothing is cleared before it is on rank 0's disk
+    if not ranks.first:
+        file.clear()
+
+
+def open_part(path: Path, header: Header, ranks: Ranks) -> EvidenceFile:
+    """The file of this rank; rank 0's takes in what an earlier run's ranks left beside it."""
+    if ranks.rank:
+        return EvidenceFile.create(path.with_name(f"{path.name}.rank{ranks.rank}"), header)
+    file = EvidenceFile.create(path, header)
+    for left in sorted(path.parent.glob(f"{glob.escape(path.name)}.rank*")):
+        number = left.suffix.removeprefix(".rank")
+        if not number.isdigit() or int(number) < ranks.world:
+            continue  # SQLite's journal, or a file that its own rank opens and hands over
+        with EvidenceFile.create(left, header) as part:
+            file.add_outcomes(*part.rows())
+        left.unlink()
+    return file
