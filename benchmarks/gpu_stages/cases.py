@@ -40,7 +40,12 @@ class Case:
 
     def told(self) -> list[object]:
         """What tells this case from another."""
-        return [self.name, self.dataset, self.eps, self.epochs if self.made else file_sha256(self.path)]
+        return [
+            self.name,
+            self.dataset,
+            self.eps,
+            f"{self.arch} {self.epochs}" if self.made else file_sha256(self.path),
+        ]
 
     def make(self, seed: int) -> None:
         """Train it on the CPU, where it is not there yet."""

@@ -37,7 +37,7 @@ class Sizes:
     grid: int = 51
     images: int = 16
     arch: str = "resnet18"
-    made: tuple[int, str] = (8, "resnet20")
+    made: tuple[int, str] = (8, "wrn-10-1")
 
 
 _SMALL = Budget(pgd_steps=2, apgd_steps=3, fab_steps=2, targets=2, square_queries=20)
