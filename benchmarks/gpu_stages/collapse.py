@@ -74,27 +74,26 @@ def collapse(call: Call) -> None:
         if not results.parts.get(UNSTABLE, {}).get("ended"):
             stage.hunt()
         if results.parts[UNSTABLE].get("healthy_epoch"):
-            for arm in ARMS:
-                if not results.parts.get(arm, {}).get("ended") and deadline.allows("epoch"):
-                    stage.heal(arm)
+            stage.heal_all()
     finally:
         results.say(collapse_table(results.parts))
 
 
 @dataclass
 class Stage:
-    """The stage under way."""
+    """The stage under way; `hunted` where this call made the unstable run go on."""
 
     call: Call
     sizes: Sizes
     images: Images
     results: Results
     deadline: Deadline
+    hunted: bool = False
     saved: float = field(default_factory=time.monotonic)
 
     def hunt(self) -> None:
         """Train until an epoch is confirmed masked, the epochs are over, or the time."""
-        settings, pretend = self.sizes.settings, self.sizes.pretend
+        settings, pretend, self.hunted = self.sizes.settings, self.sizes.pretend, True
         with self._run(UNSTABLE, settings, exact=True) as following:
             following.looked_for = lambda row: bool(row["masked"]) or row["epoch"] == pretend
             how = runs.go(settings, self.images, following)
@@ -116,6 +115,17 @@ class Stage:
         if best not in (healthy, rows[-1]["epoch"]) and (folder / BEST).exists():
             self._keep(BEST_WEIGHTS, folder / BEST)
         self.results.write()
+
+    def heal_all(self) -> None:
+        """One healer after the other, as far as the time goes."""
+        for arm in ARMS:
+            if self.results.parts.get(arm, {}).get("ended"):
+                continue
+            if not self.deadline.allows("epoch"):
+                return
+            self.heal(arm)
+            if not self.results.parts[arm]["ended"]:
+                return
 
     def heal(self, arm: Heal) -> None:
         """Ten epochs of one healer, from the last healthy weights on."""
@@ -192,14 +202,22 @@ class Stage:
         self.results.write()
 
     def _keep(self, name: str, path: Path) -> None:
-        """Weights in 16 bits; in place of others that no part needs any more, where there is no room."""
-        spare = (BEST_WEIGHTS, HEALTHY_WEIGHTS) if name == f"{ARMS[-1]}.weights" else (BEST_WEIGHTS,)
-        self._make_room(name, weights.pack_file(path, half=True), spare)
+        """Weights in 16 bits."""
+        self._make_room(name, weights.pack_file(path, half=True), self._spare(name.partition(".")[0]))
+
+    def _spare(self, run: str) -> tuple[str, ...]:
+        """What may give way to a run's files: what no part needs any more, and what an earlier call has given back."""
+        spare = [BEST_WEIGHTS]
+        if run == ARMS[-1]:
+            spare.append(HEALTHY_WEIGHTS)
+        if run in ARMS and not self.hunted:
+            spare.append(MASKED_WEIGHTS)
+        return tuple(spare)
 
     def _make_room(self, name: str, data: bytes, spare: tuple[str, ...]) -> None:
         for other in (None, *spare):
             if other and other != name and self.results.held(other) is not None:
                 self.results.drop(other)
-                self.results.left_out[other] = f"no room beside {name}"
+                self.results.left_out[other] = f"no room beside {name}; earlier results may hold it"
             if self.results.keep(name, data):
                 return

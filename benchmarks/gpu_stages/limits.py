@@ -21,7 +21,7 @@ from robaudit.plan import AuditPlan, ThreatModel
 
 _EPS = 8 / 255
 #: Examples, the slots that fit, and how many times what those take is allowed.
-_EXAMPLES, _SLOTS, _ROOM = 512, 32, 2.5
+_EXAMPLES, _SLOTS, _ROOM = 2048, 32, 2.5
 _MEMORY_EPS = 0.5 / 255
 
 

@@ -21,8 +21,8 @@ from robaudit.errors import RobauditError
 #: Files and bytes of a folder at most.
 MOST_FILES, MOST_BYTES = 8, 60_000_000
 RESULTS, TABLE = "results.json", "table.md"
-#: Room that is left for these two.
-_OWN_FILES, _OWN_BYTES = 2, 1_500_000
+#: Room that is left for these two to grow.
+_GROWTH = 200_000
 
 
 class Results:
@@ -136,14 +136,14 @@ class Results:
         """Write a file, in pieces where it is large; False, and said in `left_out`, where there is no room for it."""
         new = pieces.pieces_of(name, data)
         old = pieces.files_of(self.folder, name)
-        others = [
-            path for path in self.folder.iterdir() if path not in old and path.name not in (RESULTS, TABLE)
-        ]
-        files = _OWN_FILES + len(others) + len(new)
-        size = _OWN_BYTES + sum(path.stat().st_size for path in others) + sum(map(len, new.values()))
+        own = [self.folder / RESULTS, self.folder / TABLE]
+        others = [path for path in self.folder.iterdir() if path not in (*old, *own)]
+        files = len(own) + len(others) + len(new)
+        told = sum(path.stat().st_size for path in own if path.exists()) + _GROWTH
+        size = told + sum(path.stat().st_size for path in others) + sum(map(len, new.values()))
         if files > MOST_FILES or size > MOST_BYTES:
-            self.drop(name)
-            self.left_out[name] = f"no room for its {len(data) / 1e6:.1f} MB"
+            kept = "; an older one is kept" if old else ""
+            self.left_out[name] = f"no room for its {len(data) / 1e6:.1f} MB{kept}"
             return False
         for piece, content in new.items():
             write_whole(self.folder / piece, content)
@@ -157,6 +157,7 @@ class Results:
         """Remove a file that is no longer needed."""
         for path in pieces.files_of(self.folder, name):
             path.unlink()
+        self.left_out.pop(name, None)
 
     def say(self, table: str) -> None:
         """Print the stage's table, and keep it."""

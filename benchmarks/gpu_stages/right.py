@@ -59,7 +59,9 @@ def right(call: Call) -> None:
     # The CPU's evidence comes first: it may be made where there is no accelerator, and taken along.
     parts = [(case, "cpu") for case in cases]
     if call.device.type != "cpu" or call.dry_run:
-        parts += [(case, part) for case in cases for part in ("device", *PRECISIONS)]
+        parts += [(case, "device") for case in cases]
+        searched = cases[:1] if call.dry_run else cases
+        parts += [(case, precision) for case in searched for precision in PRECISIONS]
     try:
         for case, part in parts:
             work.part(f"{case.name} {part}", part, partial(work.audited, case, part), 20)

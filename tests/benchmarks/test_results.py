@@ -39,7 +39,7 @@ def test_a_folder_stays_within_its_files_and_bytes(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pieces.pieces_of, "__defaults__", (1000,))
     monkeypatch.setattr(results, "MOST_BYTES", 6000)
-    monkeypatch.setattr(results, "_OWN_BYTES", 1000)
+    monkeypatch.setattr(results, "_GROWTH", 1000)
     found = results.Results(tmp_path, "right", {}, "cpu")
     assert found.keep("a", bytes(2500))  # three pieces
     assert found.keep("a", bytes(1800))  # two, in their place
