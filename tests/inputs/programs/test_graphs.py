@@ -1,4 +1,4 @@
-"""Programs of many kinds of networks in every format: same answers, gradients and layers as what they were made from."""
+"""Programs of many kinds of networks in every format: answers, gradients and layers of what they were made from."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def export(network: nn.Module, x: torch.Tensor, form: str, path: Path) -> None:
     """Write a network in a format: traced, scripted, for one image or for any number."""
     kind, _, how = form.partition(" ")
     if kind == "ts":
-        torch.jit.save(torch.jit.script(network) if how == "scripted" else torch.jit.trace(network, x[:1]), str(path))
+        torch.jit.save(
+            torch.jit.script(network) if how == "scripted" else torch.jit.trace(network, x[:1]), str(path)
+        )
     elif kind == "pt2":
         shapes = ({0: torch.export.Dim("n", min=1, max=512)},) if how == "any" else None
         program = torch.export.export(network, (x[:2] if how == "any" else x[:1],), dynamic_shapes=shapes)
@@ -126,8 +128,8 @@ def test_a_program_is_a_graph_of_layers(
     with monkeypatch.context() as patch:
         for module, function in ((torch.jit, "load"), (torch.export, "load"), (torch, "load")):
             patch.setattr(module, function, None)
-        found: Any = build_network(READERS[form.split()[0]](path), (3, x.shape[2], x.shape[3]))  # type: ignore[arg-type]
-    assert isinstance(found.graph, torch.fx.GraphModule)
+        found: Any = build_network(READERS[form.split(maxsplit=1)[0]](path), (3, x.shape[2], x.shape[3]))  # type: ignore[arg-type]
+    assert isinstance(found.body, torch.fx.GraphModule)
     # A vision transformer says its number of images in a way that is read for any only where the file says so.
     assert found.fixed_batch == 0 or (name == "vit" and not form.endswith("any"))
     assert torch.allclose(found(x[:1]), expected, atol=1e-4)
@@ -157,7 +159,7 @@ def test_a_softmax_at_the_end_is_a_layer_of_its_own(
 ) -> None:
     network, x = made(name)
     export(network, x, form, tmp_path / "a")
-    graph = build_network(READERS[form.split()[0]](tmp_path / "a"), (3, 16, 16)).graph  # type: ignore[arg-type]
+    graph = build_network(READERS[form.split(maxsplit=1)[0]](tmp_path / "a"), (3, 16, 16)).body  # type: ignore[arg-type]
     last = next(iter(reversed(graph.graph.nodes))).args[0]
     assert last.op == "call_module"
     assert isinstance(graph.get_submodule(last.target), kind)
@@ -175,7 +177,9 @@ class Centred(nn.Module):
         return self.fc(x - x.mean(0, keepdim=True))
 
 
-def test_a_graph_whose_images_are_not_independent_gets_the_batch_that_it_was_written_for(tmp_path: Path) -> None:
+def test_a_graph_whose_images_are_not_independent_gets_the_batch_that_it_was_written_for(
+    tmp_path: Path,
+) -> None:
     network, x = Centred(), torch.rand(6, 3, 4, 4)
     torch.export.save(torch.export.export(network, (x[:2],)), str(tmp_path / "a"))
     found: Any = build_network(read_exported(tmp_path / "a"), (3, 4, 4))

@@ -31,7 +31,9 @@ def loaded(path: Path) -> Any:
 
 def script(body: str) -> Script:
     """A script whose model's forward function has this body."""
-    definition = ast.parse("def forward(self, x):\n" + "\n".join(f"  {line}" for line in body.splitlines())).body[0]
+    definition = ast.parse(
+        "def forward(self, x):\n" + "\n".join(f"  {line}" for line in body.splitlines())
+    ).body[0]
     assert isinstance(definition, ast.FunctionDef)
     root = Instance()
     root.kind = "__torch__.Net"  # type: ignore[misc]
@@ -41,7 +43,10 @@ def script(body: str) -> Script:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("total = 0\nfor i in range(4):\n  if torch.gt(i, 1):\n    total = torch.add(total, i)\nreturn total", 5),
+        (
+            "total = 0\nfor i in range(4):\n  if torch.gt(i, 1):\n    total = torch.add(total, i)\nreturn total",
+            5,
+        ),
         ("a, b = (1, 2)\nreturn [a, b, -1][torch.neg(1)]", -1),
         ("i = 0\nwhile torch.lt(i, 3):\n  i = torch.add(i, 1)\nreturn annotate(int, i)", 3),
         ("y = torch.size(x)\nreturn torch.len(y)", 2),
@@ -139,7 +144,9 @@ def test_objects_are_not_unpickled(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
     torch.jit.save(torch.jit.trace(network, X), str(tmp_path / "a.pt"))
     evil = pickle.dumps(Evil(os.putenv, CANARY, "1"), protocol=2)
-    rewritten(tmp_path / "a.pt", tmp_path / "b.pt", lambda name, data: evil if name.endswith("data.pkl") else data)
+    rewritten(
+        tmp_path / "a.pt", tmp_path / "b.pt", lambda name, data: evil if name.endswith("data.pkl") else data
+    )
     with pytest.raises(RobauditError):
         loaded(tmp_path / "b.pt")
     assert CANARY not in os.environ
