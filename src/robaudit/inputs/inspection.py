@@ -14,8 +14,8 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, file_sha256, read_checkpoint
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
-from robaudit.inputs.recovery.deciding import ModelRequest
-from robaudit.inputs.recovery.layers import Layer, input_channels, module_layers
+from robaudit.inputs.recovery.choice import ModelRequest
+from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.matching import difference
 from robaudit.inputs.recovery.members import read_members
 from robaudit.inputs.sources import PROGRAMS, find_model
@@ -90,7 +90,12 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
         specs = tuple(dict.fromkeys(option.text for option in found.options))
         classes, shape, notes = found.options[0].classes, found.shape, tuple(found.notes)
     except RobauditError as error:
-        specs, classes, shape, notes = (), _last(members.layers[0]), None, (*members.notes, str(error))
+        specs, classes, shape, notes = (
+            (),
+            chain_classes(members.layers[0]),
+            None,
+            (*members.notes, str(error)),
+        )
         nearest = _nearest(members.layers[0])
     return Inspection(
         path=source,
@@ -139,10 +144,6 @@ def _learned(layer: Layer) -> list[torch.Tensor]:
     return [tensor for role, tensor in layer.tensors.items() if role in ("weight", "bias")]
 
 
-def _last(layers: list[Layer]) -> int:
-    return next((layer.shape[0] for layer in reversed(layers) if layer.kind in ("linear", "conv")), 0)
-
-
 def _entries(tree: Any, path: str = "", depth: int = 0) -> list[tuple[str, str]]:
     """Plain values of a tree, and the sizes of its other parts."""
     found: list[tuple[str, str]] = []
@@ -172,7 +173,7 @@ def _nearest(layers: list[Layer]) -> tuple[tuple[str, str], ...]:
                 with torch.device("meta"):
                     network = build_architecture(
                         name,
-                        classes=_last(layers) or 10,
+                        classes=chain_classes(layers) or 10,
                         in_channels=input_channels(layers) or 3,
                         image_size=side,
                     )

@@ -11,7 +11,7 @@ from robaudit.inputs.classifier import Classifier, ModelInfo
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.programs import Shape
 from robaudit.inputs.recovery.candidates import assemble
-from robaudit.inputs.recovery.deciding import ModelRequest, decide, normalisations_to_try
+from robaudit.inputs.recovery.choice import ModelRequest, decide, normalisations_to_try
 from robaudit.inputs.sources import find_model
 
 

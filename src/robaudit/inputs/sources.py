@@ -16,7 +16,7 @@ from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.programs import Shape, call_factory, count_classes, is_factory, load_program
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.deciding import ModelRequest
+from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
 
 #: Formats that are networks already; also the word for their architecture.

@@ -295,3 +295,14 @@ def test_losses_of_odd_answers_are_finite_and_the_worst() -> None:
     logits = torch.tensor([[2.0, 0.0], [float("nan"), 0.0], [0.0, 1.0], [1e30, 0.0]])
     losses = calibrated_losses(logits, labels, free=True)
     assert losses[0] < 1 and losses[1:].tolist() == [1e6] * 3
+
+
+@pytest.mark.parametrize("free", [True, False])
+@pytest.mark.parametrize("scale", [1e-3, 0.05, 1.0, 30.0, 1e5])
+def test_the_divisor_found_is_the_best_of_all(scale: float, free: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 10
+    logits = scale * (torch.randn(300, 10, generator=generator) + 2 * F.one_hot(labels, 10))
+    powers = range(-11 if free else 0, 24)
+    best = min(float(F.cross_entropy(logits / 1.5**power, labels)) for power in powers)
+    assert float(calibrated_losses(logits, labels, free=free).mean()) == pytest.approx(best, rel=1e-5)

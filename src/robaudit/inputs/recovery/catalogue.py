@@ -20,7 +20,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.state_dicts import State
 from robaudit.inputs.networks.published import PUBLISHED
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.layers import Layer, chain_classes, module_layers
+from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 
 INDEX = Path(__file__).with_name("catalogue.json")
 
@@ -94,7 +94,7 @@ def catalogue_options(
     """
     found = []
     classes = chain_classes(layers)
-    channels = next((layer.shape[1] for layer in layers if layer.kind == "conv"), 3)
+    channels = input_channels(layers) or 3
     for text in [only] if only else catalogue_names(layers)[:4]:
         kind, _, name = text.partition(":")
         try:

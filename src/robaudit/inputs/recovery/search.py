@@ -49,18 +49,19 @@ def choose(
     trial = Trial(images, device, normalisation_prices(normalisations))
     trial.measure(candidates)
     guesses = list(itertools.product(candidates, normalisations))
-    found = (
-        first_look(trial, candidates, normalisations)
-        if len(guesses) > 1
-        else trial.race(guesses, trial.count)
-    )
+    alone = len(guesses) == 1
+    found = trial.race(guesses, GLANCE) if alone else first_look(trial, candidates, normalisations)
     if not found:
         shape = "x".join(str(size) for size in images.shape)
         raise RobauditError(
             f"{candidates[0].text}: does not run on images of {shape}; pass the right --dataset"
         )
     race = trial.race(map(guess_of, found), trial.count)
-    best = climb(trial, starts(trial, race), normalisations) if len(guesses) > 1 else race[0]
+    if not race:
+        raise RobauditError(
+            f"{found[0].candidate.text}: runs on some images and not on all; pass --arch FILE.py:FACTORY"
+        )
+    best = race[0] if alone else climb(trial, starts(trial, race), normalisations)
     return [best, *rivals(trial, best)]
 
 
