@@ -52,8 +52,8 @@ def numbered(count: int = 1000) -> Images:
     return make_images(pixels, torch.ones(count), name="some", split="test", classes=2)
 
 
-def runner(level: float, cost: float = 0.0) -> Candidate:
-    return Candidate(f"level{level}", (), 1, 2, 2, cost, Right(level))
+def runner(level: float, price: float = 0.0) -> Candidate:
+    return Candidate(f"level{level}", (), 1, 2, 2, price, Right(level))
 
 
 def test_a_race_drops_the_clearly_worse_early_and_keeps_the_level() -> None:
@@ -103,7 +103,7 @@ def test_the_gap_of_losses_is_a_paired_test_of_which_few_images_never_prove_much
 
 
 def test_an_unusual_structure_must_earn_it() -> None:
-    usual, odd = runner(0.90), runner(0.91, cost=6.0)
+    usual, odd = runner(0.90), runner(0.91, price=6.0)
     assert choose([usual, odd], [NONE], numbered())[0].candidate is usual
     assert choose([runner(0.5), odd], [NONE], numbered())[0].candidate is odd
 
@@ -124,7 +124,7 @@ def test_what_costs_too_much_is_passed_over_among_the_unlikely(monkeypatch: pyte
 
 def test_structures_that_are_level_are_all_improved_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The better of two that look alike may be found from the one that looks a little worse only."""
-    usual, rival, poor, better = runner(0.8), runner(0.798, cost=0.1), runner(0.3), runner(0.99)
+    usual, rival, poor, better = runner(0.8), runner(0.798, price=0.1), runner(0.3), runner(0.99)
     grown = {rival.text: [(better, NONE)]}
     monkeypatch.setattr(search, "neighbours", lambda choice, _: grown.get(choice.candidate.text, []))
     assert choose([usual, rival, poor], [NONE], numbered())[0].candidate is better

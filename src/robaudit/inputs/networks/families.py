@@ -47,9 +47,16 @@ class EnsemblePlan:
     member: Plan
 
 
+def _member(plan: Plan) -> tuple[Plan, Callable[[Plan], Plan]]:
+    """The plan of an ensemble's members, else the plan itself, and what makes the whole of another such."""
+    if isinstance(plan, EnsemblePlan):
+        return plan.member, partial(EnsemblePlan, plan.count)
+    return plan, lambda other: other
+
+
 def family_of(plan: Plan) -> Family | None:
     """The family of a plan (of an ensemble: its members'), None for what can only be named."""
-    return _BY_PLAN.get(type(plan.member if isinstance(plan, EnsemblePlan) else plan))
+    return _BY_PLAN.get(type(_member(plan)[0]))
 
 
 def parse(text: str) -> Plan:
@@ -79,29 +86,21 @@ def text_of(plan: Plan) -> str:
 def varied(
     plan: Plan, vary: Callable[[Family, Plan], Iterable[tuple[Plan, float]]]
 ) -> list[tuple[Plan, float]]:
-    """What a method of the plan's family (`neighbours`, `combinations`) gives, for ensembles too, cheapest by plan."""
-    family = family_of(plan)
-    if family is None:
-        return []
-    if isinstance(plan, EnsemblePlan):
-        return [(EnsemblePlan(plan.count, member), price) for member, price in vary(family, plan.member)]
-    return list(vary(family, plan))
+    """What a method of the plan's family (`neighbours`, `combinations`) gives, for ensembles too."""
+    family, (member, whole) = family_of(plan), _member(plan)
+    return [(whole(other), price) for other, price in vary(family, member)] if family else []
 
 
 def plainest(plan: Plan) -> tuple[Plan, float]:
     """The plan with what is usual where a wrong value may make up for another's, and what that saves."""
-    family = family_of(plan)
-    if family is None:
-        return plan, 0.0
-    if isinstance(plan, EnsemblePlan):
-        member, saved = plainest(plan.member)
-        return EnsemblePlan(plan.count, member), saved
-    return family.plainest(plan)
+    family, (member, whole) = family_of(plan), _member(plan)
+    other, saved = family.plainest(member) if family else (member, 0.0)
+    return whole(other), saved
 
 
 def activation(plan: Plan) -> str:
     """The (first) activation of a plan, `relu` where none is said."""
-    return getattr(plan.member if isinstance(plan, EnsemblePlan) else plan, "activation", "relu")
+    return str(getattr(_member(plan)[0], "activation", "relu"))
 
 
 def build(plan: Plan, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:

@@ -25,7 +25,7 @@ class Candidate:
         in_channels: of the images it takes.
         image_size: their side.
         classes: outputs.
-        cost: how unusual it is; the least is the likeliest before anything is tried.
+        price: how unusual it is; the least is the likeliest before anything is tried (`networks.family`).
         network: the network itself where it needs no building: a program, a user's factory.
 
     """
@@ -35,7 +35,7 @@ class Candidate:
     in_channels: int
     image_size: int
     classes: int
-    cost: float
+    price: float
     network: nn.Module | None = field(default=None, repr=False)
 
     @cached_property
@@ -45,7 +45,7 @@ class Candidate:
 
     def with_plan(self, plan: Plan, price: float) -> Candidate:
         """The same layers in a network of another plan."""
-        return replace(self, plan=plan, cost=self.cost + price)
+        return replace(self, plan=plan, price=self.price + price)
 
 
 def assemble(candidate: Candidate) -> nn.Module:

@@ -13,7 +13,7 @@ from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.scoring import Choice, loss_gap, near_chance
 from robaudit.inputs.recovery.search import choose
 
-#: Images that a rival must have seen for the choice to be called close.
+#: Images that another structure must have seen for the choice to be called close; another normalisation all.
 CLOSE_IMAGES = 48
 #: Standard errors of the mean loss between two normalisations, and two structures, below which the choice is close.
 CLOSE_NORMALISATION, CLOSE_STRUCTURE = 3.0, 1.0
@@ -74,7 +74,7 @@ def decide(
     """
     if request.images is None:
         notes = []
-        if len(options) > 1 and options[1].cost < options[0].cost + 1:
+        if len(options) > 1 and options[1].price < options[0].price + 1:
             notes = [f"{len(options)} architectures fit; took the likeliest, next {options[1].text}"]
         nothing = torch.zeros(0, dtype=torch.int64)
         return Choice(options[0], norms[0], torch.zeros(0, 1), nothing, 0.0), notes
@@ -112,7 +112,7 @@ def _notes(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
             f"normalisation {best.normalisation.text} chosen by clean accuracy and loss: {_level(best)}, "
             f"next {rival.normalisation.text} {_level(rival)}"
         )
-        if len(rival) >= CLOSE_IMAGES and loss_gap(rival, best) < CLOSE_NORMALISATION:
+        if len(rival) == len(best) and loss_gap(rival, best) < CLOSE_NORMALISATION:
             notes.append("warning: a close call between normalisations; --normalise settles it")
     if other:
         rival = other[0]

@@ -77,8 +77,8 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
     merged: dict[Plan, Candidate] = {}
     for rank, order in enumerate([*natural, layers]):
         for option in _candidates(order, shape):
-            merged.setdefault(option.plan, replace(option, cost=option.cost + 0.4 * rank))
-    return sorted(merged.values(), key=lambda option: option.cost)
+            merged.setdefault(option.plan, replace(option, price=option.price + 0.4 * rank))
+    return sorted(merged.values(), key=lambda option: option.price)
 
 
 def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
@@ -104,8 +104,8 @@ def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list
         ]
     rest, slopes = without_slopes(layers)
     if len(slopes) == 1:  # perhaps no slope but a temperature, which changes no prediction
-        found += [replace(option, cost=option.cost + 0.5) for option in _candidates(rest, shape)]
-    return sorted(found, key=lambda candidate: candidate.cost)
+        found += [replace(option, price=option.price + 0.5) for option in _candidates(rest, shape)]
+    return sorted(found, key=lambda candidate: candidate.price)
 
 
 def _plain(layers: list[Layer], channels: int, side: int) -> list[Candidate]:

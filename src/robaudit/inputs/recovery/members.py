@@ -122,10 +122,10 @@ def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | N
             continue
         if options:
             members.notes.append(f"warning: {part.note}")
-            found += [replace(option, cost=option.cost + part.price) for option in options]
+            found += [replace(option, price=option.price + part.price) for option in options]
         if found and not part.alternative:
             break
-    return sorted(found, key=lambda option: option.cost)
+    return sorted(found, key=lambda option: option.price)
 
 
 def _one_member(
@@ -134,7 +134,7 @@ def _one_member(
     """Candidates for one state dict: the named one, or those of its shapes and of the catalogues."""
     if arch is None:
         options = [*candidates(layers, shape), *catalogue_options(state, layers, shape)]
-        return sorted(options, key=lambda option: option.cost)
+        return sorted(options, key=lambda option: option.price)
     if arch.startswith(("torchvision:", "timm:")):
         return catalogue_options(state, layers, shape, only=arch)
     return [named_candidate(arch, layers, shape)]

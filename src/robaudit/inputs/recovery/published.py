@@ -70,4 +70,4 @@ def proposed_candidates(layers: list[Layer], side: int) -> list[Candidate]:
                 found += [
                     Candidate(other, tuple(order), *sizes, cost) for other, cost in family.first_guesses(plan)
                 ]
-    return sorted(found, key=lambda candidate: candidate.cost)
+    return sorted(found, key=lambda candidate: candidate.price)

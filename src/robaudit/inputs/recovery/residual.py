@@ -148,7 +148,7 @@ def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]
                 price = cost + extra + 0.1 * rank + usual_padding(final, reading.linears[-1].name)
                 sizes = (reading.stem["c"].shape[1], image_size, reading.linears[-1].shape[0])
                 found.setdefault(final, Candidate(final, order, *sizes, price))
-    return sorted(found.values(), key=lambda candidate: candidate.cost)
+    return sorted(found.values(), key=lambda candidate: candidate.price)
 
 
 def _pools(plan: ResidualPlan, image_size: int, features: int) -> Iterator[tuple[int, float]]:

@@ -99,7 +99,7 @@ def first_look(
     for start, end in itertools.pairwise((0, *WAVES)):
         wave = candidates[start:end]
         likeliest = least_doubted(found)[0][1] if found else None
-        dear = likeliest and wave and likeliest.candidate.cost + FAR_DEARER < wave[0].cost
+        dear = likeliest and wave and likeliest.candidate.price + FAR_DEARER < wave[0].price
         if not wave or (likeliest and dear and sees(likeliest, classes)):
             break
         guesses = [*map(guess_of, found), *itertools.product(wave, normalisations[:2])]

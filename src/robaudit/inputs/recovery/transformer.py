@@ -49,7 +49,7 @@ def transformer_candidates(layers: list[Layer], shape: tuple[int, int, int] | No
         Candidate(plan, read.layers, read.channels, read.side, read.layers[-1].shape[0], cost)
         for plan, cost in FAMILY.first_guesses(read.plan)
     ]
-    return sorted(found, key=lambda candidate: candidate.cost)
+    return sorted(found, key=lambda candidate: candidate.price)
 
 
 def read_transformer(layers: list[Layer]) -> Read | None:

@@ -155,7 +155,7 @@ class Trial:
             self.tried[key] = None
             return None
         logits = torch.cat([known.logits, logits]) if known else logits
-        price = candidate.cost + self.prices.get(norm, 0.0)
+        price = candidate.price + self.prices.get(norm, 0.0)
         self.tried[key] = Choice(candidate, norm, logits, self.images.labels[:count], price)
         return self.tried[key]
 
