@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
@@ -15,7 +14,7 @@ from robaudit.inputs.recovery.candidates import Candidate, fits
 from robaudit.inputs.recovery.chains import file_order, read_units
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.ordering import alphabetical, in_natural_order, linears_last
-from robaudit.inputs.recovery.published import proposed_candidates, published_candidates
+from robaudit.inputs.recovery.published import exact_candidates, proposed_candidates, published_candidates
 from robaudit.inputs.recovery.residual import residual_candidates
 from robaudit.inputs.recovery.sequential import sequential_candidates
 from robaudit.inputs.recovery.slopes import with_slopes, without_slopes
@@ -40,23 +39,15 @@ def published(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
     read = read_units(layers)
     if read is None:
         return []
-    order = file_order(*read)
-    found = []
+    order = list(file_order(*read))
     kinds = [layer.kind for layer in order]
-    counts = tuple(kinds.count(kind) for kind in ("conv", "norm", "linear"))
-    for name in (*SEQUENTIAL, *VGGS):
-        plan = parse(name)
-        words = plan.words
-        if counts != tuple(sum(word.startswith(start) for word in words) for start in ("conv", "bn", "fc")):
-            continue
-        try:
-            with torch.device("meta"):
-                network = build(plan, classes=chain_classes(layers), in_channels=channels, image_size=side)
-        except RobauditError:
-            continue
-        if fits(module_layers(network), list(order)):
-            found.append(Candidate(plan, order, channels, side, chain_classes(layers), -1.0))
-    return found
+    counts = [kinds.count(kind) for kind in ("conv", "norm", "linear")]
+    plans = [
+        plan
+        for plan in map(parse, (*SEQUENTIAL, *VGGS))
+        if counts == [sum(word.startswith(start) for word in plan.words) for start in ("conv", "bn", "fc")]
+    ]
+    return exact_candidates(plans, order, (channels, side, chain_classes(layers)))
 
 
 def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:

@@ -6,12 +6,15 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.networks.families import FAMILIES, build
+from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.networks.published import PUBLISHED
 from robaudit.inputs.recovery.candidates import Candidate, fits
 from robaudit.inputs.recovery.catalogue import indexed_names
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.ordering import in_natural_order
 
+#: Channels and side of the images, classes.
+Sizes = tuple[int, int, int]
 #: Layers of the smallest network that a family proposes.
 FEWEST = 6
 #: Of the images that the networks in the index take.
@@ -26,20 +29,47 @@ def published_candidates(layers: list[Layer], shape: tuple[int, int, int] | None
         shape: (C, H, W) of the images, or None for 32x32.
 
     """
-    side = shape[1] if shape else 32
     if shape and shape[0] != CHANNELS:
         return []
-    found = []
-    for name in indexed_names(sorted(layers, key=lambda layer: layer.kind == "linear")):
-        if name not in PUBLISHED:
-            continue
-        classes = chain_classes([layer for layer in layers if layer.kind == "linear"])
+    linears = [layer for layer in layers if layer.kind == "linear"]
+    sizes = CHANNELS, shape[1] if shape else 32, chain_classes(linears)
+    names = indexed_names(sorted(layers, key=lambda layer: layer.kind == "linear"))
+    return exact_candidates([name for name in names if name in PUBLISHED], layers, sizes, any_order=True)
+
+
+def proposed_candidates(layers: list[Layer], side: int) -> list[Candidate]:
+    """Networks of families that propose plans for the layers: each is built, and taken if its layers are these."""
+    found: list[Candidate] = []
+    for family in FAMILIES if len(layers) >= FEWEST and layers[-1].kind == "linear" else ():
+        for plan in family.propose(layers, side):
+            sizes = input_channels(layers) or CHANNELS, side, layers[-1].shape[0]
+            if order := in_network_order(plan, layers, sizes):
+                found += [
+                    Candidate(other, order, *sizes, price) for other, price in family.first_guesses(plan)
+                ]
+    return sorted(found, key=lambda candidate: candidate.price)
+
+
+def exact_candidates(
+    plans: list[Plan], layers: list[Layer], sizes: Sizes, *, any_order: bool = False
+) -> list[Candidate]:
+    """Of networks that have a name, those whose layers are these; likelier than what has none."""
+    found = ((plan, in_network_order(plan, layers, sizes, any_order=any_order)) for plan in plans)
+    return [Candidate(plan, order, *sizes, -1.0) for plan, order in found if order]
+
+
+def in_network_order(
+    plan: Plan, layers: list[Layer], sizes: Sizes, *, any_order: bool = True
+) -> tuple[Layer, ...] | None:
+    """A file's layers in the order of a plan's network, else as they stand; None where they are not its layers."""
+    channels, side, classes = sizes
+    try:
         with torch.device("meta"):
-            own = module_layers(build(name, classes=classes, in_channels=CHANNELS))
-        order = in_own_order(own, layers)
-        if order:
-            found.append(Candidate(name, tuple(order), CHANNELS, side, classes, -1.0))
-    return found
+            own = module_layers(build(plan, classes=classes, in_channels=channels, image_size=side))
+    except (RobauditError, RuntimeError, ValueError):
+        return None
+    order = in_own_order(own, layers) if any_order else layers if fits(own, layers) else None
+    return tuple(order) if order else None
 
 
 def in_own_order(own: list[Layer], theirs: list[Layer]) -> list[Layer] | None:
@@ -53,21 +83,3 @@ def in_own_order(own: list[Layer], theirs: list[Layer]) -> list[Layer] | None:
                 return named
     orders = (theirs, in_natural_order(theirs))
     return next((order for order in orders if fits(own, order)), None)
-
-
-def proposed_candidates(layers: list[Layer], side: int) -> list[Candidate]:
-    """Networks of families that propose plans for the layers: each is built, and taken if its layers are these."""
-    found: list[Candidate] = []
-    for family in FAMILIES if len(layers) >= FEWEST and layers[-1].kind == "linear" else ():
-        for plan in family.propose(layers, side):
-            sizes = (input_channels(layers) or CHANNELS, side, layers[-1].shape[0])
-            try:
-                with torch.device("meta"):
-                    own = module_layers(family.build(plan, sizes[2], sizes[0], side))
-            except (RobauditError, RuntimeError, ValueError):
-                continue
-            if order := in_own_order(own, layers):
-                found += [
-                    Candidate(other, tuple(order), *sizes, cost) for other, cost in family.first_guesses(plan)
-                ]
-    return sorted(found, key=lambda candidate: candidate.price)
