@@ -100,7 +100,7 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
 
 def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
     entry = own_metadata(contents)
-    if entry and wishes.arch is None and is_factory(entry["architecture"]):
+    if entry and request.arch is None and is_factory(entry["architecture"]):
         raise RobauditError(
             f"{contents.path}: its metadata name code as its architecture ({entry['architecture'][:80]!r}), "
             "which is never run\npass --arch with a factory that you trust"
