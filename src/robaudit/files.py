@@ -49,6 +49,31 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
+    """The content of a plain file, or the first bytes of it, read once.
+
+    Args:
+        path: a link is followed; a pipe, a device or a folder is refused instead of waited for.
+        limit: bytes that it may have.
+        first: bytes to read; all by default.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no plain file, or larger.
+
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    )
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123  a number, not a path
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a plain file")
+        if status.st_size > limit:
+            raise ValueError(f"{status.st_size:,} bytes, more than the {limit:,} that it may have")
+        return file.read(limit if first is None else first)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Make `data` the content of `path`, at once or not at all, as `replacing` does.
 

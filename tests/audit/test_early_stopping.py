@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.audit import Silent, audit, course
+from robaudit.audit import Silent, audit, early_stopping
 from robaudit.audit.early_stopping import HEAD_EXAMPLES, SCOUT_QUERIES, SCOUTED_EXAMPLES, growing
 from robaudit.evidence import SCOUT, Outcome
 from robaudit.inputs import Classifier, load_classifier, load_images
@@ -164,7 +164,7 @@ def test_an_undefended_model_is_decided_by_pgd_alone(tmp_path, models, images):
 def test_the_last_gap_open_makes_square_run_on_what_pgd_broke(tmp_path, models, images, monkeypatch):
     """APGD breaks what Square does not, so only Square's own answers can close the gap to it."""
     few = images.subset(96, 0)
-    monkeypatch.setattr(course, "SCOUTED_EXAMPLES", 64)
+    monkeypatch.setattr(early_stopping, "SCOUTED_EXAMPLES", 64)
     evidence = audit(
         models["honest"], few, replace(PLAN, threat=ThreatModel("Linf", 0.15)), path=tmp_path / "a"
     )

@@ -14,11 +14,12 @@ from typing import IO, Any, Self
 import numpy as np
 
 from robaudit.errors import RobauditError
-from robaudit.evidence.evidence import SCHEMA, AttackRecord, Evidence, Header, Outcome
+from robaudit.evidence.evidence import AttackRecord, Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
 from robaudit.evidence.identity import IDENTITY, difference, from_rows, identity, to_rows
+from robaudit.evidence.opening import open_copy, refuse_foreign_journal
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
-from robaudit.evidence.tables import ANSWERS, APPLICATION_ID, make_database
+from robaudit.evidence.tables import ANSWERS, make_database
 
 
 class EvidenceFile:
@@ -49,46 +50,24 @@ class EvidenceFile:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """An existing file, to read.
+        """An existing file, to read: a copy in memory, so that nothing on the disk changes.
 
         Raises:
             RobauditError: missing, not an evidence file, damaged, or of another schema.
 
         """
-        if not path.is_file():
-            raise RobauditError(f"{path}: no such evidence file; `robaudit check --evidence` writes one")
-        with reading(path):
-            db = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=5)
-            try:
-                db.execute("PRAGMA trusted_schema = OFF")
-                db.execute("PRAGMA cell_size_check = ON")
-                found = db.execute("PRAGMA application_id").fetchone()[0]
-                schema = (
-                    db.execute("SELECT value FROM header WHERE key = 'schema'").fetchone() if found else None
-                )
-            except (sqlite3.Error, ValueError):
-                db.close()
-                raise
-        if found != APPLICATION_ID or schema is None:
-            db.close()
-            raise RobauditError(f"{path}: not an evidence file; `robaudit check --evidence` writes one")
-        if json.loads(schema[0]) != SCHEMA:
-            db.close()
-            raise RobauditError(
-                f'{path}: evidence of schema {schema[0]}, not "{SCHEMA}"; run the audit again'
-            )
-        return cls(path, db)
+        return cls(path, open_copy(path))
 
     @classmethod
     def _resume(cls, path: Path, header: Header) -> Self:
         held = claim(path)
         try:
-            file = cls.open(path)
+            db = _writable(path)
         except RobauditError:
             if held:
                 held.close()
             raise
-        file._held = held
+        file = cls(path, db, held)
         with reading(path):
             stored = dict(file._db.execute("SELECT key, value FROM header"))
             stored = {key: identity(key, json.loads(stored[key])) for key in IDENTITY}
@@ -223,6 +202,22 @@ class EvidenceFile:
                 f"{self.path}: a break without its witness; the file is damaged, run the audit again"
             )
         return [WitnessRow(*row) for row in rows]
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    """The database itself, after what a killed audit left half-written was rolled back."""
+    refuse_foreign_journal(path)
+    with reading(path):
+        db = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=5)
+        try:
+            db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("BEGIN IMMEDIATE").close()
+            db.rollback()
+            open_copy(path).close()  # it is ours, and whole
+        except BaseException:
+            db.close()
+            raise
+    return db
 
 
 def _records(outcomes: list[tuple[Any, ...]], ids: np.ndarray) -> dict[str, AttackRecord]:

@@ -30,6 +30,12 @@ ANSWERS = (
 )
 
 
+def statements() -> dict[str, str]:
+    """What makes each table, by its name."""
+    made = (sql.strip() for sql in (*_TABLES.split(";"), ANSWERS) if sql.strip())
+    return {sql.partition("(")[0].split()[-1]: sql for sql in made}
+
+
 def make_database(path: Path, header: Iterable[tuple[str, str]]) -> None:
     """A database with a header and nothing else, whole or not at all: a kill leaves no file that is no evidence.
 
@@ -38,7 +44,7 @@ def make_database(path: Path, header: Iterable[tuple[str, str]]) -> None:
 
     """
     with replacing(path) as partial, closing(sqlite3.connect(partial)) as db, db:
-        for statement in (*_TABLES.split(";"), ANSWERS):
+        for statement in statements().values():
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.executemany("INSERT INTO header VALUES (?, ?)", header)

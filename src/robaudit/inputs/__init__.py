@@ -12,7 +12,7 @@ from robaudit.inputs.loading import load_classifier
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
 from robaudit.inputs.programs import is_factory
-from robaudit.inputs.recovery.likelihood import calibrated_losses, standard_errors
+from robaudit.inputs.recovery.scoring import calibrated_losses, standard_errors
 
 __all__ = [
     "ARCHITECTURES",

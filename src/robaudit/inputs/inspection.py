@@ -14,9 +14,9 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, file_sha256, read_checkpoint
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
-from robaudit.inputs.recovery.deciding import Wishes
-from robaudit.inputs.recovery.layers import Layer, module_layers
-from robaudit.inputs.recovery.matching import difference, input_channels
+from robaudit.inputs.recovery.choice import ModelRequest
+from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
+from robaudit.inputs.recovery.matching import difference
 from robaudit.inputs.recovery.members import read_members
 from robaudit.inputs.sources import PROGRAMS, find_model
 
@@ -78,19 +78,24 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
     """
     path = Path(source).expanduser()
     contents = read_checkpoint(path)
-    wishes = Wishes(arch=arch, key=key)
+    request = ModelRequest(arch=arch, key=key)
     if contents.format in PROGRAMS:
-        return _program(source, contents, wishes)
+        return _program(source, contents, request)
     chosen, _ = choose_states(contents.tree, source, key)
     members = read_members(list(chosen.values()), path)
     tensors = [item for state in chosen.values() for item in state.items()]
     nearest: tuple[tuple[str, str], ...] = ()
     try:
-        found, _ = find_model(source, wishes)
-        specs = tuple(dict.fromkeys(option.spec for option in found.options))
+        found, _ = find_model(source, request)
+        specs = tuple(dict.fromkeys(option.text for option in found.options))
         classes, shape, notes = found.options[0].classes, found.shape, tuple(found.notes)
     except RobauditError as error:
-        specs, classes, shape, notes = (), _last(members.layers[0]), None, (*members.notes, str(error))
+        specs, classes, shape, notes = (
+            (),
+            chain_classes(members.layers[0]),
+            None,
+            (*members.notes, str(error)),
+        )
         nearest = _nearest(members.layers[0])
     return Inspection(
         path=source,
@@ -111,8 +116,8 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
     )
 
 
-def _program(source: str, contents: Contents, wishes: Wishes) -> Inspection:
-    found, _ = find_model(source, wishes)
+def _program(source: str, contents: Contents, request: ModelRequest) -> Inspection:
+    found, _ = find_model(source, request)
     network = found.options[0].network
     assert network is not None
     tensors = list(network.state_dict().items())
@@ -125,7 +130,7 @@ def _program(source: str, contents: Contents, wishes: Wishes) -> Inspection:
         chosen=(),
         tensors=tuple((name, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors),
         parameters=sum(p.numel() for p in network.parameters()),
-        architectures=(found.options[0].spec,),
+        architectures=(found.options[0].text,),
         nearest=(),
         classes=found.options[0].classes,
         input_shape=found.shape,
@@ -137,10 +142,6 @@ def _program(source: str, contents: Contents, wishes: Wishes) -> Inspection:
 
 def _learned(layer: Layer) -> list[torch.Tensor]:
     return [tensor for role, tensor in layer.tensors.items() if role in ("weight", "bias")]
-
-
-def _last(layers: list[Layer]) -> int:
-    return next((layer.shape[0] for layer in reversed(layers) if layer.kind in ("linear", "conv")), 0)
 
 
 def _entries(tree: Any, path: str = "", depth: int = 0) -> list[tuple[str, str]]:
@@ -172,7 +173,7 @@ def _nearest(layers: list[Layer]) -> tuple[tuple[str, str], ...]:
                 with torch.device("meta"):
                     network = build_architecture(
                         name,
-                        classes=_last(layers) or 10,
+                        classes=chain_classes(layers) or 10,
                         in_channels=input_channels(layers) or 3,
                         image_size=side,
                     )

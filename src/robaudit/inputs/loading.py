@@ -11,7 +11,7 @@ from robaudit.inputs.classifier import Classifier, ModelInfo
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.programs import Shape
 from robaudit.inputs.recovery.candidates import assemble
-from robaudit.inputs.recovery.deciding import Wishes, decide, normalisations_to_try
+from robaudit.inputs.recovery.choice import ModelRequest, decide, normalisations_to_try
 from robaudit.inputs.sources import find_model
 
 
@@ -49,25 +49,25 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         RobauditError: the file cannot be read safely, fits no architecture, or is near chance.
 
     """
-    wishes = Wishes(arch, normalise, key, images, str(device), force, shape)
-    found, wishes = find_model(source, wishes)
+    request = ModelRequest(arch, normalise, key, images, str(device), force, shape)
+    found, request = find_model(source, request)
     first = found.options[0]
     if images is not None and first.classes not in (0, images.classes):
         raise RobauditError(
             f"{source}: has {first.classes} classes, {images.name} has {images.classes}; pass the right --dataset"
         )
-    norms, how = normalisations_to_try(wishes, found.stored, first.in_channels)
-    choice, told = decide(found.options, norms, wishes, source)
+    norms, how = normalisations_to_try(request, found.stored, first.in_channels)
+    choice, chosen = decide(found.options, norms, request, source)
     network = copy.deepcopy(assemble(choice.candidate))  # its own memory, not the file's
     info = ModelInfo(
         path=source,
         sha256=found.sha256,
-        architecture=choice.candidate.spec,
+        architecture=choice.candidate.text,
         normalisation=choice.normalisation.text,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         classes=choice.candidate.classes,
         input_shape=found.shape,
         format=found.format,
-        notes=(*found.notes, *how, *told),
+        notes=(*found.notes, *how, *chosen),
     )
     return Classifier(network, choice.normalisation, info).to(device)

@@ -16,7 +16,7 @@ from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.programs import Shape, call_factory, count_classes, is_factory, load_program
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.deciding import Wishes
+from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
 
 #: Formats that are networks already; also the word for their architecture.
@@ -45,8 +45,8 @@ class Found:
     shape: Shape | None
 
 
-def find_model(source: str, wishes: Wishes) -> tuple[Found, Wishes]:
-    """What `source` may be, and the wishes completed by what the file states of itself.
+def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]:
+    """What `source` may be, and the request completed by what the file states of itself.
 
     Raises:
         RobauditError: it cannot be read or fits nothing.
@@ -58,68 +58,73 @@ def find_model(source: str, wishes: Wishes) -> tuple[Found, Wishes]:
         if kind in CATALOGUES and name:
             network, stored, notes, path_found = fetch(kind, name)
             if network is not None:
-                return _ready(source, network, f"{kind} model", wishes, stored, notes), wishes
+                return _ready(source, network, f"{kind} model", request, stored, notes), request
             assert path_found is not None
-            found, wishes = find_model(str(path_found), wishes)
-            return replace(found, notes=[*notes, *found.notes]), wishes
+            found, request = find_model(str(path_found), request)
+            return replace(found, notes=[*notes, *found.notes]), request
         if is_factory(source):
-            return _ready(source, call_factory(source), "factory", wishes, None, []), wishes
+            return _ready(source, call_factory(source), "factory", request, None, []), request
     contents = read_checkpoint(path)
     if contents.format in PROGRAMS:
-        return _program(contents, wishes), wishes
-    return _states(contents, wishes)
+        return _program(contents, request), request
+    return _states(contents, request)
 
 
 def _ready(
-    source: str, network: nn.Module, kind: str, wishes: Wishes, stored: Normalisation | None, notes: list[str]
+    source: str,
+    network: nn.Module,
+    kind: str,
+    request: ModelRequest,
+    stored: Normalisation | None,
+    notes: list[str],
 ) -> Found:
     """A network made by code, with the weights it came with."""
-    shape = wishes.image_shape
+    shape = request.image_shape
     classes = count_classes(network, torch.rand(1, *shape), source) if shape else 0
     side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
     option = Candidate(source, (), channels, side, classes, 0.0, network)
     return Found([option], stored, notes, kind, "", shape)
 
 
-def _program(contents: Contents, wishes: Wishes) -> Found:
+def _program(contents: Contents, request: ModelRequest) -> Found:
     kind = contents.format
-    if wishes.arch not in (None, kind):
+    if request.arch not in (None, kind):
         raise RobauditError(
-            f"--arch {wishes.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
+            f"--arch {request.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
         )
-    network, shape, classes = load_program(contents.path, kind, wishes.image_shape)
+    network, shape, classes = load_program(contents.path, kind, request.image_shape)
     channels, side = (shape[0], shape[1]) if shape else (3, 0)
     option = Candidate(kind, (), channels, side, classes, 0.0, network)
     return Found([option], None, [], kind, file_sha256(contents.path), shape)
 
 
-def _states(contents: Contents, wishes: Wishes) -> tuple[Found, Wishes]:
+def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
     entry = own_metadata(contents)
-    if entry and wishes.arch is None and is_factory(entry["architecture"]):
+    if entry and request.arch is None and is_factory(entry["architecture"]):
         raise RobauditError(
             f"{contents.path}: its metadata name code as its architecture ({entry['architecture'][:80]!r}), "
             "which is never run\npass --arch with a factory that you trust"
         )
     if entry:
-        wishes = replace(
-            wishes,
-            arch=wishes.arch or entry["architecture"],
-            normalise=wishes.normalise or entry["normalisation"],
+        request = replace(
+            request,
+            arch=request.arch or entry["architecture"],
+            normalise=request.normalise or entry["normalisation"],
         )
-    chosen, aside = choose_states(contents.tree, str(contents.path), wishes.key)
+    chosen, aside = choose_states(contents.tree, str(contents.path), request.key)
     notes = [f"weights taken from {', '.join(chosen)}"] if any(chosen) else []
     if aside:
         notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
-    shape = wishes.image_shape or (tuple(entry["input_shape"]) if entry else None)
+    shape = request.image_shape or (tuple(entry["input_shape"]) if entry else None)
     members = read_members(list(chosen.values()), contents.path)
-    if wishes.arch and is_factory(wishes.arch):
-        options = [_filled(wishes.arch, chosen, shape, contents.path)]
+    if request.arch and is_factory(request.arch):
+        options = [_filled(request.arch, chosen, shape, contents.path)]
     else:
-        options = member_options(members, wishes.arch, shape, contents.path)
+        options = member_options(members, request.arch, shape, contents.path)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
     digest = file_sha256(contents.path)
-    return Found(options, members.stored, [*notes, *members.notes], contents.format, digest, shape), wishes
+    return Found(options, members.stored, [*notes, *members.notes], contents.format, digest, shape), request
 
 
 def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, path: Path) -> Candidate:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import ARCHITECTURES, build_architecture
-from robaudit.inputs.networks.residual_specs import RESIDUAL, parse_residual, residual_spec, wide_plan
+from robaudit.inputs.networks.residual_family import RESIDUAL, parse_residual, residual_spec, wide_plan
 
 SIDES = {
     "digits-cnn": (1, 8),

@@ -13,14 +13,23 @@ import torch.nn.functional as F
 from torch import nn
 
 from robaudit.inputs import Images, build_architecture, load_classifier, load_images, make_images
+from robaudit.inputs.networks.families import parse
+from robaudit.inputs.networks.family import RARE
 from robaudit.inputs.normalisation import parse_normalisation
-from robaudit.inputs.recovery.belief import SURE, clearly
+from robaudit.inputs.recovery import search
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.choices import Choice, deviations, less_likely
-from robaudit.inputs.recovery.improving import improved, level_with
-from robaudit.inputs.recovery.likelihood import calibrated_losses
-from robaudit.inputs.recovery.selection import choose
-from robaudit.inputs.recovery.trials import LAP, Trial, multiplications
+from robaudit.inputs.recovery.scoring import (
+    ERROR,
+    PRICE_WORTH,
+    Choice,
+    accuracy_gap,
+    calibrated_losses,
+    loss_gap,
+    preferred,
+    standard_errors,
+)
+from robaudit.inputs.recovery.search import choose
+from robaudit.inputs.recovery.trials import FIRST_LAP, Trial, multiplications
 
 NONE = parse_normalisation("none", 1)
 
@@ -43,68 +52,83 @@ def numbered(count: int = 1000) -> Images:
     return make_images(pixels, torch.ones(count), name="some", split="test", classes=2)
 
 
-def runner(level: float, cost: float = 0.0) -> Candidate:
-    return Candidate(f"level{level}", (), 1, 2, 2, cost, Right(level))
+def runner(level: float, price: float = 0.0) -> Candidate:
+    return Candidate(f"level{level}", (), 1, 2, 2, price, Right(level))
 
 
 def test_a_race_drops_the_clearly_worse_early_and_keeps_the_level() -> None:
-    trial = Trial(numbered(), counts=(64, 512, 1000))
+    trial = Trial(numbered(), count=1000)
     pairs = [(runner(level), NONE) for level in (0.1, 0.85, 0.9, 0.3)]
     race = trial.race(pairs, 512)
-    assert [choice.candidate.spec for choice in race[:1]] == ["level0.9"]
-    lengths = {choice.candidate.spec: len(choice.right) for choice in race}
-    assert lengths["level0.9"] == 512 and lengths["level0.1"] <= 2 * LAP and lengths["level0.3"] <= 4 * LAP
-    for choice in race:
-        level = float(choice.candidate.spec[5:])
-        assert choice.accuracy == pytest.approx(level, abs=0.1)  # the sequence's discrepancy on 8 images
+    assert [choice.candidate.text for choice in race[:1]] == ["level0.9"]
+    tried = {choice.candidate.text: choice for choice in trial.tried.values() if choice}
+    lengths = {name: len(choice) for name, choice in tried.items()}
+    assert lengths["level0.9"] == 512 and lengths["level0.1"] <= 4 * FIRST_LAP
+    assert lengths["level0.3"] <= 4 * FIRST_LAP
+    for name, choice in tried.items():
+        # the sequence's discrepancy on 8 images
+        assert choice.accuracy == pytest.approx(float(name.removeprefix("level")), abs=0.1)
 
 
-def test_deviations_are_the_sign_test() -> None:
+def test_the_gap_of_accuracy_is_the_sign_test() -> None:
     trial = Trial(numbered())
-    low, high = (trial.choice((runner(level), NONE), 400) for level in (0.5, 0.75))
+    low, high = (trial.answers((runner(level), NONE), 400) for level in (0.5, 0.75))
     assert low and high
     between = int(
         ((numbered().pixels[:400, 0, 0, 0] >= 0.5) & (numbered().pixels[:400, 0, 0, 0] < 0.75)).sum()
     )
-    assert deviations(low, high) == pytest.approx(between / between**0.5)
+    assert accuracy_gap(low, high) == pytest.approx(between / between**0.5)
+
+
+def seen(spec: str, logits: torch.Tensor, labels: torch.Tensor, price: float = 0.0) -> Choice:
+    return Choice(Candidate(parse(spec), (), 1, 8, 2, 0.0), NONE, logits, labels, price)
+
+
+def test_the_gap_of_losses_is_a_paired_test_of_which_few_images_never_prove_much() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 2
+    good = torch.randn(400, 2, generator=generator) + 3 * F.one_hot(labels, 2)
+    poor = good + torch.randn(400, 2, generator=generator)
+    one, other = seen("a", poor, labels), seen("b", good, labels)
+    losses = [
+        calibrated_losses(logits, labels, free=True) + ERROR * (logits.argmax(1) != labels)
+        for logits in (poor, good)
+    ]
+    z = standard_errors(*losses)
+    bounded = z / math.sqrt(1 + z * z / 400)  # second moments about 0 instead of about the mean
+    assert loss_gap(one, other) == pytest.approx(bounded, rel=0.01)
+    assert loss_gap(other, one) == pytest.approx(-loss_gap(one, other))
+    few = [Choice(c.candidate, NONE, c.logits[:8], labels[:8], 0.0) for c in (one, other)]
+    assert abs(loss_gap(*few)) <= math.sqrt(8)
 
 
 def test_an_unusual_structure_must_earn_it() -> None:
-    usual, odd = runner(0.90), runner(0.91, cost=6.0)
+    usual, odd = runner(0.90), runner(0.91, price=6.0)
     assert choose([usual, odd], [NONE], numbered())[0].candidate is usual
     assert choose([runner(0.5), odd], [NONE], numbered())[0].candidate is odd
 
 
 def test_what_costs_too_much_is_passed_over_among_the_unlikely(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = {"usual": 1.0, "heavy": 16.0, "light": 0.5, "broken": math.inf}
-    monkeypatch.setattr(Trial, "_work", lambda _, candidate: costs[candidate.spec])
-    monkeypatch.setattr("robaudit.inputs.recovery.trials.UNLIKELY", 20.0 * LAP)
+    monkeypatch.setattr(Trial, "_work", lambda _, candidate: costs[candidate.text])
+    monkeypatch.setattr("robaudit.inputs.recovery.trials.UNLIKELY_WORK", 20.0 * FIRST_LAP)
     trial = Trial(numbered(), work=1.0)
     pairs = [
         (Candidate(name, (), 1, 2, 2, 0.0), NONE)
         for name in ["usual"] * 6 + ["heavy"] * 3 + ["broken"] + ["light"] * 60
     ]
-    tried = [candidate.spec for candidate, _ in trial.affordable(pairs)]
+    tried = [candidate.text for candidate, _ in trial.affordable(pairs)]
     assert tried[:7] == ["usual"] * 6 + ["light"]
     assert len(tried) == 6 + 28  # (20 - 6) / 0.5
 
 
 def test_structures_that_are_level_are_all_improved_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The better of two that look alike may be found from the one that looks a little worse only."""
-    trial = Trial(numbered())
-    usual, rival, poor = runner(0.8), runner(0.798, cost=0.1), runner(0.3)
-    best = trial.choice((usual, NONE), 1000)
-    race = trial.race([(candidate, NONE) for candidate in (usual, rival, poor)], 512)
-    assert best
-    better = trial.choice((runner(0.99), NONE), 1000)
-    grown = {usual.spec: best, rival.spec: better}
-    monkeypatch.setattr(
-        "robaudit.inputs.recovery.improving.improve", lambda _, start: (grown[start.candidate.spec], [])
-    )
-    level = level_with(trial, best, race)
-    assert [choice.candidate for choice in level] == [rival]
-    assert improved(trial, best, level)[0] is better
-    assert improved(trial, best, [])[0] is best
+    usual, rival, poor, better = runner(0.8), runner(0.798, price=0.1), runner(0.3), runner(0.99)
+    grown = {rival.text: [(better, NONE)]}
+    monkeypatch.setattr(search, "neighbours", lambda choice, _: grown.get(choice.candidate.text, []))
+    assert choose([usual, rival, poor], [NONE], numbered())[0].candidate is better
+    assert choose([usual, poor], [NONE], numbered())[0].candidate is usual
 
 
 class Centred(nn.Module):
@@ -129,7 +153,7 @@ def test_a_normalisation_that_suits_the_right_structure_only_is_found() -> None:
     right = Candidate("right", (), 1, 2, 2, 0.5, Centred(0.35, 0.95))
     images = replace(numbered(), classes=10)
     best = choose([usual, right], [NONE, wide, centred], images)[0]
-    assert (best.candidate.spec, best.normalisation) == ("right", centred)
+    assert (best.candidate.text, best.normalisation) == ("right", centred)
 
 
 def test_a_wrong_structure_that_sees_behind_a_wrong_normalisation_does_not_win() -> None:
@@ -137,7 +161,7 @@ def test_a_wrong_structure_that_sees_behind_a_wrong_normalisation_does_not_win()
     right = Candidate("right", (), 1, 2, 2, 0.0, Centred(0.40, 0.98))
     wrong = Candidate("wrong", (), 1, 2, 2, 0.5, Centred(0.90, 0.02))
     best = choose([right, wrong], [NONE, wide, centred], replace(numbered(), classes=10))[0]
-    assert (best.candidate.spec, best.normalisation) == ("right", centred)
+    assert (best.candidate.text, best.normalisation) == ("right", centred)
 
 
 def test_multiplications_of_a_layer() -> None:
@@ -205,7 +229,11 @@ def test_the_scale_of_images_shows_in_the_loss(scale: float, found: str) -> None
     norms = [parse_normalisation(name, 1) for name in ("none", "0/0.3", "0.5/0.5", "0/0.00392156862745098")]
     choices = choose([candidate], norms, load_images("digits"))
     assert choices[0].normalisation.text == found
-    level = [choice.accuracy for choice in choices if choice.normalisation.mean in ((), (0.0,))]
+    digits = load_images("digits")
+    level = [
+        float((candidate.network(digits.float() / each).argmax(1) == digits.labels).float().mean())
+        for each in (1.0, 0.3, 1 / 255)
+    ]
     assert max(level) - min(level) < 0.02
 
 
@@ -233,18 +261,13 @@ def test_a_softer_activation_must_show_in_accuracy() -> None:
     rival[::5] *= -3  # wrong on a fifth, and sure of it
     softer = rival.clone()
     softer[::5] /= 1.3
-    right = torch.arange(1000) % 5 != 0
-
-    def seen(spec: str, logits: torch.Tensor) -> Choice:
-        candidate = Candidate(spec, (), 1, 8, 2, 0.0)
-        return Choice(candidate, NONE, right, logits, calibrated_losses(logits, labels, free=False))
-
-    relu = seen("sequential:flatten fc8 relu fcK", rival)
-    leaky = seen("sequential:flatten fc8 leaky0.1 fcK", softer)
-    pooled = seen("sequential:flatten fc8 bn relu fcK", softer)
-    assert less_likely(relu, leaky) > SURE
-    assert not clearly(leaky, relu)
-    assert clearly(pooled, relu)
+    relu = seen("sequential:flatten fc8 relu fcK", rival, labels)
+    leaky = seen("sequential:flatten fc8 leaky0.1 fcK", softer, labels, RARE)
+    pooled = seen("sequential:flatten fc8 bn relu fcK", softer, labels, RARE)
+    losses = [calibrated_losses(logits, labels, free=True) for logits in (rival, softer)]
+    assert standard_errors(*losses) > PRICE_WORTH * RARE
+    assert not preferred(leaky, relu)
+    assert preferred(pooled, relu)
 
 
 def test_a_close_call_between_structures_is_said(tmp_path: Path) -> None:
@@ -272,3 +295,14 @@ def test_losses_of_odd_answers_are_finite_and_the_worst() -> None:
     logits = torch.tensor([[2.0, 0.0], [float("nan"), 0.0], [0.0, 1.0], [1e30, 0.0]])
     losses = calibrated_losses(logits, labels, free=True)
     assert losses[0] < 1 and losses[1:].tolist() == [1e6] * 3
+
+
+@pytest.mark.parametrize("free", [True, False])
+@pytest.mark.parametrize("scale", [1e-3, 0.05, 1.0, 30.0, 1e5])
+def test_the_divisor_found_is_the_best_of_all(scale: float, free: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 10
+    logits = scale * (torch.randn(300, 10, generator=generator) + 2 * F.one_hot(labels, 10))
+    powers = range(-11 if free else 0, 24)
+    best = min(float(F.cross_entropy(logits / 1.5**power, labels)) for power in powers)
+    assert float(calibrated_losses(logits, labels, free=free).mean()) == pytest.approx(best, rel=1e-5)

@@ -55,3 +55,9 @@ def test_networks_asked_for_their_own_answers(architecture: str, tmp_path: Path)
 @pytest.mark.parametrize(("file", "dataset"), marked(choosing.PUBLISHED))
 def test_published_files(file: str, dataset: str) -> None:
     same(choosing.published(file, dataset), FACTS["published"][file])
+
+
+@pytest.mark.parametrize("name", choosing.BETTER)
+def test_a_choice_that_changed_became_better(name: str) -> None:
+    fact = FACTS["trained"].get(name) or FACTS["published"][name]
+    assert fact["accuracy"] > choosing.BETTER[name]

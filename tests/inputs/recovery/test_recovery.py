@@ -33,7 +33,7 @@ def test_a_network_comes_back_without_its_names(name: str, channels: int, side: 
             if logits.shape == expected.shape and torch.allclose(logits, expected, atol=1e-4):
                 assert rank < 40
                 return
-    pytest.fail(f"{name} is not among {[option.spec[:80] for option in options[:5]]}")
+    pytest.fail(f"{name} is not among {[option.text[:80] for option in options[:5]]}")
 
 
 def test_a_head_of_cosines_stored_as_features_by_classes() -> None:
@@ -128,7 +128,7 @@ def test_torchvision_networks_are_known_by_their_shapes(name: str) -> None:
     state = {f"module.{key}": tensor for key, tensor in network.state_dict().items()}
     options = catalogue_options(state, read_layers(state), (3, 64, 64))
     x = torch.rand(2, 3, 64, 64)
-    assert f"torchvision:{name}" in [option.spec for option in options]
+    assert f"torchvision:{name}" in [option.text for option in options]
     assert torch.allclose(assemble(options[0])(x), network(x), atol=1e-4)
 
 

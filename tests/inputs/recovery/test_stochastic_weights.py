@@ -54,7 +54,7 @@ def bayesian(state: State) -> State:
 
 def recovered(state: State) -> nn.Module:
     options = candidates(read_layers(state), (1, 8, 8))
-    return assemble(next(option for option in options if option.spec == TINY))
+    return assemble(next(option for option in options if option.text == TINY))
 
 
 @pytest.mark.parametrize("shape", ["layer", "channel", "each"])
@@ -102,7 +102,7 @@ def test_deviations_that_do_not_fit_are_refused() -> None:
     state[key] = torch.ones(7)
     options = candidates(read_layers(state), (1, 8, 8))
     with pytest.raises(RobauditError, match="noise of weight does not fit"):
-        assemble(next(option for option in options if option.spec == TINY))
+        assemble(next(option for option in options if option.text == TINY))
 
 
 def test_a_noisy_network_loads_and_answers_anew_in_every_call(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from torchvision import models
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.networks import build_architecture
+from robaudit.inputs.networks.families import varied
+from robaudit.inputs.networks.family import Family
 from robaudit.inputs.recovery.candidates import assemble
 from robaudit.inputs.recovery.layers import read_layers
 from robaudit.inputs.recovery.members import member_options, read_members
 from robaudit.inputs.recovery.transformer import read_transformer
-from robaudit.inputs.recovery.variations import variations
 from tests.inputs.recovery.references import State
 
 SHAPE = (3, 32, 32)
@@ -38,10 +39,10 @@ def recovered(state: State, x: torch.Tensor, want: torch.Tensor, shape: tuple[in
     """The first architecture among the candidates and their variations whose outputs are `want`."""
     options = member_options(read_members([state], Path("f")), None, shape, Path("f"))
     for option in options:
-        for spec in (option.spec, *(spec for spec, _ in variations(option.spec))):
-            got = assemble(type(option)(**{**vars(option), "spec": spec}))(x)
-            if torch.allclose(got, want, atol=1e-4 * float(want.abs().max())):
-                return spec
+        near = varied(option.plan, Family.neighbours)
+        for other in (option, *(option.with_plan(plan, price) for plan, price in near)):
+            if torch.allclose(assemble(other)(x), want, atol=1e-4 * float(want.abs().max())):
+                return other.text
     return ""
 
 

@@ -11,8 +11,8 @@ import torch
 from robaudit.errors import RobauditError
 
 Rows = slice | torch.Tensor
-#: A split whose largest class is at most so many times its smallest counts as balanced.
-LEVEL = 1.1
+#: A split whose largest class is at most this many times its smallest counts as balanced.
+BALANCED_RATIO = 1.1
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class Images:
         order = torch.argsort(self.ids)
         labels, count = self.labels[order].numpy(), len(self) if limit is None else limit
         sizes = np.unique(labels, return_counts=True)[1]
-        chosen = (_balanced if sizes.max() <= LEVEL * sizes.min() else _stratified)(labels, count, draw)
+        chosen = (_balanced if sizes.max() <= BALANCED_RATIO * sizes.min() else _stratified)(
+            labels, count, draw
+        )
         rows = order[torch.from_numpy(draw.permutation(chosen))]
         return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], ids=self.ids[rows])
 

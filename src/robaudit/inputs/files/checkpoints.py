@@ -100,7 +100,7 @@ def read_checkpoint(path: Path) -> Contents:
     if path.suffix == ".safetensors":
         raise RobauditError(f"{path}: is not a safetensors file, or cut short; download it again")
     raise RobauditError(
-        f"{path}: is no checkpoint that robaudit knows (PyTorch, safetensors, TorchScript, .pt2, ONNX); pass one"
+        f"{path}: not a recognised checkpoint (PyTorch, safetensors, TorchScript, .pt2, ONNX); pass one"
     )
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from robaudit.inputs.networks.names import ARCHITECTURES, build_architecture
+from robaudit.inputs.networks.families import ARCHITECTURES, build_architecture
 
 __all__ = ["ARCHITECTURES", "build_architecture"]

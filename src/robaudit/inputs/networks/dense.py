@@ -1,14 +1,17 @@
-"""DenseNet (Huang et al. 2017, https://arxiv.org/abs/1608.06993) and MobileNetV2 (Sandler et al. 2018,
-https://arxiv.org/abs/1801.04381) in the forms that CIFAR checkpoints come in.
-"""
+"""DenseNet (Huang et al. 2017, https://arxiv.org/abs/1608.06993) in the forms that CIFAR checkpoints come in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from robaudit.inputs.networks.family import Family, flag, priced
+from robaudit.inputs.networks.texts import parse_plan, plan_text
 
 
 @dataclass(frozen=True)
@@ -108,65 +111,41 @@ def map_side(plan: DensePlan, image_size: int) -> int:
     return side >> len(plan.transitions)
 
 
-@dataclass(frozen=True)
-class MobilePlan:
-    """A MobileNetV2.
-
-    Attributes:
-        stem: channels and stride of the first convolution.
-        inner: channels inside each block.
-        outs: channels after each block.
-        strides: of each block.
-        shortcuts: blocks whose shortcut has a convolution and norm (1) or not (0).
-        last: channels of the last 1x1 convolution.
-        expand_first: the first block has its own 1x1 expansion.
-
-    """
-
-    stem: tuple[int, int]
-    inner: tuple[int, ...]
-    outs: tuple[int, ...]
-    strides: tuple[int, ...]
-    shortcuts: tuple[int, ...]
-    last: int
-    expand_first: bool = False
-
-
-class Inverted(nn.Module):
-    """1x1 expansion, depthwise 3x3, 1x1 projection; residual where stride is 1 and shapes allow."""
-
-    def __init__(
-        self, ins: int, inner: int, outs: int, how: tuple[int, bool, bool], act: type[nn.Module]
-    ) -> None:
-        super().__init__()
-        stride, expand, shortcut = how
-        first = [nn.Conv2d(ins, inner, 1, bias=False), nn.BatchNorm2d(inner), act()] if expand else []
-        depthwise = nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False)
-        last = [nn.Conv2d(inner, outs, 1, bias=False), nn.BatchNorm2d(outs)]
-        self.body = nn.Sequential(*first, depthwise, nn.BatchNorm2d(inner), act(), *last)
-        self.residual = stride == 1 and (ins == outs or shortcut)
-        self.shortcut = nn.Sequential(
-            *([nn.Conv2d(ins, outs, 1, bias=False), nn.BatchNorm2d(outs)] if shortcut else [])
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, ins, H, W) to (N, outs, H / stride, W / stride)."""
-        y: torch.Tensor = self.body(x)
-        return y + self.shortcut(x) if self.residual else y
+def _propose(layers: Sequence[Any], side: int) -> Iterator[DensePlan]:
+    """`conv, [norm,] (norm conv [norm conv])..., norm, linears`, or the same without any norm."""
+    convs = [layer.shape for layer in layers if layer.kind == "conv"]
+    linears = [layer.shape for layer in layers if layer.kind == "linear"]
+    growth = next((shape[0] for shape in convs[1:] if shape[2] == 3), 0)
+    if len(convs) < 4 or not linears or not growth:
+        return
+    stem, body = convs[0][0], convs[1:]
+    neck = body[0][0] if body[0][2] == 1 else 0
+    blocks, transitions, at, channels = [0], list[int](), 0, stem
+    step = 2 if neck else 1
+    while at < len(body):
+        if body[at][2] == (1 if neck else 3) and at + step <= len(body) and body[at + step - 1][2] == 3:
+            blocks[-1] += 1
+            channels, at = channels + growth, at + step
+        else:
+            transitions.append(body[at][0])
+            blocks.append(0)
+            channels, at = body[at][0], at + 1
+    bare = not any(layer.kind == "norm" for layer in layers)
+    stem_norm = not bare and layers[1].kind == layers[2].kind == "norm"
+    yield DensePlan(
+        growth, tuple(blocks), stem, tuple(transitions), neck, new_first=not stem_norm, stem_norm=stem_norm, bare=bare,
+        flat=linears[0][1] != channels, hidden=tuple(shape[0] for shape in linears[:-1]),
+    )  # fmt: skip
 
 
-def mobile_net(plan: MobilePlan, classes: int, in_channels: int, relu6: bool) -> nn.Sequential:
-    """Images, already normalised, to logits (N, classes)."""
-    act: type[nn.Module] = nn.ReLU6 if relu6 else nn.ReLU
-    channels, stride = plan.stem
-    stem = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
-    modules: list[nn.Module] = [stem, nn.BatchNorm2d(channels), act()]
-    blocks = zip(plan.inner, plan.outs, plan.strides, plan.shortcuts, strict=True)
-    for i, (inner, outs, step, shortcut) in enumerate(blocks):
-        how = (step, i > 0 or plan.expand_first, bool(shortcut))
-        modules.append(Inverted(channels, inner, outs, how, act))
-        channels = outs
-    last = [nn.Conv2d(channels, plan.last, 1, bias=False), nn.BatchNorm2d(plan.last), act()]
-    return nn.Sequential(
-        *modules, *last, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(plan.last, classes)
-    )
+FAMILY = Family(
+    DensePlan,
+    parse=lambda text: parse_plan(text, DensePlan) if text.startswith("densenet:") else None,
+    text=lambda plan: plan_text("densenet", plan),
+    build=dense_net,
+    free=(
+        priced("new_first", lambda plan: {not plan.stem_norm: 0.0, plan.stem_norm: 0.2}),
+        flag("stem_pool", 0.1, when=lambda plan: plan.stem_norm),
+    ),
+    propose=_propose,
+)

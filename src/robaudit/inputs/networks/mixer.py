@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+
+from robaudit.inputs.networks.family import Family, flag
+from robaudit.inputs.networks.texts import parse_plan, plan_text
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,14 @@ class Added(nn.Module):
         return x + self.fn(x)
 
 
-def conv_mixer(plan: MixerPlan, classes: int, in_channels: int) -> nn.Sequential:
+def conv_mixer(plan: MixerPlan, classes: int, in_channels: int, image_size: int) -> nn.Sequential:
     """The whole network.
 
     Args:
         plan: its sizes.
         classes: outputs.
         in_channels: of the images.
+        image_size: makes no difference.
 
     Returns:
         (N, in_channels, H, W), normalised, to logits (N, classes).
@@ -62,3 +68,21 @@ def conv_mixer(plan: MixerPlan, classes: int, in_channels: int) -> nn.Sequential
         deep = nn.Conv2d(width, width, plan.kernel, groups=width, padding="same")
         modules += [Added(*unit(deep)), *unit(nn.Conv2d(width, width, 1))]
     return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+
+def _propose(layers: Sequence[Any], side: int) -> Iterator[MixerPlan]:
+    """`conv norm, (depthwise norm, 1x1 norm)..., linear`."""
+    convs = [layer.shape for layer in layers if layer.kind == "conv"]
+    if len(convs) > 2:
+        width, _, patch, _ = convs[0]
+        yield MixerPlan(width, len(convs) // 2, convs[1][2], patch)
+
+
+FAMILY = Family(
+    MixerPlan,
+    parse=lambda text: parse_plan(text, MixerPlan) if text.startswith("convmixer:") else None,
+    text=lambda plan: plan_text("convmixer", plan),
+    build=conv_mixer,
+    free=(flag("relu", 0.4),),
+    propose=_propose,
+)

@@ -9,6 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.networks.family import Family, flag, priced
+from robaudit.inputs.networks.texts import parse_plan, plan_text
+
+#: Numbers that each head has of a token, and how unusual that is.
+SHARES = {64: 0.0, 32: 0.3, 16: 0.5, 48: 0.6, 24: 0.6, 128: 0.8, 8: 0.9, 12: 1.0, 96: 1.0}
 
 
 @dataclass(frozen=True)
@@ -165,3 +170,24 @@ class VisionTransformer(nn.Module):
 
 def _norm(plan: TransformerPlan) -> nn.Module:
     return TokenNorm(plan.width) if plan.batch else nn.LayerNorm(plan.width)
+
+
+def _heads(plan: TransformerPlan) -> dict[int, float]:
+    return {plan.inner // share: cost for share, cost in SHARES.items() if plan.inner % share == 0}
+
+
+FAMILY = Family(
+    TransformerPlan,
+    parse=lambda text: parse_plan(text, TransformerPlan) if text.startswith("vit:") else None,
+    text=lambda plan: plan_text("vit", plan),
+    build=VisionTransformer,
+    free=(
+        priced("heads", _heads),
+        flag("mean", 0.8, when=lambda plan: plan.token),
+        priced("channels_last", lambda plan: {} if plan.conv else {True: 0.0, False: 0.4}),
+        flag("relu"),
+        flag("wide_scale"),
+        flag("post"),
+        flag("mean_first", when=lambda plan: plan.mean),
+    ),
+)

@@ -128,13 +128,15 @@ def check_size(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         return bounded(RULES[function](*args, **kwargs))
     if function is operator.getitem and not isinstance(args[0], Tensor):
         return None
+    if function is torch.einsum:
+        operands = args[1] if isinstance(args[1], (list, tuple)) else args[1:]
+        bounded(_einsum_sizes(args[0], list(operands)))
+        return None
     direct = [arg for arg in args if isinstance(arg, Tensor)]
     for several in (arg for arg in args if isinstance(arg, (list, tuple))):
         parts = [part for part in several if isinstance(part, Tensor)]
         if function in (operator.getitem, Tensor.__getitem__) and parts:  # at most each row with each
             bounded([args[0].numel(), math.prod(parts[0].shape) // max(min(args[0].shape), 1)])
-        elif function is torch.einsum:
-            bounded(_einsum_sizes(args[0], parts))
         else:
             bounded([sum(part.numel() for part in parts)])
     try:

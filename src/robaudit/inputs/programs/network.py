@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from robaudit.errors import RobauditError
 from robaudit.inputs.programs.batches import record_any_batch
 from robaudit.inputs.programs.layers import graph_module
 from robaudit.inputs.programs.recording import record
@@ -41,22 +40,22 @@ class ProgramNetwork(nn.Module):
     """Images, already normalised, (N, C, H, W), to (N, classes).
 
     Attributes:
-        graph: the operations, of PyTorch's own layers and functions.
+        body: the operations, of PyTorch's own layers and functions. (Traced networks have a `graph` of their own.)
         fixed_batch: how many images the graph takes at once; 0: any number.
 
     """
 
-    def __init__(self, graph: fx.GraphModule, fixed_batch: int) -> None:
+    def __init__(self, body: fx.GraphModule, fixed_batch: int) -> None:
         super().__init__()
-        self.graph, self.fixed_batch = graph, fixed_batch
+        self.body, self.fixed_batch = body, fixed_batch
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits; a fixed batch size is met by slices, the last one filled up."""
         size = self.fixed_batch
         if not size or len(x) == size:
-            return self.graph(x)
+            return self.body(x)
         rows = torch.cat([x, x[:1].expand(-len(x) % size, -1, -1, -1)])
-        return torch.cat([self.graph(part) for part in rows.split(size)])[: len(x)]
+        return torch.cat([self.body(part) for part in rows.split(size)])[: len(x)]
 
 
 class UnshapedNetwork(nn.Module):
@@ -108,7 +107,7 @@ def _recorded(program: Program, shape: Shape) -> ProgramNetwork:
         reason = error
     try:
         free = ProgramNetwork(graph_module(record_any_batch(program.run, shape, size)), 0)
-        if fixed is None or _agree(free, fixed, shape):
+        if _agree(free, fixed or free, shape):
             return free
     except Exception as error:  # operations for one size of batch fail in many ways at another
         reason = reason or error
@@ -137,8 +136,3 @@ def _agree(free: ProgramNetwork, fixed: ProgramNetwork, shape: Shape) -> bool:
         and torch.allclose(together, other, atol=1e-3, rtol=1e-3, equal_nan=True)
         for other in (alone, expected)
     )
-
-
-def unsupported(name: str) -> RobauditError:
-    """The error for an operator that is not read."""
-    return RobauditError(f"uses the operator {name[:80]}, not supported; pass the PyTorch checkpoint")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.networks import build_architecture
+from robaudit.inputs.networks.families import build, text_of
+from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.networks.noise import add_noise
 from robaudit.inputs.recovery.layers import Layer, module_layers
 
@@ -18,23 +20,32 @@ class Candidate:
     """One architecture that the shapes allow.
 
     Attributes:
-        spec: text that `build_architecture` takes.
+        plan: its plan, or a text where there is none to vary (published networks, programs, factories).
         layers: the file's layers, in the order of the network's own.
         in_channels: of the images it takes.
         image_size: their side.
         classes: outputs.
-        cost: how unusual it is; the least is the likeliest before anything is tried.
+        price: how unusual it is; the least is the likeliest before anything is tried (`networks.family`).
         network: the network itself where it needs no building: a program, a user's factory.
 
     """
 
-    spec: str
+    plan: Plan
     layers: tuple[Layer, ...] = field(repr=False)
     in_channels: int
     image_size: int
     classes: int
-    cost: float
+    price: float
     network: nn.Module | None = field(default=None, repr=False)
+
+    @cached_property
+    def text(self) -> str:
+        """What `build_architecture` takes to make the same."""
+        return text_of(self.plan)
+
+    def with_plan(self, plan: Plan, price: float) -> Candidate:
+        """The same layers in a network of another plan."""
+        return replace(self, plan=plan, price=self.price + price)
 
 
 def assemble(candidate: Candidate) -> nn.Module:
@@ -49,13 +60,13 @@ def assemble(candidate: Candidate) -> nn.Module:
             parameter.requires_grad_(False)
         return candidate.network.eval()
     with torch.device("meta"):
-        network = build_architecture(
-            candidate.spec,
+        network = build(
+            candidate.plan,
             classes=candidate.classes,
             in_channels=candidate.in_channels,
             image_size=candidate.image_size,
         )
-    fill(network, list(candidate.layers), candidate.spec)
+    fill(network, list(candidate.layers), candidate.text)
     return network.eval().requires_grad_(False)
 
 

@@ -1,26 +1,22 @@
 """Which torchvision or timm model a file's shapes belong to, from an index shipped with the package.
 
 Building some 1,400 networks to compare shapes would take minutes; the index keeps one digest a model.
-`python -m robaudit.inputs.recovery.catalogue` writes it anew from what is installed.
+`scripts/index_networks.py` writes it anew from what is installed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.state_dicts import State
-from robaudit.inputs.networks.published import PUBLISHED
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.layers import Layer, chain_classes, module_layers
+from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels
 
 INDEX = Path(__file__).with_name("catalogue.json")
 
@@ -94,7 +90,7 @@ def catalogue_options(
     """
     found = []
     classes = chain_classes(layers)
-    channels = next((layer.shape[1] for layer in layers if layer.kind == "conv"), 3)
+    channels = input_channels(layers) or 3
     for text in [only] if only else catalogue_names(layers)[:4]:
         kind, _, name = text.partition(":")
         try:
@@ -124,32 +120,3 @@ def _loaded(network: nn.Module, state: State) -> bool:
         return False
     network.load_state_dict({key: tensor.float() for key, tensor in renamed.items()}, strict=False)
     return True
-
-
-def _all_names() -> Iterator[tuple[str, str]]:
-    from torchvision import models  # noqa: PLC0415
-
-    yield from (("torchvision", name) for name in models.list_models(module=models))
-    import timm  # noqa: PLC0415
-
-    yield from (("timm", name) for name in timm.list_models())
-
-
-def main() -> None:
-    """Write the index."""
-    index: dict[str, list[str]] = {}
-    for own, make in PUBLISHED.items():
-        with torch.device("meta"):
-            index.setdefault(fingerprint(module_layers(make(1000, 3))), []).append(own)
-    for kind, name in _all_names():
-        try:
-            with torch.device("meta"):
-                layers = module_layers(build_catalogue(kind, name, 1000, 3))
-            index.setdefault(fingerprint(layers), []).append(f"{kind}:{name}")
-        except Exception as error:
-            print(f"{kind}:{name}: left out ({type(error).__name__})", file=sys.stderr)
-    INDEX.write_text(json.dumps(index, separators=(",", ":"), sort_keys=True))
-
-
-if __name__ == "__main__":
-    main()

@@ -78,8 +78,16 @@ def read_layers(state: State) -> list[Layer]:
             groups.setdefault(match[1] + match[3], {})[role] = tensor
         else:
             groups.setdefault(key, {})["weight"] = tensor
-    layers = [Layer(name, _kind(tensors), tensors) for name, tensors in groups.items()]
+    layers = [Layer(*_lone_bias(name, tensors, state)) for name, tensors in groups.items()]
     return _paired([layer for layer in layers if layer.kind != "other" or layer.tensors], state)
+
+
+def _lone_bias(name: str, tensors: State, state: State) -> tuple[str, Kind, State]:
+    """A layer's name, kind and tensors; a bias without a weight under its own name, as Fixup's `bias1`."""
+    if list(tensors) == ["bias"]:
+        name = next((key for key, tensor in state.items() if tensor is tensors["bias"]), name)
+        tensors = {"weight": tensors["bias"]}
+    return name, _kind(tensors), tensors
 
 
 def _kind(tensors: State) -> Kind:
@@ -172,3 +180,8 @@ def chain_classes(layers: list[Layer]) -> int:
         if layer.kind in ("conv", "linear"):
             return layer.shape[0]
     return 0
+
+
+def input_channels(layers: list[Layer]) -> int | None:
+    """Channels of the images, by the first convolution; None for a net of linear layers."""
+    return next((layer.shape[1] for layer in layers if layer.kind == "conv"), None)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.networks import build_architecture
-from robaudit.inputs.networks.specs import SEQUENTIAL, VGGS, sequential_words
+from robaudit.inputs.networks.families import build, parse
+from robaudit.inputs.networks.family import Plan
+from robaudit.inputs.networks.texts import SEQUENTIAL, VGGS
 from robaudit.inputs.recovery.candidates import Candidate, fits
 from robaudit.inputs.recovery.chains import file_order, read_units
-from robaudit.inputs.recovery.dense import dense_candidates
-from robaudit.inputs.recovery.layers import Layer, chain_classes, module_layers
+from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.ordering import alphabetical, in_natural_order, linears_last
-from robaudit.inputs.recovery.published import published_candidates
+from robaudit.inputs.recovery.published import exact_candidates, proposed_candidates, published_candidates
 from robaudit.inputs.recovery.residual import residual_candidates
 from robaudit.inputs.recovery.sequential import sequential_candidates
 from robaudit.inputs.recovery.slopes import with_slopes, without_slopes
@@ -35,34 +34,20 @@ def drop_batches(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
     return [layer for layer in layers if layer not in stored], [layer.name for layer in stored]
 
 
-def input_channels(layers: list[Layer]) -> int | None:
-    """Channels of the images, by the first convolution; None for a net of linear layers."""
-    return next((layer.shape[1] for layer in layers if layer.kind == "conv"), None)
-
-
 def published(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
     """Plain networks with a name whose layers are exactly these."""
     read = read_units(layers)
     if read is None:
         return []
-    order = file_order(*read)
-    found = []
+    order = list(file_order(*read))
     kinds = [layer.kind for layer in order]
-    counts = tuple(kinds.count(kind) for kind in ("conv", "norm", "linear"))
-    for name in (*SEQUENTIAL, *VGGS):
-        words = (sequential_words(name) or "").split()
-        if counts != tuple(sum(word.startswith(start) for word in words) for start in ("conv", "bn", "fc")):
-            continue
-        try:
-            with torch.device("meta"):
-                network = build_architecture(
-                    name, classes=chain_classes(layers), in_channels=channels, image_size=side
-                )
-        except RobauditError:
-            continue
-        if fits(module_layers(network), list(order)):
-            found.append(Candidate(name, order, channels, side, chain_classes(layers), -1.0))
-    return found
+    counts = [kinds.count(kind) for kind in ("conv", "norm", "linear")]
+    plans = [
+        plan
+        for plan in map(parse, (*SEQUENTIAL, *VGGS))
+        if counts == [sum(word.startswith(start) for word in plan.words) for start in ("conv", "bn", "fc")]
+    ]
+    return exact_candidates(plans, order, (channels, side, chain_classes(layers)))
 
 
 def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
@@ -80,11 +65,11 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
     natural = [in_natural_order(layers), in_natural_order(layers, stem_norm=False)]
     if not alphabetical(layers):
         return next((found for order in [layers, *natural] if (found := _candidates(order, shape))), [])
-    merged: dict[str, Candidate] = {}
+    merged: dict[Plan, Candidate] = {}
     for rank, order in enumerate([*natural, layers]):
         for option in _candidates(order, shape):
-            merged.setdefault(option.spec, replace(option, cost=option.cost + 0.4 * rank))
-    return sorted(merged.values(), key=lambda option: option.cost)
+            merged.setdefault(option.plan, replace(option, price=option.price + 0.4 * rank))
+    return sorted(merged.values(), key=lambda option: option.price)
 
 
 def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
@@ -101,17 +86,17 @@ def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list
             break
         residual = residual_candidates(layers, side)
         named = published(layers, c, side)
-        residual = residual or dense_candidates(layers, side)
+        residual = residual or proposed_candidates(layers, side)
         plain = [] if residual and not _short(layers) else _plain(layers, c, side)
         found += [
             *named,
             *residual,
-            *(option for option in plain if option.spec not in {n.spec for n in named}),
+            *(option for option in plain if option.plan not in {n.plan for n in named}),
         ]
     rest, slopes = without_slopes(layers)
     if len(slopes) == 1:  # perhaps no slope but a temperature, which changes no prediction
-        found += [replace(option, cost=option.cost + 0.5) for option in _candidates(rest, shape)]
-    return sorted(found, key=lambda candidate: candidate.cost)
+        found += [replace(option, price=option.price + 0.5) for option in _candidates(rest, shape)]
+    return sorted(found, key=lambda candidate: candidate.price)
 
 
 def _plain(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
@@ -135,20 +120,21 @@ def named_candidate(spec: str, layers: list[Layer], shape: tuple[int, int, int] 
 
     """
     known = candidates(layers, shape)
-    exact = [candidate for candidate in known if candidate.spec == spec]
+    exact = [candidate for candidate in known if candidate.text == spec]
     if exact:
         return exact[0]
     channels = input_channels(layers) or (shape[0] if shape else 1)
     side = shape[1] if shape else SIDES.get(channels, (32,))[0]
     classes = chain_classes(layers)
-    network = build_architecture(spec, classes=classes, in_channels=channels, image_size=side)
+    plan = parse(spec)
+    network = build(plan, classes=classes, in_channels=channels, image_size=side)
     own = module_layers(network)
     order = _order(own, layers, known, network)
     if order is None:
         raise RobauditError(
             f"--arch {spec}: the file does not fit it: {difference(own, layers)}; leave --arch out or name another"
         )
-    return Candidate(spec, tuple(order), channels, side, classes, 0.0)
+    return Candidate(plan, tuple(order), channels, side, classes, 0.0)
 
 
 def _order(

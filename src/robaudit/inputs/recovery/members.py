@@ -9,12 +9,14 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.state_dicts import State
+from robaudit.inputs.networks.families import EnsemblePlan
 from robaudit.inputs.normalisation import Normalisation, stored_normalisation
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.catalogue import catalogue_options
-from robaudit.inputs.recovery.layers import Layer, read_layers
-from robaudit.inputs.recovery.matching import candidates, drop_batches, input_channels, named_candidate
-from robaudit.inputs.recovery.reductions import reductions, side_by_side, without_spare
+from robaudit.inputs.recovery.layers import Layer, input_channels, read_layers
+from robaudit.inputs.recovery.matching import candidates, drop_batches, named_candidate
+from robaudit.inputs.recovery.reductions import reductions, side_by_side
+from robaudit.inputs.recovery.special import without_spare
 
 #: More layers than any published classifier has.
 LAYERS = 20_000
@@ -103,7 +105,7 @@ def member_options(
     return [
         replace(
             option,
-            spec=head + option.spec,
+            plan=EnsemblePlan(len(members.layers), option.plan),
             layers=tuple(by[layer.name] for by in names for layer in option.layers),
         )
         for option in options
@@ -113,17 +115,17 @@ def member_options(
 def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | None) -> list[Candidate]:
     """Candidates that do without a part of the file; what is left out is added to the members' notes."""
     found: list[Candidate] = []
-    for layers, note, cost in reductions(members.layers[0]):
+    for part in reductions(members.layers[0]):
         try:
-            options = [named_candidate(arch, layers, shape)] if arch else candidates(layers, shape)
+            options = [named_candidate(arch, part.layers, shape)] if arch else candidates(part.layers, shape)
         except RobauditError:
             continue
         if options:
-            members.notes.append(f"warning: {note}")
-            found += [replace(option, cost=option.cost + cost) for option in options]
-        if found and not note.startswith("every"):
+            members.notes.append(f"warning: {part.note}")
+            found += [replace(option, price=option.price + part.price) for option in options]
+        if found and not part.alternative:
             break
-    return sorted(found, key=lambda option: option.cost)
+    return sorted(found, key=lambda option: option.price)
 
 
 def _one_member(
@@ -132,7 +134,7 @@ def _one_member(
     """Candidates for one state dict: the named one, or those of its shapes and of the catalogues."""
     if arch is None:
         options = [*candidates(layers, shape), *catalogue_options(state, layers, shape)]
-        return sorted(options, key=lambda option: option.cost)
+        return sorted(options, key=lambda option: option.price)
     if arch.startswith(("torchvision:", "timm:")):
         return catalogue_options(state, layers, shape, only=arch)
     return [named_candidate(arch, layers, shape)]

@@ -1,20 +1,22 @@
-"""Networks of `PUBLISHED` by the shapes of their layers, and ConvMixers by the sequence."""
+"""Networks whose layers are built and compared: those of `PUBLISHED`, and what families propose."""
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 
-from robaudit.inputs.networks import build_architecture
-from robaudit.inputs.networks.mixer import MixerPlan
+from robaudit.errors import RobauditError
+from robaudit.inputs.networks.families import FAMILIES, build
+from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.networks.published import PUBLISHED
-from robaudit.inputs.networks.specs import plan_text
 from robaudit.inputs.recovery.candidates import Candidate, fits
 from robaudit.inputs.recovery.catalogue import indexed_names
-from robaudit.inputs.recovery.layers import Layer, chain_classes, module_layers
+from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.ordering import in_natural_order
 
+#: Channels and side of the images, classes.
+Sizes = tuple[int, int, int]
+#: Layers of the smallest network that a family proposes.
+FEWEST = 6
 #: Of the images that the networks in the index take.
 CHANNELS = 3
 
@@ -27,21 +29,47 @@ def published_candidates(layers: list[Layer], shape: tuple[int, int, int] | None
         shape: (C, H, W) of the images, or None for 32x32.
 
     """
-    side = shape[1] if shape else 32
-    found = mixer_candidates(layers, side) if len(layers) > 8 else []
-    found = [option for option in found if shape is None or option.in_channels == shape[0]]
     if shape and shape[0] != CHANNELS:
-        return found
-    for name in indexed_names(sorted(layers, key=lambda layer: layer.kind == "linear")):
-        if name not in PUBLISHED:
-            continue
-        classes = chain_classes([layer for layer in layers if layer.kind == "linear"])
+        return []
+    linears = [layer for layer in layers if layer.kind == "linear"]
+    sizes = CHANNELS, shape[1] if shape else 32, chain_classes(linears)
+    names = indexed_names(sorted(layers, key=lambda layer: layer.kind == "linear"))
+    return exact_candidates([name for name in names if name in PUBLISHED], layers, sizes, any_order=True)
+
+
+def proposed_candidates(layers: list[Layer], side: int) -> list[Candidate]:
+    """Networks of families that propose plans for the layers: each is built, and taken if its layers are these."""
+    found: list[Candidate] = []
+    for family in FAMILIES if len(layers) >= FEWEST and layers[-1].kind == "linear" else ():
+        for plan in family.propose(layers, side):
+            sizes = input_channels(layers) or CHANNELS, side, layers[-1].shape[0]
+            if order := in_network_order(plan, layers, sizes):
+                found += [
+                    Candidate(other, order, *sizes, price) for other, price in family.first_guesses(plan)
+                ]
+    return sorted(found, key=lambda candidate: candidate.price)
+
+
+def exact_candidates(
+    plans: list[Plan], layers: list[Layer], sizes: Sizes, *, any_order: bool = False
+) -> list[Candidate]:
+    """Of networks that have a name, those whose layers are these; likelier than what has none."""
+    found = ((plan, in_network_order(plan, layers, sizes, any_order=any_order)) for plan in plans)
+    return [Candidate(plan, order, *sizes, -1.0) for plan, order in found if order]
+
+
+def in_network_order(
+    plan: Plan, layers: list[Layer], sizes: Sizes, *, any_order: bool = True
+) -> tuple[Layer, ...] | None:
+    """A file's layers in the order of a plan's network, else as they stand; None where they are not its layers."""
+    channels, side, classes = sizes
+    try:
         with torch.device("meta"):
-            own = module_layers(build_architecture(name, classes=classes, in_channels=CHANNELS))
-        order = in_own_order(own, layers)
-        if order:
-            found.append(Candidate(name, tuple(order), CHANNELS, side, classes, -1.0))
-    return found
+            own = module_layers(build(plan, classes=classes, in_channels=channels, image_size=side))
+    except (RobauditError, RuntimeError, ValueError):
+        return None
+    order = in_own_order(own, layers) if any_order else layers if fits(own, layers) else None
+    return tuple(order) if order else None
 
 
 def in_own_order(own: list[Layer], theirs: list[Layer]) -> list[Layer] | None:
@@ -55,24 +83,3 @@ def in_own_order(own: list[Layer], theirs: list[Layer]) -> list[Layer] | None:
                 return named
     orders = (theirs, in_natural_order(theirs))
     return next((order for order in orders if fits(own, order)), None)
-
-
-def mixer_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
-    """ConvMixers: `conv norm, (depthwise norm, 1x1 norm)..., linear`."""
-    pairs = [(layers[i], layers[i + 1]) for i in range(0, len(layers) - 1, 2)]
-    head = layers[-1]
-    if head.kind != "linear" or len(pairs) % 2 == 0 or len(layers) % 2 == 0:
-        return []
-    if any(conv.kind != "conv" or norm.kind != "norm" for conv, norm in pairs):
-        return []
-    width, channels, patch, _ = pairs[0][0].shape
-    kernel = pairs[1][0].shape[2]
-    wanted = [(width, 1, kernel, kernel), (width, width, 1, 1)] * (len(pairs) // 2)
-    if [conv.shape for conv, _ in pairs[1:]] != wanted or kernel < 2 or head.shape[1] != width:
-        return []
-    plan = MixerPlan(width, len(pairs) // 2, kernel, patch)
-    plans = (plan, dataclasses.replace(plan, relu=True))
-    return [
-        Candidate(plan_text("convmixer", p), tuple(layers), channels, image_size, head.shape[0], 0.4 * rank)
-        for rank, p in enumerate(plans)
-    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -18,41 +19,44 @@ from robaudit.inputs.recovery.layers import Layer
 PARTS = 12
 
 
-def reductions(layers: list[Layer]) -> Iterator[tuple[list[Layer], str, float]]:
-    """(fewer layers, what was left out, extra cost), the likeliest first."""
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """A reading of a file that does without a part of it.
+
+    Attributes:
+        layers: what is left.
+        note: what was left out, for the report.
+        price: how unusual that is.
+        alternative: the next reading is as good, and images choose between them.
+
+    """
+
+    layers: list[Layer]
+    note: str
+    price: float = 0.0
+    alternative: bool = False
+
+
+def reductions(layers: list[Layer]) -> Iterator[Reduction]:
+    """Readings of a part of the layers, the likeliest first."""
     for which, part in enumerate(_one_of_two_norms(layers)):
-        yield part, f"every normalisation is there twice; took the {('first', 'second')[which]}", 0.5 * which
+        note = f"every normalisation is there twice; took the {('first', 'second')[which]}"
+        yield Reduction(part, note, 0.5 * which, alternative=True)
     idle = {_last(layer) for layer in layers if layer.kind == "other"}
     if idle:
         rest = [layer for layer in layers if layer.kind not in ("other", "scale") or _last(layer) not in idle]
-        yield rest, f"left out tensors named {', '.join(sorted(idle))}, which are no layer's", 0.0
+        yield Reduction(rest, f"left out tensors named {', '.join(sorted(idle))}, which are no layer's")
     single = without_copies(layers)
     if len(single) < len(layers):
-        yield single, "left out what is there twice with the same numbers", 0.0
-    parts = _parts(layers)
-    copies = {name for name in parts if sum(_shapes(parts[name]) == _shapes(o) for o in parts.values()) > 1}
+        yield Reduction(single, "left out what is there twice with the same numbers")
+    parts = parts_of(layers)
+    shapes = [shapes_of(part) for part in parts.values()]
+    copies = {name for name, part in parts.items() if shapes.count(shapes_of(part)) > 1}
     later = list(parts)[:0:-1]  # the first part sees the images; of two copies the first is the one in use
-    ordered = sorted(
-        later, key=lambda name: (name not in copies, len(parts[name]) if name not in copies else 0)
-    )
+    ordered = sorted(later, key=lambda name: 0 if name in copies else 1 + len(parts[name]))
     for name in ordered[:PARTS] if len(parts) > 2 else []:
         rest = [layer for layer in layers if layer not in parts[name]]
-        yield rest, f"left out {name}, which no known architecture with the rest uses", 1.0
-
-
-def without_spare(layers: list[Layer]) -> list[Layer]:
-    """The layers but a `sub_block1` beside a `block1` of the same shapes.
-
-    The wide network of TRADES (https://github.com/yaodongyu/TRADES), which many have taken over, defines one and never
-    runs it; where it is as wide as the first convolution the whole would read as a deeper network.
-    """
-    parts = _parts(layers)
-    spare = [
-        name
-        for name, part in parts.items()
-        if name.startswith("sub_block") and _shapes(part) == _shapes(parts.get(name.removeprefix("sub_"), []))
-    ]
-    return [layer for layer in layers if not any(layer in parts[name] for name in spare)]
+        yield Reduction(rest, f"left out {name}, which no known architecture with the rest uses", 1.0)
 
 
 def without_copies(layers: list[Layer]) -> list[Layer]:
@@ -82,11 +86,12 @@ def _last(layer: Layer) -> str:
     return layer.name.rpartition(".")[2]
 
 
-def _shapes(layers: list[Layer]) -> list[object]:
+def shapes_of(layers: list[Layer]) -> list[object]:
+    """Kinds and shapes of layers."""
     return [layer.signature for layer in layers]
 
 
-def _parts(layers: list[Layer]) -> dict[str, list[Layer]]:
+def parts_of(layers: list[Layer]) -> dict[str, list[Layer]]:
     """Layers by the first part of their names that is not common to all."""
     names = [layer.name.split(".") for layer in layers]
     depth = 0

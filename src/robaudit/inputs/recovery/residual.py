@@ -8,18 +8,17 @@ parameters) becomes several candidates.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterator
 
 from robaudit.inputs.networks.norms import SCALED, divides
 from robaudit.inputs.networks.residual import ResidualPlan
-from robaudit.inputs.networks.residual_parts import Shortcut
-from robaudit.inputs.networks.residual_specs import residual_spec
+from robaudit.inputs.networks.residual_family import FAMILY
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.layers import Layer
 from robaudit.inputs.recovery.residual_reading import Reading, Template, read_residual
 from robaudit.inputs.recovery.slopes import spread, without_slopes
+from robaudit.inputs.recovery.special import usual_padding
 
 
 def _stages(reading: Reading) -> list[list[dict[str, Layer]]]:
@@ -56,12 +55,14 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         stem=(stem[0], stem[2], 2 if stem[2] == 7 else 1),
         stem_pool=stem[2] == 7,
         order="pre" if template.pre else "post",
-        shortcut="conv" if shorts else "pad",
+        shortcut="pad"
+        if not shorts and {stem[0]} != {stage[0][last_role].shape[0] for stage in stages}
+        else "conv",
         project=project,  # type: ignore[arg-type]
         shortcut_norm=any("t" in block for block in reading.blocks)
         or (template.normed and not template.pre and not shorts),
         shortcut_kernel=shorts[0].shape[2] if shorts and not template.even else 1,
-        norm="batch" if template.normed else "none",
+        norm=_norm(reading),
         normed=_normed(template),
         se=_reduction(reading),
         se_conv=template.gated != "" and reading.blocks[0]["g1"].kind == "conv",
@@ -73,6 +74,15 @@ def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> Residu
         cosine=reading.cosine,
         hidden=tuple(layer.shape[0] for layer in reading.linears[:-1]),
     )
+
+
+def _norm(reading: Reading) -> str:
+    """The likeliest norm: batch norm by its statistics, else the first word that fits all widths."""
+    norms = [layer for block in reading.blocks for role, layer in block.items() if role[0] == "n"]
+    if not norms or norms[0].kind == "norm":
+        return "batch" if norms else "none"
+    widths = {layer.shape[0] for layer in norms}
+    return next(word for word in SCALED if divides(word, widths))
 
 
 def _strides(reading: Reading, stages: list[list[dict[str, Layer]]]) -> tuple[int, ...]:
@@ -101,15 +111,6 @@ def _reduction(reading: Reading) -> int:
     return outs // inner
 
 
-def _norms(reading: Reading, plan: ResidualPlan) -> list[tuple[str, float]]:
-    """(word, cost) of the normalisations that the file's may be."""
-    norms = [layer for block in reading.blocks for role, layer in block.items() if role[0] == "n"]
-    if not norms or norms[0].kind == "norm":
-        return [(plan.norm, 0.0)]
-    widths = {layer.shape[0] for layer in norms}
-    return [(word, cost) for word, cost in SCALED.items() if divides(word, widths)]
-
-
 def _file_order(reading: Reading, slopes: list[Layer]) -> tuple[Layer, ...]:
     """The file's layers in the order in which `ResidualNet` defines its own."""
     layers = list(reading.stem.values())
@@ -128,51 +129,9 @@ def _file_order(reading: Reading, slopes: list[Layer]) -> tuple[Layer, ...]:
     return (*layers, *([reading.last] if reading.last else []), *own, *reading.linears)
 
 
-def _variants(plan: ResidualPlan, padded: bool, hint: str) -> Iterator[tuple[ResidualPlan, float]]:
-    """The plan with what shapes cannot tell filled in: kinds of padding, strides."""
-    pads: tuple[Shortcut, ...]
-    pads = ("pad", "pad-end", "pool-pad-end", "pool-pad") if padded else ("conv",)
-    if padded and hint != "linear":
-        pads = ("pad-end", "pad", "pool-pad-end", "pool-pad")
-    rest = plan.strides[1:]
-    strides = [(1, *rest), (1,) * len(plan.strides)]
-    if (
-        padded or plan.project != "needed" or plan.widths[0] != plan.stem[0]
-    ):  # else no shortcut for a stride there
-        strides.insert(1, (2, *rest))
-    if plan.even:
-        strides = [plan.strides]
-    kernel = plan.stem[1]
-    stems = [(plan.stem[2], plan.stem_pool), *([(1, False), (2, False), (2, True), (1, True)])]
-    for (n, base), (i, pad), (j, stride), (k, (stem, pool)) in itertools.product(
-        enumerate(_bases(plan)),
-        enumerate(pads),
-        enumerate(dict.fromkeys(strides)),
-        enumerate(dict.fromkeys(stems)),
-    ):
-        yield (
-            dataclasses.replace(
-                base,
-                shortcut=pad,  # type: ignore[arg-type]
-                strides=stride,
-                stem=(plan.stem[0], kernel, stem),
-                stem_pool=pool,
-            ),
-            0.2 * n + 0.3 * i + 1.0 * j + 1.5 * k,
-        )
-
-
-def _bases(plan: ResidualPlan) -> list[ResidualPlan]:
-    """The plan; where norms are missing, much is as its author pleased: strides and shortcuts at other places too."""
-    if plan.order == "post" or not (plan.normed or plan.norm == "none"):
-        return [plan]
-    places = itertools.product((False,) if plan.mid else (False, True), (False, True))
-    return [dataclasses.replace(plan, stride_last=last, shortcut_raw=raw) for last, raw in places]
-
-
 def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]:
     """Residual networks that the layers may be, for images of `image_size` pixels."""
-    found: dict[str, Candidate] = {}
+    found: dict[ResidualPlan, Candidate] = {}
     rest, slopes = without_slopes(layers)
     for rank, reading in enumerate(read_residual(rest)):
         given = spread(slopes, len(reading.blocks), reading.template.convs) if slopes else []
@@ -181,28 +140,15 @@ def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]
         plan = _base_plan(reading, _stages(reading))
         if given:
             plan = dataclasses.replace(plan, activation="prelu" if given[0].shape[0] == 1 else "prelu-each")
-        padded = plan.shortcut == "pad"
-        if padded and plan.widths[0] == plan.stem[0] and len(plan.widths) == 1:
-            padded = False
         order = _file_order(reading, given)
         features = reading.linears[0].shape[1] // plan.widths[-1]
-        norms = _norms(reading, plan)
-        for variant, cost in _variants(plan, padded, reading.linears[-1].name.rsplit(".", 1)[-1]):
-            for (pool, extra), (norm, odd) in itertools.product(_pools(variant, image_size, features), norms):
-                final = dataclasses.replace(variant, pool=pool, norm=norm)
-                spec = residual_spec(final)
-                found.setdefault(
-                    spec,
-                    Candidate(
-                        spec,
-                        order,
-                        reading.stem["c"].shape[1],
-                        image_size,
-                        reading.linears[-1].shape[0],
-                        cost + extra + odd + 0.1 * rank,
-                    ),
-                )
-    return sorted(found.values(), key=lambda candidate: candidate.cost)
+        for variant, cost in FAMILY.first_guesses(plan):
+            for pool, extra in _pools(variant, image_size, features):
+                final = dataclasses.replace(variant, pool=pool)
+                price = cost + extra + 0.1 * rank + usual_padding(final, reading.linears[-1].name)
+                sizes = (reading.stem["c"].shape[1], image_size, reading.linears[-1].shape[0])
+                found.setdefault(final, Candidate(final, order, *sizes, price))
+    return sorted(found.values(), key=lambda candidate: candidate.price)
 
 
 def _pools(plan: ResidualPlan, image_size: int, features: int) -> Iterator[tuple[int, float]]:

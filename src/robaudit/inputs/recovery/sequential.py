@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 from robaudit.inputs.networks.norms import SCALED, divides
 from robaudit.inputs.networks.sequential import padded_far
-from robaudit.inputs.networks.specs import sequential_spec
+from robaudit.inputs.networks.sequential_family import SequentialPlan
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.chains import Unit, chained, file_order, read_units
 from robaudit.inputs.recovery.layers import Layer
 from robaudit.inputs.recovery.sequential_ways import Way, layer_ways
+from robaudit.inputs.recovery.special import resnet_9
 
 
 def _heads(side: int, channels: int, features: int) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -72,31 +73,14 @@ def sequential_candidates(layers: list[Layer], in_channels: int, image_size: int
     if units[0].opening:
         padded = [(cost - 0.3, tuple(padded_far(list(words), 1))) for cost, words in texts]
         texts += [new for new, old in zip(padded, texts, strict=True) if new[1] != old[1]]
-    texts = _normed([*texts, *_nine(convs, linears, image_size)], units)
+    texts = _normed([*texts, *resnet_9(convs, linears, image_size, _linear_words(linears))], units)
     order = file_order(first, units)
     lead = ("bn",) if first else ()
     classes = units[-1].layer.shape[0]
     return [
-        Candidate(sequential_spec(" ".join((*lead, *words))), order, in_channels, image_size, classes, cost)
+        Candidate(SequentialPlan((*lead, *words)), order, in_channels, image_size, classes, cost)
         for cost, words in sorted(texts)
     ]
-
-
-def _nine(convs: list[Unit], linears: list[Unit], side: int) -> Iterator[tuple[float, tuple[str, ...]]]:
-    """ResNet-9 (https://myrtle.ai/learn/how-to-train-your-resnet): two pairs of eight convolutions have skips."""
-    shapes = [unit.layer.shape for unit in convs]
-    alike = [i for i, shape in enumerate(shapes) if shape[0] == shape[1]]
-    if len(shapes) != 8 or alike[-4:] != [2, 3, 6, 7] or any(shape[2:] != (3, 3) for shape in shapes):
-        return
-    words = [[f"conv{unit.layer.shape[0]}k3p1", *(["bn"] if unit.norm else []), "relu"] for unit in convs]
-    body: list[str] = []
-    for i, part in enumerate(words):
-        body += [*(["skip"] if i in (2, 6) else []), *part, *(["add"] if i in (3, 7) else [])]
-        body += ["max2"] if i in (1, 4, 5) else []
-    left = linears[0].layer.shape[1] // shapes[-1][0] if linears else 0
-    for pool in ("gmp", "gap", "max2") if side % 16 == 0 else ("gmp", "gap"):
-        if left == (1 if pool != "max2" else (side // 16) ** 2):
-            yield 0.0 if pool == "gmp" else 0.6, (*body, pool, "flatten", *_linear_words(linears))
 
 
 def _normed(

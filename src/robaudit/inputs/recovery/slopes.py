@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from robaudit.inputs.networks.norms import is_norm
-from robaudit.inputs.networks.specs import sequential_spec, sequential_words
+from robaudit.inputs.networks.sequential_family import SequentialPlan
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.layers import Layer
 
@@ -22,7 +22,7 @@ def without_slopes(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
 
 def with_slopes(candidate: Candidate, slopes: list[Layer]) -> Candidate | None:
     """A plain network with slopes in place of its (first) ReLUs; None if they do not fit."""
-    words = (sequential_words(candidate.spec) or "").split()
+    words = candidate.plan.words
     count = words.count("relu")
     if not slopes or len(slopes) > count:
         return None
@@ -43,7 +43,7 @@ def with_slopes(candidate: Candidate, slopes: list[Layer]) -> Candidate | None:
         if word.startswith(("conv", "fc")) or is_norm(word):
             layers.append(next(own))
             width = layers[-1].shape[0]
-    return replace(candidate, spec=sequential_spec(" ".join(found)), layers=tuple(layers))
+    return replace(candidate, plan=SequentialPlan(tuple(found)), layers=tuple(layers))
 
 
 def spread(slopes: list[Layer], blocks: int, each: int) -> list[Layer] | None:

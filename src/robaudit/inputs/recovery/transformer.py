@@ -5,17 +5,13 @@ Heads leave no trace in shapes; each number of them that divides the width becom
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from robaudit.inputs.networks.specs import plan_text
-from robaudit.inputs.networks.transformer import TransformerPlan
+from robaudit.inputs.networks.transformer import FAMILY, SHARES, TransformerPlan
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.layers import Layer
 
@@ -26,8 +22,6 @@ ATTENTION = re.compile(
     r"att|msa|qkv|in_proj|(^|[._])(to_|w_?)?(q|k|v|o|query|key|value|out)(_proj|_linear)?(\.\d+)?$"
 )
 PARTS = re.compile(r"(^|[._])(to_|w_?)?(q|k|v)(uery|ey|alue)?(_proj|_linear)?$")
-#: Numbers that each head has of a token, and how unusual that is.
-SHARES = {64: 0.0, 32: 0.3, 16: 0.5, 48: 0.6, 24: 0.6, 128: 0.8, 8: 0.9, 12: 1.0, 96: 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,23 +46,10 @@ def transformer_candidates(layers: list[Layer], shape: tuple[int, int, int] | No
     if read is None or (shape is not None and (read.channels, read.side) != shape[:2]):
         return []
     found = [
-        Candidate(
-            plan_text("vit", plan), read.layers, read.channels, read.side, read.layers[-1].shape[0], cost
-        )
-        for plan, cost in _plans(read.plan)
+        Candidate(plan, read.layers, read.channels, read.side, read.layers[-1].shape[0], cost)
+        for plan, cost in FAMILY.first_guesses(read.plan)
     ]
-    return sorted(found, key=lambda candidate: candidate.cost)
-
-
-def _plans(plan: TransformerPlan) -> Iterator[tuple[TransformerPlan, float]]:
-    """The plan with each number of heads, reading of the answer and order of pixels."""
-    heads = {plan.inner // share: cost for share, cost in SHARES.items() if plan.inner % share == 0}
-    means = {True: 0.0} if not plan.token else {False: 0.0, True: 0.8}
-    orders = {True: 0.0} if plan.conv else {True: 0.0, False: 0.4}
-    for (count, odd), (mean, rare), (last, less) in itertools.product(
-        (heads or {1: 0.0}).items(), means.items(), orders.items()
-    ):
-        yield dataclasses.replace(plan, heads=count, mean=mean, channels_last=last), odd + rare + less
+    return sorted(found, key=lambda candidate: candidate.price)
 
 
 def read_transformer(layers: list[Layer]) -> Read | None:
@@ -92,10 +73,12 @@ def read_transformer(layers: list[Layer]) -> Read | None:
     side = math.isqrt(count) * patch
     if not patch or math.isqrt(count) ** 2 != count:
         return None
+    heads = next((inner // share for share in SHARES if inner % share == 0), 1)
     plan = TransformerPlan(
-        width, len(ordered), 1, inner, first["fc1"].shape[0], patch,
+        width, len(ordered), heads, inner, first["fc1"].shape[0], patch,
         conv=embed.kind == "conv", norm_patch="norm_patch" in frame, norm_embedded="norm_embedded" in frame,
-        token="token" in frame, last_norm="norm" in frame, batch=first["norm1"].kind == "norm", out="out" in first,
+        token="token" in frame, mean="token" not in frame, last_norm="norm" in frame,
+        batch=first["norm1"].kind == "norm", out="out" in first,
     )  # fmt: skip
     before = [
         frame[role] for role in ("norm_patch", "embed", "norm_embedded", "token", "position") if role in frame

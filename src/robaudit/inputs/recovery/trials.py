@@ -1,4 +1,4 @@
-"""Trying candidates on labelled images: how many are right, and races in which the clearly worse leave.
+"""Trying candidates on labelled images, and successive halving among them.
 
 What is tried, on which images and on how many depends on the file and the images only, never on the clock:
 the same choice comes out on any machine, however busy.
@@ -7,7 +7,8 @@ the same choice comes out on any machine, however busy.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,29 +16,31 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
+from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.normalisation import Normalisation, Normalise
 from robaudit.inputs.recovery.candidates import Candidate, assemble
-from robaudit.inputs.recovery.choices import Choice, less_likely, mean_loss, odds, ranked, same_answers
-from robaudit.inputs.recovery.likelihood import calibrated_losses
+from robaudit.inputs.recovery.scoring import Choice, least_doubted, same_answers
 
-#: (least, most) images of a glance, a look and the last word, and the multiplications each may cost.
-ROUNDS = ((16, 64, 2e9), (48, 512, 12e9), (96, 2000, 20e9))
-#: Multiplications that pairs which nothing speaks for may cost in their first lap, and the fewest of them tried.
-UNLIKELY, FEWEST = 1e11, 12
 #: Images of a race's first lap; each lap doubles them.
-LAP = 8
-#: Deviations (with the cost's worth) behind the likeliest at which a runner leaves the race.
+FIRST_LAP = 8
+#: (least, most) images of a whole trial, and the multiplications that it may cost.
+LEAST_IMAGES, MOST_IMAGES, TRIAL_WORK = 96, 2000, 20e9
+#: Images after which a first look at many guesses ends.
+GLANCE = 64
+#: Standard errors of doubt behind the likeliest at which a guess leaves a race.
 BEHIND = 3.0
+#: Answers that a lap may ask for in all, the multiplications it may cost, and the guesses that stay in any case.
+LAP_ANSWERS, LAP_WORK, STAYING = 3072, 4e10, 4
+#: Multiplications that guesses which nothing speaks for may cost in their first lap, and the fewest of them tried.
+UNLIKELY_WORK, FEWEST_UNLIKELY = 1e11, 12
 #: Multiplications an image for each learned number, as in a ResNet-18 for 32x32 pixels.
 USUAL_WORK = 50
 #: Learned numbers of the networks kept in memory; on the CPU most share theirs with the file.
 KEPT = 300_000_000
-#: Images after which a variation is given up that answers as what it varies, or has a greater loss by so many
-#: standard errors.
-HOPELESS, NO_BETTER = 64, 1.0
-#: Variations that go on after so many images, half as many after twice that, and so on down to a few.
-MANY, FEWER = 16, 4
-Pair = tuple[Candidate, Normalisation]
+#: Images after which of two guesses with the same answers the dearer leaves.
+COMPARED = 64
+
+Guess = tuple[Candidate, Normalisation]
 
 
 def multiplications(network: nn.Module, image: torch.Tensor) -> int:
@@ -64,48 +67,67 @@ def multiplications(network: nn.Module, image: torch.Tensor) -> int:
 
 @dataclass
 class Trial:
-    """The images that candidates are tried on, how many in each round, and what is known already."""
+    """The images that candidates are tried on, and what is known already.
+
+    Attributes:
+        images: labelled.
+        device: where networks compute.
+        prices: of normalisations.
+        count: images of a whole trial.
+        work: multiplications of the likeliest candidate for an image.
+
+    """
 
     images: Images
     device: str = "cpu"
-    counts: tuple[int, ...] = (64, 512, 2000)
+    prices: dict[Normalisation, float] = field(default_factory=dict)
+    count: int = MOST_IMAGES
     work: float = 1
-    works: dict[str, float] = field(default_factory=dict)
-    known: dict[tuple[str, str], Choice] = field(default_factory=dict)
-    networks: dict[str, nn.Module] = field(default_factory=dict)
+    tried: dict[tuple[Plan, Normalisation], Choice | None] = field(default_factory=dict)
+    _works: dict[Plan, float] = field(default_factory=dict)
+    _networks: dict[Plan, nn.Module] = field(default_factory=dict)
 
     def measure(self, candidates: list[Candidate]) -> None:
-        """Set the images of each round by the multiplications of the first candidate that runs."""
-        work = next((work for c in candidates[:8] if (work := self._work(c)) < math.inf), None)
-        if work is not None:
-            self.work = work
-            self.counts = tuple(int(min(most, max(least, budget / work))) for least, most, budget in ROUNDS)
+        """Set the images of a trial by the multiplications of the first candidate that runs."""
+        self.work = next((work for c in candidates[:8] if (work := self._work(c)) < math.inf), self.work)
+        self.count = int(min(MOST_IMAGES, max(LEAST_IMAGES, TRIAL_WORK / self.work), len(self.images)))
 
-    def affordable(self, pairs: list[Pair]) -> list[Pair]:
-        """Of unlikely pairs, the likelier first, those that `UNLIKELY` multiplications let try a lap.
+    def affordable(self, guesses: Iterable[Guess]) -> list[Guess]:
+        """Of unlikely guesses, the likelier first, those that `UNLIKELY_WORK` lets try a lap.
 
         A structure that costs more than what is left is passed over; some of usual cost are tried in any case.
         """
-        left, chosen = UNLIKELY / LAP, list[Pair]()
-        for pair in pairs:
-            if left < self.work / 4 and len(chosen) >= FEWEST:
+        left, chosen = UNLIKELY_WORK / FIRST_LAP, list[Guess]()
+        for guess in guesses:
+            if left < self.work / 4 and len(chosen) >= FEWEST_UNLIKELY:
                 break
-            work = self._work(pair[0])
-            if work <= left or (len(chosen) < FEWEST and work <= 2 * self.work):
-                chosen.append(pair)
+            work = self._work(guess[0])
+            if work <= left or (len(chosen) < FEWEST_UNLIKELY and work <= 2 * self.work):
+                chosen.append(guess)
                 left -= work
         return chosen
 
     def _work(self, candidate: Candidate) -> float:
         """Multiplications of one image; infinite where it does not run."""
-        if candidate.spec not in self.works:
+        if candidate.plan not in self._works:
             try:
                 image = self.images.float(slice(0, 1)).to(self.device)
-                work: float = max(multiplications(self.network(candidate), image), 1)
+                work: float = max(multiplications(self._network(candidate), image), 1)
             except (RobauditError, RuntimeError, ValueError):
                 work = math.inf
-            self.works[candidate.spec] = work
-        return self.works[candidate.spec]
+            self._works[candidate.plan] = work
+        return self._works[candidate.plan]
+
+    def _network(self, candidate: Candidate) -> nn.Module:
+        """The candidate's network on the device; the last few built are kept."""
+        network = self._networks.get(candidate.plan)
+        if network is None:
+            network = assemble(candidate).to(self.device)
+            size = sum(parameter.numel() for parameter in network.parameters())
+            if (len(self._networks) + 1) * size > KEPT:
+                self._networks.clear()
+            self._networks[candidate.plan] = network
+        return network
 
     def logits(self, network: nn.Module, rows: range) -> torch.Tensor:
         """(n, classes) of a normalised network on the images `rows`, on the CPU."""
@@ -119,80 +141,45 @@ class Trial:
                 found.append(logits.cpu())
         return torch.cat(found)
 
-    def with_losses(self, choice: Choice, count: int, *, free: bool = True) -> Choice:
-        """The choice with its losses on so many images; `free` as in `calibrated_losses`."""
-        count = min(count, len(self.images))
-        tried = self.choice((choice.candidate, choice.normalisation), max(count, len(choice.right)))
-        if tried is None or tried.logits is None:
-            raise RobauditError(
-                f"{choice.candidate.spec}: ran on few images and fails on {count}; pass --arch"
-            )
-        losses = calibrated_losses(tried.logits[:count], self.images.labels[:count], free=free)
-        return replace(choice, losses=losses)
+    def answers(self, guess: Guess, count: int) -> Choice | None:
+        """A guess tried on (at least) so many images, counting on from those it has seen; None if it cannot run."""
+        candidate, norm = guess
+        key, count = (candidate.plan, norm), min(count, len(self.images))
+        known = self.tried.get(key)
+        if key in self.tried and (known is None or len(known) >= count):
+            return known
+        try:
+            network = nn.Sequential(Normalise(norm).to(self.device), self._network(candidate)).eval()
+            logits = self.logits(network, range(len(known) if known else 0, count))
+        except (RobauditError, RuntimeError, ValueError):
+            self.tried[key] = None
+            return None
+        logits = torch.cat([known.logits, logits]) if known else logits
+        price = candidate.price + self.prices.get(norm, 0.0)
+        self.tried[key] = Choice(candidate, norm, logits, self.images.labels[:count], price)
+        return self.tried[key]
 
-    def network(self, candidate: Candidate) -> nn.Module:
-        """The candidate's network on the device; the last few built are kept."""
-        network = self.networks.get(candidate.spec)
-        if network is None:
-            network = assemble(candidate).to(self.device)
-            size = sum(parameter.numel() for parameter in network.parameters())
-            if (len(self.networks) + 1) * size > KEPT:
-                self.networks.clear()
-            self.networks[candidate.spec] = network
-        return network
-
-    def choice(self, pair: Pair, count: int) -> Choice | None:
-        """A pair tried on so many images, counting on from those it has seen; None if it cannot run."""
-        candidate, norm = pair
-        count = min(count, len(self.images))
-        known = self.known.get((candidate.spec, norm.text))
-        seen = len(known.right) if known else 0
-        if known is None or seen < count:
-            try:
-                network = nn.Sequential(Normalise(norm).to(self.device), self.network(candidate)).eval()
-                logits = self.logits(network, range(seen, count))
-            except (RobauditError, RuntimeError, ValueError):
-                return None
-            if known is not None and known.logits is not None:
-                logits = torch.cat([known.logits, logits])
-            right = (logits.argmax(1) == self.images.labels[:count]) & torch.isfinite(logits).all(1)
-            known = self.known[candidate.spec, norm.text] = Choice(candidate, norm, right, logits)
-        return Choice(candidate, norm, known.right[:count], known.logits)
-
-    def race(self, pairs: list[Pair], count: int, rival: Choice | None = None) -> list[Choice]:
-        """Every pair on so many images, in laps; who is clearly behind the best leaves.
-
-        With a rival, those leave too that see as it does or less, by their losses, after `HOPELESS` images.
+    def race(self, guesses: Iterable[Guess], count: int) -> list[Choice]:
+        """Successive halving: in each lap twice as many images, and of the guesses only those not clearly behind.
 
         Returns:
-            Those who finished, the best first, then the others, the last to leave first.
+            Those who stayed to the last of `count` images, the least doubted first.
 
         """
-        runners, left = list(dict.fromkeys(pairs)), list[Choice]()
-        count, lap = min(count, len(self.images)), LAP
+        running, lap = (
+            list({(c.plan, norm): (c, norm) for c, norm in reversed(list(guesses))}.values())[::-1],
+            FIRST_LAP,
+        )
+        count = min(count, len(self.images))
         while True:
             lap = min(lap, count)
-            done = [choice for pair in runners if (choice := self.choice(pair, lap))]
-            runs = [*done, *([rival] if rival else [])]
-            best = ranked(runs)[0] if runs else None
-            behind = {id(c): odds(c, best) for c in runs} if best else {}
-            stay = [c for c in done if behind[id(c)] <= min(behind.values()) + BEHIND]
-            if rival and lap >= HOPELESS:
-                stay = self._hopeful(stay, rival, lap)
-            staying = {id(c) for c in stay}
-            left = [*ranked([c for c in done if id(c) not in staying]), *left]
+            ranked = least_doubted(
+                (choice for guess in running if (choice := self.answers(guess, lap))), lap / self.count
+            )
+            most = max(STAYING, int(min(LAP_ANSWERS, LAP_WORK / self.work) / lap))
+            stay = [choice for level, choice in ranked if level <= ranked[0][0] + BEHIND][:most]
+            if lap >= COMPARED:
+                stay = [c for c in stay if c is stay[0] or not same_answers(c, stay[0])]
             if lap >= count or not stay:
-                return [*ranked(stay), *left]
-            runners, lap = [(c.candidate, c.normalisation) for c in stay], 2 * lap
-
-    def _hopeful(self, variations: list[Choice], rival: Choice, lap: int) -> list[Choice]:
-        """Of what varies a rival, those that may yet be better than it, the fewer the more images they have seen."""
-        level = self.with_losses(rival, lap)
-        tried = [(c, self.with_losses(c, lap)) for c in variations if not same_answers(c, rival, lap)]
-        good = [(c, seen) for c, seen in tried if less_likely(seen, level) < NO_BETTER]
-        good.sort(key=lambda pair: (mean_loss(pair[1]), pair[0].candidate.cost))
-        return [c for c, _ in good[: max(FEWER, HOPELESS * MANY // lap)]]
-
-    def finished(self, race: list[Choice], count: int) -> list[Choice]:
-        """Those of a race over so many images who ran to the end."""
-        return [choice for choice in race if len(choice.right) == min(count, len(self.images))]
+                return stay
+            running, lap = [(c.candidate, c.normalisation) for c in stay], 2 * lap

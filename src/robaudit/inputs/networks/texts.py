@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.networks.activations import ACTIVATIONS
+from robaudit.inputs.networks.residual_parts import Shortcut
 
 #: Plain networks by name; `K` is the number of classes.
 SEQUENTIAL: dict[str, str] = {
@@ -82,6 +85,13 @@ def vgg_text(name: str) -> str | None:
 SEQUENTIAL["mobilenet"] = mobilenet_text()
 
 
+#: Whether a field that takes words takes one.
+WORDS: dict[str, Callable[[str], bool]] = {
+    "activation": ACTIVATIONS.__contains__,
+    "shortcut": get_args(Shortcut).__contains__,
+}
+
+
 def value_text(value: Any) -> str:
     """A field's value as specifications write it."""
     if isinstance(value, bool):
@@ -89,9 +99,12 @@ def value_text(value: Any) -> str:
     return "-".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
+_NAMES = {text: name for name, text in {**{name: vgg_text(name) for name in VGGS}, **SEQUENTIAL}.items()}
+
+
 def sequential_spec(words: str) -> str:
     """The name of a plain network's text where it has one, else `sequential:` and the text."""
-    return next((name for name, text in SEQUENTIAL.items() if text == words), f"sequential:{words}")
+    return _NAMES.get(words, f"sequential:{words}")
 
 
 def sequential_words(spec: str) -> str | None:
@@ -109,26 +122,54 @@ def plan_text(kind: str, plan: Any) -> str:
     )
 
 
+def read_options(
+    spec: str, text: str, plan: type[Any], words: Mapping[str, Callable[[str], bool]] = WORDS
+) -> dict[str, Any]:
+    """The values of a plan's fields in `field=value,...`.
+
+    Args:
+        spec: the whole text, for the message.
+        text: the options.
+        plan: whose fields they are: numbers, `yes` and `no`, numbers joined by `-`, or words.
+        words: for fields that take words, whether they take one.
+
+    Raises:
+        RobauditError: a field is unknown, or cannot have such a value.
+
+    """
+    types = {item.name: str(item.type) for item in dataclasses.fields(plan)}
+    values: dict[str, Any] = {}
+    for option in filter(None, text.split(",")):
+        name, _, value = option.partition("=")
+        try:
+            if types[name].startswith("tuple"):
+                values[name] = tuple(int(part) for part in value.split("-")) if value else ()
+            elif types[name] == "bool":
+                values[name] = {"yes": True, "no": False}[value]
+            elif types[name] == "int":
+                values[name] = int(value)
+            elif words[name](value):
+                values[name] = value
+            else:
+                raise ValueError
+        except (KeyError, ValueError):
+            raise RobauditError(f"{spec}: cannot read '{option}'; write it as robaudit prints it") from None
+    return values
+
+
 def parse_plan(spec: str, plan: type[Any]) -> Any:
     """The plan that `plan_text` wrote.
 
     Raises:
-        RobauditError: a field is missing, unknown or no number.
+        RobauditError: a field is missing, unknown or out of bounds.
 
     """
-    options = dict(part.partition("=")[::2] for part in spec.partition(":")[2].split(","))
-    names = {item.name: str(item.type) for item in dataclasses.fields(plan)}
+    values = read_options(spec, spec.partition(":")[2], plan)
+    numbers = [n for value in values.values() for n in (value if isinstance(value, tuple) else (value,))]
+    numbers = [n for n in numbers if not isinstance(n, str)]
     try:
-        values: dict[str, Any] = {}
-        for name, text in options.items():
-            kind = names[name]
-            if kind.startswith("tuple"):
-                values[name] = tuple(int(part) for part in text.split("-")) if text else ()
-            else:
-                values[name] = {"yes": True, "no": False}[text] if kind == "bool" else int(text)
-        sizes = [n for value in values.values() for n in (value if isinstance(value, tuple) else (value,))]
-        if any(not 0 <= n <= 1 << 16 for n in sizes) or len(sizes) > 1000:
+        if any(not 0 <= n <= 1 << 16 for n in numbers) or len(numbers) > 1000:
             raise ValueError
         return plan(**values)
-    except (KeyError, ValueError, TypeError):
+    except (ValueError, TypeError):
         raise RobauditError(f"{spec}: cannot be read; write it as robaudit prints it") from None

@@ -1,17 +1,19 @@
-"""Residual networks as text that rebuilds them: `resnet20:shortcut=pad`, `wrn-28-10`, `residual:...`."""
+"""Residual networks as text that rebuilds them (`resnet20:shortcut=pad`, `wrn-28-10`, `residual:...`), and what shapes
+cannot tell of them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any, get_args
+from typing import Any
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.networks.activations import ACTIVATIONS, SLOPES
-from robaudit.inputs.networks.norms import is_norm
-from robaudit.inputs.networks.residual import ResidualPlan
-from robaudit.inputs.networks.residual_parts import Shortcut
-from robaudit.inputs.networks.specs import value_text
+from robaudit.inputs.networks.family import RARE, Family, activations, flag, priced
+from robaudit.inputs.networks.norms import SCALED, divides, is_norm
+from robaudit.inputs.networks.residual import ResidualNet, ResidualPlan
+from robaudit.inputs.networks.texts import WORDS, read_options, value_text
 
 _SMALL = ResidualPlan((16, 32, 64), (3, 3, 3), (1, 2, 2), stem=(16, 3, 1))
 _LARGE = ResidualPlan((64, 128, 256, 512), (2, 2, 2, 2), (1, 2, 2, 2))
@@ -38,6 +40,13 @@ RESIDUAL: dict[str, ResidualPlan] = {
     ),
 }
 
+_WORDS = {
+    **WORDS,
+    "activation": (*ACTIVATIONS, *SLOPES).__contains__,
+    "order": ("post", "pre").__contains__,
+    "project": ("needed", "first", "all").__contains__,
+    "norm": is_norm,
+}
 WIDE = re.compile(r"(?:wrn|wideresnet|wide-resnet|wide_resnet)[-_]?(\d+)[-_x](\d+)")
 
 
@@ -72,11 +81,7 @@ def parse_residual(spec: str) -> ResidualPlan | None:
         plan = RESIDUAL[name]
     else:
         return None
-    values = {}
-    for option in filter(None, options.split(",")):
-        key, _, text = option.partition("=")
-        values[key] = _value(spec, key, text)
-    plan = dataclasses.replace(plan, **values)
+    plan = dataclasses.replace(plan, **read_options(spec, options, ResidualPlan, _WORDS))
     stages = {len(plan.widths), len(plan.depths), len(plan.strides), len(plan.mid or plan.widths)}
     if len(stages) != 1 or len(plan.stem) != 3 or sum(plan.depths) > 1000 or max(plan.widths) > 1 << 16:
         raise RobauditError(
@@ -87,28 +92,6 @@ def parse_residual(spec: str) -> ResidualPlan | None:
     if not 0 <= plan.se <= min(plan.widths):
         raise RobauditError(f"{spec}: se must be from 0 to {min(plan.widths)}, the narrowest stage")
     return plan
-
-
-def _value(spec: str, key: str, text: str) -> Any:
-    default = getattr(_LARGE, key, None)
-    choices: dict[str, tuple[str, ...]] = {
-        "order": ("post", "pre"),
-        "project": ("needed", "first", "all"),
-        "shortcut": get_args(Shortcut),
-        "activation": (*ACTIVATIONS, *SLOPES),
-    }
-    try:
-        if key not in ResidualPlan.__dataclass_fields__ or (key in choices and text not in choices[key]):
-            raise ValueError
-        if key == "norm" and not is_norm(text):
-            raise ValueError
-        if isinstance(default, bool):
-            return {"yes": True, "no": False}[text]
-        if isinstance(default, tuple):
-            return tuple(int(part) for part in text.split("-")) if text else ()
-        return int(text) if isinstance(default, int) else text
-    except (ValueError, KeyError):
-        raise RobauditError(f"{spec}: cannot read '{key}={text}'; write it as robaudit prints it") from None
 
 
 def residual_spec(plan: ResidualPlan) -> str:
@@ -133,3 +116,80 @@ def residual_spec(plan: ResidualPlan) -> str:
             options = ",".join(f"{key}={value_text(getattr(plan, key))}" for key in changed)
             texts.append(f"{name}:{options}" if options else name)
     return min(texts, key=len)
+
+
+def _norms(plan: ResidualPlan) -> dict[str, float]:
+    widths = {*plan.widths, *plan.mid}
+    return (
+        {word: cost for word, cost in SCALED.items() if divides(word, widths)} if plan.norm in SCALED else {}
+    )
+
+
+def _shortcuts(plan: ResidualPlan) -> dict[str, float]:
+    if "conv" in plan.shortcut:
+        return {"conv": 0.0, "pool-conv": RARE}
+    return {"pad": 0.0, "pad-end": 0.3, "pool-pad-end": 0.6, "pool-pad": 0.9}
+
+
+def _strides(plan: ResidualPlan) -> dict[tuple[int, ...], float]:
+    """Of the stages: two but in the first; perhaps there too, if it has a shortcut; perhaps nowhere."""
+    if plan.even:
+        return {}
+    rest = plan.strides[1:]
+    rest = (2,) * len(rest) if set(rest) == {1} else rest
+    prices = {(1, *rest): 0.0, (1,) * len(plan.strides): 2.0}
+    # Otherwise the first stage has no shortcut in which a stride could be.
+    if "conv" not in plan.shortcut or plan.project != "needed" or plan.widths[0] != plan.stem[0]:
+        prices[2, *rest] = 1.0
+    return prices
+
+
+def _stems(plan: ResidualPlan) -> dict[tuple[Any, ...], float]:
+    """(first convolution, pooling after it): of a kernel of 7 as for ImageNet, else neither strided nor pooled."""
+    channels, kernel, _ = plan.stem
+    usual = [(2, True)] if kernel == 7 else []
+    ways = dict.fromkeys([*usual, (1, False), (2, False), (2, True), (1, True)])
+    return {((channels, kernel, stride), pool): 1.4 * rank for rank, (stride, pool) in enumerate(ways)}
+
+
+def _partly_normed(plan: ResidualPlan) -> bool:
+    """Whether norms are missing: then much is as its author pleased, strides and shortcuts at other places too."""
+    return plan.order == "pre" and bool(plan.normed or plan.norm == "none")
+
+
+FAMILY = Family(
+    ResidualPlan,
+    parse=parse_residual,
+    text=residual_spec,
+    build=ResidualNet,
+    free=(
+        priced(
+            "shortcut_raw",
+            lambda plan: (
+                {False: 0.0, True: 0.2 if _partly_normed(plan) else RARE} if plan.order == "pre" else {}
+            ),
+        ),
+        priced(
+            "stride_last",
+            lambda plan: {} if plan.mid else {False: 0.0, True: 0.4 if _partly_normed(plan) else RARE},
+        ),
+        priced("shortcut", _shortcuts),
+        priced("strides", _strides),
+        priced("stem", _stems, "stem", "stem_pool"),
+        priced("norm", _norms),
+        activations(),
+        flag("pad_end", joint=True),
+        flag("pool_max"),
+        flag("cosine"),
+        flag("hidden_linear", when=lambda plan: plan.hidden),
+        priced(
+            "last_act",
+            lambda plan: (
+                {_partly_normed(plan): 0.0, not _partly_normed(plan): RARE}
+                if plan.order == "pre" and not plan.last_norm
+                else {}
+            ),
+        ),
+        flag("stride_first", when=lambda plan: plan.mid),
+    ),
+)

@@ -10,17 +10,17 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.choices import Choice, less_likely, near_chance, worse
-from robaudit.inputs.recovery.selection import choose
+from robaudit.inputs.recovery.scoring import Choice, loss_gap, near_chance
+from robaudit.inputs.recovery.search import choose
 
-#: Images on which a rival must have stayed level for the choice to be called close.
-CLOSE = 48
-#: Standard errors of the mean loss between two normalisations below which the choice is called close.
-CALLED = 3.0
+#: Images that another structure must have seen for the choice to be called close; another normalisation all.
+CLOSE_IMAGES = 48
+#: Standard errors of the mean loss between two normalisations, and two structures, below which the choice is close.
+CLOSE_NORMALISATION, CLOSE_STRUCTURE = 3.0, 1.0
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ModelRequest:
     """What the user said about the model; None where nothing.
 
     Attributes:
@@ -49,22 +49,22 @@ class Wishes:
 
 
 def normalisations_to_try(
-    wishes: Wishes, stored: Normalisation | None, channels: int
+    request: ModelRequest, stored: Normalisation | None, channels: int
 ) -> tuple[list[Normalisation], list[str]]:
     """What may stand before the network, and how that is known."""
-    if wishes.normalise:
-        return [parse_normalisation(wishes.normalise, channels)], []
+    if request.normalise:
+        return [parse_normalisation(request.normalise, channels)], []
     if stored:
         return [stored], [f"normalisation {stored.text} is stored with the model"]
-    if wishes.images:
-        return usual_normalisations(wishes.images.name, channels), []
+    if request.images:
+        return usual_normalisations(request.images.name, channels), []
     return [parse_normalisation("none", channels)], [
         "warning: no normalisation in the file and no images to choose by: none used; --normalise sets one"
     ]
 
 
 def decide(
-    options: list[Candidate], norms: list[Normalisation], wishes: Wishes, source: str
+    options: list[Candidate], norms: list[Normalisation], request: ModelRequest, source: str
 ) -> tuple[Choice, list[str]]:
     """The choice among candidates, by the images where there are some, and sentences on it.
 
@@ -72,54 +72,54 @@ def decide(
         RobauditError: none runs, or the best is hardly better than guessing.
 
     """
-    if wishes.images is None:
-        told = []
-        if len(options) > 1 and options[1].cost < options[0].cost + 1:
-            told = [f"{len(options)} architectures fit; took the likeliest, next {options[1].spec}"]
-        return Choice(options[0], norms[0], torch.zeros(0, dtype=torch.bool)), told
+    if request.images is None:
+        notes = []
+        if len(options) > 1 and options[1].price < options[0].price + 1:
+            notes = [f"{len(options)} architectures fit; took the likeliest, next {options[1].text}"]
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return Choice(options[0], norms[0], torch.zeros(0, 1), nothing, 0.0), notes
     try:
-        choices = choose(options, norms, wishes.images, wishes.device)
+        choices = choose(options, norms, request.images, request.device)
     except RobauditError as error:
         raise RobauditError(f"{source}: {error}") from error
     best = choices[0]
-    count = len(best.right)
-    if near_chance(best.accuracy, wishes.images.classes, count) and not wishes.force:
+    count = len(best)
+    if near_chance(best.accuracy, request.images.classes, count) and not request.force:
         tried = "; ".join(
-            f"{c.candidate.spec[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
+            f"{c.candidate.text[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
         )
         raise RobauditError(
             f"{source}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"
             "pass the right --dataset, --arch or --normalise, or --force to go on"
         )
-    return best, _told(choices, norms)
+    return best, _notes(choices, norms)
 
 
 def _level(choice: Choice) -> str:
-    """Accuracy and, where it is known, mean loss."""
-    loss = "" if choice.losses is None else f" and {float(choice.losses.mean()):.3f}"
-    return f"{choice.accuracy:.1%}{loss}"
+    """Accuracy and mean loss."""
+    return f"{choice.accuracy:.1%} and {choice.loss:.3f}"
 
 
-def _told(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
+def _notes(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
     """How the choice was made, in sentences."""
     best = choices[0]
-    notes = [f"clean accuracy {best.accuracy:.1%} on {len(best.right)} images"]
-    same = [c for c in choices[1:] if c.candidate.spec == best.candidate.spec]
-    other = [c for c in choices[1:] if c.candidate.spec != best.candidate.spec]
+    notes = [f"clean accuracy {best.accuracy:.1%} on {len(best)} images"]
+    same = [c for c in choices[1:] if c.candidate.plan == best.candidate.plan]
+    other = [c for c in choices[1:] if c.candidate.plan != best.candidate.plan]
     if len(norms) > 1 and same:
         rival = same[0]
         notes.append(
             f"normalisation {best.normalisation.text} chosen by clean accuracy and loss: {_level(best)}, "
             f"next {rival.normalisation.text} {_level(rival)}"
         )
-        if best.losses is not None and rival.losses is not None and less_likely(rival, best) < CALLED:
+        if len(rival) == len(best) and loss_gap(rival, best) < CLOSE_NORMALISATION:
             notes.append("warning: a close call between normalisations; --normalise settles it")
     if other:
         rival = other[0]
         notes.append(
-            f"architecture {best.candidate.spec} chosen by clean accuracy and loss: {best.accuracy:.1%}, "
-            f"next {rival.candidate.spec} {rival.accuracy:.1%} on {len(rival.right)} images"
+            f"architecture {best.candidate.text} chosen by clean accuracy and loss: {best.accuracy:.1%}, "
+            f"next {rival.candidate.text} {rival.accuracy:.1%} on {len(rival)} images"
         )
-        if len(rival.right) >= CLOSE and not worse(rival, best, 1.0):
+        if len(rival) >= CLOSE_IMAGES and loss_gap(rival, best) < CLOSE_STRUCTURE:
             notes.append("warning: a close call between architectures; --arch settles it")
     return notes

@@ -1,0 +1,187 @@
+"""The search for the structure and normalisation that images believe most."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.data.images import Images
+from robaudit.inputs.networks.families import activation, plainest, varied
+from robaudit.inputs.networks.family import Family, Plan
+from robaudit.inputs.normalisation import Normalisation
+from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.scoring import PRICE_WORTH, Choice, doubt, least_doubted, preferred, sees
+from robaudit.inputs.recovery.special import tried_early
+from robaudit.inputs.recovery.trials import GLANCE, Guess, Trial
+
+#: Structures tried at all, and those after which it is asked whether to go on.
+WAVES = (8, 32, 80, 160)
+#: Price by which structures are so much less likely that they are not tried beside one that sees well.
+FAR_DEARER = 2.0
+#: Clean accuracy above which activations are not changed together with other things; nor are they of networks that take
+#: more multiplications an image: small networks are odd, large ones regular.
+CLEAR_ACCURACY, LIGHT_WORK = 0.95, 1e7
+#: Standard errors of doubt within which structures are level with the best, and how many of them are improved on.
+LEVEL, STARTS = 2.0, 4
+#: Changes made to a structure, at most.
+CHANGES = 8
+#: Standard errors by which another usual normalisation must be better than none, by which each must be better than one
+#: listed before it, and by which raw bytes and the like must be better still. A network almost without biases answers
+#: alike on any scale, but its logits, and with them the gradients of a loss, are another's. Nor does a little loss
+#: speak against none: images that are too large make a hesitant network surer, images that are too small harm one that
+#: is used to large ones.
+BETTER_THAN_NONE, BETTER_THAN_LISTED, BETTER_IF_UNUSUAL = 3.5, 0.35, 3.5
+
+
+def choose(
+    candidates: list[Candidate], normalisations: list[Normalisation], images: Images, device: str = "cpu"
+) -> list[Choice]:
+    """Try candidates under normalisations; the chosen one first, then its rivals.
+
+    Many guesses are looked at on few images, the better ones on more. The best and those level with it are then changed
+    step by step in what shapes cannot tell, normalisation included, as long as the images prefer the change.
+
+    Raises:
+        RobauditError: no candidate runs on such images.
+
+    """
+    trial = Trial(images, device, normalisation_prices(normalisations))
+    trial.measure(candidates)
+    guesses = list(itertools.product(candidates, normalisations))
+    alone = len(guesses) == 1
+    found = trial.race(guesses, GLANCE) if alone else first_look(trial, candidates, normalisations)
+    if not found:
+        shape = "x".join(str(size) for size in images.shape)
+        raise RobauditError(
+            f"{candidates[0].text}: does not run on images of {shape}; pass the right --dataset"
+        )
+    race = trial.race(map(guess_of, found), trial.count)
+    if not race:
+        raise RobauditError(
+            f"{found[0].candidate.text}: runs on some images and not on all; pass --arch FILE.py:FACTORY"
+        )
+    best = race[0] if alone else climb(trial, starts(trial, race), normalisations)
+    return [best, *rivals(trial, best)]
+
+
+def normalisation_prices(normalisations: list[Normalisation]) -> dict[Normalisation, float]:
+    """How unusual each normalisation is, none and those listed first being the likeliest."""
+    return {
+        norm: 0.0
+        if norm.text == "none"
+        else (BETTER_THAN_NONE + BETTER_THAN_LISTED * rank + BETTER_IF_UNUSUAL * norm.unusual) / PRICE_WORTH
+        for rank, norm in enumerate(normalisations)
+    }
+
+
+def guess_of(choice: Choice) -> Guess:
+    """What a choice is of."""
+    return choice.candidate, choice.normalisation
+
+
+def guess_key(choice: Choice) -> tuple[Plan, Normalisation]:
+    """By what a guess is known again."""
+    return choice.candidate.plan, choice.normalisation
+
+
+def first_look(
+    trial: Trial, candidates: list[Candidate], normalisations: list[Normalisation]
+) -> list[Choice]:
+    """Guesses on few images, in waves from the likely to the odd.
+
+    All under the two likeliest normalisations, the likeliest under every usual one, as a wrong structure may see better
+    than the right one behind a wrong normalisation. No further wave where one structure sees well already and the next
+    are far less likely; unusual scales and other activations only where nothing sees.
+    """
+    classes, found = trial.images.classes, list[Choice]()
+    usual = [norm for norm in normalisations if not norm.unusual]
+    for start, end in itertools.pairwise((0, *WAVES)):
+        wave = candidates[start:end]
+        likeliest = least_doubted(found)[0][1] if found else None
+        dear = likeliest and wave and likeliest.candidate.price + FAR_DEARER < wave[0].price
+        if not wave or (likeliest and dear and sees(likeliest, classes)):
+            break
+        guesses = [*map(guess_of, found), *itertools.product(wave, normalisations[:2])]
+        if not start:
+            guesses += trial.affordable(itertools.product(wave, usual))
+        found = trial.race(guesses, GLANCE)
+    guesses = []
+    if not found or not sees(found[0], classes):
+        guesses = trial.affordable(itertools.product(candidates[: WAVES[1]], normalisations))
+        guesses += trial.affordable(itertools.product(combined(candidates[:3]), normalisations[:3]))
+    elif found[0].accuracy < CLEAR_ACCURACY and trial.work < LIGHT_WORK:
+        best = found[0]
+        guesses = trial.affordable((other, best.normalisation) for other in combined([best.candidate]))
+    return trial.race([*map(guess_of, found), *guesses], GLANCE) if guesses else found
+
+
+def combined(candidates: list[Candidate]) -> Iterator[Candidate]:
+    """Other activations together with what goes with them; what such files were seen with goes first."""
+    for candidate in candidates:
+        found = varied(candidate.plan, Family.combinations)
+        for plan, price in sorted(found, key=lambda item: (not tried_early(item[0]), item[1])):
+            yield candidate.with_plan(plan, price)
+
+
+def starts(trial: Trial, race: list[Choice]) -> list[Choice]:
+    """Where to begin to change: the best of a race, other structures that are level with it, and its plainest form.
+
+    A wrong activation or pooling may make up for something else that is wrong, and be hard to leave by single steps.
+    """
+    found: dict[object, Choice] = {}
+    best = race[0]
+    for choice in race:
+        if doubt(choice, best) < doubt(best, best) + LEVEL and len(found) < STARTS:
+            found.setdefault(choice.candidate.plan, choice)
+    plan, saved = plainest(best.candidate.plan)
+    plain = trial.answers((best.candidate.with_plan(plan, saved), best.normalisation), trial.count)
+    return [*found.values(), *([plain] if plain and plan not in found else [])]
+
+
+def climb(trial: Trial, starts: list[Choice], normalisations: list[Normalisation]) -> Choice:
+    """From each start, change one thing at a time, the normalisation included, as long as that is less doubted.
+
+    Returns:
+        The least doubted of where the ways end.
+
+    """
+    seen: set[tuple[Plan, Normalisation]] = set()
+    ends = []
+    for start in starts:
+        choice = start
+        for _ in range(CHANGES):
+            if guess_key(choice) in seen:  # its way is known
+                break
+            seen.add(guess_key(choice))
+            race = trial.race([guess_of(choice), *neighbours(choice, normalisations)], trial.count)
+            if not race or not preferred(race[0], choice):
+                break
+            choice = race[0]
+        ends.append(choice)
+    return least_doubted(ends)[0][1]
+
+
+def neighbours(choice: Choice, normalisations: list[Normalisation]) -> Iterator[Guess]:
+    """Guesses that differ in one thing, and where the activation is not ReLU, in activation and normalisation.
+
+    Which of the softer ones looks right depends on the scale of the images; ReLU without biases is the same on any.
+    """
+    candidate, norm = guess_of(choice)
+    yield from ((candidate, other) for other in normalisations)
+    for plan, price in varied(candidate.plan, Family.neighbours):
+        changed = candidate.with_plan(plan, price)
+        soft = activation(plan) != activation(candidate.plan) and activation(candidate.plan) != "relu"
+        yield from ((changed, other) for other in (normalisations if soft else [norm]))
+
+
+def rivals(trial: Trial, best: Choice) -> list[Choice]:
+    """Other normalisations of the best, then three other structures, those the most seen and least doubted first."""
+    others = [c for c in trial.tried.values() if c is not None and c is not best]
+    others.sort(key=lambda c: (-len(c), doubt(c, best)))
+    same = [c for c in others if c.candidate.plan == best.candidate.plan]
+    structures: dict[object, Choice] = {}
+    for choice in others:
+        if choice.candidate.plan != best.candidate.plan:
+            structures.setdefault(choice.candidate.plan, choice)
+    return [*same, *list(structures.values())[:3]]

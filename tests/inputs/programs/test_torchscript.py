@@ -1,0 +1,216 @@
+"""TorchScript archives are data: what their code may name, what is never run, and what is left to torch."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs import load_classifier
+from robaudit.inputs.programs.network import ProgramNetwork
+from robaudit.inputs.programs.torchscript import evaluation
+from robaudit.inputs.programs.torchscript.archive import Class, Instance, Script, UnreadError
+from tests.inputs.hostile import CANARY, Evil
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+X = torch.rand(3, 3, 8, 8)
+
+
+def loaded(path: Path) -> Any:
+    return load_classifier(str(path), normalise="none", shape=(3, 8, 8), force=True).network
+
+
+def script(body: str) -> Script:
+    """A script whose model's forward function has this body."""
+    definition = ast.parse(
+        "def forward(self, x):\n" + "\n".join(f"  {line}" for line in body.splitlines())
+    ).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    root = Instance()
+    root.kind = "__torch__.Net"  # type: ignore[misc]
+    return Script(root, (), {"__torch__.Net": Class("__torch__", {"forward": definition}, {})}, {})
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            "total = 0\nfor i in range(4):\n  if torch.gt(i, 1):\n    total = torch.add(total, i)\nreturn total",
+            5,
+        ),
+        ("a, b = (1, 2)\nreturn [a, b, -1][torch.neg(1)]", -1),
+        ("i = 0\nwhile torch.lt(i, 3):\n  i = torch.add(i, 1)\nreturn annotate(int, i)", 3),
+        ("y = torch.size(x)\nreturn torch.len(y)", 2),
+        ("return int(ops.prim.NumToTensor(torch.size(x, 0)))", 2),
+        ("return 3 if torch.__is__(None, None) else 4", 3),
+    ],
+)
+def test_the_language(body: str, expected: Any) -> None:
+    assert evaluation.Evaluator(script(body)).forward(torch.zeros(2, 3)) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return open('/etc/passwd')",
+        "return __import__('os').system('true')",
+        "return eval('1')",
+        "return torch.save(x, '/tmp/x')",
+        "return torch.from_file('/etc/passwd')",
+        "return ops.mine.run(x)",
+        "return x.__class__",
+        "return getattr(x, '__class__')",
+        "return self.forward.__globals__",
+        "return (lambda: 1)()",
+        "return [i for i in range(3)]",
+        "import os",
+        "def f():\n  return 1",
+        "self.y = x\nreturn x",
+        "return __torch__.os.system('true')",
+        "return forward(x)",
+        "return torch.manual_seed(0)",
+        "while True:\n  pass",
+        "return (self).forward(x, )",
+    ],
+)
+def test_nothing_else_can_be_named(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    monkeypatch.setattr(evaluation, "STEPS", 20_000)
+    with pytest.raises((UnreadError, RobauditError)):
+        evaluation.Evaluator(script(body)).forward(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return torch.mul([0], 1000000000000)",
+        "return torch.zeros([100000, 100000, 100000])",
+        "return torch.matmul(torch.ones([100000, 1]), torch.ones([1, 100000]))",
+        "return torch.add(torch.ones([100000, 1]), torch.ones([100000]))",
+        "return torch.expand(torch.ones([1]), [1000000, 1000000])",
+        "return torch.repeat(torch.ones([1000]), [1000, 1000])",
+        "return torch.conv2d(torch.ones([1, 1, 8, 8]), torch.ones([1, 1, 1, 1]), None, [1, 1], [90000, 90000])",
+        "return torch.arange(1000000000000)",
+        "return torch.einsum('a,b,c->abc', [torch.ones([9999]), torch.ones([9999]), torch.ones([9999])])",
+    ],
+)
+def test_absurd_sizes_are_refused_before_they_are_allocated(body: str) -> None:
+    from robaudit.inputs.programs.limits import BoundedSizes
+
+    with pytest.raises(RobauditError, match="absurdly large"), BoundedSizes():
+        evaluation.Evaluator(script(body)).forward(torch.zeros(2, 3))
+
+
+class Remembers(nn.Module):
+    """Its state is restored by code of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(192, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x.flatten(1))
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return self.fc.weight, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        self.training = state[1]
+
+
+def test_code_that_would_run_while_loading_is_refused(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(Remembers()), str(tmp_path / "a.pt"))
+    with pytest.raises(RobauditError, match="__setstate__"):
+        loaded(tmp_path / "a.pt")
+
+
+def rewritten(source: Path, target: Path, change: Callable[[str, bytes], bytes]) -> None:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for record in old.infolist():
+            new.writestr(record.filename, change(record.filename, old.read(record)))
+
+
+def test_objects_are_not_unpickled(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+    torch.jit.save(torch.jit.trace(network, X), str(tmp_path / "a.pt"))
+    evil = pickle.dumps(Evil(os.putenv, CANARY, "1"), protocol=2)
+    rewritten(
+        tmp_path / "a.pt", tmp_path / "b.pt", lambda name, data: evil if name.endswith("data.pkl") else data
+    )
+    with pytest.raises(RobauditError):
+        loaded(tmp_path / "b.pt")
+    assert CANARY not in os.environ
+
+
+class Mutates(nn.Module):
+    """Uses a tensor again that it has overwritten: what is read as data cannot follow that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(192, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.fc(x.flatten(1))
+        z = y[:, 1:]
+        y.mul_(2)
+        return torch.cat([z, y[:, :1]], 1)
+
+
+class Chooses(nn.Module):
+    """Decides by an image's numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.flatten(1)[:, :10]
+        if float(y.sum()) > 0:
+            return y * 2
+        return y
+
+
+@pytest.mark.parametrize("network", [Mutates(), Chooses()], ids=lambda network: type(network).__name__)
+def test_what_cannot_be_followed_is_left_to_torch(tmp_path: Path, network: nn.Module) -> None:
+    torch.jit.save(torch.jit.script(network.eval()), str(tmp_path / "a.pt"))
+    found = loaded(tmp_path / "a.pt")
+    assert isinstance(found, torch.jit.ScriptModule)
+    assert torch.allclose(found(X), network(X), atol=1e-5)
+
+
+class Grows(nn.Module):
+    """In-place operations that nothing looks behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(192, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.fc(x.flatten(1)).relu_()
+        y += 1
+        y *= 2
+        return y
+
+
+def test_in_place_operations_that_nothing_looks_behind(tmp_path: Path) -> None:
+    network = Grows().eval()
+    torch.jit.save(torch.jit.script(network), str(tmp_path / "a.pt"))
+    found = loaded(tmp_path / "a.pt")
+    assert isinstance(found, ProgramNetwork)
+    assert torch.allclose(found(X), network(X), atol=1e-5)
+
+
+def test_a_model_saved_in_training_mode_is_evaluated(tmp_path: Path) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 10)
+    ).train()
+    torch.jit.save(torch.jit.script(network), str(tmp_path / "a.pt"))
+    found = loaded(tmp_path / "a.pt")
+    assert isinstance(found, ProgramNetwork)
+    assert torch.allclose(found(X), network.eval()(X), atol=1e-5)
