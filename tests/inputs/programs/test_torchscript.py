@@ -91,7 +91,6 @@ def test_nothing_else_can_be_named(monkeypatch: pytest.MonkeyPatch, body: str) -
 @pytest.mark.parametrize(
     "body",
     [
-        "return torch.mul([0], 1000000000000)",
         "return torch.zeros([100000, 100000, 100000])",
         "return torch.matmul(torch.ones([100000, 1]), torch.ones([1, 100000]))",
         "return torch.add(torch.ones([100000, 1]), torch.ones([100000]))",
@@ -102,10 +101,27 @@ def test_nothing_else_can_be_named(monkeypatch: pytest.MonkeyPatch, body: str) -
         "return torch.einsum('a,b,c->abc', [torch.ones([9999]), torch.ones([9999]), torch.ones([9999])])",
     ],
 )
-def test_absurd_sizes_are_refused_before_they_are_allocated(body: str) -> None:
+def test_absurd_tensors_are_refused_before_they_are_allocated(body: str) -> None:
     from robaudit.inputs.programs.limits import BoundedSizes
 
     with pytest.raises(RobauditError, match="absurdly large"), BoundedSizes():
+        evaluation.Evaluator(script(body)).forward(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return torch.mul([0], 1000000000000)",
+        "return torch.mul('a', 1000000000000)",
+        "return torch.list(range(1000000000000))",
+        "y = [0]\nfor i in range(60):\n  y = torch.add(y, y)\nreturn y",
+        "y = 3\nfor i in range(60):\n  y = torch.mul(y, y)\nreturn y",
+        "return torch.pow(10, 1000000000)",
+        "return torch.abs(x, out=x)",
+    ],
+)
+def test_absurd_lists_and_numbers_are_refused(body: str) -> None:
+    with pytest.raises((RobauditError, UnreadError, OverflowError)):
         evaluation.Evaluator(script(body)).forward(torch.zeros(2, 3))
 
 

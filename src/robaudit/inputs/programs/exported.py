@@ -33,7 +33,7 @@ GRAPH = 256 << 20
 #: Settings that say where and how a tensor lies, which does not change what it holds.
 PLACING = {"layout", "device", "pin_memory", "memory_format", "non_blocking"}
 ARITHMETIC = {
-    "_operator.mul": OPERATORS["mul"], "_operator.add": operator.add, "_operator.sub": operator.sub,
+    "_operator.mul": OPERATORS["mul"], "_operator.add": OPERATORS["add"], "_operator.sub": OPERATORS["sub"],
     "_operator.floordiv": operator.floordiv, "_operator.truediv": operator.truediv, "_operator.mod": operator.mod,
     "_operator.getitem": operator.getitem, "_operator.eq": operator.eq, "_operator.ge": operator.ge,
     "_operator.le": operator.le, "_operator.gt": operator.gt, "_operator.lt": operator.lt,
@@ -182,6 +182,8 @@ def _run(
             value = _argument(item["arg"], values)
             if item.get("kind", 1) != 2:
                 positional.append(value)
+            elif item["name"] == "out":
+                raise RobauditError("writes into a tensor that it is given; export it without")
             elif item["name"] not in PLACING:
                 named[item["name"]] = value
         _store(node["outputs"], function(*positional, **named), values)

@@ -21,7 +21,7 @@ from robaudit.inputs.programs.torchscript.operators import OPERATORS
 STEPS = 3_000_000
 DEPTH = 100
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Add: OPERATORS["torch.add"], ast.Sub: OPERATORS["torch.sub"], ast.Eq: operator.eq, ast.NotEq: operator.ne,
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
     ast.Is: operator.is_, ast.IsNot: operator.is_not,
 }  # fmt: skip
@@ -187,7 +187,7 @@ class Evaluator:
             return self._member(args[0], args[1])
         if path and path[0] not in scope and path[0] != "__torch__":
             function = OPERATORS.get(name)
-            if function is None:
+            if function is None or "out" in named:
                 raise UnreadError(f"the function {name[:60]}")
             return function(*args, **named)
         return self._call(self._value(node.func, scope), args, named)
