@@ -116,6 +116,15 @@ def _define(script: Script, module: str, source: bytes) -> None:
             script.classes[f"{module}.{item.name}"] = Class(module, methods, constants)
 
 
+def dotted(node: ast.expr) -> list[str] | None:
+    """The names of `a.b.c`; None for other expressions."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    return [node.id, *names[::-1]] if isinstance(node, ast.Name) else None
+
+
 class _Unpickler(pickle.Unpickler):
     """Knows tensors, lists of numbers and the archive's own classes as `Instance`s; every other name is refused."""
 
