@@ -37,7 +37,7 @@ def script(body: str) -> Script:
     assert isinstance(definition, ast.FunctionDef)
     root = Instance()
     root.kind = "__torch__.Net"  # type: ignore[misc]
-    return Script(root, (), {"__torch__.Net": Class("__torch__", {"forward": definition}, {})}, {})
+    return Script(root, (), {"__torch__.Net": Class({"forward": definition}, {})}, {})
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,14 @@ def test_in_place_operations_that_nothing_looks_behind(tmp_path: Path) -> None:
     found = loaded(tmp_path / "a.pt")
     assert isinstance(found, ProgramNetwork)
     assert torch.allclose(found(X), network(X), atol=1e-5)
+
+
+def test_only_learned_numbers_are_counted_before_the_shape_is_known(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10)).eval()
+    torch.jit.save(torch.jit.trace(network, X), str(tmp_path / "a.pt"))
+    classifier = load_classifier(str(tmp_path / "a.pt"))
+    assert classifier.info.parameters == sum(p.numel() for p in network.parameters())
+    assert torch.allclose(classifier(X), network(X), atol=1e-5)
 
 
 def test_a_model_saved_in_training_mode_is_evaluated(tmp_path: Path) -> None:

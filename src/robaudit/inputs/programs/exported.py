@@ -144,7 +144,7 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
     graph, signature = module["graph"], module["signature"]
     nodes = [(_operator(node["target"]), node) for node in graph["nodes"]]
     known: dict[str, Any] = {}
-    images = []
+    learned, images = [], []
     for entry in signature["input_specs"]:
         kind, value = next(iter(entry.items()))
         if kind == "user_input":
@@ -152,6 +152,8 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
             continue
         wanted = next(text for key, text in value.items() if key.endswith("_name"))
         known[value["arg"]["name"]] = _single(tensors[wanted])
+        if kind == "parameter":
+            learned.append(known[value["arg"]["name"]])
     if len(images) != 1:
         raise RobauditError(f"takes {len(images)} inputs; a classifier takes one batch of images")
     sizes = [int(size.get("as_int", 0)) for size in graph["tensor_values"][images[0]]["sizes"]]
@@ -162,7 +164,6 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
     run = partial(
         _run, nodes=nodes, known=known, image=images[0], output=outputs[0]["arg"]["as_tensor"]["name"]
     )
-    learned = [tensor for tensor in known.values() if tensor.is_floating_point()]
     return Program(run, learned, shape, max(sizes[0], 0))
 
 
