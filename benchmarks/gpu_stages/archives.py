@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
 from gpu_stages.results import write_whole
 from robaudit.errors import RobauditError
@@ -170,6 +170,8 @@ def data_folder(data_dir: Path, scratch: Path, wanted: dict[str, tuple[str, ...]
     asked = [item for item in asked if there & set(item.archives)]
     if not asked:
         return data_dir
+    if not features.check("webp"):
+        raise RobauditError("Pillow: is built without WebP here; install one with it, or take the data sets")
     for item in asked:
         missing = [name for name in item.archives if name not in there]
         if missing:

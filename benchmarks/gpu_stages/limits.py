@@ -22,7 +22,7 @@ from robaudit.plan import AuditPlan, ThreatModel
 _EPS = 8 / 255
 #: Examples, the slots that fit, and how many times what those take is allowed.
 _EXAMPLES, _SLOTS, _ROOM = 2048, 32, 2.5
-_MEMORY_EPS = 0.5 / 255
+_MEMORY_EPS, _ARCH = 0.5 / 255, "resnet18"
 
 
 def network_of(arch: str, classes: int, seed: int) -> nn.Module:
@@ -32,11 +32,16 @@ def network_of(arch: str, classes: int, seed: int) -> nn.Module:
         return build_architecture(arch, classes=classes).eval()
 
 
+def can_be_limited(device: torch.device) -> bool:
+    """Whether a process can be given less of the device's memory than there is."""
+    return device.type == "cuda"
+
+
 def memory(device: torch.device, seed: int) -> dict[str, Any]:
     """PGD-10 with far more slots than memory holds, against few: the same outcomes, and how often memory ran out."""
-    if device.type != "cuda":
+    if not can_be_limited(device):
         return {"done": False, "why": "only CUDA's memory can be limited; run where there is a CUDA device"}
-    network = network_of("resnet18", 10, seed).to(device)
+    network = network_of(_ARCH, 10, seed).to(device)
     x = torch.rand(_EXAMPLES, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     logits = torch.cat([forward(network, part.to(device)).cpu() for part in x.split(_SLOTS)])
     examples = Examples(x, logits.argmax(1), torch.arange(_EXAMPLES), logits)

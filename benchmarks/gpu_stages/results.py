@@ -113,7 +113,7 @@ class Results:
             raise
         except Exception as error:
             traceback.print_exc()
-            self.failed[part] = f"{type(error).__name__}: {str(error).strip() or 'no message'}"[:500]
+            self.failed[part] = f"{type(error).__name__}: {str(error).strip() or 'no message'}"[:200]
             self.write()
 
     def write(self) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.benchmarks.helpers import CPU
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 
@@ -31,6 +33,16 @@ def cifar100(tmp_path_factory) -> Path:
     write_split(root / "cifar-100-python", "train", 300, 0)
     write_split(root / "cifar-100-python", "test", 200, 1)
     return root
+
+
+@pytest.fixture(scope="session")
+def collapsed(cifar100, tmp_path_factory):
+    """What `collapse` left of one uninterrupted call."""
+    import gpu
+
+    out = tmp_path_factory.mktemp("stages") / "collapse"
+    assert gpu.main([str(item) for item in ("collapse", "--data-dir", cifar100, "--out", out, *CPU)]) == 0
+    return out
 
 
 @pytest.fixture
