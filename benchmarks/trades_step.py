@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robaudit.attacks import forward
+from robaudit.devices import pick_device, synchronize
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images, build_architecture, load_images
 from robaudit.ranks import Ranks
@@ -139,8 +140,7 @@ def compare(options: argparse.Namespace) -> None:
             began = time.perf_counter()
             with contextlib.redirect_stderr(io.StringIO()):  # ART draws a bar
                 step(x, y)
-            if options.device.startswith("cuda"):
-                torch.cuda.synchronize()
+            synchronize(torch.device(options.device))
             if turn:  # the first is for warming up
                 taken.append(time.perf_counter() - began)
     print(f"{options.arch}, {options.batch} images of {shape.image}, {options.classes} classes, {options.device}, "
@@ -207,7 +207,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default=pick_device("auto"))
     parser.add_argument(
         "--accuracy",
         nargs="?",

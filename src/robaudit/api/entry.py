@@ -224,7 +224,7 @@ def _own_modes() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        for kind in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+        for kind in {"cpu", torch.device(pick_device("auto")).type}:
             stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
