@@ -21,6 +21,14 @@ from robaudit.inputs import (
 from robaudit.training.settings import TrainSettings
 
 
+class ChannelsLast(nn.Module):
+    """The same images (N, C, H, W), laid out as convolutions run faster on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The images."""
+        return x.contiguous(memory_format=torch.channels_last)
+
+
 class Trained(nn.Module):
     """(N, C, H, W) in [0, 1] to logits (N, K); `network` holds the weights.
 

@@ -18,7 +18,7 @@ from robaudit.training.awp import moved, perturbation, same_buffers
 from robaudit.training.data import Batch
 from robaudit.training.inner import Attacked, Model, attack, frozen
 from robaudit.training.losses import LOSSES, Loss
-from robaudit.training.network import Trained
+from robaudit.training.network import ChannelsLast, Trained
 from robaudit.training.settings import Method, TrainSettings
 from robaudit.training.sgd import SGD
 from robaudit.training.synchronising import add_up_gradients
@@ -141,7 +141,7 @@ class Stepper:
         return self._passes
 
     def _live_form(self, sample: Tensor) -> LiveForm | None:
-        network = nn.Sequential(self.network.normalise, self.network.network)
+        network = nn.Sequential(ChannelsLast(), self.network.normalise, self.network.network)
         auto = self.settings.precision == "auto" and has_bf16(sample.device)
         live = None
         if auto or self.network.half_precision:
