@@ -8,7 +8,7 @@ from scipy.optimize import linprog, minimize
 from robaudit.attacks import geometry
 from robaudit.attacks.fab import project_onto_plane
 from robaudit.attacks.randomness import Draws
-from robaudit.attacks.square import l2_pattern, window, window_side
+from robaudit.attacks.windows import l2_pattern, l2_patterns, window, window_side
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
@@ -144,3 +144,23 @@ def test_plane_projection_does_not_know_the_scale_of_the_gradient(norm, scale):
     assert torch.allclose(
         project_onto_plane(x, w * scale, torch.tensor([0.7 * scale]), norm), expected, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (32, 32), (5, 9)])
+def test_patterns_stand_where_their_windows_are(height, width):
+    """Against each pattern put into its window one by one."""
+    iteration = torch.tensor([0, 5, 11, 60, 300, 1500, 9000])
+    side = window_side(iteration, height, width, least=3)
+    generator = torch.Generator().manual_seed(0)
+    corner = (
+        torch.rand(len(side), 4, generator=generator)
+        * (torch.tensor([height, width] * 2) - side[:, None] + 1)
+    ).long()
+    turned = torch.arange(len(side)) % 2 == 0
+    found = l2_patterns(side, corner, turned, height, width)
+    for row, size in enumerate(side.tolist()):
+        expected = torch.zeros(height, width)
+        pattern = l2_pattern(size).T if turned[row] else l2_pattern(size)
+        top, left = corner[row, :2].tolist()
+        expected[top : top + size, left : left + size] = pattern
+        assert torch.equal(found[row, 0], expected)

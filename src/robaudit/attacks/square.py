@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -12,15 +11,11 @@ from robaudit.attacks import geometry
 from robaudit.attacks.objectives import Model, forward, margin, misclassified, nearly_misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
+from robaudit.attacks.windows import LEAST_L2, l2_pattern, l2_patterns, on_device, window, window_side
 from robaudit.devices import is_accelerator
 
-# The schedule of p, the share of pixels in a square, after these many queries (Section 5 of the paper).
-_P_INIT = 0.8
-_HALVE_P_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 #: As `DOUBT`, but wider: which queries are kept decides on all that follow.
 _DOUBT = 0.05
-#: Pixels, of a window of the L2 attack.
-_LEAST_L2 = 3
 _STEPS_PER_RUN = 2**20  # each restart draws from a range of steps of its own
 #: Queries drawn at once on the CPU, where many small operations cost more than a large one. An accelerator would have
 #: to be waited for to learn whether any row has run out.
@@ -48,68 +43,6 @@ class SquareState:
     near_miss: Tensor
     finished: Tensor
     nonfinite: Tensor
-
-
-@lru_cache(maxsize=64)
-def _constant(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """(n,) int64, brought to the device once."""
-    with torch.inference_mode(False):
-        return torch.tensor(values, device=device)
-
-
-def window_side(iteration: Tensor, height: int, width: int, least: int = 1) -> Tensor:
-    """The side of the square tried at each query, (n,) int64 in [least, min(height, width)]."""
-    halvings = torch.bucketize(iteration - 1, _constant(_HALVE_P_AFTER, iteration.device))
-    share = _P_INIT / (2.0**halvings)
-    side = torch.sqrt(share * height * width).round().to(torch.int64).clamp_min(least)
-    if least > 1:  # the L2 pattern wants an odd side
-        side = side + (side % 2 == 0)
-    return side.clamp_max(min(height, width))
-
-
-def window(top: Tensor, left: Tensor, side: Tensor, height: int, width: int) -> Tensor:
-    """(n, 1, height, width) bool: each row's square."""
-    y = torch.arange(height, device=top.device)
-    x = torch.arange(width, device=top.device)
-    rows = (y >= top[:, None]) & (y < (top + side)[:, None])
-    columns = (x >= left[:, None]) & (x < (left + side)[:, None])
-    return (rows[:, :, None] & columns[:, None, :])[:, None]
-
-
-def _pyramid(height: int, width: int) -> Tensor:
-    """The bump of the L2 attack, of unit length: steps that fall off as 1 / k^2 from the middle (Section 4.2)."""
-    bump = torch.zeros(height, width)
-    top, left = height // 2, width // 2
-    for k in range(max(height // 2 + 1, width // 2 + 1)):
-        bump[max(top - k, 0) : top + k + 1, max(left - k, 0) : left + k + 1] += 1.0 / (k + 1) ** 2
-    return bump / bump.square().sum().sqrt()
-
-
-@lru_cache(maxsize=64)
-def l2_pattern(side: int) -> Tensor:
-    """(side, side) of unit length: one bump up, one down, side by side."""
-    half = side // 2
-    pattern = torch.cat([_pyramid(half, side), -_pyramid(side - half, side)]) if half else torch.ones(1, 1)
-    return pattern / pattern.square().sum().sqrt()
-
-
-@lru_cache(maxsize=8)
-def _pattern_table(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The patterns of all sides that an image of h by w meets, brought to the device once.
-
-    Returns:
-        pages (sides, most, most), each pattern in the corner of its page; and (most + 1,) int64, the page of each side.
-
-    """
-    with torch.inference_mode(False):
-        schedule = torch.tensor([0, *(after + 1 for after in _HALVE_P_AFTER)])
-        sides = window_side(schedule, h, w, least=_LEAST_L2).unique()
-        most = int(sides.max())
-        pages, page = torch.zeros(len(sides), most, most), torch.zeros(most + 1, dtype=torch.int64)
-        for number, side in enumerate(sides.tolist()):
-            pages[number, :side, :side] = l2_pattern(side)
-            page[side] = number
-        return pages.to(device), page.to(device)
 
 
 @dataclass(frozen=True)
@@ -247,8 +180,8 @@ class Square:
     def _change_l2(self, x: Tensor, x_best: Tensor, u: Tensor, iteration: Tensor) -> Tensor:
         """Mass moved from one window to another (Algorithm 3)."""
         n, c, h, w = x.shape
-        side = window_side(iteration, h, w, least=_LEAST_L2)
-        corner = (u[:, :4] * (_constant((h, w, h, w), u.device) - side[:, None] + 1)).long()
+        side = window_side(iteration, h, w, least=LEAST_L2)
+        corner = (u[:, :4] * (on_device((h, w, h, w), u.device) - side[:, None] + 1)).long()
         gain, drop = (window(corner[:, k], corner[:, k + 1], side, h, w) for k in (0, 2))
         delta = x_best - x
         old = delta * gain
@@ -256,26 +189,9 @@ class Square:
         mass = (delta * (gain | drop)).square().sum((2, 3), keepdim=True)
         spare = (self.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0)
         signs = (u[:, 5:] >= 0.5).to(x.dtype).reshape(n, c, 1, 1) * 2 - 1
-        new = self._patterns(side, corner, u[:, 4] >= 0.5, h, w) * signs + old / (old_length + 1e-12)
+        new = l2_patterns(side, corner, u[:, 4] >= 0.5, h, w) * signs + old / (old_length + 1e-12)
         new = new / (new.square().sum((2, 3), keepdim=True).sqrt() + 1e-12) * (spare / c + mass).sqrt()
         delta = torch.where(gain, new, torch.where(drop, 0.0, delta))
         return (x + delta / geometry.per_row(geometry.l2(delta).clamp_min(1e-12), delta) * self.eps).clamp(
             0, 1
         )
-
-    @staticmethod
-    def _patterns(side: Tensor, corner: Tensor, turned: Tensor, h: int, w: int) -> Tensor:
-        """(n, 1, h, w): the L2 pattern of each row's side, turned or not, put at its corner; 0 elsewhere."""
-        pages, page = _pattern_table(h, w, side.device)
-        y, x = torch.arange(h, device=side.device), torch.arange(w, device=side.device)
-        down, across = (
-            y - corner[:, 0, None],
-            x - corner[:, 1, None],
-        )  # from the window's corner, (n, h) and (n, w)
-        row, column = down[:, :, None], across[:, None, :]
-        turned = turned[:, None, None]
-        first, second = torch.where(turned, column, row), torch.where(turned, row, column)
-        most = pages.shape[-1] - 1
-        values = pages[page[side][:, None, None], first.clamp(0, most), second.clamp(0, most)]
-        inside = (row >= 0) & (column >= 0) & (row < side[:, None, None]) & (column < side[:, None, None])
-        return torch.where(inside, values, 0.0)[:, None]

@@ -11,7 +11,7 @@ from robaudit.cli.common import console
 from robaudit.cli.live import watched
 from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence
-from robaudit.inputs import DATASETS, Classifier, Images, load_classifier, load_images
+from robaudit.inputs import DATASETS, Classifier, Images, is_factory, load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.reports.run_plots import draw_run
 from robaudit.training import Inner, TrainSettings, preset, train
@@ -103,7 +103,7 @@ def _load_start(path: str, images: Images, given: dict[str, Any]) -> Classifier:
     found = load_classifier(
         path, arch=given.get("arch"), normalise=given.get("normalise"), images=images.subset(2000, 0)
     )
-    if found.info.format in ("onnx", "torchscript", "pt2", "factory") or ".py:" in found.info.architecture:
+    if found.info.format in ("onnx", "torchscript", "pt2", "factory") or is_factory(found.info.architecture):
         raise RobauditError(
             f"--from {path}: is a {found.info.format}, whose weights cannot be trained here; "
             "give a state dict of an architecture that robaudit knows"

@@ -37,7 +37,7 @@ def script(body: str) -> Script:
     assert isinstance(definition, ast.FunctionDef)
     root = Instance()
     root.kind = "__torch__.Net"  # type: ignore[misc]
-    return Script(root, (), {"__torch__.Net": Class("__torch__", {"forward": definition}, {})}, {})
+    return Script(root, (), {"__torch__.Net": Class({"forward": definition}, {})}, {})
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,6 @@ def test_nothing_else_can_be_named(monkeypatch: pytest.MonkeyPatch, body: str) -
 @pytest.mark.parametrize(
     "body",
     [
-        "return torch.mul([0], 1000000000000)",
         "return torch.zeros([100000, 100000, 100000])",
         "return torch.matmul(torch.ones([100000, 1]), torch.ones([1, 100000]))",
         "return torch.add(torch.ones([100000, 1]), torch.ones([100000]))",
@@ -102,10 +101,27 @@ def test_nothing_else_can_be_named(monkeypatch: pytest.MonkeyPatch, body: str) -
         "return torch.einsum('a,b,c->abc', [torch.ones([9999]), torch.ones([9999]), torch.ones([9999])])",
     ],
 )
-def test_absurd_sizes_are_refused_before_they_are_allocated(body: str) -> None:
+def test_absurd_tensors_are_refused_before_they_are_allocated(body: str) -> None:
     from robaudit.inputs.programs.limits import BoundedSizes
 
     with pytest.raises(RobauditError, match="absurdly large"), BoundedSizes():
+        evaluation.Evaluator(script(body)).forward(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return torch.mul([0], 1000000000000)",
+        "return torch.mul('a', 1000000000000)",
+        "return torch.list(range(1000000000000))",
+        "y = [0]\nfor i in range(60):\n  y = torch.add(y, y)\nreturn y",
+        "y = 3\nfor i in range(60):\n  y = torch.mul(y, y)\nreturn y",
+        "return torch.pow(10, 1000000000)",
+        "return torch.abs(x, out=x)",
+    ],
+)
+def test_absurd_lists_and_numbers_are_refused(body: str) -> None:
+    with pytest.raises((RobauditError, UnreadError, OverflowError)):
         evaluation.Evaluator(script(body)).forward(torch.zeros(2, 3))
 
 
@@ -204,6 +220,14 @@ def test_in_place_operations_that_nothing_looks_behind(tmp_path: Path) -> None:
     found = loaded(tmp_path / "a.pt")
     assert isinstance(found, ProgramNetwork)
     assert torch.allclose(found(X), network(X), atol=1e-5)
+
+
+def test_only_learned_numbers_are_counted_before_the_shape_is_known(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10)).eval()
+    torch.jit.save(torch.jit.trace(network, X), str(tmp_path / "a.pt"))
+    classifier = load_classifier(str(tmp_path / "a.pt"))
+    assert classifier.info.parameters == sum(p.numel() for p in network.parameters())
+    assert torch.allclose(classifier(X), network(X), atol=1e-5)
 
 
 def test_a_model_saved_in_training_mode_is_evaluated(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from robaudit.inputs import build_architecture, load_classifier, make_images
+from robaudit.inputs.networks import residual_family
 from robaudit.inputs.networks.families import parse, text_of, varied
 from robaudit.inputs.networks.family import Family
 from robaudit.inputs.normalisation import parse_normalisation
@@ -124,3 +126,10 @@ def test_a_change_is_not_given_up_while_both_are_always_right() -> None:
     good, bad = (Candidate(name, (), 1, 2, 4, 0.0, Told(name)) for name in ("good", "bad"))
     trial = Trial(images)
     assert trial.race([(bad, none), (good, none)], 400)[0].candidate is good
+
+
+def test_the_only_stage_of_a_residual_network_may_have_a_stride() -> None:
+    plan = parse("residual:widths=16,depths=2,strides=1,stem=8-3-2,norm=none,bias=yes,pool=2,hidden=100")
+    guesses = dict(residual_family.FAMILY.first_guesses(plan))
+    assert guesses[replace(plan, strides=(2,))] == 1.0
+    assert min(guesses.values()) == guesses[plan] == 0.0

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def drawn(layer: nn.Module) -> tuple[Tensor, Tensor]:
+def sampled(layer: nn.Module) -> tuple[Tensor, Tensor]:
     """A layer's weight and bias (or None), with noise of `weight_std` and `bias_std` where there are such."""
     weight, bias = (_draw(getattr(layer, name), getattr(layer, f"{name}_std")) for name in ("weight", "bias"))
     return weight, bias
@@ -26,7 +26,7 @@ class NoisyConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.Conv2d`."""
-        return self._conv_forward(x, *drawn(self))
+        return self._conv_forward(x, *sampled(self))
 
 
 class NoisyLinear(nn.Linear):
@@ -34,7 +34,7 @@ class NoisyLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.Linear`."""
-        return F.linear(x, *drawn(self))
+        return F.linear(x, *sampled(self))
 
 
 class NoisyBatchNorm2d(nn.BatchNorm2d):
@@ -42,7 +42,7 @@ class NoisyBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.BatchNorm2d` in evaluation mode."""
-        return F.batch_norm(x, self.running_mean, self.running_var, *drawn(self), eps=self.eps)
+        return F.batch_norm(x, self.running_mean, self.running_var, *sampled(self), eps=self.eps)
 
 
 NOISY: dict[type[nn.Module], type[nn.Module]] = {

@@ -137,7 +137,7 @@ def _strides(plan: ResidualPlan) -> dict[tuple[int, ...], float]:
         return {}
     rest = plan.strides[1:]
     rest = (2,) * len(rest) if set(rest) == {1} else rest
-    prices = {(1, *rest): 0.0, (1,) * len(plan.strides): 2.0}
+    prices = {(1,) * len(plan.strides): 2.0, (1, *rest): 0.0}  # of one stage both are the same
     # Otherwise the first stage has no shortcut in which a stride could be.
     if "conv" not in plan.shortcut or plan.project != "needed" or plan.widths[0] != plan.stem[0]:
         prices[2, *rest] = 1.0

@@ -33,7 +33,7 @@ GRAPH = 256 << 20
 #: Settings that say where and how a tensor lies, which does not change what it holds.
 PLACING = {"layout", "device", "pin_memory", "memory_format", "non_blocking"}
 ARITHMETIC = {
-    "_operator.mul": OPERATORS["mul"], "_operator.add": operator.add, "_operator.sub": operator.sub,
+    "_operator.mul": OPERATORS["mul"], "_operator.add": OPERATORS["add"], "_operator.sub": OPERATORS["sub"],
     "_operator.floordiv": operator.floordiv, "_operator.truediv": operator.truediv, "_operator.mod": operator.mod,
     "_operator.getitem": operator.getitem, "_operator.eq": operator.eq, "_operator.ge": operator.ge,
     "_operator.le": operator.le, "_operator.gt": operator.gt, "_operator.lt": operator.lt,
@@ -144,7 +144,7 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
     graph, signature = module["graph"], module["signature"]
     nodes = [(_operator(node["target"]), node) for node in graph["nodes"]]
     known: dict[str, Any] = {}
-    images = []
+    learned, images = [], []
     for entry in signature["input_specs"]:
         kind, value = next(iter(entry.items()))
         if kind == "user_input":
@@ -152,6 +152,8 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
             continue
         wanted = next(text for key, text in value.items() if key.endswith("_name"))
         known[value["arg"]["name"]] = _single(tensors[wanted])
+        if kind == "parameter":
+            learned.append(known[value["arg"]["name"]])
     if len(images) != 1:
         raise RobauditError(f"takes {len(images)} inputs; a classifier takes one batch of images")
     sizes = [int(size.get("as_int", 0)) for size in graph["tensor_values"][images[0]]["sizes"]]
@@ -162,7 +164,6 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
     run = partial(
         _run, nodes=nodes, known=known, image=images[0], output=outputs[0]["arg"]["as_tensor"]["name"]
     )
-    learned = [tensor for tensor in known.values() if tensor.is_floating_point()]
     return Program(run, learned, shape, max(sizes[0], 0))
 
 
@@ -182,6 +183,8 @@ def _run(
             value = _argument(item["arg"], values)
             if item.get("kind", 1) != 2:
                 positional.append(value)
+            elif item["name"] == "out":
+                raise RobauditError("writes into a tensor that it is given; export it without")
             elif item["name"] not in PLACING:
                 named[item["name"]] = value
         _store(node["outputs"], function(*positional, **named), values)

@@ -16,26 +16,37 @@ import torch
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.aten import layers, shapes
-from robaudit.inputs.programs.aten.shapes import as_dtype, is_tensor
-from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.aten import layers, reductions, shapes
+from robaudit.inputs.programs.aten.shapes import is_tensor
 from robaudit.inputs.programs.recording import Value
 
 Operator = Callable[..., Any]
+#: Items in a list that is computed.
+LONGEST = 1_000_000
+
+
+def _sized(value: Any) -> Any:
+    """A plain number or list, if it is not absurdly large; tensors as they are."""
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        raise RobauditError("computes with an absurdly large number; export it again")
+    if isinstance(value, (list, tuple, str)) and len(value) > LONGEST:
+        raise RobauditError("makes an absurdly long list; export it again")
+    return value
 
 
 def _add(self: Any, other: Any, alpha: Any = 1) -> Any:
-    return self + other if alpha == 1 else self + other * alpha
+    return _sized(self + other if alpha == 1 else self + other * alpha)
 
 
 def _sub(self: Any, other: Any, alpha: Any = 1) -> Any:
-    return self - other if alpha == 1 else self - other * alpha
+    return _sized(self - other if alpha == 1 else self - other * alpha)
 
 
 def _mul(self: Any, other: Any) -> Any:
-    if isinstance(self, list):
-        bounded([len(self), other])
-    return self * other
+    for items, times in ((self, other), (other, self)):
+        if isinstance(items, (list, tuple, str)) and len(items) * max(times, 1) > LONGEST:
+            raise RobauditError("makes an absurdly long list; export it again")
+    return _sized(self * other)
 
 
 def _div(self: Any, other: Any, rounding_mode: str | None = None) -> Any:
@@ -43,11 +54,13 @@ def _div(self: Any, other: Any, rounding_mode: str | None = None) -> Any:
 
 
 def _pow(self: Any, exponent: Any) -> Any:
-    if not is_tensor(self) and not is_tensor(exponent):
-        return (
-            math.pow(self, exponent) if isinstance(self, float) or exponent < 0 else self ** min(exponent, 64)
-        )
-    return self**exponent
+    if is_tensor(self) or is_tensor(exponent):
+        return self**exponent
+    return (
+        math.pow(self, exponent)
+        if isinstance(self, float) or exponent < 0 or exponent > 63
+        else _sized(self**exponent)
+    )
 
 
 def _clamp(self: Any, min: Any = None, max: Any = None) -> Any:
@@ -58,69 +71,6 @@ def _clamp(self: Any, min: Any = None, max: Any = None) -> Any:
 
 def _hardtanh(self: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     return F.relu6(self) if (min_val, max_val) == (0, 6) else F.hardtanh(self, min_val, max_val)
-
-
-def _reduction(function: Operator) -> Operator:
-    """One with (dim, keepdim, dtype) or, without dimensions, with (dtype)."""
-
-    def run(self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None, **_: Any) -> Any:
-        self = shapes.convert(self, dtype=dtype)
-        axes = list(range(self.ndim)) if dim is None or dim == [] else dim
-        return function(self, dim=axes, keepdim=keepdim)
-
-    return run
-
-
-def _extreme(of_axis: Operator, of_two: Operator) -> Operator:
-    """`max` and `min`: of everything, along a dimension, of two tensors, or of numbers."""
-
-    def run(self: Any, *args: Any, dim: Any = None, keepdim: bool = False) -> Any:
-        if args and is_tensor(args[0]):
-            return of_two(self, args[0])
-        if not is_tensor(self):
-            return (max if of_axis is torch.max else min)(self, *args)
-        rest = [*args, *([] if dim is None else [dim, keepdim])]
-        return tuple(of_axis(self, *rest)) if rest else of_axis(self)
-
-    return run
-
-
-def _softmax(function: Operator) -> Operator:
-    def run(self: Any, dim: int, third: Any = None, dtype: Any = None, **_: Any) -> Any:
-        kind = dtype if type(third) in (bool, type(None)) else third  # `_softmax` has half_to_float there
-        return function(shapes.convert(self, dtype=as_dtype(kind)), dim=dim)
-
-    return run
-
-
-def _norm(self: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    axes = list(range(self.ndim)) if dim is None or dim == [] else dim
-    return torch.linalg.vector_norm(self, 2 if p is None else p, axes, keepdim, dtype=as_dtype(dtype))
-
-
-def _variance(function: Operator) -> Operator:
-    def run(
-        self: Any, *args: Any, dim: Any = None, correction: Any = None, keepdim: bool = False, **named: Any
-    ) -> Any:
-        rest = list(args)
-        unbiased = named.get("unbiased", True)
-        if rest and type(rest[0]) is bool:
-            unbiased = rest.pop(0)
-        elif rest:
-            dim = rest.pop(0)
-            unbiased = rest.pop(0) if rest else unbiased
-            keepdim = rest.pop(0) if rest else keepdim
-        freedom = (
-            correction
-            if correction is not None
-            else unbiased
-            if type(unbiased) is not bool
-            else int(unbiased)
-        )
-        axes = list(range(self.ndim)) if dim is None else dim
-        return function(self, dim=axes, correction=int(freedom), keepdim=keepdim)
-
-    return run
 
 
 def _idle(self: Any, *_: Any, **__: Any) -> Any:
@@ -151,6 +101,15 @@ def _inplace(function: Operator) -> Operator:
     return run
 
 
+def _of_one(function: Operator) -> Operator:
+    """A function of one tensor, without its other settings, such as `inplace`."""
+
+    def run(self: Any) -> Any:
+        return function(self)
+
+    return run
+
+
 def _numbers(of_number: Operator, of_tensor: Operator) -> Operator:
     """A function of a plain number or of a tensor."""
     return lambda self: of_tensor(self) if is_tensor(self) else of_number(self)
@@ -169,7 +128,16 @@ _SAME = {
     )
 }  # fmt: skip
 
-OPERATORS: dict[str, Operator] = _SAME | layers.OPERATORS | {
+#: Functions of one tensor.
+_OF_ONE: dict[str, Operator] = {
+    name: _of_one(function)
+    for name, function in {
+        "relu": F.relu, "relu6": F.relu6, "selu": F.selu, "silu": F.silu, "mish": F.mish, "hardswish": F.hardswish,
+        "hardsigmoid": F.hardsigmoid, "softsign": F.softsign, "log_sigmoid": F.logsigmoid,
+    }.items()
+}  # fmt: skip
+
+OPERATORS: dict[str, Operator] = _SAME | _OF_ONE | layers.OPERATORS | reductions.OPERATORS | {
     # arithmetic, of tensors and of plain numbers
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "true_divide": _div, "pow": _pow,
     "subtract": _sub, "multiply": _mul, "divide": _div,
@@ -184,20 +152,14 @@ OPERATORS: dict[str, Operator] = _SAME | layers.OPERATORS | {
     "clamp_max": lambda self, max: self.clamp(max=max),
     "addmm": lambda self, mat1, mat2, beta=1, alpha=1: layers.affine(self, mat1, mat2, beta, alpha),
     "einsum": _einsum,
-    # reductions
-    "mean": _reduction(torch.mean), "sum": _reduction(torch.sum), "max": _extreme(torch.max, torch.maximum),
-    "min": _extreme(torch.min, torch.minimum), "softmax": _softmax(F.softmax), "_softmax": _softmax(F.softmax),
-    "log_softmax": _softmax(F.log_softmax), "_log_softmax": _softmax(F.log_softmax), "norm": _norm,
-    "linalg_vector_norm": lambda self, ord=2, *rest, **named: _norm(self, ord, *rest, **named),
-    "var": _variance(torch.var), "std": _variance(torch.std), "var_mean": _variance(torch.var_mean),
     # activations
-    "relu": F.relu, "relu6": F.relu6, "hardtanh": _hardtanh,
+    "hardtanh": _hardtanh,
     "leaky_relu": lambda self, negative_slope=0.01: F.leaky_relu(self, negative_slope),
     "elu": lambda self, alpha=1.0, scale=1, input_scale=1: F.selu(self) if scale != 1 else F.elu(self, alpha),
-    "selu": F.selu, "celu": F.celu, "silu": F.silu, "mish": F.mish, "hardswish": F.hardswish,
-    "gelu": lambda self, approximate="none": F.gelu(self, approximate=approximate), "hardsigmoid": F.hardsigmoid,
-    "softplus": lambda self, beta=1, threshold=20: F.softplus(self, beta, threshold), "softsign": F.softsign,
-    "log_sigmoid": F.logsigmoid, "prelu": torch.prelu, "_prelu_kernel": torch.prelu, "glu": F.glu,
+    "celu": lambda self, alpha=1.0: F.celu(self, alpha),
+    "gelu": lambda self, approximate="none": F.gelu(self, approximate=approximate),
+    "softplus": lambda self, beta=1, threshold=20: F.softplus(self, beta, threshold),
+    "prelu": torch.prelu, "_prelu_kernel": torch.prelu, "glu": F.glu,
     "threshold": F.threshold,
     # what does nothing to a classifier that is evaluated
     "contiguous": _idle, "clone": _idle,

@@ -44,11 +44,11 @@ class Instance:
 
 @dataclass(frozen=True)
 class Class:
-    """A class of the archive's code: the module it stands in, its methods and its constants."""
+    """A class of the archive's code: its methods, its constants, and the names of its learned tensors."""
 
-    module: str
     methods: dict[str, ast.FunctionDef]
     constants: dict[str, ast.expr]
+    learned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,24 @@ def _define(script: Script, module: str, source: bytes) -> None:
                 for part in item.body
                 if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.value
             }
-            script.classes[f"{module}.{item.name}"] = Class(module, methods, constants)
+            learned = frozenset(
+                name.value
+                for part in item.body
+                if isinstance(part, ast.Assign) and isinstance(part.value, ast.List)
+                if isinstance(part.targets[0], ast.Name) and part.targets[0].id == "__parameters__"
+                for name in part.value.elts
+                if isinstance(name, ast.Constant) and isinstance(name.value, str)
+            )
+            script.classes[f"{module}.{item.name}"] = Class(methods, constants, learned)
+
+
+def dotted(node: ast.expr) -> list[str] | None:
+    """The names of `a.b.c`; None for other expressions."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    return [node.id, *names[::-1]] if isinstance(node, ast.Name) else None
 
 
 class _Unpickler(pickle.Unpickler):

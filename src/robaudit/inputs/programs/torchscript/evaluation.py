@@ -14,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from robaudit.inputs.programs.torchscript.archive import Instance, Script, UnreadError
+from robaudit.inputs.programs.torchscript.archive import Instance, Script, UnreadError, dotted
 from robaudit.inputs.programs.torchscript.operators import OPERATORS
 
 #: Expressions and statements followed in one run, and calls inside calls.
 STEPS = 3_000_000
 DEPTH = 100
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Add: OPERATORS["torch.add"], ast.Sub: OPERATORS["torch.sub"], ast.Eq: operator.eq, ast.NotEq: operator.ne,
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
     ast.Is: operator.is_, ast.IsNot: operator.is_not,
 }  # fmt: skip
@@ -147,7 +147,7 @@ class Evaluator:
         raise UnreadError(f"the name {node.id[:40]}")
 
     def _attribute(self, node: Any, scope: dict[str, Any]) -> Any:
-        path = _dotted(node)
+        path = dotted(node)
         if path and path[0] == "CONSTANTS" and len(path) == 2 and path[1][1:].isdecimal():
             return self.script.constants[int(path[1][1:])]
         if path and path[0] == "__torch__" and ".".join(path) in self.script.functions:
@@ -175,7 +175,7 @@ class Evaluator:
         return _Function(kind.methods[name], owner)
 
     def _called(self, node: Any, scope: dict[str, Any]) -> Any:
-        path = _dotted(node.func)
+        path = dotted(node.func)
         name = ".".join(path or [])
         if name in ("annotate", "unchecked_cast"):  # a type, which says nothing here, and a value
             return self._value(node.args[1], scope)
@@ -187,7 +187,7 @@ class Evaluator:
             return self._member(args[0], args[1])
         if path and path[0] not in scope and path[0] != "__torch__":
             function = OPERATORS.get(name)
-            if function is None:
+            if function is None or "out" in named:
                 raise UnreadError(f"the function {name[:60]}")
             return function(*args, **named)
         return self._call(self._value(node.func, scope), args, named)
@@ -232,15 +232,6 @@ class Evaluator:
     def _dict(self, node: Any, scope: dict[str, Any]) -> Any:
         keys = [self._value(key, scope) for key in node.keys]
         return dict(zip(keys, [self._value(value, scope) for value in node.values], strict=True))
-
-
-def _dotted(node: ast.expr) -> list[str] | None:
-    """The names of `a.b.c`; None for other expressions."""
-    names: list[str] = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    return [node.id, *names[::-1]] if isinstance(node, ast.Name) else None
 
 
 _STATEMENTS: dict[type, Callable[[Evaluator, Any, dict[str, Any]], None]] = {

@@ -48,19 +48,20 @@ def read_torchscript(path: Path) -> Program | nn.Module:
 
 
 def _tensors(script: Script) -> list[torch.Tensor]:
-    """The model's fractions, each tensor once."""
+    """The model's learned tensors, each once."""
     found: dict[int, torch.Tensor] = {}
     waiting = [script.root]
     seen = set()
     while waiting:
-        instance = waiting.pop()
+        instance = waiting.pop(0)
         if id(instance) in seen:
             continue
         seen.add(id(instance))
-        for value in instance.attributes.values():
-            if isinstance(value, Instance):
-                waiting.append(value)
-            elif isinstance(value, torch.Tensor) and value.is_floating_point():
+        kind = script.classes.get(instance.kind)
+        inside = [value for value in instance.attributes.values() if isinstance(value, Instance)]
+        waiting = inside + waiting
+        for name, value in instance.attributes.items():
+            if kind and name in kind.learned and isinstance(value, torch.Tensor):
                 found[id(value)] = value
     return list(found.values())
 

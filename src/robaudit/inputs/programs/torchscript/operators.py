@@ -11,8 +11,8 @@ from torch import Tensor
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs import aten
+from robaudit.inputs.programs.aten.operators import LONGEST
 from robaudit.inputs.programs.aten.shapes import item
-from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.recording import Value
 from robaudit.inputs.programs.torchscript.archive import UnreadError
 
@@ -35,14 +35,20 @@ def _range(*limits: Any) -> range:
 
 
 def _append(items: list[Any], value: Any) -> list[Any]:
-    bounded([len(items)])
-    items.append(value)
+    _extend(items, [value])
     return items
 
 
-def _extend(items: list[Any], values: list[Any]) -> None:
-    bounded([len(items) + len(values)])
+def _extend(items: list[Any], values: Any) -> None:
+    if len(items) + len(values) > LONGEST:
+        raise RobauditError("makes an absurdly long list; export it again")
     items.extend(values)
+
+
+def _listed(values: Any) -> list[Any]:
+    items: list[Any] = []
+    _extend(items, values)
+    return items
 
 
 def _plain(kind: type) -> Callable[[Any], Any]:
@@ -67,7 +73,7 @@ _LANGUAGE: dict[str, Callable[..., Any]] = {
     "torch.FloatImplicit": _plain(float), "torch.Bool": _plain(bool), "torch.ScalarImplicit": item,
     "torch.__is__": operator.is_, "torch.__isnot__": operator.is_not, "torch.__not__": operator.not_,
     "torch.__contains__": _contains, "torch.__getitem__": operator.getitem, "torch.append": _append,
-    "torch.extend": _extend, "torch.list": list, "torch.format": _format, "torch.warn": lambda *_, **__: None,
+    "torch.extend": _extend, "torch.list": _listed, "torch.format": _format, "torch.warn": lambda *_, **__: None,
     "torch.__range_length": lambda low, high, step: len(range(low, high, step)),
     "torch.__derive_index": lambda place, start, step: start + place * step,
     "torch.keys": list, "torch.values": lambda table: list(table.values()),
