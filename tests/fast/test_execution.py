@@ -108,6 +108,18 @@ def test_a_recorded_pass_sees_weights_that_change(monkeypatch):
         assert passes.recorded == 1
 
 
+def test_the_environment_may_say_how_passes_are_started(monkeypatch):
+    monkeypatch.setitem(GRAPHS, NAME, PretendGraph)
+    assert isinstance(execute(cnn(), DEVICE), Replayed)
+    monkeypatch.setenv("ROBAUDIT_EXECUTION", "eager")
+    model = cnn()
+    assert execute(model, DEVICE) is model
+    assert isinstance(execute(model, DEVICE, "graphs"), Replayed)
+    monkeypatch.setenv("ROBAUDIT_EXECUTION", "fast")
+    with pytest.raises(RobauditError, match="execution 'fast' is not known"):
+        execute(model, DEVICE)
+
+
 def test_what_a_device_cannot_do_is_said():
     with pytest.raises(RobauditError, match="cpu cannot record graphs"):
         execute(cnn(), CPU, "graphs")

@@ -7,10 +7,11 @@ and takes minutes before the first.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from robaudit.devices import out_of_memory
 from robaudit.errors import RobauditError
 
 Model = Callable[[Tensor], Tensor]
-#: `auto` is graphs where the device has them, else eager.
+#: `auto` is what the environment's `ROBAUDIT_EXECUTION` says; without it graphs where the device has them, else eager.
 Execution = Literal["auto", "eager", "graphs", "compile"]
 
 #: Passes made before recording, so that nothing is chosen or allocated for the first time while a graph is recorded.
@@ -91,6 +92,8 @@ def execute(
         RobauditError: there is no such execution, or the device cannot record graphs.
 
     """
+    if execution == "auto":
+        execution = cast("Execution", os.environ.get("ROBAUDIT_EXECUTION", "auto"))
     if execution not in get_args(Execution):
         raise RobauditError(f"execution '{execution}' is not known; use {', '.join(get_args(Execution))}")
     if execution == "graphs" and device.type not in GRAPHS:
