@@ -175,7 +175,7 @@ def test_a_finished_run_is_not_trained_on(done, images):
 
 def test_a_damaged_state_is_refused(done, images, tmp_path):
     (tmp_path / "resume.pt").write_bytes((done[0] / "resume.pt").read_bytes()[:1000])
-    with pytest.raises(RobauditError, match="cannot be gone on from"):
+    with pytest.raises(RobauditError, match="cannot be resumed"):
         train(TINY, images, tmp_path)
 
 

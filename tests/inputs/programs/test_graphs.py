@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from robaudit.attacks.folding import fold_batch_norm, trace
 from torch import nn
 from torchvision.models import mobilenet_v2
 from torchvision.models.resnet import BasicBlock, ResNet
 
+from robaudit.fast.folding import fold_batch_norm, trace
 from robaudit.inputs import build_architecture
 from robaudit.inputs.programs.exported import read_exported
 from robaudit.inputs.programs.network import build_network

@@ -19,7 +19,7 @@ from robaudit.inputs import load_classifier
 from robaudit.inputs.programs.network import ProgramNetwork
 from robaudit.inputs.programs.torchscript import evaluation
 from robaudit.inputs.programs.torchscript.archive import Class, Instance, Script, UnreadError
-from tests.inputs.hostile import CANARY, Evil
+from tests.inputs.files.hostile import CANARY, Evil
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 X = torch.rand(3, 3, 8, 8)

@@ -12,7 +12,7 @@ from torch import nn
 from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
 from robaudit.inputs.networks import build_architecture
-from robaudit.inputs.networks.noise import NoisyConv2d, NoisyLinear, drawn
+from robaudit.inputs.networks.noise import NoisyConv2d, NoisyLinear, sampled
 from robaudit.inputs.recovery.candidates import assemble
 from robaudit.inputs.recovery.layers import read_layers
 from robaudit.inputs.recovery.matching import candidates
@@ -64,11 +64,11 @@ def test_noise_injection_adds_its_share_of_the_weights_own_deviation(shape: str)
     noisy = [module for module in network.modules() if isinstance(module, (NoisyConv2d, NoisyLinear))]
     assert len(noisy) == 3
     for module in noisy:
-        draws = torch.stack([drawn(module)[0] for _ in range(600)])
+        draws = torch.stack([sampled(module)[0] for _ in range(600)])
         expected = 0.25 * float(module.weight.std())
         assert float(draws.std(0).mean()) == pytest.approx(expected, rel=0.02)
         assert torch.allclose(draws.mean(0), module.weight, atol=0.25 * expected)
-        assert torch.equal(drawn(module)[1], module.bias)
+        assert torch.equal(sampled(module)[1], module.bias)
 
 
 def test_bayesian_layers_draw_weight_and_bias_of_convolutions_norms_and_linears() -> None:
