@@ -244,3 +244,9 @@ def test_awp_moves_weights_by_its_radius_and_back():
             assert float((p.detach() - before[name]).norm()) == pytest.approx(expected, rel=1e-3, abs=1e-9)
     for name, p in network.named_parameters():
         assert torch.equal(p.detach(), before[name])
+
+
+def test_an_execution_that_the_device_lacks_is_refused_before_anything_is_written(images, tmp_path):
+    with pytest.raises(RobauditError, match="execution 'graphs': cpu cannot record graphs"):
+        train(replace(TINY, execution="graphs"), images, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

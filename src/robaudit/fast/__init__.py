@@ -1,7 +1,7 @@
 """The fast form of a model that attacks search with, and the strict arithmetic that judges."""
 
 from robaudit.fast.averaging import Averaged, generators
-from robaudit.fast.execution import Execution, Replayed, execute
+from robaudit.fast.execution import Execution, Replayed, execute, resolve_execution
 from robaudit.fast.fusing import LiveForm, live_form
 from robaudit.fast.precision import WORTH_HALF, SearchModel, search_model, strict_arithmetic
 
@@ -15,6 +15,7 @@ __all__ = [
     "execute",
     "generators",
     "live_form",
+    "resolve_execution",
     "search_model",
     "strict_arithmetic",
 ]

@@ -77,6 +77,22 @@ class CUDAGraph:
 GRAPHS: dict[str, Any] = {"cuda": CUDAGraph}
 
 
+def resolve_execution(execution: Execution, device: torch.device) -> Execution:
+    """What is meant: `auto` is what the environment says, if it says so; the rest as it is.
+
+    Raises:
+        RobauditError: there is no such execution, or the device cannot record graphs.
+
+    """
+    if execution == "auto":
+        execution = cast("Execution", os.environ.get("ROBAUDIT_EXECUTION", "auto"))
+    if execution not in get_args(Execution):
+        raise RobauditError(f"execution '{execution}' is not known; use {', '.join(get_args(Execution))}")
+    if execution == "graphs" and device.type not in GRAPHS:
+        raise RobauditError(f"execution 'graphs': {device.type} cannot record graphs; use eager or compile")
+    return execution
+
+
 def execute(
     model: Model, device: torch.device, execution: Execution = "auto", *, any_size: bool = True
 ) -> Model:
@@ -92,12 +108,7 @@ def execute(
         RobauditError: there is no such execution, or the device cannot record graphs.
 
     """
-    if execution == "auto":
-        execution = cast("Execution", os.environ.get("ROBAUDIT_EXECUTION", "auto"))
-    if execution not in get_args(Execution):
-        raise RobauditError(f"execution '{execution}' is not known; use {', '.join(get_args(Execution))}")
-    if execution == "graphs" and device.type not in GRAPHS:
-        raise RobauditError(f"execution 'graphs': {device.type} cannot record graphs; use eager or compile")
+    execution = resolve_execution(execution, device)
     if execution == "compile":
         model = torch.compile(model)
     if execution == "eager" or device.type not in GRAPHS:

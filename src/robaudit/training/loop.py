@@ -11,6 +11,7 @@ import torch
 
 from robaudit.devices import failures_explained, out_of_memory
 from robaudit.errors import RobauditError
+from robaudit.fast import resolve_execution
 from robaudit.inputs import Classifier, Images
 from robaudit.ranks import Ranks, joined
 from robaudit.training import checkpoints
@@ -83,6 +84,7 @@ class Run:
         self.settings, self.folder, self.ranks, self.progress = settings, folder, ranks, progress
         self.shape = Shape(images.classes, images.shape)
         self.device = torch.device(settings.device)
+        resolve_execution(settings.execution, self.device)  # before anything is written
         train_images, held = hold_out(images, settings.validation, settings.seed)
         self.data = TrainData(train_images, self.device, settings.augment, settings.seed)
         self.validation = Validation(held, settings, self.shape, ranks)
