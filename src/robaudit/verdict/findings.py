@@ -84,6 +84,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "No model is robust without a bound: the gradient is masked, find where it is lost.",
     ),
+    "pgd-attack-fails": (
+        "warning",
+        "Attack before the softmax, on the margin, through a differentiable stand-in, or without gradients.",
+    ),
     "flat-in-eps": (
         "warning",
         "Robust accuracy must fall as eps grows: the gradient is masked, or quantised away.",
