@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.checkpoints import Contents, file_sha256, own_metadata, read_checkpoint
+from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
+from robaudit.inputs.files.copies import read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.normalisation import Normalisation
@@ -64,7 +65,16 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
             return replace(found, notes=[*notes, *found.notes]), request
         if is_factory(source):
             return _ready(source, call_factory(source), "factory", request, None, []), request
-    contents = read_checkpoint(path)
+    return find_in(read_checkpoint(read_copy(path)), request)
+
+
+def find_in(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
+    """What a file may be that was read already, as `find_model`.
+
+    Raises:
+        RobauditError: it fits nothing.
+
+    """
     if contents.format in PROGRAMS:
         return _program(contents, request), request
     return _states(contents, request)
@@ -92,10 +102,10 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
         raise RobauditError(
             f"--arch {request.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
         )
-    network, shape, classes = load_program(contents.path, kind, request.image_shape)
+    network, shape, classes = load_program(contents.copy, kind, request.image_shape)
     channels, side = (shape[0], shape[1]) if shape else (3, 0)
     option = Candidate(kind, (), channels, side, classes, 0.0, network)
-    return Found([option], None, [], kind, file_sha256(contents.path), shape)
+    return Found([option], None, [], kind, contents.copy.sha256, shape)
 
 
 def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -123,7 +133,7 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         options = member_options(members, request.arch, shape, contents.path)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
-    digest = file_sha256(contents.path)
+    digest = contents.copy.sha256
     return Found(options, members.stored, [*notes, *members.notes], contents.format, digest, shape), request
 
 
