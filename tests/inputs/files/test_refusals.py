@@ -178,7 +178,8 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         "from robaudit.inputs.files.copies import read_copy\nfrom pathlib import Path\n"
         "from robaudit.inputs.files.state_dicts import choose_states\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "for name in sys.argv[1:]:\n    try:\n        choose_states(read_checkpoint(read_copy(Path(name))).tree, name, None); sys.exit(3)\n"
+        "for name in sys.argv[1:]:\n    try:\n"
+        "        choose_states(read_checkpoint(read_copy(Path(name))).tree, name, None); sys.exit(3)\n"
         "    except RobauditError: pass\n"
         "sys.exit(0 if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20 else 4)\n"
     )
