@@ -19,7 +19,7 @@ from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.matching import difference
 from robaudit.inputs.recovery.members import read_members
-from robaudit.inputs.sources import PROGRAMS, find_in
+from robaudit.inputs.sources import PROGRAMS, find_in, try_first
 
 #: Tensors, entries and candidates shown at most.
 SHOWN = 12
@@ -78,8 +78,9 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
 
     """
     path = Path(source).expanduser()
-    contents = read_checkpoint(read_copy(path))
-    request = ModelRequest(arch=arch, key=key)
+    copy, request = read_copy(path), ModelRequest(arch=arch, key=key)
+    try_first(copy, request, unknown=True)
+    contents = read_checkpoint(copy)
     if contents.format in PROGRAMS:
         return _program(source, contents, request)
     chosen, _ = choose_states(contents.tree, source, key)

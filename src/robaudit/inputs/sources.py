@@ -11,17 +11,21 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
-from robaudit.inputs.files.copies import read_copy
+from robaudit.inputs.files.copies import FileCopy, read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.programs import Shape, call_factory, count_classes, is_factory, load_program
-from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
+from robaudit.sandbox import Limits, in_child
 
 #: Formats that are networks already; also the word for their architecture.
 PROGRAMS = ("onnx", "torchscript", "pt2")
+#: Processor time that the first look at a file may take: a start, and one second for so many bytes.
+SECONDS = 60
+PER_SECOND = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,52 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
             return replace(found, notes=[*notes, *found.notes]), request
         if is_factory(source):
             return _ready(source, call_factory(source), "factory", request, None, []), request
-    return find_in(read_checkpoint(read_copy(path)), request)
+    copy = read_copy(path)
+    try_first(copy, request)
+    return find_in(read_checkpoint(copy), request)
+
+
+#: What was tried already: the same bytes for the same request.
+_SURVIVED: set[tuple[Any, ...]] = set()
+
+
+def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -> None:
+    """Read a file and call what it is once, in a child process: this one repeats only what the child survived.
+
+    A user's own factory is not called there.
+
+    Args:
+        copy: the file.
+        request: what is asked of it.
+        unknown: whether a file that fits nothing is fine.
+
+    Raises:
+        RobauditError: as `find_in`, or the child did not survive.
+
+    """
+    key = copy.sha256, copy.path.suffix, request.arch, request.normalise, request.key, request.image_shape
+    if key in _SURVIVED:
+        return
+
+    def look() -> None:
+        contents = read_checkpoint(copy)
+        try:
+            if request.arch and is_factory(request.arch) and contents.format not in PROGRAMS:
+                read_members(
+                    list(choose_states(contents.tree, str(copy.path), request.key)[0].values()), copy.path
+                )
+                return
+            found, _ = find_in(contents, request)
+        except RobauditError:
+            if not unknown or contents.format in PROGRAMS:
+                raise
+            return
+        network = assemble(found.options[0])
+        if found.shape:
+            count_classes(network, torch.rand(1, *found.shape), str(copy.path))
+
+    in_child(str(copy.path), look, Limits(seconds=SECONDS + len(copy) // PER_SECOND))
+    _SURVIVED.add(key)
 
 
 def find_in(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:

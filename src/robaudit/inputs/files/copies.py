@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import mmap
-import os
 import shutil
 import tempfile
 from functools import cached_property
@@ -14,11 +13,14 @@ from typing import BinaryIO
 
 from robaudit.errors import RobauditError
 from robaudit.files import opened
+from robaudit.sandbox import available_memory
 
 #: Bytes that a checkpoint may have.
 LIMIT = 256 << 30
 #: Larger copies lie in an unlinked temporary file where memory has not four times the room.
 SMALL = 1 << 30
+#: Such a file is held as plain bytes.
+TINY = 1 << 20
 
 
 class FileCopy:
@@ -47,7 +49,11 @@ class FileCopy:
 
     def stream(self) -> BinaryIO:
         """The bytes as a file of its own to read and seek in."""
-        return io.BufferedReader(_Stream(self.data), 1 << 16)
+        return (
+            io.BytesIO(self.data)
+            if len(self.data) <= TINY
+            else io.BufferedReader(_Stream(self.data), 1 << 16)
+        )
 
 
 class _Stream(io.RawIOBase):
@@ -117,7 +123,7 @@ def file_sha256(path: Path) -> str:
     return read_copy(path).sha256
 
 
-def _copied(source: io.FileIO, size: int, path: Path) -> mmap.mmap:
+def _copied(source: io.FileIO, size: int, path: Path) -> mmap.mmap | bytes:
     """Exactly `size` bytes of an open file, in memory of their own.
 
     Raises:
@@ -125,7 +131,11 @@ def _copied(source: io.FileIO, size: int, path: Path) -> mmap.mmap:
         RobauditError: there is no room, or there are fewer or more by now.
 
     """
-    if size <= SMALL or size <= available_memory() // 4:
+    copy: mmap.mmap | bytes
+    if size <= TINY:
+        copy = source.read(size)
+        done = len(copy)
+    elif size <= SMALL or size <= available_memory() // 4:
         copy = mmap.mmap(-1, size, **_PRIVATE)
         done = 0
         with memoryview(copy) as view:
@@ -148,14 +158,3 @@ _PRIVATE: dict[str, int] = (
     {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 )
 _COPY_ON_WRITE: dict[str, int] = {"access": mmap.ACCESS_COPY}
-
-
-def available_memory() -> int:
-    """Bytes of memory that could be used now; all of the machine's where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, AttributeError):
-        return 4 << 30
