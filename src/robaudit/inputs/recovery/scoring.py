@@ -180,12 +180,6 @@ def sees(choice: Choice, classes: int) -> bool:
     return choice.accuracy > 1 / classes + SEES_SHARE * (1 - 1 / classes)
 
 
-def near_chance(accuracy: float, classes: int, count: int) -> bool:
-    """Whether an accuracy on `count` images is hardly above guessing among `classes`."""
-    chance = 1 / classes
-    return accuracy < chance + max(4 * math.sqrt(chance * (1 - chance) / count), 0.1 * (1 - chance))
-
-
 def same_answers(choice: Choice, other: Choice) -> bool:
     """Whether two choices differ by rounding only on the images both saw."""
     count = min(len(choice), len(other))
