@@ -79,8 +79,8 @@ def test_a_residual_text_reads_back(plan: object) -> None:
         "sequential:conv8k3 gc0 flatten fcK", "sequential:conv8k9 flatten fcK" * 4,
         "sequential:skip conv8k3 add flatten fcK", "sequential:else flatten fcK",
         "sequential:skip conv3k3p1 else conv4k1 add flatten fcK", "sequential:skip else else add flatten fcK",
-        "sequential:skip conv3k3 cat flatten fcK", "sequential:skip skip add flatten fcK", "resnet20:se=-1", "resnet20:se=999",
-        "ensemble:x*resnet20", "residual:order=sideways", "",
+        "sequential:skip conv3k3 cat flatten fcK", "sequential:skip skip add flatten fcK",
+        "resnet20:se=-1", "resnet20:se=999", "ensemble:x*resnet20", "residual:order=sideways", "",
     ],
 )  # fmt: skip
 def test_bad_names_are_refused(name: str) -> None:
