@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from robaudit.inputs.networks.families import activation
+from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.recovery.candidates import Candidate
 
@@ -57,6 +58,16 @@ class Choice:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def guess(self) -> tuple[Candidate, Normalisation]:
+        """What is tried."""
+        return self.candidate, self.normalisation
+
+    @property
+    def key(self) -> tuple[Plan, Normalisation]:
+        """By what a guess is known again."""
+        return self.candidate.plan, self.normalisation
 
     @cached_property
     def right(self) -> torch.Tensor:
