@@ -23,7 +23,9 @@ ROLES = {
     "moving_mean": "running_mean", "moving_variance": "running_var", "weight_std": "weight_std", "bias_std": "bias_std",
 }  # fmt: skip
 #: Extra buffers that change nothing in evaluation.
-IGNORED = re.compile(r"(num_batches_tracked|_u|_v|original1|total_ops|total_params|activation_post_process.*)$")
+IGNORED = re.compile(
+    r"(num_batches_tracked|_u|_v|original1|total_ops|total_params|activation_post_process.*)$"
+)
 #: What `torch.nn.utils.parametrizations` calls the parts of a weight, and what they were called before.
 PARAMETRIZED = re.compile(r"parametrizations\.weight\.(original[01]?|0\._[uv])$")
 PARTS = {"original0": "g", "original1": "v", "original": "orig", "0._u": "u", "0._v": "v"}
