@@ -16,12 +16,15 @@ _UNSEEN = re.compile(
 #: Marks that are set above or below a letter; more than a language needs reach into other lines.
 _MARK = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 _PILED = re.compile(f"({_MARK}{{3}}){_MARK}+")
+#: What makes a command of a line in a CI log: `##[error]` and `##vso[` (GitHub, Azure), `##teamcity[`, `::error::`.
+_COMMAND = re.compile(r"#(?=#\w*\[)|(?:^|(?<=\s)):(?=:)")
 #: Characters of one text that are shown.
 LONGEST = 4096
 
 
 def plain(value: object) -> str:
-    """A value as one line of text: nothing in it moves the cursor, recolours, reorders, hides or stacks letters.
+    """A value as one line of text: nothing in it moves the cursor, recolours, reorders, hides or stacks letters, or is
+    a command to a CI system that reads the log.
 
     Control, formatting and unseen characters, other spaces and lone surrogates become U+FFFD; what is longer than
     `LONGEST` characters loses its middle.
@@ -29,6 +32,7 @@ def plain(value: object) -> str:
     text = str(value)
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} […] {text[-LONGEST // 2 :]}"
+    text = _COMMAND.sub(r"\g<0> ", text)
     if text.isascii() and text.isprintable():
         return text
     seen = "".join(c if c.isprintable() else "�" for c in text)

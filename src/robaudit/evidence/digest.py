@@ -7,6 +7,7 @@ finds damage, not forgery: whoever writes a file can write its digest.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -90,11 +91,11 @@ def _of_row(table: str, row: tuple[Any, ...]) -> int:
 
 def _stored(db: sqlite3.Connection) -> str | None:
     row = db.execute("SELECT value FROM header WHERE key = ?", (FIELD,)).fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None else str(json.loads(row[0]))
 
 
 def _store(db: sqlite3.Connection, total: int) -> None:
-    db.execute("INSERT OR REPLACE INTO header VALUES (?, ?)", (FIELD, _hex(total)))
+    db.execute("INSERT OR REPLACE INTO header VALUES (?, ?)", (FIELD, json.dumps(_hex(total))))
 
 
 def _hex(total: int) -> str:
