@@ -44,7 +44,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("zoo", type=Path, nargs="?", help="a folder that examples/zoo/build.py made")
-    parser.add_argument("--work", type=Path, required=True, help="where benchmarks/zoo.py keeps its measurements")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="where benchmarks/zoo.py keeps its measurements"
+    )
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--checkpoint", action="append", default=[], metavar="DATASET:FILE:EPS:KIND")
     options = parser.parse_args()
@@ -58,7 +60,9 @@ def main() -> None:
         if not parts["probes"].exists():
             parts["probes"].write_text(json.dumps(probes(case, options)), encoding="utf-8")
         found = {
-            part: json.loads(path.read_text(encoding="utf-8")) for part, path in parts.items() if path.exists()
+            part: json.loads(path.read_text(encoding="utf-8"))
+            for part, path in parts.items()
+            if path.exists()
         }
         rows.append(row(case, found))
     print(table(rows), end="")

@@ -25,7 +25,7 @@ from robaudit.plan import ThreatModel
 from robaudit.verdict import INDICATORS
 
 #: Correctly classified examples that the probes are made on.
-EXAMPLES = 48
+PROBE_EXAMPLES = 48
 #: Survivors of PGD-10 below which no mean over them is taken.
 FEWEST_EXAMPLES = 8
 _MORE_STEPS = 40
@@ -128,7 +128,7 @@ def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
         found[f"only_{name}"] = float((standing & ~rows[name]).float().mean())
     errors = rows["linearity"][standing & rows["linearity"].isfinite()]
     if len(errors) >= FEWEST_EXAMPLES:
-        found["linearity"] = float(errors.mean())
+        found["linearity"] = float(errors.double().mean())
     if standing.sum() >= FEWEST_EXAMPLES:
         failures = rows | {"unconstrained_attack_failure": rows["unbounded"]}
         found |= {name: float(failures[name][standing].float().mean()) for name in INDICATORS}

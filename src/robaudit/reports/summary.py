@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
+from robaudit.escaping import json_text
 from robaudit.evidence import SCHEMA, Evidence
 from robaudit.stats import Interval
 from robaudit.verdict import INDICATORS, Verdict, accuracy, gap, gaps, population, rows
@@ -77,7 +77,7 @@ def cost(evidence: Evidence) -> dict[str, Any]:
     measured = int(complete.sum())
     one_pass, share = evidence.header.plan.eot * measured, total / measured if measured else 0.0
     records = [evidence.attacks[name] for name in evidence.header.plan.attacks if name in evidence.attacks]
-    course = evidence.header.course
+    state = evidence.header.early_stopping
     return {
         "forwards": forwards,
         "backwards": backwards,
@@ -85,8 +85,8 @@ def cost(evidence: Evidence) -> dict[str, Any]:
         "device": evidence.header.device,
         "precision": evidence.header.precision,
         "by_attack": by_attack,
-        "decided": {name: course[name] for name in ("examples", "forwards", "backwards")}
-        if "decided" in course
+        "decided": {name: state[name] for name in ("examples", "forwards", "backwards")}
+        if "decided" in state
         else None,
         "whole": {
             "examples": total,
@@ -101,7 +101,7 @@ def cost(evidence: Evidence) -> dict[str, Any]:
 
 def as_json(evidence: Evidence, verdict: Verdict) -> str:
     """`summary` as a JSON document."""
-    return json.dumps(summary(evidence, verdict), indent=2, allow_nan=False) + "\n"
+    return json_text(summary(evidence, verdict))
 
 
 def _claim(verdict: Verdict) -> dict[str, Any] | None:
