@@ -5,10 +5,10 @@
 
 - `robaudit check`: its verdict with default settings; one that is left open because PGD-10 fails for reasons of its own
   names the network as masked too.
-- indicators: any of the six indicators of attack failure (Pintor et al. 2022, https://arxiv.org/abs/2106.09947) reaches
-  10 % of PGD-10's failures (incomplete optimisation 25 %), 48 examples.
-- two of three: of the signs of Athalye et al. 2018 (https://arxiv.org/abs/1802.00420, Section 3.1): one step breaks more
-  than ten, random noise breaks what PGD-10 does not, PGD without a bound leaves some standing; 48 examples.
+- indicators: any of the six indicators of attack failure (Pintor et al. 2022, https://arxiv.org/abs/2106.09947)
+  reaches 10 % of PGD-10's failures (incomplete optimisation 25 %), 48 examples.
+- two of three: of the signs of Athalye et al. 2018 (https://arxiv.org/abs/1802.00420, Section 3.1): one step breaks
+  more than ten, random noise breaks what PGD-10 does not, PGD without a bound leaves some standing; 48 examples.
 - plain gap: PGD-10 minus AutoAttack, every attack in full on the examples of the truth, of at least 10 points. Its
   seconds are what it costs; it is right by definition wherever the truth is that of the same examples.
 
@@ -114,7 +114,7 @@ def row(case: zoo.Case, found: dict[str, Any]) -> dict[str, Any]:
     if "error" not in probed:
         said |= {"indicators": bool(failure_alarms(probed)), "two of three": two_of_three(probed)}
         seconds |= {"indicators": probed["seconds"], "two of three": probed["seconds"]}
-    counted = over if over or case.kind == "honest" or case.kind == "published" else None
+    counted = over if over or case.kind in {"honest", "published"} else None
     return {
         "name": case.name, "kind": case.kind, "over": over, "counted": counted, "said": said, "seconds": seconds,
         "alarms": failure_alarms(probed) if "error" not in probed else {},

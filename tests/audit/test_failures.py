@@ -160,7 +160,7 @@ class _Rounded(nn.Module):
 
 
 def test_where_pgd_says_nothing_nothing_found_is_never_said(tmp_path):
-    images = load_images("digits", limit=100, seed=0)
+    images = load_images("digits", seed=0)
     honest = load_classifier(str(ADVERSARIAL), images=images)
     network = Classifier(_Rounded(honest), parse_normalisation("none", 1), honest.info)
     heard = []
