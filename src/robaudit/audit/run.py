@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from robaudit.audit.draws import settle_draws
 from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
 from robaudit.audit.header import make_header
 from robaudit.audit.parts import hand_over, open_part
@@ -49,6 +50,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
 
     """
     where = torch.device(device)
+    plan = settle_draws(plan, classifier.to(where), images, where, path)
     if plan.limit is not None and plan.limit < len(images):
         raise RobauditError(
             f"limit {plan.limit}: {len(images)} images were given; draw the subset when loading them"
@@ -57,7 +59,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     strict = judging(classifier, plan)
     if plan.eot > 1:
         search = Averaged(classifier, plan.eot, plan.seed, "search")
-    findings = preflight(classifier, images, where, strict if plan.eot > 1 else None)
+    findings = preflight(classifier, images, where, strict if isinstance(strict, Averaged) else None)
     blocking = [item for item in findings if item.severity == "error"]
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")

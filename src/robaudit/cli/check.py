@@ -21,7 +21,7 @@ from robaudit.cli.auditing import (
 from robaudit.cli.common import check_present, check_writable
 from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
-from robaudit.plan import STANDARD_ATTACKS, AuditPlan
+from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
 _MODEL, _DATA, _THREAT, _BUDGET, _OUT = (
     "Model",
@@ -115,9 +115,10 @@ def check(
     claim_attack: str = typer.Option(
         "autoattack", help="What the claim is about: autoattack or pgd.", rich_help_panel=_THREAT
     ),
-    eot: int = typer.Option(
-        1,
-        help="For a randomised model: attack and judge the mean of its logits over this many draws, for example 20.",
+    eot: int | None = typer.Option(
+        None,
+        help="For a randomised model: attack and judge the mean of its logits over this many draws, for example 20; "
+        "by default 8 or 16, by a quick measurement, and with a smaller budget unless one is given.",
         rich_help_panel=_BUDGET,
     ),
     engine: str = typer.Option(
@@ -166,7 +167,7 @@ def check(
             limit=limit,
             engine=engine,
             precision=precision,
-            eot=eot,
+            eot=AUTO_DRAWS if eot is None else eot,
             pgd_steps=pgd_steps,
             apgd_steps=apgd_steps,
             fab_steps=fab_steps,

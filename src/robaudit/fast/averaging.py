@@ -68,7 +68,16 @@ _BLIND = frozenset(
     f"aten::{name}"
     for name in (
         *("rand", "randn", "randint", "rand_like", "randn_like", "randint_like"),
-        *("uniform_", "normal_", "random_", "exponential_", "log_normal_", "cauchy_", "geometric_", "bernoulli_"),
+        *(
+            "uniform_",
+            "normal_",
+            "random_",
+            "exponential_",
+            "log_normal_",
+            "cauchy_",
+            "geometric_",
+            "bernoulli_",
+        ),
     )
 )
 

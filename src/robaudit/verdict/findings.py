@@ -112,7 +112,7 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     ),
     "randomised-output": (
         "error",
-        "Audit its mean over many draws (--eot 20), or switch off what is random (dropout, noise, resizing).",
+        "Audit its mean over several draws (leave --eot out), or switch off what is random (dropout, noise).",
     ),
     "randomised-and-averaged": (
         "note",
