@@ -7,11 +7,12 @@ import math
 import re
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from robaudit.errors import RobauditError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: By name: plain values as JSON has them, and arrays of numbers.
 Parts = Mapping[str, Any]
@@ -52,6 +53,8 @@ def read_answer(read: Callable[[memoryview], int], limit: int) -> tuple[str, str
         RobauditError: it is not as `pack` writes it: the child is no longer ours.
 
     """
+    import numpy as np  # noqa: PLC0415  as above
+
     try:
         (length,) = _LENGTH.unpack(_exactly(read, np.empty(_LENGTH.size, np.uint8)))
         if length > _HEADER:
