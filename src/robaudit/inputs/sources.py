@@ -78,6 +78,11 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
 _SURVIVED: set[tuple[Any, ...]] = set()
 
 
+def time_limits(copy: FileCopy) -> Limits:
+    """What reading a file of this size may take."""
+    return Limits(seconds=SECONDS + len(copy) // PER_SECOND)
+
+
 def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -> None:
     """Read a file and call what it is once, in a child process: this one repeats only what the child survived.
 
@@ -113,7 +118,7 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
         if found.shape:
             count_classes(network, torch.rand(1, *found.shape), str(copy.path))
 
-    in_child(str(copy.path), look, Limits(seconds=SECONDS + len(copy) // PER_SECOND))
+    in_child(str(copy.path), look, time_limits(copy))
     _SURVIVED.add(key)
 
 

@@ -25,6 +25,8 @@ _DTYPE = re.compile(r"[|<](b1|u1|i[1248]|u[248]|f[248])")
 
 def pack(kind: str, text: str, parts: Parts) -> list[Any]:
     """An answer as buffers to be written one after the other."""
+    import numpy as np  # noqa: PLC0415  the command line starts without it
+
     arrays = {
         name: np.ascontiguousarray(value) for name, value in parts.items() if isinstance(value, np.ndarray)
     }

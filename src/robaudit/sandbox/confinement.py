@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 
 _NO_NEW_PRIVILEGES, _DEATH_SIGNAL = 38, 1
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
@@ -52,6 +53,7 @@ def confine(memory: int, seconds: int, kept: int) -> None:
         resource.setrlimit(kind, (min(limit, most), most))
     with contextlib.suppress(OSError):
         _landlock(libc)
+    tempfile.tempdir = tempfile.tempdir or "/tmp"  # asked for while libraries are imported, and found by writing there
     torch = sys.modules.get("torch")
     if torch is not None:  # threads do not survive a fork; one is enough
         torch.set_num_threads(1)

@@ -32,7 +32,7 @@ HARMLESS = frozenset({
         "bit_generator SeedSequence", "_pcg64 __pyx_unpickle_PCG64", "bit_generator __pyx_unpickle_SeedSequence")),
     "torch Size", "torch device", "torch Generator", "torch layout", "torch memory_format", "torch dtype",
     "torch Tensor", "torch strided", "torch sparse_coo", "torch.nested._internal.nested_tensor NestedTensor",
-    "torch.serialization _get_layout", "torch._tensor _rebuild_from_type_v2", "torch.storage _load_from_bytes",
+    "torch.serialization _get_layout", "torch._tensor _rebuild_from_type_v2",
     "torch.storage UntypedStorage", "torch.storage TypedStorage", "torch.nn Module", "torch.nn Parameter",
     "torch.nn.backends.thnn _get_thnn_function_backend", "torch.jit._pickle restore_type_tag",
     "torch.jit._pickle build_tensorlist",
