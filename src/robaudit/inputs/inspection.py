@@ -19,12 +19,15 @@ from robaudit.inputs.programs import is_factory
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.matching import difference
-from robaudit.inputs.recovery.members import read_members
+from robaudit.inputs.recovery.members import REDUCED, read_members
 from robaudit.inputs.sources import PROGRAMS, find_in, time_limits, try_first
 from robaudit.sandbox import in_child
 
 #: Tensors, entries and candidates shown at most.
 SHOWN = 12
+#: Names of torchvision's networks with another stem, which take seconds to import, and less than their layers.
+TORCHVISIONS = ("googlenet-3x3", "inception_v3-3x3", "shufflenetv2-")
+LARGE = 50
 
 
 @dataclass(frozen=True)
@@ -181,9 +184,13 @@ def _entries(tree: Any, path: str = "", depth: int = 0) -> list[tuple[str, str]]
 
 def _nearest(layers: list[Layer]) -> tuple[tuple[str, str], ...]:
     """Known architectures that share most layers with the file, and the first difference of each."""
+    if len(layers) > REDUCED:
+        return ()
     shapes = [(layer.kind, layer.shape) for layer in layers]
     scored = []
     for name in ARCHITECTURES:
+        if name.startswith(TORCHVISIONS) and len(layers) < LARGE:
+            continue
         for side in (32, 28):
             try:
                 with torch.device("meta"):

@@ -53,7 +53,9 @@ def confine(memory: int, seconds: int, kept: int) -> None:
         resource.setrlimit(kind, (min(limit, most), most))
     with contextlib.suppress(OSError):
         _landlock(libc)
-    tempfile.tempdir = tempfile.tempdir or "/tmp"  # asked for while libraries are imported, and found by writing there
+    tempfile.tempdir = (
+        tempfile.tempdir or "/tmp"
+    )  # asked for while libraries are imported, and found by writing there
     torch = sys.modules.get("torch")
     if torch is not None:  # threads do not survive a fork; one is enough
         torch.set_num_threads(1)
