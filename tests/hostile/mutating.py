@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import pickletools
 import random
@@ -117,7 +118,7 @@ def legacy_model(data: bytes, draw: random.Random) -> bytes:
         for _, _, _ in pickletools.genops(stream):
             pass
         places.append(stream.tell())
-    parts = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    parts = [data[a:b] for a, b in itertools.pairwise(places)]
     numbers = bytearray(data[places[-1] :])
     if draw.random() < 0.7:
         at = draw.randrange(1, 5)
@@ -177,7 +178,7 @@ def mutate_zip(data: bytes, draw: random.Random) -> bytes:
         )
     elif kind == 6:
         records[at] = (
-            draw.choice(["", "a", "a/data.pkl", "../x", "/x", "a/data/0", "a\\b", "x" * 300, "a/\x1b[2J"]),
+            draw.choice([" ", "a", "a/data.pkl", "../x", "/x", "a/data/0", "a\\b", "x" * 300, "a/\x1b[2J"]),
             records[at][1],
         )
     else:

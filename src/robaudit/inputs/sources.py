@@ -11,7 +11,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
-from robaudit.inputs.files.copies import FileCopy, read_copy
+from robaudit.inputs.files.copies import FileCopy, exists, read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.normalisation import Normalisation
@@ -58,7 +58,7 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
 
     """
     path = Path(source).expanduser()
-    if not path.exists():
+    if not exists(path):
         kind, _, name = source.partition(":")
         if kind in CATALOGUES and name:
             network, stored, notes, path_found = fetch(kind, name)

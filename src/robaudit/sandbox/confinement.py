@@ -65,6 +65,7 @@ def _close_files(kept: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
+    sys.stdout = sys.stderr = open(1, "w", closefd=False)  # noqa: SIM115  whatever they led to is closed
     last = min(os.sysconf("SC_OPEN_MAX"), 1 << 20)
     os.closerange(3, kept)
     os.closerange(kept + 1, last)
