@@ -115,7 +115,8 @@ def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, Stat
     """
     found = find_states(tree)
     place, strange = _unsupported(tree)
-    if strange and (not found or place in found):
+    inside = any(not name or place == name or place.startswith(f"{name}.") for name in found)
+    if strange and (inside or not found):
         raise RobauditError(f"{path}: {strange}; pass the plain float weights")
     if key is not None:
         if key not in found:
