@@ -25,6 +25,7 @@ from robaudit.cli.sweep import sweep
 from robaudit.cli.train import train, with_heal_value
 from robaudit.cli.verify import verify
 from robaudit.errors import RobauditError
+from robaudit.sandbox import parse_bytes
 
 COULD_NOT_AUDIT = 2
 INTERRUPTED = 130
@@ -66,11 +67,17 @@ def _main(
     debug: bool = typer.Option(
         False, "--debug", envvar="ROBAUDIT_DEBUG", help="Show the traceback of an error."
     ),
+    max_memory: str = typer.Option(
+        "",
+        "--max-memory",
+        envvar="ROBAUDIT_MAX_MEMORY",
+        help="What reading one file may take, for example 4G; most of what is free by default.",
+    ),
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    del debug, version  # both are acted on before a command runs
+    del debug, max_memory, version  # acted on before a command runs
 
 
 def run(arguments: list[str]) -> int:
@@ -79,6 +86,7 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments or bool(os.environ.get("ROBAUDIT_DEBUG"))
     arguments = [item for item in arguments if item != "--debug"]
     try:
+        arguments = _with_memory(arguments)
         result = app(with_heal_value(arguments), standalone_mode=False)
         sys.stdout.flush()
         return int(result) if isinstance(result, int) else 0
@@ -101,6 +109,29 @@ def run(arguments: list[str]) -> int:
         advice = "This should not happen; run again with --debug and report it."
         _complain(f"{type(error).__name__}: {first}\n{advice}", debug)
         return COULD_NOT_AUDIT
+
+
+def _with_memory(arguments: list[str]) -> list[str]:
+    """The arguments without `--max-memory SIZE`, which is wanted after the command too; it holds for the process.
+
+    Raises:
+        RobauditError: it is no size.
+
+    """
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for item in waiting:
+        flag, equals, value = item.partition("=")
+        if flag != "--max-memory":
+            rest.append(item)
+            continue
+        size = value if equals else next(waiting, "")
+        try:
+            parse_bytes(size)
+        except ValueError as error:
+            raise RobauditError(f"--max-memory {error}") from error
+        os.environ["ROBAUDIT_MAX_MEMORY"] = size
+    return rest
 
 
 def _complain(message: str, debug: bool) -> None:

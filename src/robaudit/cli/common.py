@@ -75,5 +75,13 @@ def check_present(*models: str) -> None:
 
     """
     for model in models:
-        if ":" not in model and not Path(model).expanduser().exists():
+        if ":" not in model and not _exists(model):
             raise RobauditError(f"{model}: no such file or directory; pass a checkpoint's path")
+
+
+def _exists(path: str) -> bool:
+    """Whether something lies there; what cannot be a path is nowhere."""
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
