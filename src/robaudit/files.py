@@ -117,7 +117,7 @@ def write_text(path: Path, text: str) -> None:
         OSError: the place cannot be written.
 
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="replace"))
 
 
 def _link(partial: Path, path: Path) -> None:

@@ -17,7 +17,7 @@ from robaudit.evidence.evidence import Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
 from robaudit.evidence.identity import IDENTITY, difference, from_rows, identity, to_rows
 from robaudit.evidence.opening import open_copy, refuse_foreign_journal
-from robaudit.evidence.reading import read_evidence
+from robaudit.evidence.reading import read_evidence, read_witnesses
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.tables import ANSWERS, make_database
 
@@ -201,24 +201,9 @@ class EvidenceFile:
 
     def witnesses(self) -> list[WitnessRow]:
         """Every claimed break, with the clean image it starts from."""
+        header = self.header()
         with reading(self.path):
-            known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone()
-            column, join = (
-                ("p.prediction", "LEFT JOIN answers p ON p.attack = o.attack AND p.id = o.id ")
-                if known
-                else ("NULL", "")
-            )
-            rows = self._db.execute(
-                f"SELECT o.attack, o.id, e.label, i.image, o.witness, {column} FROM outcomes o "
-                f"JOIN examples e ON e.id = o.id LEFT JOIN images i ON i.id = o.id {join}"
-                "WHERE o.outcome = ? ORDER BY e.position, o.attack",
-                (int(Outcome.BROKEN),),
-            ).fetchall()
-        if any(row[3] is None or row[4] is None for row in rows):
-            raise RobauditError(
-                f"{self.path}: a break without its witness; the file is damaged, run the audit again"
-            )
-        return [WitnessRow(*row) for row in rows]
+            return read_witnesses(self._db, header)
 
 
 def _writable(path: Path) -> sqlite3.Connection:
