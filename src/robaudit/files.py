@@ -99,6 +99,17 @@ def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
             return whole.read(wanted)
 
 
+def read_text(path: Path, limit: int) -> str:
+    """The text of a plain file in UTF-8, without its byte-order mark.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no plain file, larger than `limit` bytes, or not UTF-8.
+
+    """
+    return read_file(path, limit).decode("utf-8-sig")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Make `data` the content of `path`, at once or not at all, as `replacing` does.
 

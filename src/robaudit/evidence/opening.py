@@ -6,6 +6,7 @@ has nothing beside it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sqlite3
@@ -46,8 +47,8 @@ _MAGIC = b"SQLite format 3\0"
 _NAMES_ANOTHER = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 
 
-def open_copy(path: Path) -> sqlite3.Connection:
-    """A database in memory with what the file holds, of exactly our tables.
+def open_copy(path: Path) -> tuple[sqlite3.Connection, str]:
+    """A database in memory with what the file holds, of exactly our tables, and the sha256 of the file.
 
     Raises:
         RobauditError: no such file, none of ours, damaged, of another schema, or left half-written.
@@ -65,7 +66,7 @@ def open_copy(path: Path) -> sqlite3.Connection:
         except BaseException:
             db.close()
             raise
-    return db
+    return db, hashlib.sha256(data).hexdigest()
 
 
 def refuse_foreign_journal(path: Path) -> None:
