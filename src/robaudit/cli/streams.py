@@ -73,7 +73,7 @@ def guarded() -> Iterator[None]:
     for stream in before:
         with suppress(AttributeError, ValueError, OSError):  # closed, or somebody's own
             cast("TextIOWrapper", stream).reconfigure(errors="robaudit")
-    sys.stdout, sys.stderr = (stream and Guarded(stream) for stream in before)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (stream and Guarded(stream) for stream in before)
     warnings.formatwarning = _formatted
     try:
         yield
