@@ -12,7 +12,7 @@ def editing(path):
     with closing(sqlite3.connect(path)) as db:
         with db:
             yield db
-        steps = iter(range(20_000))
+        steps = iter(range(2_000))
         db.set_progress_handler(lambda: next(steps, None) is None, 1000)
         with suppress(sqlite3.OperationalError), db:  # a view without end
             digest.begin(db)
