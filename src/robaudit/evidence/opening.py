@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sqlite3
 import time
@@ -120,7 +121,7 @@ def _is_hot(journal: Path) -> bool:
 
 def _bytes(path: Path, first: int | None = None) -> bytes:
     try:
-        return read_file(path, LARGEST, first)
+        return read_file(path, _most_bytes(), first)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RobauditError(
             f"{path}: no such evidence file; `robaudit check --evidence` writes one"
@@ -128,6 +129,15 @@ def _bytes(path: Path, first: int | None = None) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RobauditError(f"{path}: cannot be read ({reason}); pass an evidence file") from error
+
+
+def _most_bytes() -> int:
+    """What there is memory for: the file, and SQLite's copy of it."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return LARGEST
+    return min(LARGEST, memory // 3) if memory > 0 else LARGEST
 
 
 def _restrict(db: sqlite3.Connection, size: int) -> None:

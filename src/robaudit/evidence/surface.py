@@ -125,6 +125,8 @@ class Surface:
         return found
 
     def _check(self) -> None:
+        if self.ids.ndim != 1 or self.offsets.ndim != 1:
+            raise ValueError("ids or offsets is no list")
         sizes = {"n": len(self.ids), "A": len(self.offsets)}
         for name, (_, axes) in _SHAPES.items():
             expected = tuple(sizes[axis] for axis in axes)
