@@ -23,8 +23,8 @@ ABOUT = {
 def arrays():
     return {
         "about": np.frombuffer(json.dumps(ABOUT).encode(), np.uint8), "offsets": np.linspace(-1, 1, A),
-        "loss": np.ones((N, A, A)), "computed": np.ones((N, A, A), bool), "ids": np.arange(N), "labels": np.zeros(N, int),
-        "predictions": np.zeros(N, int), "roughness": np.zeros(N), "falling": np.zeros(N), "nonlinearity": np.zeros(N),
+        "loss": np.ones((N, A, A)), "computed": np.ones((N, A, A), bool), "ids": np.arange(N),
+        "labels": np.zeros(N, int), "predictions": np.zeros(N, int), "roughness": np.zeros(N), "falling": np.zeros(N), "nonlinearity": np.zeros(N),
         "has_gradient": np.ones(N, bool),
     }  # fmt: skip
 
@@ -60,32 +60,28 @@ def cases():
     whole = {f"{name}.npy": npy(value) for name, value in arrays().items()}
     forged = [
         claimed((1 << 40,)), claimed((1 << 62, 4)), claimed((-1,)), claimed((2, -3)), claimed((0,)), claimed((2.5,)),
-        claimed((), body=bytes(8)), claimed((2,), "|O", b"\x80\x04cos\nsystem\n"), claimed((2,), "<U9999999"), claimed((2,), "|V8"),
-        claimed((2,), "<M8[s]"), claimed((2,), "<c16"), claimed((2,), body=bytes(15)), claimed((2,), body=bytes(17)),
+        claimed((), body=bytes(8)), claimed((2,), "|O", b"\x80\x04cos\nsystem\n"), claimed((2,), "<U9999999"),
+        claimed((2,), "|V8"), claimed((2,), "<M8[s]"), claimed((2,), "<c16"), claimed((2,), body=bytes(15)), claimed((2,), body=bytes(17)),
         claimed((2,), version=2, body=bytes(16)), claimed((2,), version=9), b"", b"\x93NUMPY", bytes(100),
         claimed((1,) * 40, body=bytes(8)), npy(np.array([{}])), npy(np.full(2, np.inf)), npy(np.full(2, 1e300)),
-        claimed("__import__('os').abort()"), claimed((2,), "[('a', '<f8')]"), claimed((30_000_000,), body=bytes(240_000_000)),
+        claimed("__import__('os').abort()"), claimed((2,), "[('a', '<f8')]"),
+        claimed((5_000_000,), body=bytes(40_000_000)),
     ]  # fmt: skip
-    for name in whole:
+    for name, right in whole.items():
         for number, data in enumerate(forged):
             if number == len(forged) - 1 and name != "loss.npy":
                 continue
             yield f"{name} {number}", archive((whole | {name: data}).items())
         yield f"{name} absent", archive((key, value) for key, value in whole.items() if key != name)
-        yield f"{name} twice", archive([*whole.items(), (name, whole[name])])
+        yield f"{name} twice", archive([*whole.items(), (name, right)])
     yield "more", archive([*whole.items(), ("../../evil.npy", b"x")])
     yield "stored oddly", archive(whole.items(), zipfile.ZIP_LZMA)[:-40]
     for change in (
-        {"schema": "robaudit-landscape/9"}, {"model": TEXT}, {"model": {}}, {"data": None}, {"threat": {"norm": 1, "eps": "x"}},
+        {"schema": "robaudit-landscape/9"}, {"model": TEXT}, {"model": {}}, {"data": None},
+        {"threat": {"norm": 1, "eps": "x"}},
     ):  # fmt: skip
-        yield (
-            str(change)[:20],
-            archive(
-                (
-                    whole | {"about.npy": npy(np.frombuffer(json.dumps(ABOUT | change).encode(), np.uint8))}
-                ).items()
-            ),
-        )
+        text = json.dumps(ABOUT | change).encode()
+        yield str(change)[:20], archive((whole | {"about.npy": npy(np.frombuffer(text, np.uint8))}).items())
     for text in (b"[" * 100_000, b"\xff", b"[]", b"1" * 5000):
         yield str(text[:5]), archive((whole | {"about.npy": npy(np.frombuffer(text, np.uint8))}).items())
     yield "no zip", b"PK\x03\x04" + bytes(100)
@@ -108,8 +104,7 @@ def test_every_forged_array_is_refused_within_bounds(tmp_path):
         tracemalloc.start()
         try:
             Surface.load(path)
-            fine = name.endswith((" 13", " 12", " 21")) and False
-            wrong += [] if fine else [f"{name}: is read"]
+            wrong.append(f"{name}: is read")
         except RobauditError as error:
             wrong += (
                 [] if str(error).startswith(str(path)) and "\n" not in str(error) else [f"{name}: {error}"]
