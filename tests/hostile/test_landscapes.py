@@ -24,7 +24,8 @@ def arrays():
     return {
         "about": np.frombuffer(json.dumps(ABOUT).encode(), np.uint8), "offsets": np.linspace(-1, 1, A),
         "loss": np.ones((N, A, A)), "computed": np.ones((N, A, A), bool), "ids": np.arange(N),
-        "labels": np.zeros(N, int), "predictions": np.zeros(N, int), "roughness": np.zeros(N), "falling": np.zeros(N), "nonlinearity": np.zeros(N),
+        "labels": np.zeros(N, int), "predictions": np.zeros(N, int), "roughness": np.zeros(N),
+        "falling": np.zeros(N), "nonlinearity": np.zeros(N),
         "has_gradient": np.ones(N, bool),
     }  # fmt: skip
 
@@ -61,7 +62,8 @@ def cases():
     forged = [
         claimed((1 << 40,)), claimed((1 << 62, 4)), claimed((-1,)), claimed((2, -3)), claimed((0,)), claimed((2.5,)),
         claimed((), body=bytes(8)), claimed((2,), "|O", b"\x80\x04cos\nsystem\n"), claimed((2,), "<U9999999"),
-        claimed((2,), "|V8"), claimed((2,), "<M8[s]"), claimed((2,), "<c16"), claimed((2,), body=bytes(15)), claimed((2,), body=bytes(17)),
+        claimed((2,), "|V8"), claimed((2,), "<M8[s]"), claimed((2,), "<c16"), claimed((2,), body=bytes(15)),
+        claimed((2,), body=bytes(17)),
         claimed((2,), version=2, body=bytes(16)), claimed((2,), version=9), b"", b"\x93NUMPY", bytes(100),
         claimed((1,) * 40, body=bytes(8)), npy(np.array([{}])), npy(np.full(2, np.inf)), npy(np.full(2, 1e300)),
         claimed("__import__('os').abort()"), claimed((2,), "[('a', '<f8')]"),
