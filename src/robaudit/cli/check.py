@@ -151,7 +151,7 @@ def check(
     Several checkpoints get one summary table; a bad file does not stop the rest.
     """
     check_writable(json_path)
-    check_writable(str(evidence) if evidence and not evidence.is_dir() and len(models) == 1 else None)
+    check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
     check_apart(json=json_path, evidence=evidence, model=paths[0] if len(paths) == 1 else None)
     if len(paths) == 1:

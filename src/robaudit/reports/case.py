@@ -133,6 +133,8 @@ def open_case(
         shown = tuple(_picture(row, found) for row in worst(rows, found))
     except ValueError as error:
         raise RobauditError(f"{path}: a damaged evidence file ({error}); run the audit again") from error
+    except RobauditError as error:
+        raise RobauditError(f"{path}: {error}") from error
     return Case(found, verdict, str(path), digest, shown, surface, summary(found, verdict))
 
 
