@@ -11,7 +11,7 @@ from torch import nn
 from robaudit.audit.draws import settle_draws
 from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
 from robaudit.audit.header import make_header
-from robaudit.audit.parts import hand_over, open_part
+from robaudit.audit.parts import discard_part, finished_unwritable, hand_over, open_part
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.session import Session
@@ -65,18 +65,31 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
     header = make_header(classifier, images, plan, where, findings)
     kept = f"what was finished is in {path}; the same command with --device cpu resumes it"
-    with failures_explained(where, kept), joined() as ranks, open_part(path, header, ranks) as file:
-        session = Session((strict, search), images, plan, file, ranks, where, progress or Silent())
-        with on_threads(session.tuning.threads):
-            hand_over(file, ranks)
-            file.update(finished=False)
-            if can_stop_early(plan):
-                EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
-            else:
-                _every_attack(session, claim)
-            session.sync()
-        file.update(finished=True)
-        return ranks.agree(file.read())
+    with failures_explained(where, kept), joined() as ranks:
+        shown = ranks.agree(finished_unwritable(path, header, claim) if ranks.first else None)
+        if shown is not None:
+            return shown
+        with open_part(path, header, ranks) as file:
+            _carry_out(
+                Session((strict, search), images, plan, file, ranks, where, progress or Silent()), claim
+            )
+            found = ranks.agree(file.read())
+        if not ranks.first:
+            discard_part(path, ranks)
+        return found
+
+
+def _carry_out(session: Session, claim: Claim | None) -> None:
+    """What is not done yet."""
+    with on_threads(session.tuning.threads):
+        hand_over(session.file, session.ranks)
+        session.file.update(finished=False)
+        if can_stop_early(session.plan):
+            EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
+        else:
+            _every_attack(session, claim)
+        session.sync()
+    session.file.update(finished=True)
 
 
 def _every_attack(session: Session, claim: Claim | None) -> None:

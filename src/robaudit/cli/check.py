@@ -18,7 +18,7 @@ from robaudit.cli.auditing import (
     expand,
     report_one,
 )
-from robaudit.cli.common import check_present, check_writable
+from robaudit.cli.common import check_apart, check_present, check_writable
 from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
@@ -152,7 +152,9 @@ def check(
     Several checkpoints get one summary table; a bad file does not stop the rest.
     """
     check_writable(json_path)
+    check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
+    check_apart(json=json_path, evidence=evidence, model=paths[0] if len(paths) == 1 else None)
     if len(paths) == 1:
         check_present(paths[0])
     from robaudit.verdict import make_claim
