@@ -1,4 +1,4 @@
-"""What a program may ask for while it is read: the sizes of results, known before anything is allocated.
+"""What a program may ask for while it is read: sizes, memory and work, known before anything is allocated.
 
 Torch's own rules for shapes (its `meta` device) take seconds to import.
 """
@@ -18,8 +18,14 @@ from torch.overrides import TorchFunctionMode
 
 from robaudit.errors import RobauditError
 
-#: Numbers in one tensor that a program computes.
+#: Numbers in one tensor.
 LARGEST = 1 << 28
+#: Bytes of all tensors that do not depend on the images, and what is held at once for one image.
+COMPUTED, HELD = 1 << 30, 1 << 30
+#: Multiply-adds of those tensors, and of one image's answer (ViT-H/14 at 518 x 518: 1.02e12).
+COMPUTED_WORK, WORK = 1 << 35, 1 << 40
+#: Items of a list that is computed.
+LONGEST = 1_000_000
 
 
 def bounded(shape: Iterable[int]) -> list[int]:
@@ -35,6 +41,18 @@ def bounded(shape: Iterable[int]) -> list[int]:
     return sizes
 
 
+def short(items: Any) -> Any:
+    """A list, text or tensor itself, if it is not absurdly long.
+
+    Raises:
+        RobauditError: it has more than `LONGEST` items.
+
+    """
+    if (items.numel() if isinstance(items, Tensor) else len(items)) > LONGEST:
+        raise RobauditError("makes an absurdly long list; export it again")
+    return items
+
+
 def _convolved(
     x: Tensor,
     weight: Tensor,
@@ -48,18 +66,16 @@ def _convolved(
     steps, spaces, kernel = _each(stride, count), _each(dilation, count), weight.shape[2:]
     if x.ndim != weight.ndim or x.shape[1] != weight.shape[1] * groups:
         raise RuntimeError(f"a convolution of {tuple(weight.shape)} does not fit {tuple(x.shape)}")
+    if min([*steps, *spaces]) < 1:
+        raise RuntimeError("a convolution has steps that are not positive")
     reach = [(size - 1) * space for size, space in zip(kernel, spaces, strict=True)]
-    around = (
-        reach
-        if padding == "same"
-        else [0] * count
-        if padding == "valid"
-        else [2 * p for p in _each(padding, count)]
-    )
+    named = {"same": reach, "valid": [0] * count}
+    around = named[padding] if isinstance(padding, str) else [2 * p for p in _each(padding, count)]
     sides = zip(x.shape[2:], around, reach, steps, strict=True)
     sizes = [(size + more - far - 1) // step + 1 for size, more, far, step in sides]
     if min(sizes) < 1:
         raise RuntimeError(f"a kernel of {tuple(kernel)} is larger than the padded input")
+    bounded([*x.shape[:2], *(size + more for size, more in zip(x.shape[2:], around, strict=True))])
     return [x.shape[0], weight.shape[0], *sizes]
 
 
@@ -90,42 +106,52 @@ def _linear(x: Tensor, weight: Tensor, bias: Any = None) -> list[int]:
 
 
 def _product(first: Tensor, second: Tensor) -> list[int]:
-    if min(first.ndim, second.ndim) < 2:
-        return (
-            list(first.shape[:-1])
-            + list(second.shape[:-2])
-            + list(second.shape[-1:] if second.ndim > 1 else [])
-        )
-    if first.shape[-1] != second.shape[-2]:
+    rows, columns = list(first.shape[-2:-1]), list(second.shape[-1:] if second.ndim > 1 else [])
+    if first.shape[-1] != second.shape[max(second.ndim - 2, 0)]:
         raise RuntimeError(f"matrices of {tuple(first.shape)} and {tuple(second.shape)} do not fit")
-    return [
-        *np.broadcast_shapes(tuple(first.shape[:-2]), tuple(second.shape[:-2])),
-        first.shape[-2],
-        second.shape[-1],
-    ]
+    return [*np.broadcast_shapes(tuple(first.shape[:-2]), tuple(second.shape[:-2])), *rows, *columns]
 
 
+def _added_product(start: Tensor, first: Tensor, second: Tensor, **_: Any) -> list[int]:
+    return _product(first, second)
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor, **_: Any) -> list[int]:
+    bounded([*query.shape[:-1], key.shape[-2]])  # each with each
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise RuntimeError(f"attention of {tuple(query.shape)} to {tuple(key.shape)} does not fit")
+    return [*query.shape[:-1], value.shape[-1]]
+
+
+def _rows(x: Tensor, dim: int, index: Tensor) -> list[int]:
+    return [index.numel() if axis == dim % x.ndim else size for axis, size in enumerate(x.shape)]
+
+
+_PRODUCTS = (operator.matmul, torch.matmul, torch.mm, torch.bmm, torch.mv, Tensor.matmul, Tensor.__matmul__)
 #: Shapes of the results of what would be costly to compute for its shape alone.
 RULES: dict[Any, Callable[..., list[int]]] = (
     dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _convolved)
     | dict.fromkeys((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d), _transposed)
-    | {F.linear: _linear}
-    | dict.fromkeys(
-        (operator.matmul, torch.matmul, torch.mm, torch.bmm, Tensor.matmul, Tensor.__matmul__), _product
-    )
+    | dict.fromkeys(_PRODUCTS, _product)
+    | {F.linear: _linear, torch.baddbmm: _added_product, F.scaled_dot_product_attention: _attended}
 )
+_SELECTIONS = (torch.index_select, Tensor.index_select)
 
 
 def check_size(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int] | None:
     """Refuse a call whose result is absurdly large; the result's shape where a rule tells it.
 
     Raises:
-        RobauditError: it is.
+        RobauditError: it is, or it divides whole numbers in a way that ends the process.
         RuntimeError: the shapes do not fit each other.
 
     """
     if function in RULES:
         return bounded(RULES[function](*args, **kwargs))
+    if function in _SELECTIONS:
+        bounded(_rows(*args, **kwargs))
+        return None
+    _check_division(function, args, kwargs)
     if function is operator.getitem and not isinstance(args[0], Tensor):
         return None
     if function is torch.einsum:
@@ -148,22 +174,90 @@ def check_size(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def _einsum_sizes(equation: str, parts: list[Tensor]) -> list[int]:
-    """The sizes of an einsum's result; of all its letters where these are not said."""
+    """The sizes of an einsum's result; of all its letters where these are not said or partial results may have any."""
     inputs, _, result = equation.replace(" ", "").partition("->")
     sizes = {
         letter: size
         for letters, part in zip(inputs.split(","), parts, strict=True)
         for letter, size in zip(letters.replace(".", ""), part.shape[-len(letters) :], strict=False)
     }
-    return [sizes[letter] for letter in (result or sizes) if letter in sizes]
+    return [sizes[letter] for letter in (result if result and len(parts) < 3 else sizes) if letter in sizes]
+
+
+def _check_division(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Whole numbers by 0, or the least one by -1, is a signal of the processor's, not an error."""
+    name = getattr(function, "__name__", "").strip("_")
+    if name not in {"div", "floordiv", "rfloordiv", "floor_divide", "mod", "rmod", "remainder", "fmod"}:
+        return
+    if (name == "div" and not kwargs.get("rounding_mode")) or len(args) < 2:
+        return
+    if any(arg.is_floating_point() if isinstance(arg, Tensor) else isinstance(arg, float) for arg in args[:2]):
+        return
+    divisor = torch.as_tensor(args[0] if name in {"rfloordiv", "rmod"} else args[1])
+    # A tensor without numbers of its own stands for any numbers.
+    if bool(((divisor == 0) | (divisor == -1)).any()):
+        raise RobauditError("divides whole numbers by 0, by -1 or by numbers of an image; export it without")
+
+
+def work_of(function: Any, args: tuple[Any, ...], shape: Iterable[int]) -> int:
+    """Multiply-adds of a call whose result has this shape."""
+    each = 1
+    if function in RULES:
+        if RULES[function] in (_convolved, _linear):
+            each = args[1][:1].numel()
+        elif RULES[function] is _transposed:
+            each = args[1][:, :1].numel()
+        else:
+            each = args[-1 if function is torch.baddbmm else 0].shape[-1]
+            each *= 2 if RULES[function] is _attended else 1
+    return math.prod(shape) * max(each, 1)
 
 
 class BoundedSizes(TorchFunctionMode):
-    """Inside, the sizes of the results of torch's functions are checked before they are called."""
+    """Inside, the results of torch's functions are bounded before they are called: each, and all together.
+
+    Only a tensor that was computed in here may be changed, and only until it is in a graph. With `counting` off nothing
+    is looked at.
+    """
+
+    def __init__(self, room: int = COMPUTED) -> None:
+        super().__init__()
+        self.room, self.work = room, COMPUTED_WORK
+        self.counting = True
+        self._own: set[int] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func` if its result is small enough."""
         kwargs = kwargs or {}
-        if all(issubclass(kind, Tensor) for kind in types):
-            check_size(func, args, kwargs)
-        return func(*args, **kwargs)
+        if not self.counting or not all(issubclass(kind, Tensor) for kind in types):
+            return func(*args, **kwargs)
+        shape = check_size(func, args, kwargs)
+        if shape is not None:
+            self._spend(0, work_of(func, args, shape))
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__") and _place(args[0]) not in self._own:
+            raise RobauditError("changes a tensor of its own; export it after model.eval()")
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor) and _place(result) not in {_place(arg) for arg in _tensors(args)}:
+            self._own.add(_place(result))
+            self._spend(result.untyped_storage().nbytes(), result.numel())
+        return result
+
+    def _spend(self, room: int, work: int) -> None:
+        self.room -= room
+        self.work -= work
+        if self.room < 0 or self.work < 0:
+            raise RobauditError("computes absurdly much without an image; export it again")
+
+    def keep(self, tensor: Tensor) -> None:
+        """Let nothing change a tensor from now on."""
+        self._own.discard(_place(tensor))
+
+
+def _tensors(args: tuple[Any, ...]) -> list[Tensor]:
+    inside = [part for arg in args if isinstance(arg, (list, tuple)) for part in arg]
+    return [arg for arg in (*args, *inside) if isinstance(arg, Tensor)]
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -178,8 +178,36 @@ def _resize(mode: str) -> Callable[..., Any]:
     return run
 
 
-def _adaptive_max(self: Any, output_size: Any) -> Any:
-    return F.adaptive_max_pool2d(self, list(output_size)), None
+def _adaptive(pool: Callable[..., Any]) -> Callable[..., Any]:
+    def run(self: Any, output_size: Any) -> Any:
+        sizes = list(output_size)
+        bounded([*self.shape[: -len(sizes)], *sizes])
+        return pool(self, sizes)
+
+    return run
+
+
+def _unfold(self: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    """`im2col`."""
+    _check_windows(self.shape[-2:], kernel_size, dilation, padding, stride)
+    places = [
+        (size + 2 * pad - space * (kernel - 1) - 1) // step + 1
+        for size, kernel, space, pad, step in zip(self.shape[-2:], kernel_size, dilation, padding, stride, strict=True)
+    ]
+    bounded([*self.shape[:-2], *kernel_size, *places])
+    return F.unfold(self, kernel_size, dilation, padding, stride)
+
+
+def _fold(self: Any, output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    """`col2im`."""
+    _check_windows(output_size, kernel_size, dilation, padding, stride)
+    bounded([*self.shape[:-2], *output_size])
+    return F.fold(self, output_size, kernel_size, dilation, padding, stride)
+
+
+def _check_windows(*settings: Any) -> None:
+    if not all(0 <= int(number) < 1 << 16 for setting in settings for number in setting):
+        raise RobauditError("cuts an image in an absurd way; export it again")
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -194,9 +222,10 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "max_pool1d": _max_pool(1), "max_pool2d": _max_pool(2), "max_pool3d": _max_pool(3),
     "max_pool2d_with_indices": lambda *args, **named: (_max_pool(2)(*args, **named), None),
     "avg_pool1d": _average_pool(1), "avg_pool2d": _average_pool(2), "avg_pool3d": _average_pool(3),
-    "adaptive_avg_pool1d": F.adaptive_avg_pool1d, "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
-    "_adaptive_avg_pool2d": F.adaptive_avg_pool2d, "adaptive_max_pool2d": _adaptive_max,
-    "upsample_nearest2d": _resize("nearest"), "upsample_bilinear2d": _resize("bilinear"),
+    "adaptive_avg_pool1d": _adaptive(F.adaptive_avg_pool1d), "adaptive_avg_pool2d": _adaptive(F.adaptive_avg_pool2d),
+    "_adaptive_avg_pool2d": _adaptive(F.adaptive_avg_pool2d),
+    "adaptive_max_pool2d": lambda self, size: (_adaptive(F.adaptive_max_pool2d)(self, size), None),
+    "im2col": _unfold, "col2im": _fold, "upsample_bicubic2d": _resize("bicubic"), "upsample_nearest2d": _resize("nearest"), "upsample_bilinear2d": _resize("bilinear"),
     "dropout": _dropout, "feature_dropout": _dropout, "alpha_dropout": _dropout,
     "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
     "scaled_dot_product_attention": _attention, "_scaled_dot_product_flash_attention_for_cpu": _flash_attention,

@@ -8,13 +8,15 @@ tensors may be `recording.Value`s, which end up in a graph.
 from __future__ import annotations
 
 import ast
+import copy
 import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from robaudit.inputs.programs.torchscript.archive import Instance, Script, UnreadError, dotted
+from robaudit.inputs.programs.torchscript.archive import Instance, Record, Script, UnreadError, dotted
+from robaudit.inputs.programs.aten import is_tensor
 from robaudit.inputs.programs.torchscript.operators import OPERATORS
 
 #: Expressions and statements followed in one run, and calls inside calls.
@@ -26,6 +28,11 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Is: operator.is_, ast.IsNot: operator.is_not,
 }  # fmt: skip
 _NAMES = {"inf": math.inf, "nan": math.nan}
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "Tensor": is_tensor, "int": lambda value: type(value) is int, "float": lambda value: type(value) is float,
+    "bool": lambda value: type(value) is bool, "str": lambda value: type(value) is str,
+    "List": lambda value: type(value) is list, "Dict": lambda value: type(value) is dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Evaluator:
         self.script = script
         self.steps = STEPS
         self.depth = DEPTH
+        self.copies: dict[tuple[int, str], Any] = {}
 
     def forward(self, x: Any) -> Any:
         """What the model answers to images.
@@ -61,6 +69,8 @@ class Evaluator:
         return self._call(self._method(self.script.root, "forward"), [x], {})
 
     def _call(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        if isinstance(function, tuple) and not named:
+            return Record.of(function, args)
         if not isinstance(function, _Function):
             raise UnreadError("a call of what is no function")
         if self.depth <= 0:
@@ -75,7 +85,7 @@ class Evaluator:
         for name in names:
             if name not in scope:
                 if name not in defaults:
-                    raise UnreadError(f"a function that wants {name[:40]} too")
+                    raise UnreadError(f"a function that wants {name[:40]!r} too")
                 scope[name] = self._value(defaults[name], {})
         self.depth -= 1
         try:
@@ -144,25 +154,36 @@ class Evaluator:
             return scope[node.id]
         if node.id in _NAMES:
             return _NAMES[node.id]
-        raise UnreadError(f"the name {node.id[:40]}")
+        raise UnreadError(f"the name {node.id[:40]!r}")
 
     def _attribute(self, node: Any, scope: dict[str, Any]) -> Any:
         path = dotted(node)
         if path and path[0] == "CONSTANTS" and len(path) == 2 and path[1][1:].isdecimal():
             return self.script.constants[int(path[1][1:])]
-        if path and path[0] == "__torch__" and ".".join(path) in self.script.functions:
-            return _Function(self.script.functions[".".join(path)])
+        if path and path[0] == "__torch__":
+            name = ".".join(path)
+            if name in self.script.functions:
+                return _Function(self.script.functions[name])
+            if name in self.script.records:
+                return self.script.records[name]
+            members = self.script.enums.get(".".join(path[:-1]), {})
+            if path[-1] in members:
+                return members[path[-1]]
         return self._member(self._value(node.value, scope), node.attr)
 
     def _member(self, owner: Any, name: str) -> Any:
-        """An attribute of an object, a constant of its class, or a method."""
+        """An attribute of an object, a constant of its class, or a method; an item of a tuple by its name."""
+        if isinstance(owner, Record) and name in owner.names:
+            return owner[owner.names.index(name)]
         if not isinstance(owner, Instance):
-            raise UnreadError(f"the attribute {name[:40]}")
+            raise UnreadError(f"the attribute {name[:40]!r}")
         if name == "training":
             return False
         if name in owner.attributes:
             value = owner.attributes[name]
-            return list(value) if isinstance(value, list) else value  # its own, so that nothing lasts
+            if isinstance(value, (list, dict)):  # this run's own, so that nothing lasts
+                return self.copies.setdefault((id(owner), name), copy.copy(value))
+            return value
         kind = self.script.classes.get(owner.kind)
         if kind and name in kind.constants:
             return self._value(kind.constants[name], {})
@@ -171,7 +192,7 @@ class Evaluator:
     def _method(self, owner: Instance, name: str) -> _Function:
         kind = self.script.classes.get(owner.kind)
         if kind is None or name not in kind.methods:
-            raise UnreadError(f"the method {name[:40]}")
+            raise UnreadError(f"the method {name[:40]!r}")
         return _Function(kind.methods[name], owner)
 
     def _called(self, node: Any, scope: dict[str, Any]) -> Any:
@@ -181,6 +202,8 @@ class Evaluator:
             return self._value(node.args[1], scope)
         if name == "uninitialized":
             return None
+        if name == "isinstance":
+            return self._is_a(self._value(node.args[0], scope), node.args[1])
         args = [self._value(arg, scope) for arg in node.args]
         named = {item.arg: self._value(item.value, scope) for item in node.keywords if item.arg}
         if name == "getattr" and len(args) == 2 and isinstance(args[1], str):
@@ -188,9 +211,18 @@ class Evaluator:
         if path and path[0] not in scope and path[0] != "__torch__":
             function = OPERATORS.get(name)
             if function is None or "out" in named:
-                raise UnreadError(f"the function {name[:60]}")
+                raise UnreadError(f"the function {name[:60]!r}")
             return function(*args, **named)
         return self._call(self._value(node.func, scope), args, named)
+
+    def _is_a(self, value: Any, kind: ast.expr) -> bool:
+        """Whether a value is of a type; of lists and tables what is in them too."""
+        outer, inner = (kind.value, kind.slice) if isinstance(kind, ast.Subscript) else (kind, None)
+        if not isinstance(outer, ast.Name) or outer.id not in _KINDS:
+            raise UnreadError("a question about a type")
+        if not _KINDS[outer.id](value):
+            return False
+        return inner is None or outer.id != "List" or all(self._is_a(part, inner) for part in value)
 
     def _subscript(self, node: Any, scope: dict[str, Any]) -> Any:
         owner, place = self._value(node.value, scope), self._value(node.slice, scope)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs import aten
-from robaudit.inputs.programs.aten.operators import LONGEST
+from robaudit.inputs.programs.limits import LONGEST
 from robaudit.inputs.programs.aten.shapes import item
 from robaudit.inputs.programs.recording import Value
 from robaudit.inputs.programs.torchscript.archive import UnreadError
@@ -24,6 +24,18 @@ def _raise(*messages: Any) -> None:
 def _format(text: str, *values: Any) -> str:
     """Only for messages, which nobody reads."""
     return text
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, (str, int, float, type(None))):
+        raise UnreadError("a text of what is no number")
+    return str(value)
+
+
+def _set_item(items: Any, key: Any, value: Any) -> None:
+    if not isinstance(items, (list, dict)) or not isinstance(key, (str, int)):
+        raise UnreadError("an assignment to a place")
+    items[key] = value
 
 
 def _as_tensor(value: Any) -> Any:
@@ -80,12 +92,12 @@ _LANGUAGE: dict[str, Callable[..., Any]] = {
     "torch.is_floating_point": lambda value: value.is_floating_point(), "warnings.warn": lambda *_, **__: None,
     "ops.prim.RaiseException": _raise, "ops.prim.NumToTensor": _as_tensor, "ops.prim.data": lambda value: value,
     "ops.prim.dtype": lambda value: value.dtype, "ops.prim.device": lambda value: None,
-    "ops.prim.layout": lambda value: None, "ops.prim.is_cuda": lambda value: False,
+    "ops.prim.type": lambda device: "cpu", "ops.prim.layout": lambda value: None, "ops.prim.is_cuda": lambda value: False,
     "ops.prim.requires_grad": lambda value: False, "ops.prim.is_quantized": lambda value: False,
     "ops.prim.is_nested": lambda value: False, "torch.is_autocast_enabled": lambda *_: False,
     "ops.prim.unchecked_unwrap_optional": _unwrapped, "ops.prim.unchecked_cast": lambda value: value,
     "ops.prim.min": min, "ops.prim.max": max,
-    "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped, "unwrap_optional": _unwrapped,
+    "torch.is_grad_enabled": lambda: False, "str": _text, "torch._set_item": _set_item, "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped, "unwrap_optional": _unwrapped,
     "ops.prim.shape": lambda value: list(value.shape),
 }  # fmt: skip
 
