@@ -31,6 +31,7 @@ class CheckRequest:
     device: str
     force: bool
     quiet: bool
+    trust_program: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
         key=request.key,
         images=images,
         force=request.force,
+        trust_program=request.trust_program,
     )
     path = evidence or default_evidence(model, classifier.info, request.plan, images)
     with progress_bars(quiet=request.quiet) as bars:

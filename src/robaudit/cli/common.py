@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from robaudit.evidence import Header
     from robaudit.verdict import Verdict
 
+#: Help of `--trust-program`.
+TRUST_HELP = (
+    "Run the code of a TorchScript file that cannot be read as data: it can then do on this machine whatever you can. "
+    "Only for files whose maker you trust."
+)
 _EXIT_CODES = {"not-overestimated": 0, "overestimated": 1, "inconclusive": 3}
 
 
@@ -30,6 +35,12 @@ def image_shape(header: Header) -> tuple[int, int, int] | None:
     """(C, H, W) of the images that evidence is about; None where its header does not say three sizes."""
     sizes = [int(size) for size in header.data["shape"]]
     return (sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 and all(0 < n < 1 << 14 for n in sizes) else None
+
+
+def image_classes(header: Header) -> int:
+    """How many classes the images have that evidence is about; 0 where its header does not say."""
+    classes = header.data.get("classes", 0)
+    return classes if type(classes) is int and 0 < classes < 1 << 20 else 0
 
 
 def console() -> Console:

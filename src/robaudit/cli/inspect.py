@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robaudit.cli.common import check_present, check_writable, console, write_text
+from robaudit.cli.common import TRUST_HELP, check_present, check_writable, console, write_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,12 +21,13 @@ def inspect(
     model: str = typer.Argument(..., help="Checkpoint.", metavar="MODEL"),
     arch: str | None = typer.Option(None, help="An architecture to compare it with."),
     key: str | None = typer.Option(None, help="Which model of a file that holds several."),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP),
     tensors: bool = typer.Option(False, help="List every tensor."),
     json_path: str | None = typer.Option(None, "--json", help="Write it as JSON; - prints only it."),
 ) -> int:
     """Say what a checkpoint is: format, tensors, architecture, classes, and what else it carries.
 
-    Nothing in the file is executed.
+    Nothing in the file is executed, unless --trust-program says so.
 
     Example: robaudit inspect model.pt
     """
@@ -36,7 +37,7 @@ def inspect(
 
     from robaudit.inputs import inspect_checkpoint
 
-    found = inspect_checkpoint(model, arch=arch, key=key)
+    found = inspect_checkpoint(model, arch=arch, key=key, trust_program=trust_program)
     if json_path:
         write_text(json_path, json.dumps(asdict(found), indent=2, default=str) + "\n")
     if json_path != "-":

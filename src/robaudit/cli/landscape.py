@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.common import check_present, check_writable, console
+from robaudit.cli.common import TRUST_HELP, check_present, check_writable, console
 from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 
@@ -53,6 +53,7 @@ def landscape(
     arch: str | None = typer.Option(None, help="As for check."),
     normalise: str | None = typer.Option(None, help="As for check."),
     key: str | None = typer.Option(None, help="As for check."),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP),
     device: str = typer.Option("auto", help="auto, cpu, cuda …"),
 ) -> int:
     """Draw the loss around images along the input gradient's sign and a random direction.
@@ -80,7 +81,9 @@ def landscape(
     chosen = _choose(all_images, example, images)
     surfaces = []
     for model in models:
-        classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=all_images)
+        classifier = load_classifier(
+            model, arch=arch, normalise=normalise, key=key, images=all_images, trust_program=trust_program
+        )
         surfaces.append(_measured(classifier, chosen, threat, window, seed, where))
     files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
     for surface, file in zip(surfaces, files, strict=True):

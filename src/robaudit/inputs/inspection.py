@@ -64,13 +64,16 @@ class Inspection:
     notes: tuple[str, ...]
 
 
-def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None = None) -> Inspection:
+def inspect_checkpoint(
+    source: str, *, arch: str | None = None, key: str | None = None, trust_program: bool = False
+) -> Inspection:
     """Say what a file is.
 
     Args:
         source: its path.
         arch: an architecture to compare it with.
         key: which of several state dicts in it.
+        trust_program: as `load_classifier`.
 
     Raises:
         RobauditError: no such file, or one that cannot be read safely.
@@ -78,7 +81,7 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
     """
     path = Path(source).expanduser()
     contents = read_checkpoint(path)
-    request = ModelRequest(arch=arch, key=key)
+    request = ModelRequest(arch=arch, key=key, trust_program=trust_program)
     if contents.format in PROGRAMS:
         return _program(source, contents, request)
     chosen, _ = choose_states(contents.tree, source, key)

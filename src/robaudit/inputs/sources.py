@@ -14,7 +14,7 @@ from robaudit.inputs.files.checkpoints import Contents, file_sha256, own_metadat
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.normalisation import Normalisation
-from robaudit.inputs.programs import Shape, call_factory, count_classes, is_factory, load_program
+from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, settled
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
@@ -79,8 +79,10 @@ def _ready(
     notes: list[str],
 ) -> Found:
     """A network made by code, with the weights it came with."""
-    shape = request.image_shape
-    classes = count_classes(network, torch.rand(1, *shape), source) if shape else 0
+    shape, classes = request.image_shape, 0
+    if shape:
+        found = settled(network, torch.rand(1, *shape), source, request.image_classes)
+        network, classes, notes = found.network, found.classes, [*notes, *found.notes]
     side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
     option = Candidate(source, (), channels, side, classes, 0.0, network)
     return Found([option], stored, notes, kind, "", shape)
@@ -92,10 +94,16 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
         raise RobauditError(
             f"--arch {request.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
         )
-    network, shape, classes = load_program(contents.path, kind, request.image_shape)
-    channels, side = (shape[0], shape[1]) if shape else (3, 0)
-    option = Candidate(kind, (), channels, side, classes, 0.0, network)
-    return Found([option], None, [], kind, file_sha256(contents.path), shape)
+    found = load_program(
+        contents.path,
+        kind,
+        request.image_shape,
+        classes=request.image_classes,
+        trusted=request.trust_program,
+    )
+    channels, side = (found.shape[0], found.shape[1]) if found.shape else (3, 0)
+    option = Candidate(kind, (), channels, side, found.classes, 0.0, found.network)
+    return Found([option], None, list(found.notes), kind, file_sha256(contents.path), found.shape)
 
 
 def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -137,7 +145,8 @@ def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, p
         if own.keys() <= renamed.keys() and all(own[key].shape == renamed[key].shape for key in own):
             network.load_state_dict({key: renamed[key] for key in own})
             channels, side = (shape[0], shape[1]) if shape else (3, 0)
-            classes = count_classes(network, torch.rand(1, *shape), arch) if shape else 0
+            found = settled(network, torch.rand(1, *shape), arch) if shape else None
+            network, classes = (found.network, found.classes) if found else (network, 0)
             return Candidate(arch, (), channels, side, classes, 0.0, network)
     missing = sorted(set(own) - set(state)) or sorted(
         key for key in own if own[key].shape != state[key].shape

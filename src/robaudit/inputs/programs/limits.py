@@ -191,7 +191,9 @@ def _check_division(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         return
     if (name == "div" and not kwargs.get("rounding_mode")) or len(args) < 2:
         return
-    if any(arg.is_floating_point() if isinstance(arg, Tensor) else isinstance(arg, float) for arg in args[:2]):
+    if any(
+        arg.is_floating_point() if isinstance(arg, Tensor) else isinstance(arg, float) for arg in args[:2]
+    ):
         return
     divisor = torch.as_tensor(args[0] if name in {"rfloordiv", "rmod"} else args[1])
     # A tensor without numbers of its own stands for any numbers.

@@ -192,7 +192,9 @@ def _unfold(self: Any, kernel_size: Any, dilation: Any, padding: Any, stride: An
     _check_windows(self.shape[-2:], kernel_size, dilation, padding, stride)
     places = [
         (size + 2 * pad - space * (kernel - 1) - 1) // step + 1
-        for size, kernel, space, pad, step in zip(self.shape[-2:], kernel_size, dilation, padding, stride, strict=True)
+        for size, kernel, space, pad, step in zip(
+            self.shape[-2:], kernel_size, dilation, padding, stride, strict=True
+        )
     ]
     bounded([*self.shape[:-2], *kernel_size, *places])
     return F.unfold(self, kernel_size, dilation, padding, stride)
@@ -225,7 +227,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "adaptive_avg_pool1d": _adaptive(F.adaptive_avg_pool1d), "adaptive_avg_pool2d": _adaptive(F.adaptive_avg_pool2d),
     "_adaptive_avg_pool2d": _adaptive(F.adaptive_avg_pool2d),
     "adaptive_max_pool2d": lambda self, size: (_adaptive(F.adaptive_max_pool2d)(self, size), None),
-    "im2col": _unfold, "col2im": _fold, "upsample_bicubic2d": _resize("bicubic"), "upsample_nearest2d": _resize("nearest"), "upsample_bilinear2d": _resize("bilinear"),
+    "im2col": _unfold, "col2im": _fold, "upsample_bicubic2d": _resize("bicubic"),
+    "upsample_nearest2d": _resize("nearest"), "upsample_bilinear2d": _resize("bilinear"),
     "dropout": _dropout, "feature_dropout": _dropout, "alpha_dropout": _dropout,
     "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
     "scaled_dot_product_attention": _attention, "_scaled_dot_product_flash_attention_for_cpu": _flash_attention,

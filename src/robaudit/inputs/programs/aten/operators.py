@@ -144,7 +144,7 @@ OPERATORS: dict[str, Operator] = _SAME | _OF_ONE | layers.OPERATORS | reductions
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "true_divide": _div, "pow": _pow,
     "subtract": _sub, "multiply": _mul, "divide": _div,
     "rsub": lambda self, other, alpha=1: other - (self if alpha == 1 else self * alpha),
-    "floordiv": operator.floordiv, "floor_divide": operator.floordiv, "remainder": operator.mod,
+    "floordiv": operator.floordiv, "floor_divide": operator.floordiv, "remainder": operator.mod, "mod": operator.mod,
     "neg": operator.neg, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
     "gt": operator.gt, "ge": operator.ge, "bitwise_and": operator.and_, "bitwise_or": operator.or_,
     "bitwise_not": operator.invert, "__and__": operator.and_, "__or__": operator.or_,

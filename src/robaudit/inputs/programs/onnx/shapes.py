@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.limits import bounded, short
 from robaudit.inputs.programs.recording import Value
 from robaudit.inputs.programs.static import fitted, joined
 
@@ -27,7 +27,8 @@ def as_list(value: Any) -> list[int]:
     """
     if isinstance(value, Value):
         raise RobauditError("takes a shape from the numbers of an image; export it without")
-    return [int(n) for n in (value.flatten().tolist() if isinstance(value, torch.Tensor) else value)]
+    items = short(value)
+    return [int(n) for n in (items.flatten().tolist() if isinstance(items, torch.Tensor) else items)]
 
 
 def given(x: Values, i: int, a: Attributes, name: str, default: Any = None) -> Any:
@@ -87,7 +88,7 @@ def sliced(x: Values, a: Attributes) -> torch.Tensor:
                 else result[(slice(None),) * (axis % result.ndim) + (slice(None, None, step),)]
             )
         else:
-            result = result.index_select(axis, torch.tensor(list(rows)))
+            result = result.index_select(axis, torch.tensor(list(short(rows)), dtype=torch.int64))
     return result
 
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from robaudit.inputs.programs.torchscript.archive import Instance, Record, Script, UnreadError, dotted
 from robaudit.inputs.programs.aten import is_tensor
+from robaudit.inputs.programs.torchscript.archive import Script, dotted
+from robaudit.inputs.programs.torchscript.objects import Instance, Record, UnreadError
 from robaudit.inputs.programs.torchscript.operators import OPERATORS
 
 #: Expressions and statements followed in one run, and calls inside calls.
@@ -31,7 +32,8 @@ _NAMES = {"inf": math.inf, "nan": math.nan}
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "Tensor": is_tensor, "int": lambda value: type(value) is int, "float": lambda value: type(value) is float,
     "bool": lambda value: type(value) is bool, "str": lambda value: type(value) is str,
-    "List": lambda value: type(value) is list, "Dict": lambda value: type(value) is dict,
+    "list": lambda value: type(value) is list, "List": lambda value: type(value) is list,
+    "Dict": lambda value: type(value) is dict,
 }  # fmt: skip
 
 

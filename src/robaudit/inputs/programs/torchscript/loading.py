@@ -12,8 +12,9 @@ from torch import nn
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.archives import open_archive
 from robaudit.inputs.programs.network import Program
-from robaudit.inputs.programs.torchscript.archive import Instance, Script, UnreadError, read_script
+from robaudit.inputs.programs.torchscript.archive import Script, read_script
 from robaudit.inputs.programs.torchscript.evaluation import Evaluator
+from robaudit.inputs.programs.torchscript.objects import Instance, UnreadError
 
 TRUST = "export it as ONNX, or pass --trust-program, which runs the file's own code with your rights"
 

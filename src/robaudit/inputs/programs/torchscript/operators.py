@@ -11,10 +11,10 @@ from torch import Tensor
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs import aten
-from robaudit.inputs.programs.limits import LONGEST
 from robaudit.inputs.programs.aten.shapes import item
+from robaudit.inputs.programs.limits import LONGEST
 from robaudit.inputs.programs.recording import Value
-from robaudit.inputs.programs.torchscript.archive import UnreadError
+from robaudit.inputs.programs.torchscript.objects import UnreadError
 
 
 def _raise(*messages: Any) -> None:
@@ -35,7 +35,7 @@ def _text(value: Any) -> str:
 def _set_item(items: Any, key: Any, value: Any) -> None:
     if not isinstance(items, (list, dict)) or not isinstance(key, (str, int)):
         raise UnreadError("an assignment to a place")
-    items[key] = value
+    items[key] = value  # type: ignore[index]
 
 
 def _as_tensor(value: Any) -> Any:
@@ -92,12 +92,13 @@ _LANGUAGE: dict[str, Callable[..., Any]] = {
     "torch.is_floating_point": lambda value: value.is_floating_point(), "warnings.warn": lambda *_, **__: None,
     "ops.prim.RaiseException": _raise, "ops.prim.NumToTensor": _as_tensor, "ops.prim.data": lambda value: value,
     "ops.prim.dtype": lambda value: value.dtype, "ops.prim.device": lambda value: None,
-    "ops.prim.type": lambda device: "cpu", "ops.prim.layout": lambda value: None, "ops.prim.is_cuda": lambda value: False,
+    "ops.prim.type": lambda device: "cpu", "ops.prim.layout": lambda value: None,
+    "ops.prim.is_cuda": lambda value: False,
     "ops.prim.requires_grad": lambda value: False, "ops.prim.is_quantized": lambda value: False,
     "ops.prim.is_nested": lambda value: False, "torch.is_autocast_enabled": lambda *_: False,
     "ops.prim.unchecked_unwrap_optional": _unwrapped, "ops.prim.unchecked_cast": lambda value: value,
-    "ops.prim.min": min, "ops.prim.max": max,
-    "torch.is_grad_enabled": lambda: False, "str": _text, "torch._set_item": _set_item, "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped, "unwrap_optional": _unwrapped,
+    "ops.prim.min": min, "ops.prim.max": max, "torch.is_grad_enabled": lambda: False, "str": _text,
+    "torch._set_item": _set_item, "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped, "unwrap_optional": _unwrapped,
     "ops.prim.shape": lambda value: list(value.shape),
 }  # fmt: skip
 
