@@ -89,9 +89,10 @@ def test_an_operator_gives_what_the_reference_gives(
 ) -> None:
     name, inputs, attributes, opset = case
     proto = node(name, len(inputs), **attributes)
-    mine = _Node(proto, numpy_helper)
-    values = [torch.from_numpy(np.array(array)) for array in inputs]
-    result = OPERATORS[name](values, mine.attributes | {"_opset": opset, "_outputs": 1, "_batch": -1})
+    mine = _Node(proto, opset)
+    mine.read()
+    values = {at: torch.from_numpy(np.array(array)) for at, array in zip(proto.input, inputs, strict=True)}
+    (result,) = mine.run(values)
     expected = reference(proto, inputs, opset)
     assert tuple(result.shape) == expected.shape
     assert np.allclose(result.numpy(), expected, rtol=1e-4, atol=1e-5)
@@ -144,12 +145,9 @@ def test_onnx_s_own_cases() -> None:
             continue
         names = [item.name for item in model.graph.input]
         values = {name: torch.from_numpy(np.array(a)) for name, a in zip(names, inputs, strict=True)}
-        mine = _Node(proto, numpy_helper)
-        attributes = {"_opset": model.opset_import[0].version, "_outputs": len(mine.outputs), "_batch": -1}
-        result = OPERATORS[proto.op_type](
-            [values.get(name) for name in mine.inputs], mine.attributes | attributes
-        )
-        parts = result if isinstance(result, (list, tuple)) else [result]
+        mine = _Node(proto, model.opset_import[0].version)
+        mine.read()
+        parts = mine.run({"": None} | values)
         count += 1
         for part, expected in zip(parts, outputs, strict=False):
             same = tuple(part.shape) == expected.shape

@@ -104,7 +104,7 @@ def test_larger_networks_as_pt2(tmp_path: Path, name: str) -> None:
 
 def test_a_custom_operator_is_refused(tmp_path: Path) -> None:
     save_onnx(tmp_path / "net.onnx", network(), domain="com.example")
-    with pytest.raises(RobauditError, match=r"custom operator com\.example\.Relu"):
+    with pytest.raises(RobauditError, match=r"custom operator 'com\.example\.Relu'"):
         load_classifier(str(tmp_path / "net.onnx"))
 
 

@@ -47,6 +47,9 @@ class ProgramNetwork(nn.Module):
 
     """
 
+    #: The part whose answers are passed on as they are.
+    answers_with = "body"
+
     def __init__(self, body: fx.GraphModule, fixed_batch: int) -> None:
         super().__init__()
         self.body, self.fixed_batch = body, fixed_batch

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from robaudit.errors import RobauditError
 from robaudit.inputs.programs.aten import OPERATORS as ATEN
 from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.onnx import shapes, windows
@@ -121,6 +122,19 @@ def _global(x: Values, largest: bool) -> torch.Tensor:
     return result
 
 
+def _scattered(x: Values, a: Attributes) -> torch.Tensor:
+    """ScatterND: with other numbers at some places."""
+    if a.get("reduction", b"none") != b"none":
+        raise RobauditError("adds at places of a tensor, not supported; export it without")
+    return torch.index_put(x[0], tuple(x[1].unbind(-1)), x[2])
+
+
+def _summed_up(x: Values, a: Attributes) -> torch.Tensor:
+    if a.get("exclusive") or a.get("reverse"):
+        raise RobauditError("uses CumSum in another order, not supported; export it without")
+    return torch.cumsum(x[0], int(x[1]))
+
+
 def _lrn(x: Values, a: Attributes) -> torch.Tensor:
     bounded([*x[0].shape, a["size"]])
     return F.local_response_norm(
@@ -171,6 +185,7 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "Mean": lambda x, a: sum(x) / len(x), "Min": lambda x, a: reduce(torch.minimum, x),
     "Mod": lambda x, a: x[0].fmod(x[1]) if a.get("fmod", 0) else x[0].remainder(x[1]),
     "PRelu": lambda x, a: torch.where(x[0] >= 0, x[0], x[0] * x[1]), "Pad": shapes.pad, "Range": shapes.counted,
+    "CumSum": _summed_up, "ScatterND": _scattered,
     "ReduceL1": _reduce(lambda x, dim, keepdim: x.abs().sum(dim, keepdim)),
     "ReduceL2": _reduce(lambda x, dim, keepdim: x.pow(2).sum(dim, keepdim).sqrt()),
     "ReduceLogSumExp": _reduce(torch.logsumexp), "ReduceMax": _reduce(torch.amax), "ReduceMean": _reduce(torch.mean),

@@ -98,7 +98,8 @@ _LANGUAGE: dict[str, Callable[..., Any]] = {
     "ops.prim.is_nested": lambda value: False, "torch.is_autocast_enabled": lambda *_: False,
     "ops.prim.unchecked_unwrap_optional": _unwrapped, "ops.prim.unchecked_cast": lambda value: value,
     "ops.prim.min": min, "ops.prim.max": max, "torch.is_grad_enabled": lambda: False, "str": _text,
-    "torch._set_item": _set_item, "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped, "unwrap_optional": _unwrapped,
+    "torch._set_item": _set_item, "torch.device": lambda *_: None, "torch._unwrap_optional": _unwrapped,
+    "unwrap_optional": _unwrapped,
     "ops.prim.shape": lambda value: list(value.shape),
 }  # fmt: skip
 
