@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -49,11 +50,33 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[io.FileIO, int]]:
+    """A plain file, opened once for reading, and its size in bytes.
+
+    Args:
+        path: a link is followed; a pipe, a device or a folder is refused instead of waited for.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no plain file.
+
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    )
+    with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123  a number, not a path
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a plain file")
+        yield file, status.st_size
+
+
 def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
     """The content of a plain file, or the first bytes of it, read once.
 
     Args:
-        path: a link is followed; a pipe, a device or a folder is refused instead of waited for.
+        path: as `opened` takes it.
         limit: bytes that it may have.
         first: bytes to read; all by default.
 
@@ -62,16 +85,12 @@ def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
         ValueError: it is no plain file, or larger.
 
     """
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    )
-    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123  a number, not a path
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("not a plain file")
-        if status.st_size > limit:
-            raise ValueError(f"{status.st_size:,} bytes, more than the {limit:,} that it may have")
-        return file.read(limit if first is None else first)
+    with opened(path) as (file, size):
+        if size > limit:
+            raise ValueError(f"{size:,} bytes, more than the {limit:,} that it may have")
+        wanted = min(size, limit if first is None else first)
+        with io.BufferedReader(file) as whole:
+            return whole.read(wanted)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

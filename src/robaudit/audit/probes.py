@@ -24,7 +24,7 @@ from robaudit.measures import fosc, sgcs
 from robaudit.plan import ThreatModel
 
 #: Correctly classified examples that the probes are made on.
-EXAMPLES = 48
+PROBE_EXAMPLES = 48
 #: Survivors of PGD-10 below which no mean over them is taken.
 FEWEST_EXAMPLES = 8
 _MORE_STEPS = 40

@@ -49,9 +49,9 @@ class AttackRecord:
 class Header:
     """Everything about an audit but its examples; plain JSON-ready data.
 
-    `course` says how far an audit that may stop early has come (see `audit.early_stopping`), and where it was decided:
-    `examples`, `forwards` and `backwards` by then. `precision` is what attacks last searched in. Both are empty in
-    files of earlier versions.
+    `early_stopping` says how far an audit that may stop early has come (see `audit.early_stopping`), and where it was
+    decided: `examples`, `forwards` and `backwards` by then. `precision` is what attacks last searched in. Both are
+    empty in files of earlier versions.
     """
 
     plan: AuditPlan
@@ -61,7 +61,7 @@ class Header:
     device: str
     findings: tuple[dict[str, str], ...] = ()
     probes: dict[str, float] = field(default_factory=dict)
-    course: dict[str, int] = field(default_factory=dict)
+    early_stopping: dict[str, int] = field(default_factory=dict)
     precision: str = ""
     seconds: float = 0.0
     finished: bool = False

@@ -11,6 +11,8 @@ from robaudit.plan import AuditPlan
 
 # What must be the same for an unfinished audit to be resumed; the rest may differ (another device, say).
 IDENTITY = ("schema", "plan", "model", "data")
+# What files of earlier versions call a field.
+_RENAMED = {"course": "early_stopping"}
 
 
 def to_rows(header: Header) -> list[tuple[str, str]]:
@@ -51,7 +53,8 @@ def from_rows(values: dict[str, Any]) -> Header:
         KeyError, TypeError, ValueError: a field is missing or is not what it should be.
 
     """
-    fields = {key: value for key, value in values.items() if key != "schema"}
+    former = {name: values[old] for old, name in _RENAMED.items() if old in values}
+    fields = former | {key: value for key, value in values.items() if key not in ("schema", *_RENAMED)}
     for name, types in _TYPES.items():
         for key, kind in types.items():
             if not isinstance(fields[name][key], kind):
@@ -65,8 +68,8 @@ def from_rows(values: dict[str, Any]) -> Header:
         raise TypeError("findings: not all text")
     if not all(isinstance(item, int | float) for item in fields.get("probes", {}).values()):
         raise TypeError("probes: not all numbers")
-    if not all(isinstance(item, int) for item in fields.get("course", {}).values()):
-        raise TypeError("course: not all whole numbers")
+    if not all(isinstance(item, int) for item in fields.get("early_stopping", {}).values()):
+        raise TypeError("early_stopping: not all whole numbers")
     if not isinstance(fields["seconds"], int | float):
         raise TypeError("seconds: not a number")
     if not all(isinstance(item, str) for item in (fields["device"], fields.get("precision", ""))):

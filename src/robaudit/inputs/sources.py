@@ -10,17 +10,22 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.checkpoints import Contents, file_sha256, own_metadata, read_checkpoint
+from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
+from robaudit.inputs.files.copies import FileCopy, read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, settled
-from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
+from robaudit.sandbox import Limits, in_child
 
 #: Formats that are networks already; also the word for their architecture.
 PROGRAMS = ("onnx", "torchscript", "pt2")
+#: Processor time that the first look at a file may take: a start, and one second for so many bytes.
+SECONDS = 60
+PER_SECOND = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,64 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
             return replace(found, notes=[*notes, *found.notes]), request
         if is_factory(source):
             return _ready(source, call_factory(source), "factory", request, None, []), request
-    contents = read_checkpoint(path)
+    copy = read_copy(path)
+    try_first(copy, request)
+    return find_in(read_checkpoint(copy), request)
+
+
+#: What was tried already: the same bytes for the same request.
+_SURVIVED: set[tuple[Any, ...]] = set()
+
+
+def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -> None:
+    """Read a file and call what it is once, in a child process: this one repeats only what the child survived.
+
+    A user's own factory is not called there.
+
+    Args:
+        copy: the file.
+        request: what is asked of it.
+        unknown: whether a file that fits nothing is fine.
+
+    Raises:
+        RobauditError: as `find_in`, or the child did not survive.
+
+    """
+    asked = request.arch, request.normalise, request.key, request.image_shape, request.trust_program
+    key = copy.sha256, copy.path.suffix, *asked
+    if key in _SURVIVED:
+        return
+
+    def look() -> None:
+        contents = read_checkpoint(copy)
+        if request.trust_program and contents.format == "torchscript":
+            return  # whatever it does, the user wants it done
+        try:
+            if request.arch and is_factory(request.arch) and contents.format not in PROGRAMS:
+                read_members(
+                    list(choose_states(contents.tree, str(copy.path), request.key)[0].values()), copy.path
+                )
+                return
+            found, _ = find_in(contents, request)
+        except RobauditError:
+            if not unknown or contents.format in PROGRAMS:
+                raise
+            return
+        network = assemble(found.options[0])
+        if found.shape:
+            settled(network, torch.rand(1, *found.shape), str(copy.path))
+
+    in_child(str(copy.path), look, Limits(seconds=SECONDS + len(copy) // PER_SECOND))
+    _SURVIVED.add(key)
+
+
+def find_in(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
+    """What a file may be that was read already, as `find_model`.
+
+    Raises:
+        RobauditError: it fits nothing.
+
+    """
     if contents.format in PROGRAMS:
         return _program(contents, request), request
     return _states(contents, request)
@@ -95,7 +157,7 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
             f"--arch {request.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
         )
     found = load_program(
-        contents.path,
+        contents.copy,
         kind,
         request.image_shape,
         classes=request.image_classes,
@@ -103,7 +165,7 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
     )
     channels, side = (found.shape[0], found.shape[1]) if found.shape else (3, 0)
     option = Candidate(kind, (), channels, side, found.classes, 0.0, found.network)
-    return Found([option], None, list(found.notes), kind, file_sha256(contents.path), found.shape)
+    return Found([option], None, list(found.notes), kind, contents.copy.sha256, found.shape)
 
 
 def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -131,7 +193,7 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         options = member_options(members, request.arch, shape, contents.path)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
-    digest = file_sha256(contents.path)
+    digest = contents.copy.sha256
     return Found(options, members.stored, [*notes, *members.notes], contents.format, digest, shape), request
 
 

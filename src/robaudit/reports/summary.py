@@ -76,7 +76,7 @@ def cost(evidence: Evidence) -> dict[str, Any]:
     measured = int(complete.sum())
     one_pass, share = evidence.header.plan.eot * measured, total / measured if measured else 0.0
     records = [evidence.attacks[name] for name in evidence.header.plan.attacks if name in evidence.attacks]
-    course = evidence.header.course
+    state = evidence.header.early_stopping
     return {
         "forwards": forwards,
         "backwards": backwards,
@@ -84,8 +84,8 @@ def cost(evidence: Evidence) -> dict[str, Any]:
         "device": evidence.header.device,
         "precision": evidence.header.precision,
         "by_attack": by_attack,
-        "decided": {name: course[name] for name in ("examples", "forwards", "backwards")}
-        if "decided" in course
+        "decided": {name: state[name] for name in ("examples", "forwards", "backwards")}
+        if "decided" in state
         else None,
         "whole": {
             "examples": total,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.programs.exported import read_exported
 from robaudit.inputs.programs.network import (
     Program,
@@ -43,12 +43,12 @@ class Loaded:
 
 
 def load_program(
-    path: Path, kind: str, shape: Shape | None, *, classes: int = 0, trusted: bool = False
+    copy: FileCopy, kind: str, shape: Shape | None, *, classes: int = 0, trusted: bool = False
 ) -> Loaded:
     """A file's network.
 
     Args:
-        path: the file.
+        copy: the file.
         kind: `onnx`, `torchscript` or `pt2`.
         shape: (C, H, W) of the images, None where there are none.
         classes: of the images, by which the logits are told from other outputs; 0 where there are none.
@@ -58,12 +58,12 @@ def load_program(
         RobauditError: it cannot be loaded safely, or takes other images.
 
     """
-    readers: dict[str, Callable[[Path], Program | nn.Module]] = {
+    readers: dict[str, Callable[[FileCopy], Program | nn.Module]] = {
         "onnx": read_onnx,
         "torchscript": partial(read_torchscript, trusted=trusted),
         "pt2": read_exported,
     }
-    program = readers[kind](path)
+    program, path = readers[kind](copy), copy.path
     declared = program.image_shape if isinstance(program, Program) else None
     if shape and declared and tuple(shape) != declared:
         raise RobauditError(

@@ -7,12 +7,12 @@ these networks has) is refused.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.network import Program, Shape
 from robaudit.inputs.programs.onnx.operators import OPERATORS
@@ -26,7 +26,7 @@ STANDARD = ("", "ai.onnx")
 _TEXT = 8
 
 
-def read_onnx(path: Path) -> Program:
+def read_onnx(copy: FileCopy) -> Program:
     """The program of an ONNX file.
 
     Raises:
@@ -34,16 +34,17 @@ def read_onnx(path: Path) -> Program:
             control flow or external data.
 
     """
+    path = copy.path
     try:
         import onnx  # noqa: PLC0415  an extra
     except ImportError as error:
         raise RobauditError(
             f"{path}: reading ONNX needs the onnx package; pip install 'robaudit[onnx]'"
         ) from error
-    if path.stat().st_size > LIMIT:
+    if len(copy) > LIMIT:
         raise RobauditError(f"{path}: larger than an ONNX file can be; pass another one")
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load_model_from_string(bytes(copy.data))
         if not model.graph.node or not model.graph.output:
             raise ValueError("no graph")
     except Exception as error:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import zipfile
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from robaudit.inputs.files.archives import read_record
-from robaudit.inputs.programs.torchscript.objects import Instance, Objects, Record, UnreadError, member
+from robaudit.inputs.files.archives import Archive
+from robaudit.inputs.programs.torchscript.objects import Instance, Record, UnreadError, member, read_objects
 
 #: Bytes of all code together.
 CODE = 8 << 20
@@ -45,7 +44,7 @@ class Script:
     enums: dict[str, dict[str, Record]] = field(default_factory=dict)
 
 
-def read_script(archive: zipfile.ZipFile) -> Script:
+def read_script(archive: Archive) -> Script:
     """Read an archive.
 
     Raises:
@@ -53,7 +52,7 @@ def read_script(archive: zipfile.ZipFile) -> Script:
         RobauditError: a record is damaged.
 
     """
-    names = set(archive.namelist())
+    names = set(archive.names)
     folder = next(
         (name.removesuffix("data.pkl") for name in sorted(names) if name.endswith("/data.pkl")), None
     )
@@ -63,14 +62,14 @@ def read_script(archive: zipfile.ZipFile) -> Script:
     left = CODE
     for name in sorted(names):
         if name.startswith(f"{folder}code/") and name.endswith(".py"):
-            source = read_record(archive, name, left)
+            source = bytes(archive.read(name, left))
             left -= len(source)
             module = name.removeprefix(f"{folder}code/").removesuffix(".py").replace("/", ".")
             _define(script, module, source)
-    root = Objects(archive, f"{folder}data", script.records, script.enums).read()
+    root = read_objects(archive, f"{folder}data", script.records, script.enums)
     constants = ()
     if f"{folder}constants.pkl" in names:
-        constants = Objects(archive, f"{folder}constants", script.records, script.enums).read()
+        constants = read_objects(archive, f"{folder}constants", script.records, script.enums)
     if not isinstance(root, Instance) or not isinstance(constants, tuple):
         raise UnreadError("no model")
     return replace(script, root=root, constants=constants)

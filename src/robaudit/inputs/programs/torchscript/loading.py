@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.archives import open_archive
+from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.programs.network import Program
 from robaudit.inputs.programs.torchscript.archive import Script, read_script
 from robaudit.inputs.programs.torchscript.evaluation import Evaluator
@@ -19,19 +19,18 @@ from robaudit.inputs.programs.torchscript.objects import Instance, UnreadError
 TRUST = "export it as ONNX, or pass --trust-program, which runs the file's own code with your rights"
 
 
-def read_torchscript(path: Path, *, trusted: bool = False) -> Program | nn.Module:
+def read_torchscript(copy: FileCopy, *, trusted: bool = False) -> Program | nn.Module:
     """The program of a TorchScript file, or what torch makes of one that is `trusted` and is not read as data.
 
     Raises:
         RobauditError: damaged, or it does what is not read as data and is not trusted.
 
     """
-    otherwise = partial(_interpreted if trusted else _refused, path)
-    with open_archive(path) as archive:
-        try:
-            script = read_script(archive)
-        except UnreadError as error:
-            return otherwise(error)
+    otherwise = partial(_interpreted if trusted else _refused, copy)
+    try:
+        script = read_script(open_archive(copy))
+    except UnreadError as error:
+        return otherwise(error)
     return Program(lambda x: Evaluator(script).forward(x), _tensors(script), otherwise=otherwise)
 
 
@@ -54,21 +53,21 @@ def _tensors(script: Script) -> list[torch.Tensor]:
     return list(found.values())
 
 
-def _refused(path: Path, error: Exception) -> nn.Module:
+def _refused(copy: FileCopy, error: Exception) -> nn.Module:
     if isinstance(error, RobauditError):
-        raise RobauditError(f"{path}: {error}\n{TRUST}") from error
+        raise RobauditError(f"{copy.path}: {error}\n{TRUST}") from error
     raise error
 
 
-def _interpreted(path: Path, _: Exception) -> nn.Module:
+def _interpreted(copy: FileCopy, _: Exception) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network: nn.Module = torch.jit.load(str(path), map_location="cpu")
+            network: nn.Module = torch.jit.load(copy.stream(), map_location="cpu")
     except Exception as error:
         raise RobauditError(
-            f"{path}: TorchScript that this torch cannot load ({type(error).__name__}); export it again"
+            f"{copy.path}: TorchScript that this torch cannot load ({type(error).__name__}); export it again"
         ) from error
     if not hasattr(network, "forward"):
-        raise RobauditError(f"{path}: TorchScript without a forward function; export the whole model")
+        raise RobauditError(f"{copy.path}: TorchScript without a forward function; export the whole model")
     return network.eval()

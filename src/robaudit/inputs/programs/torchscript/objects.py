@@ -1,35 +1,16 @@
-"""The objects of a TorchScript archive, by a small reader of the part of pickle's language that torch writes them in.
-
-It knows tensors, lists, tables and the archive's own classes. Nothing that it makes could be called.
-"""
+"""The objects of a TorchScript archive: tensors, lists, tables, and the archive's own classes by their attributes."""
 
 from __future__ import annotations
 
-import math
-import pickletools
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.archives import read_record
-from robaudit.inputs.files.pickles import PICKLE
-
-_STORAGES = {
-    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
-}  # fmt: skip
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_TUPLE": tuple, "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-}  # fmt: skip
-_PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"}
-#: The largest number in the shape of a tensor.
-_LARGEST = 1 << 40
+from robaudit.inputs.files.archives import Archive
+from robaudit.inputs.files.pickles import PICKLE, Inert, UnsafePickle, read_pickle, scan
+from robaudit.inputs.files.tensors import TENSORS, storage_reader
 
 
 class UnreadError(RobauditError):
@@ -39,12 +20,17 @@ class UnreadError(RobauditError):
         super().__init__(f"has {what}, which is not read as data")
 
 
-class Instance:
+class Instance(Inert):
     """An object of a class that the archive's code defines: attributes, and nothing that could be called."""
 
     def __init__(self, kind: str = "") -> None:
+        super().__init__(kind)
         self.kind = kind
-        self.attributes: dict[str, Any] = {}
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """By name."""
+        return self.state if isinstance(self.state, dict) else {}
 
 
 class Record(tuple[Any, ...]):
@@ -67,160 +53,59 @@ def member(kind: str, value: Any) -> Record:
     return Record.of(("kind", "value"), (kind, value))
 
 
-class _Maker:
-    """What a name of the pickle stands for; only the reader calls it."""
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self.make = make
-
-
-class Objects:
-    """One pickle of an archive and the storages beside it.
+def read_objects(
+    archive: Archive, name: str, records: dict[str, tuple[str, ...]], enums: dict[str, dict[str, Record]]
+) -> Any:
+    """What a pickle of an archive holds.
 
     Args:
         archive: the archive.
         name: of the pickle, without its ending; the folder of its storages has it too.
-        records, enums: as `Script` has them.
+        records: as `Script` has them.
+        enums: likewise.
+
+    Raises:
+        UnreadError: it is damaged or holds another kind of object.
 
     """
+    known: dict[Any, Tensor] = {}
 
-    def __init__(
-        self,
-        archive: zipfile.ZipFile,
-        name: str,
-        records: dict[str, tuple[str, ...]],
-        enums: dict[str, dict[str, Record]],
-    ) -> None:
-        self._archive, self._name, self._records, self._enums = archive, name, records, enums
-        self._storages: dict[str, Tensor] = {}
-        self._tensors: dict[Any, Tensor] = {}
+    def tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+        made: Tensor = TENSORS["torch._utils _rebuild_tensor_v2"](storage, offset, size, stride, *rest)
+        made = made.float() if made.is_floating_point() else made
+        return known.setdefault((id(storage), offset, size, stride), made)  # a shared one stays one
 
-    def read(self) -> Any:
-        """The object.
-
-        Raises:
-            UnreadError: it is damaged or holds another kind of object.
-
-        """
-        try:
-            return self._followed(read_record(self._archive, f"{self._name}.pkl", PICKLE))
-        except RobauditError:
-            raise
-        except Exception as error:
-            raise UnreadError(f"objects that are damaged or strange ({type(error).__name__})") from error
-
-    def _followed(self, data: bytes) -> Any:  # noqa: PLR0912  one branch for each kind of opcode
-        stack: list[Any] = []
-        marks: list[int] = []
-        memo: dict[int, Any] = {}
-
-        def since_mark() -> list[Any]:
-            start = marks.pop()
-            items = stack[start:]
-            del stack[start:]
-            return items
-
-        for opcode, argument, _ in pickletools.genops(data):
-            name = opcode.name
-            if name in _PLAIN:
-                stack.append(argument)
-            elif name in _CONSTANTS:
-                stack.append(_CONSTANTS[name]())
-            elif name == "MARK":
-                marks.append(len(stack))
-            elif name == "TUPLE":
-                stack.append(tuple(since_mark()))
-            elif name in {"TUPLE1", "TUPLE2", "TUPLE3"}:
-                stack[-int(name[-1]) :] = [tuple(stack[-int(name[-1]) :])]
-            elif name in {"BINPUT", "LONG_BINPUT"}:
-                memo[int(argument)] = stack[-1]  # type: ignore[arg-type]
-            elif name in {"BINGET", "LONG_BINGET"}:
-                stack.append(memo[int(argument)])  # type: ignore[arg-type]
-            elif name == "GLOBAL":
-                stack.append(_Maker(self._named(*str(argument).split(" ", 1))))
-            elif name in {"REDUCE", "NEWOBJ"}:
-                given = stack.pop()
-                stack.append(stack.pop().make(*given if isinstance(given, tuple) else (given,)))
-            elif name == "BINPERSID":
-                stack.append(self._storage(*stack.pop()))
-            elif name in {"APPEND", "APPENDS"}:
-                items = since_mark() if name == "APPENDS" else [stack.pop()]
-                _list(stack[-1]).extend(items)
-            elif name in {"SETITEM", "SETITEMS"}:
-                items = since_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-                _fill(stack[-1], items)
-            elif name == "BUILD":
-                _build(stack.pop(), stack[-1])
-            elif name == "STOP":
-                return stack.pop()
-            elif name != "PROTO":
-                raise UnreadError(f"objects that torch does not write ({name})")
-        raise UnreadError("objects that are cut short")
-
-    def _named(self, module: str, name: str) -> Callable[..., Any]:
-        """What stands for a name."""
-        full = f"{module}.{name}"
-        if full in self._enums:
+    def maker(text: str) -> Callable[..., Any]:
+        full = text.replace(" ", ".", 1)
+        if full in enums:
             return lambda value: member(full, value)
-        if full in self._records:
-            return lambda *items: Record.of(self._records[full], items)
+        if full in records:
+            return lambda *items: Record.of(records[full], items)
         if full.startswith("__torch__."):
-            return lambda: Instance(full)
-        if module == "torch" and name in _STORAGES:
-            return lambda: _STORAGES[name]
-        if module == "torch.jit._pickle" and name.startswith("build_") and name.endswith("list"):
-            return lambda items: list(_list(items))
-        known: dict[str, Callable[..., Any]] = {
-            "torch._utils._rebuild_tensor_v2": self._tensor,
-            "collections.OrderedDict": lambda: {},
-            "torch.device": lambda _: None,
-            "torch.jit._pickle.restore_type_tag": lambda value, _: value,
-        }
-        if full not in known:
-            raise UnreadError(f"objects of {full[:80]!r}")
-        return known[full]
+            return lambda *_: Instance(full)
+        if text == "torch._utils _rebuild_tensor_v2":
+            return tensor
+        if text in _PLAIN:
+            return _PLAIN[text]
+        if text.startswith("torch ") and text.endswith("Storage"):
+            return lambda *_: None  # only named
+        raise UnreadError(f"objects of {full[:80]!r}")
 
-    def _storage(self, _: Any, kind: Any, key: Any, __: Any, count: Any) -> Tensor:
-        """A storage as a flat tensor."""
-        dtype = kind.make() if isinstance(kind, _Maker) else None
-        if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or type(count) is not int:
-            raise UnreadError("a strange storage")
-        if key not in self._storages:
-            name = f"{self._name}/{key}"
-            data = read_record(self._archive, name, self._archive.getinfo(name).file_size)
-            if not 0 <= count * dtype.itemsize <= len(data):
-                raise UnreadError("a storage that is shorter than it says")
-            flat = torch.frombuffer(bytearray(data or b"\0" * 8), dtype=dtype)[:count]
-            self._storages[key] = flat.float() if dtype.is_floating_point else flat
-        return self._storages[key]
+    def storage(key: str, _: int) -> memoryview | None:
+        place = f"{name}/{key}"
+        return archive.read(place, archive.size(place)) if place in archive else None
 
-    def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-        numbers = (offset, *size, *stride)
-        if not all(type(number) is int and 0 <= number < _LARGEST for number in numbers):
-            raise UnreadError("a tensor of a strange shape")
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        count = math.prod(size)
-        if not isinstance(storage, Tensor) or (count and max(last + 1, count) > len(storage)):
-            raise UnreadError("a tensor that is larger than its storage")
-        key = (id(storage), numbers, len(size))
-        if key not in self._tensors:
-            self._tensors[key] = storage.as_strided(size, stride, offset)
-        return self._tensors[key]
+    data = archive.read(f"{name}.pkl", PICKLE)
+    try:
+        makers = {text: maker(text) for text in scan(data)[0]}
+        return read_pickle(data, 0, makers, storage_reader(storage))[0]
+    except UnsafePickle as error:
+        raise UnreadError(f"objects that are damaged or strange ({error})") from error
 
 
-def _list(value: Any) -> list[Any]:
-    if type(value) is not list:
-        raise UnreadError("objects in what is no list")
-    return value
-
-
-def _fill(table: Any, items: list[Any]) -> None:
-    if type(table) is not dict or not all(isinstance(key, (str, int, float)) for key in items[::2]):
-        raise UnreadError("a table by what is no text or number")
-    table.update(zip(items[::2], items[1::2], strict=True))
-
-
-def _build(state: Any, instance: Any) -> None:
-    if not isinstance(instance, Instance) or type(state) is not dict:
-        raise UnreadError("an object without named attributes")
-    instance.attributes = state
+_PLAIN: dict[str, Callable[..., Any]] = {
+    "collections OrderedDict": lambda *_: {},
+    "torch device": lambda *_: None,
+    "torch.jit._pickle restore_type_tag": lambda value, *_: value,
+    **{f"torch.jit._pickle build_{kind}list": list for kind in ("int", "double", "bool", "tensor")},
+}
