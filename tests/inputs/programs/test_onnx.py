@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from robaudit.inputs import load_classifier
+from robaudit.inputs.files.copies import read_copy
 from robaudit.inputs.programs.network import build_network
 from robaudit.inputs.programs.onnx import read_onnx
 from robaudit.inputs.programs.onnx.operators import OPERATORS
@@ -199,7 +200,7 @@ def test_flat_and_odd_layouts_of_images(tmp_path: Path, shape: list[Any]) -> Non
     ]
     save(tmp_path / "a.onnx", nodes, shape, {"flat": whole(-1, 784), "w": weight})
     images = torch.rand(5, 1, 28, 28)
-    program = read_onnx(tmp_path / "a.onnx")
+    program = read_onnx(read_copy(tmp_path / "a.onnx"))
     assert program.image_shape in (None, (1, 28, 28))
     network = build_network(program, (1, 28, 28))
     assert torch.allclose(network(images), images.flatten(1) @ torch.from_numpy(weight), atol=1e-4)

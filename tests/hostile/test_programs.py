@@ -1,0 +1,60 @@
+"""TorchScript, `.pt2` and ONNX files that were made to do harm: none does, each is told in a line or two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from tests.hostile import exported_files, onnx_files, torchscript_files
+from tests.hostile.harness import Case, Hostile, part
+
+pytest.importorskip("onnx")
+
+MUTATIONS = 150
+#: A whole check, short: what a program does shows when it meets images.
+CHECK = ("check", "{}", "--dataset", "digits", "--limit", "8", "--attacks", "pgd10", "--force", "--json", "-")
+
+
+def tried(hostile: Hostile, cases: Iterable[Case], *command: str) -> None:
+    """Every case, each in evidence of its own."""
+    evidence = str(hostile.folder / "case.evidence")
+    for case in cases:
+        (hostile.folder / "case.evidence").unlink(missing_ok=True)
+        hostile.survey([case], *command, "--evidence", evidence)
+
+
+def test_some_of_the_tricks(hostile: Hostile) -> None:
+    tried(hostile, part(list(torchscript_files.torchscript_tricks(str(hostile.canary))), 6), *CHECK)
+    hostile.survey(part(list(exported_files.exported_tricks()), 5))
+    hostile.survey(part(list(onnx_files.onnx_tricks()), 6))
+
+
+@pytest.mark.heavy
+def test_torchscript_reaches_for_nothing(hostile: Hostile) -> None:
+    tried(hostile, torchscript_files.torchscript_tricks(str(hostile.canary)), *CHECK)
+
+
+@pytest.mark.heavy
+def test_exported_graphs_reach_for_nothing(hostile: Hostile) -> None:
+    hostile.survey(exported_files.exported_tricks())
+
+
+@pytest.mark.heavy
+def test_onnx_graphs_reach_for_nothing(hostile: Hostile) -> None:
+    hostile.survey(onnx_files.onnx_tricks())
+
+
+@pytest.mark.heavy
+def test_mutated_torchscript(hostile: Hostile) -> None:
+    tried(hostile, torchscript_files.torchscript_mutations(MUTATIONS), *CHECK)
+
+
+@pytest.mark.heavy
+def test_mutated_exported_graphs(hostile: Hostile) -> None:
+    assert hostile.survey(exported_files.exported_mutations(MUTATIONS)) == MUTATIONS
+
+
+@pytest.mark.heavy
+def test_mutated_onnx_graphs(hostile: Hostile) -> None:
+    assert hostile.survey(onnx_files.onnx_mutations(MUTATIONS)) == MUTATIONS
