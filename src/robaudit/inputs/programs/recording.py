@@ -18,7 +18,8 @@ from torch.fx.proxy import Scope, TracerBase
 from torch.utils._pytree import tree_leaves, tree_map
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import HELD, WORK, BoundedSizes, check_size, work_of
+from robaudit.inputs.programs.limits import HELD, WORK, BoundedSizes, held
+from robaudit.inputs.programs.sizes import check_size, work_of
 
 #: Operations in one graph.
 MOST_NODES = 20_000
@@ -63,29 +64,9 @@ def record(run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, writte
         raise RobauditError("gives an answer that does not depend on the images; export it again")
     recorder.graph.output(result.node)
     recorder.graph.eliminate_dead_code()
-    if _held(recorder.graph) > HELD * batch:
+    if held(recorder.graph) > HELD * batch:
         raise RobauditError("holds absurdly much for an image; export it again")
     return Recording(recorder.graph, recorder.tensors, batch)
-
-
-def _held(graph: fx.Graph) -> int:
-    """Bytes of the results that are still to be used, where they are most."""
-    last = {used: node for node in graph.nodes for used in node.all_input_nodes}
-    done: dict[fx.Node, list[fx.Node]] = {}
-    for used, node in last.items():
-        done.setdefault(node, []).append(used)
-    most = now = 0
-    for node in graph.nodes:
-        now += _bytes(node)
-        most = max(most, now)
-        now -= sum(_bytes(used) for used in done.get(node, []))
-    return most
-
-
-def _bytes(node: fx.Node) -> int:
-    if node.op in {"placeholder", "get_attr", "output"}:
-        return 0
-    return sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(node.meta["example"]))
 
 
 class Value(fx.Proxy):

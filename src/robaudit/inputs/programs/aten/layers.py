@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.sizes import bounded
 
 _FORWARD = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 _BACKWARD = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}

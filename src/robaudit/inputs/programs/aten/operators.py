@@ -19,8 +19,8 @@ from torch import Tensor
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs.aten import layers, reductions, shapes
 from robaudit.inputs.programs.aten.shapes import is_tensor
-from robaudit.inputs.programs.limits import LONGEST
 from robaudit.inputs.programs.recording import Value
+from robaudit.inputs.programs.sizes import LONGEST
 
 Operator = Callable[..., Any]
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import bounded, short
 from robaudit.inputs.programs.recording import Value
+from robaudit.inputs.programs.sizes import bounded, short
 from robaudit.inputs.programs.static import fitted, joined
 
 #: Number types by the numbers that TorchScript has for them.

@@ -6,6 +6,7 @@ from attribute to input, both are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -15,9 +16,10 @@ import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs.aten import OPERATORS as ATEN
-from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.onnx import shapes, windows
 from robaudit.inputs.programs.onnx.shapes import Attributes, Values, as_list, given
+from robaudit.inputs.programs.sizes import bounded
+from robaudit.inputs.programs.static import joined
 
 
 def _norm(x: Values, a: Attributes) -> torch.Tensor:
@@ -168,10 +170,13 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "Pow": _arithmetic(ATEN["pow"]), "Sub": _arithmetic(ATEN["sub"]),
     "ArgMax": lambda x, a: x[0].argmax(a.get("axis", 0), bool(a.get("keepdims", 1))),
     "AveragePool": windows.average_pool, "BatchNormalization": _norm, "Cast": shapes.cast,
-    "CastLike": lambda x, a: x[0].to(x[1].dtype), "Clip": _clip, "Concat": shapes.concat, "Constant": shapes.constant,
+    "CastLike": lambda x, a: x[0].to(x[1].dtype), "Clip": _clip, "Concat": lambda x, a: joined(x, a.get("axis", 1)),
+    "Constant": shapes.constant,
     "ConstantOfShape": shapes.filled, "Conv": windows.convolution, "ConvTranspose": windows.transposed_convolution,
     "DepthToSpace": windows.depth_to_space, "Dropout": lambda x, a: x[0],
-    "Einsum": lambda x, a: torch.einsum(a["equation"].decode(), *x), "Expand": shapes.expand, "Flatten": shapes.flatten,
+    "Einsum": lambda x, a: torch.einsum(a["equation"].decode(), *x), "Expand": shapes.expand,
+    "Flatten": lambda x, a: x[0].reshape(math.prod(x[0].shape[: a.get("axis", 1)]), -1),
+
     "Gather": shapes.gather, "Gelu": lambda x, a: F.gelu(x[0], approximate=a.get("approximate", b"none").decode()),
     "Gemm": _gemm, "GlobalAveragePool": lambda x, a: _global(x, largest=False),
     "GlobalMaxPool": lambda x, a: _global(x, largest=True), "GroupNormalization": _group_norm,
@@ -198,6 +203,7 @@ OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
     "Squeeze": shapes.squeeze, "Sum": lambda x, a: sum(x),
     "Swish": lambda x, a: x[0] * (a.get("alpha", 1.0) * x[0]).sigmoid(),
     "ThresholdedRelu": lambda x, a: torch.where(x[0] > a.get("alpha", 1.0), x[0], 0.0),
-    "Tile": lambda x, a: ATEN["repeat"](x[0], as_list(x[1])), "Transpose": shapes.transpose,
+    "Tile": lambda x, a: ATEN["repeat"](x[0], as_list(x[1])),
+    "Transpose": lambda x, a: x[0].permute(a.get("perm", list(range(x[0].ndim))[::-1])),
     "Unsqueeze": shapes.unsqueeze, "Upsample": windows.resize,
 }  # fmt: skip

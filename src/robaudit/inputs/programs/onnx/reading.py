@@ -13,9 +13,9 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.copies import FileCopy
-from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.network import Program, Shape
 from robaudit.inputs.programs.onnx.operators import OPERATORS
+from robaudit.inputs.programs.sizes import bounded
 from robaudit.inputs.programs.steps import Step, follow, needed
 
 #: Larger files do not fit protobuf.

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.onnx.shapes import Attributes, Values, as_list
+from robaudit.inputs.programs.sizes import bounded
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int, upper: bool) -> tuple[int, int]:

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from robaudit.inputs.programs.aten import is_tensor
 from robaudit.inputs.programs.torchscript.archive import Script, dotted
 from robaudit.inputs.programs.torchscript.objects import Instance, Record, UnreadError
-from robaudit.inputs.programs.torchscript.operators import OPERATORS
+from robaudit.inputs.programs.torchscript.operators import OPERATORS, is_a
 
 #: Expressions and statements followed in one run, and calls inside calls.
 STEPS = 3_000_000
@@ -29,12 +28,6 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Is: operator.is_, ast.IsNot: operator.is_not,
 }  # fmt: skip
 _NAMES = {"inf": math.inf, "nan": math.nan}
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    "Tensor": is_tensor, "int": lambda value: type(value) is int, "float": lambda value: type(value) is float,
-    "bool": lambda value: type(value) is bool, "str": lambda value: type(value) is str,
-    "list": lambda value: type(value) is list, "List": lambda value: type(value) is list,
-    "Dict": lambda value: type(value) is dict,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -205,7 +198,7 @@ class Evaluator:
         if name == "uninitialized":
             return None
         if name == "isinstance":
-            return self._is_a(self._value(node.args[0], scope), node.args[1])
+            return is_a(self._value(node.args[0], scope), node.args[1])
         args = [self._value(arg, scope) for arg in node.args]
         named = {item.arg: self._value(item.value, scope) for item in node.keywords if item.arg}
         if name == "getattr" and len(args) == 2 and isinstance(args[1], str):
@@ -216,15 +209,6 @@ class Evaluator:
                 raise UnreadError(f"the function {name[:60]!r}")
             return function(*args, **named)
         return self._call(self._value(node.func, scope), args, named)
-
-    def _is_a(self, value: Any, kind: ast.expr) -> bool:
-        """Whether a value is of a type; of lists and tables what is in them too."""
-        outer, inner = (kind.value, kind.slice) if isinstance(kind, ast.Subscript) else (kind, None)
-        if not isinstance(outer, ast.Name) or outer.id not in _KINDS:
-            raise UnreadError("a question about a type")
-        if not _KINDS[outer.id](value):
-            return False
-        return inner is None or outer.id != "List" or all(self._is_a(part, inner) for part in value)
 
     def _subscript(self, node: Any, scope: dict[str, Any]) -> Any:
         owner, place = self._value(node.value, scope), self._value(node.slice, scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +12,27 @@ from torch import Tensor
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs import aten
-from robaudit.inputs.programs.aten.shapes import item
-from robaudit.inputs.programs.limits import LONGEST
+from robaudit.inputs.programs.aten.shapes import is_tensor, item
 from robaudit.inputs.programs.recording import Value
+from robaudit.inputs.programs.sizes import LONGEST
 from robaudit.inputs.programs.torchscript.objects import UnreadError
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "Tensor": is_tensor, "int": lambda value: type(value) is int, "float": lambda value: type(value) is float,
+    "bool": lambda value: type(value) is bool, "str": lambda value: type(value) is str,
+    "list": lambda value: type(value) is list, "List": lambda value: type(value) is list,
+    "Dict": lambda value: type(value) is dict,
+}  # fmt: skip
+
+
+def is_a(value: Any, kind: ast.expr) -> bool:
+    """Whether a value is of a type that the code names; of a list what is in it too."""
+    outer, inner = (kind.value, kind.slice) if isinstance(kind, ast.Subscript) else (kind, None)
+    if not isinstance(outer, ast.Name) or outer.id not in _KINDS:
+        raise UnreadError("a question about a type")
+    if not _KINDS[outer.id](value):
+        return False
+    return inner is None or outer.id != "List" or all(is_a(part, inner) for part in value)
 
 
 def _raise(*messages: Any) -> None:
