@@ -17,18 +17,21 @@ _OPEN_FILES = (Path("/dev"), Path("/proc"))
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
     """An empty file of its own to write to, which takes the place of `path` once the block ends well.
+
+    With `new` it takes no place that is taken: whoever is first wins.
 
     The file lies beside `path` under a name that nothing had, so that no planted file or link is written to, and
     is readable as the umask says. A symbolic link at `path` is replaced, not followed. A device, a pipe or what is
     open already (`/dev/full`, `/dev/stdout`) is never replaced: it is given what was written.
 
     Raises:
+        FileExistsError: something is there, and `new` is asked for.
         OSError: the place cannot be written, or is a folder; an error in the block leaves `path` as it was.
 
     """
-    if _is_stream(path):
+    if not new and _is_stream(path):
         import tempfile  # noqa: PLC0415  rarely needed, and slow to import
 
         with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +47,10 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.chmod(mode)  # some libraries put a private file of their own in its place
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
+        if new:
+            _link(partial, path)
+        else:
+            partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -112,6 +118,17 @@ def write_text(path: Path, text: str) -> None:
 
     """
     write_bytes(path, text.encode())
+
+
+def _link(partial: Path, path: Path) -> None:
+    """Give `partial` the name `path`, unless something has it."""
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: a moment in which the file is there and empty
+        os.close(os.open(path, _NEW, 0o666))
+        partial.replace(path)
 
 
 def _new_file(folder: Path) -> Path:

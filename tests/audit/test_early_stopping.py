@@ -1,6 +1,5 @@
 """An audit that may stop early: what it leaves out, that this changes no outcome, and that it can be interrupted."""
 
-import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +14,7 @@ from robaudit.inputs import Classifier, load_classifier, load_images
 from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import Claim, accuracy, judge
+from tests.evidence.edits import editing
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 BUDGET = Budget(apgd_steps=8, fab_steps=4, square_queries=120, targets=2)
@@ -145,7 +145,7 @@ def test_a_file_of_an_earlier_version_is_gone_on_with(tmp_path, models, images, 
     path = tmp_path / "a"
     with pytest.raises(_InterruptedError):
         audit(models["masked"], images, PLAN, path=path, progress=_Until(3))
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         db.execute("DELETE FROM header WHERE key = 'early_stopping'")
         plan = db.execute("SELECT value FROM header WHERE key = 'plan'").fetchone()[0]
         db.execute("UPDATE header SET value = ? WHERE key = 'plan'", (plan.replace('"eot": 1, ', ""),))
@@ -157,7 +157,7 @@ def test_a_file_that_names_the_state_otherwise_is_resumed_where_it_was(tmp_path,
     with pytest.raises(_InterruptedError):
         audit(models["honest"], images, PLAN, path=path, progress=_Until(12))
     state = EvidenceFile.open(path).header().early_stopping
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         db.execute("UPDATE header SET key = 'course' WHERE key = 'early_stopping'")
     assert state["looks"] and EvidenceFile.open(path).header().early_stopping == state
     evidence = audit(models["honest"], images, PLAN, path=path)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from robaudit import files
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, decode_image, decode_witness
-from robaudit.reports import REPORTS, notebook, open_case, plain, summary, terminal, terminal_text
+from robaudit.reports import REPORTS, notebook, open_case, summary, terminal, terminal_text
 from robaudit.stats import Interval
 from robaudit.verdict import Claim, Verdict, accuracy, gap, gaps, rows
 

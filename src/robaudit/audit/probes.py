@@ -162,7 +162,7 @@ def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
         found[f"only_{name}"] = float((standing & ~rows[name]).float().mean())
     errors = rows["linearity"][standing & rows["linearity"].isfinite()]
     if len(errors) >= FEWEST_EXAMPLES:
-        found["linearity"] = float(errors.mean())
+        found["linearity"] = float(errors.double().mean())
     return found | {"examples": float(len(standing))}
 
 

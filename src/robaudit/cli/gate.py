@@ -22,6 +22,7 @@ from robaudit.cli.common import (
 )
 from robaudit.cli.data import DataRequest
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 
 if TYPE_CHECKING:
     from robaudit.cli.policy import Policy, Waiver
@@ -79,7 +80,6 @@ def gate(
     for name, place in outputs.items():
         if place:
             write_text(place, MANY[name]([item.case for item in found]))
-    from robaudit.reports import plain
 
     for item in found:
         console().print(plain(f"{item.case.name}: {item.message}"), markup=False, soft_wrap=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from robaudit.escaping import plain
+
 LABELS = {
     "clean": "Clean",
     "pgd10": "PGD-10",
@@ -26,11 +28,6 @@ HEADLINES = {
 def label(name: str) -> str:
     """The name of an attack or a gap as people write it; one of a later version as it stands."""
     return LABELS.get(name, plain(name))
-
-
-def plain(value: object) -> str:
-    """Text of a stranger's file without control characters, which could move the cursor or recolour."""
-    return "".join(c if c.isprintable() else "�" for c in str(value))
 
 
 def eps_text(eps: float) -> str:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
+from robaudit.reports.formatting import HEADLINES, bound_of, claim_text, eps_text, label, percent
 
 _SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}
 #: Anything but letters, digits, spaces and what is harmless in prose; a full stop or a hyphen only inside a number or

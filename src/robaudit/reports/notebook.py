@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape as escape_markup
-
 from robaudit.evidence import Evidence
-from robaudit.reports.formatting import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
+from robaudit.reports.formatting import HEADLINES, bound_of, claim_text, eps_text, label, percent
 from robaudit.reports.summary import summary
+from robaudit.reports.templates import render
 from robaudit.verdict import Verdict
 
 _COLOURS = {"overestimated": "#c62828", "not-overestimated": "#2e7d32", "inconclusive": "#b26a00"}
@@ -15,34 +14,19 @@ _COLOURS = {"overestimated": "#c62828", "not-overestimated": "#2e7d32", "inconcl
 def notebook(evidence: Evidence, verdict: Verdict) -> str:
     """A fragment of HTML."""
     data = summary(evidence, verdict)
-    model, images, threat, judged = data["model"], data["data"], data["threat"], data["verdict"]
-    colour = _COLOURS[judged["outcome"]]
-    lines = [_escape(judged["summary"])]
-    if data["claim"]:
-        lines.append(_escape(claim_text(data["claim"])))
-    rows = [_row(label(name), *percent(item), str(item["n"])) for name, item in data["accuracy"].items()]
+    judged = data["verdict"]
+    rows = [(label(name), *percent(item), str(item["n"])) for name, item in data["accuracy"].items()]
     rows += [
-        _row(label(name), *percent(item, "+"), f"bound {100 * bound_of(data, name):g}")
+        (label(name), *percent(item, "+"), f"bound {100 * bound_of(data, name):g}")
         for name, item in data["gap"].items()
     ]
-    causes = "".join(
-        f"<li><b>{_escape(item['code'])}</b>: {_escape(item['message'])} {_escape(item['advice'])}</li>"
-        for item in judged["causes"]
+    return render(
+        "notebook.html",
+        colour=_COLOURS[judged["outcome"]],
+        headline=HEADLINES[judged["outcome"]],
+        claim=claim_text(data["claim"]) if data["claim"] else "",
+        **{name: data[name] for name in ("verdict", "model", "data", "threat", "seed")},
+        eps=eps_text(data["threat"]["eps"]),
+        titles=("", "%", f"{100 * judged['confidence']:g} % interval", "examples"),
+        rows=rows,
     )
-    head = _row("", "%", f"{100 * judged['confidence']:g} % interval", "examples", cell="th")
-    return (
-        f'<div style="border-left:4px solid {colour};padding-left:1em">'
-        f'<b style="color:{colour}">{HEADLINES[judged["outcome"]]}</b> <b>{_escape(model["path"])}</b><br>'
-        f"{'<br>'.join(lines)}<br>"
-        f"<small>{_escape(images['name'])} {_escape(images['split'])}, {images['audited']} of {images['total']} "
-        f"examples, {_escape(threat['norm'])} eps {eps_text(threat['eps'])}, seed {data['seed']}</small>"
-        f"<table>{head}{''.join(rows)}</table>{f'<ul>{causes}</ul>' if causes else ''}</div>"
-    )
-
-
-def _row(*cells: str, cell: str = "td") -> str:
-    return "<tr>" + "".join(f"<{cell}>{_escape(text)}</{cell}>" for text in cells) + "</tr>"
-
-
-def _escape(value: object) -> str:
-    return escape_markup(plain(value))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
+from robaudit.escaping import json_text
 from robaudit.evidence import SCHEMA, Evidence
 from robaudit.stats import Interval
 from robaudit.verdict import Verdict, accuracy, gap, gaps, population, rows
@@ -100,7 +100,7 @@ def cost(evidence: Evidence) -> dict[str, Any]:
 
 def as_json(evidence: Evidence, verdict: Verdict) -> str:
     """`summary` as a JSON document."""
-    return json.dumps(summary(evidence, verdict), indent=2, allow_nan=False) + "\n"
+    return json_text(summary(evidence, verdict))
 
 
 def _claim(verdict: Verdict) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from robaudit.escaping import plain
 from robaudit.evidence import Evidence
 from robaudit.reports.formatting import (
     HEADLINES,
@@ -18,7 +19,6 @@ from robaudit.reports.formatting import (
     eps_text,
     label,
     percent,
-    plain,
     where_text,
 )
 from robaudit.reports.summary import summary
