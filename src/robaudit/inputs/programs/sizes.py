@@ -49,14 +49,8 @@ def short(items: Any) -> Any:
 
 
 def _convolved(
-    x: Tensor,
-    weight: Tensor,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> list[int]:
+    x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> list[int]:  # fmt: skip
     count = weight.ndim - 2
     steps, spaces, kernel = _each(stride, count), _each(dilation, count), weight.shape[2:]
     if x.ndim != weight.ndim or x.shape[1] != weight.shape[1] * groups:
