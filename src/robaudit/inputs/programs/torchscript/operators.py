@@ -35,8 +35,8 @@ def is_a(value: Any, kind: ast.expr) -> bool:
     return inner is None or outer.id != "List" or all(is_a(part, inner) for part in value)
 
 
-def _raise(*messages: Any) -> None:
-    raise UnreadError(f"an error of its own ({str(messages[0])[:80] if messages else ''})")
+def _raise(message: Any = "", *_: Any) -> None:
+    raise UnreadError(f"an error of its own ({str(message)[:80]!r})")
 
 
 def _format(text: str, *values: Any) -> str:
