@@ -132,9 +132,10 @@ def _scattered(x: Values, a: Attributes) -> torch.Tensor:
 
 
 def _summed_up(x: Values, a: Attributes) -> torch.Tensor:
-    if a.get("exclusive") or a.get("reverse"):
-        raise RobauditError("uses CumSum in another order, not supported; export it without")
-    return torch.cumsum(x[0], int(x[1]))
+    axis = int(x[1])
+    values = x[0].flip(axis) if a.get("reverse") else x[0]
+    sums = torch.cumsum(values, axis) - (values if a.get("exclusive") else 0)
+    return sums.flip(axis) if a.get("reverse") else sums
 
 
 def _lrn(x: Values, a: Attributes) -> torch.Tensor:
