@@ -159,5 +159,5 @@ def test_script_that_reads_files_is_refused(tmp_path: Path) -> None:
             return torch.from_file("/etc/hostname", False, 4) + x.sum()
 
     torch.jit.save(torch.jit.script(Reads()), str(tmp_path / "a.pt"))
-    with pytest.raises(RobauditError, match="the function 'torch.from_file', which is not read as data"):
+    with pytest.raises(RobauditError, match=r"the function 'torch\.from_file', which is not read as data"):
         load_classifier(str(tmp_path / "a.pt"), shape=(1, 8, 8))

@@ -292,8 +292,12 @@ class Rich(nn.Module):
 def test_the_richer_language(tmp_path: Path) -> None:
     network = Rich().eval()
     torch.jit.save(torch.jit.script(network), str(tmp_path / "a.pt"))
-    found = loaded(tmp_path / "a.pt")
+    found = load_classifier(str(tmp_path / "a.pt"), normalise="none", shape=(3, 8, 8), classes=10)
     assert torch.allclose(found(X), network(X).logits, atol=1e-5)
+    assert "output 'logits' is audited, the only one of 10 columns" in found.info.notes[0]
+    with pytest.raises(RobauditError, match=r"gives \(1, 10\), \(1, 3\) for 1 images") as refused:
+        loaded(tmp_path / "a.pt")
+    assert "--trust-program" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["swin_t", "googlenet", "vit_b_32"])

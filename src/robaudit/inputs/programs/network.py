@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from robaudit.inputs.programs.batches import record_any_batch
 from robaudit.inputs.programs.layers import graph_module
-from robaudit.inputs.programs.outputs import Answer
+from robaudit.inputs.programs.outputs import Answer, NoLogitsError
 from robaudit.inputs.programs.recording import record
 
 Shape = tuple[int, int, int]
@@ -92,7 +92,7 @@ def build_network(program: Program, shape: Shape, answer: Answer | None = None) 
     try:
         return _recorded(program, shape, answer or Answer())
     except Exception as error:
-        if program.otherwise is None:
+        if program.otherwise is None or isinstance(error, NoLogitsError):
             raise
         return program.otherwise(error)
 

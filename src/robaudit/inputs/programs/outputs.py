@@ -28,6 +28,10 @@ _SHAPING = {
 }
 
 
+class NoLogitsError(RobauditError):
+    """A model's answer holds nothing that could be the logits, or a choice of it."""
+
+
 @dataclass
 class Answer:
     """Takes the logits out of what a model answers with.
@@ -47,7 +51,7 @@ class Answer:
         """The logits (rows, K) with K > 1 of an answer to as many images: a tensor, or several in a tuple or a table.
 
         Raises:
-            RobauditError: there is no tensor that could be them, or more than one.
+            NoLogitsError: there is no tensor that could be them, or more than one.
 
         """
         found = list(_tensors(answer))
@@ -60,7 +64,7 @@ class Answer:
             wanted = (
                 f"one of {self.classes} columns" if self.classes and len(found) > 1 else "(images, classes)"
             )
-            raise RobauditError(
+            raise NoLogitsError(
                 f"gives {shapes} for {rows} images; expected {wanted}: let it return only its logits"
             )
         ((name, self.path, value),) = chosen
