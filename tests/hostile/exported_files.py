@@ -43,7 +43,7 @@ def with_node(target: str, *args: Any, named: dict[str, Any] | None = None) -> b
         image = next(
             iter(document["graph_module"]["signature"]["input_specs"][-1]["user_input"]["arg"].values())
         )["name"]
-        whole = json.loads(json.dumps(list(args)).replace('"IMAGE"', json.dumps(image)))
+        whole, by_name = json.loads(json.dumps([args, named]).replace('"IMAGE"', json.dumps(image)))
         tail = [
             _node("torch.ops.aten.sum.default", {"as_tensor": {"name": "y"}}, out="y1"),
             _node("torch.ops.aten.mul.Tensor", {"as_tensor": {"name": "y1"}}, {"as_float": 0.0}, out="y2"),
@@ -55,7 +55,7 @@ def with_node(target: str, *args: Any, named: dict[str, Any] | None = None) -> b
             ),
         ]
         nodes = json.loads(json.dumps(graph["nodes"]).replace(json.dumps(image), '"x_new"'))
-        graph["nodes"] = [_node(target, *whole, named=named), *tail, *nodes]
+        graph["nodes"] = [_node(target, *whole, named=by_name), *tail, *nodes]
 
     return with_document(change)
 
