@@ -11,8 +11,9 @@ from torch.utils._pytree import tree_leaves
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs.sizes import check_size, work_of
 
-#: Bytes of all tensors that do not depend on the images, and what is held at once for one image.
-COMPUTED, HELD = 1 << 30, 1 << 30
+#: Bytes of all tensors that do not depend on the images, besides this many times the file's own, and what is held at
+#: once for one image.
+COMPUTED, TIMES, HELD = 1 << 28, 16, 1 << 30
 #: Multiply-adds of those tensors, and of one image's answer (ViT-H/14 at 518 x 518: 1.02e12).
 COMPUTED_WORK, WORK = 1 << 35, 1 << 40
 
@@ -41,12 +42,12 @@ class BoundedSizes(TorchFunctionMode):
     """Inside, the results of torch's functions are bounded before they are called: each, and all together.
 
     Only a tensor that was computed in here may be changed, and only until it is in a graph. With `counting` off nothing
-    is looked at.
+    is looked at. `own` are the bytes of the file's tensors.
     """
 
-    def __init__(self, room: int = COMPUTED) -> None:
+    def __init__(self, own: int = 0) -> None:
         super().__init__()
-        self.room, self.work = room, COMPUTED_WORK
+        self.room, self.work = COMPUTED + TIMES * own, COMPUTED_WORK
         self.counting = True
         self._own: set[int] = set()
 

@@ -103,7 +103,7 @@ def _recorded(program: Program, shape: Shape, answer: Answer) -> ProgramNetwork:
     Its graph takes batches of any size where that gives the same answers as one image at a time, and as the batch
     that the file was written for; otherwise only that batch.
     """
-    size = program.batch or 1
+    size, own = program.batch or 1, sum(tensor.nbytes for tensor in program.tensors)
 
     def run(x: Any) -> Any:
         return answer.logits(program.run(x), len(x))
@@ -111,11 +111,11 @@ def _recorded(program: Program, shape: Shape, answer: Answer) -> ProgramNetwork:
     fixed: ProgramNetwork | None = None
     reason: Exception | None = None
     try:
-        fixed = ProgramNetwork(graph_module(record(run, shape, size, size)), size)
+        fixed = ProgramNetwork(graph_module(record(run, shape, size, size, own)), size)
     except Exception as error:  # a file may say a size that its operations do not take
         reason = error
     try:
-        free = ProgramNetwork(graph_module(record_any_batch(run, shape, size)), 0)
+        free = ProgramNetwork(graph_module(record_any_batch(run, shape, size, own)), 0)
         if _agree(free, fixed or free, shape):
             return free
     except Exception as error:  # operations for one size of batch fail in many ways at another

@@ -23,6 +23,8 @@ from robaudit.inputs.programs.sizes import check_size, work_of
 
 #: Operations in one graph.
 MOST_NODES = 20_000
+#: Images of a batch that a file was written for whose memory counts.
+MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Recording:
     batch: int
 
 
-def record(run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, written_for: int = 1) -> Recording:
+def record(
+    run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, written_for: int = 1, own: int = 0
+) -> Recording:
     """Write down what `run` does to images (batch, *shape).
 
     Args:
@@ -50,13 +54,14 @@ def record(run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, writte
         shape: (C, H, W) of an image.
         batch: how many images.
         written_for: how many `run` was written for, where its operations hold one number only.
+        own: bytes of the tensors that `run` has from its file.
 
     Raises:
         RobauditError: its answer is no tensor that depends on the images, or it asks for absurd memory or work.
         Exception: whatever `run` meets: shapes that do not fit, numbers that are needed but depend on the images.
 
     """
-    with torch.no_grad(), BoundedSizes() as limits:
+    with torch.no_grad(), BoundedSizes(own) as limits:
         recorder = _Recorder(batch, written_for, limits)
         images = recorder.graph.placeholder("x")
         result = run(recorder.value(images, torch.zeros(()).expand(batch, *shape)))
@@ -64,7 +69,7 @@ def record(run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, writte
         raise RobauditError("gives an answer that does not depend on the images; export it again")
     recorder.graph.output(result.node)
     recorder.graph.eliminate_dead_code()
-    if held(recorder.graph) > HELD * batch:
+    if held(recorder.graph) > HELD * min(batch, MOST_AT_ONCE):
         raise RobauditError("holds absurdly much for an image; export it again")
     return Recording(recorder.graph, recorder.tensors, batch)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from robaudit.errors import RobauditError
 
 #: Numbers in one tensor.
-LARGEST = 1 << 28
+LARGEST = 1 << 27
 #: Items of a list that is computed.
 LONGEST = 1_000_000
 
