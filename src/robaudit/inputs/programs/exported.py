@@ -18,6 +18,8 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.archives import Archive, open_archive
 from robaudit.inputs.files.checkpoints import read_archive
 from robaudit.inputs.files.copies import FileCopy
+from robaudit.inputs.files.pickles import UnsafePickle
+from robaudit.inputs.files.tensors import TENSORS, Storage, flat_tensor
 from robaudit.inputs.programs.aten import OPERATORS
 from robaudit.inputs.programs.network import Program, Shape
 from robaudit.inputs.programs.steps import Step, follow, needed
@@ -83,19 +85,15 @@ def _tensor(archive: Archive, name: str, entry: dict[str, Any]) -> torch.Tensor:
     if entry.get("use_pickle"):
         raise RobauditError(f"keeps {name[:60]!r} as a pickle; export plain tensors only")
     meta = entry["tensor_meta"]
-    sizes: list[int]
-    sizes, strides = ([int(n["as_int"]) for n in meta[key]] for key in ("sizes", "strides"))
-    offset = int(meta.get("storage_offset", {}).get("as_int", 0))
-    dtype = DTYPES[meta["dtype"]]
-    data = archive.read(name, archive.size(name))
-    count = len(data) // dtype.itemsize
-    total = torch.Size(sizes).numel()
-    last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
-    if min([*sizes, *strides, offset, 0]) < 0 or (total and (last >= count or total > count)):
-        raise RobauditError(f"{name[:60]!r} claims shape {sizes}, more than it holds; export it again")
-    if not count:
-        return torch.zeros(sizes, dtype=dtype)
-    return torch.frombuffer(bytearray(data), dtype=dtype).as_strided(sizes, strides, offset).clone()
+    sizes, strides = (tuple(n["as_int"] for n in meta[key]) for key in ("sizes", "strides"))
+    dtype, data = DTYPES[meta["dtype"]], archive.read(name, archive.size(name))
+    storage = Storage(flat_tensor(data, dtype, len(data) // dtype.itemsize))
+    offset = meta.get("storage_offset", {}).get("as_int", 0)
+    try:
+        found: torch.Tensor = TENSORS["torch._utils _rebuild_tensor_v2"](storage, offset, sizes, strides)
+    except UnsafePickle as error:
+        raise RobauditError(f"{name[:60]!r}: {error}; export it again") from error
+    return found
 
 
 def _pickled(archive: Archive, name: str) -> dict[str, torch.Tensor]:
