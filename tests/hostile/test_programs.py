@@ -24,6 +24,17 @@ def tried(hostile: Hostile, cases: Iterable[Case], *command: str) -> None:
         hostile.survey([case], *command, "--evidence", evidence)
 
 
+def test_what_the_files_are_made_from_is_fine(hostile: Hostile) -> None:
+    from onnx import helper
+
+    relu = exported_files.with_node("torch.ops.aten.relu.default", {"as_tensor": {"name": "IMAGE"}})
+    same = onnx_files.with_nodes([helper.make_node("Identity", ["x"], ["y0"])])
+    script = torchscript_files.with_lines("y = torch.ones([4])\nx = torch.add(x, torch.sum(y))")
+    for ending, data in (("pt2", relu), ("onnx", same), ("pt", script)):
+        found = hostile.run("inspect", hostile.write(f"fine.{ending}", data))
+        assert found.code == 0 and not found.err, found
+
+
 def test_some_of_the_tricks(hostile: Hostile) -> None:
     tried(hostile, part(list(torchscript_files.torchscript_tricks(str(hostile.canary))), 4), *CHECK)
     hostile.survey(part(list(exported_files.exported_tricks()), 5))

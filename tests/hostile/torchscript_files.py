@@ -104,7 +104,7 @@ def torchscript_tricks(canary: str) -> Iterator[Case]:
             f"script {name}",
             with_lines(code + used),
             "pt",
-            name in {"print", "ifs", "unary", "deep", "range"},
+            name in {"print", "ifs", "unary", "deep", "range", "einsum"},
         )
     yield Case("script setstate", rewritten(torchscript(), lambda n, d: _with_setstate(n, d, canary)))
     yield Case("script escape", rewritten(torchscript(), _renamed))
