@@ -120,6 +120,8 @@ def test_absurd_tensors_are_refused_before_they_are_allocated(body: str) -> None
         "y = 3\nfor i in range(60):\n  y = torch.mul(y, y)\nreturn y",
         "return torch.pow(10, 1000000000)",
         "return torch.abs(x, out=x)",
+        "y = [0]\nz = [0]\nfor i in range(60):\n  y = [y, y]\n  z = [z, z]\nreturn torch.eq(y, z)",
+        "y = [0]\nfor i in range(60):\n  y = [y, y]\nreturn torch.tensor(y)",
     ],
 )
 def test_absurd_lists_and_numbers_are_refused(body: str) -> None:

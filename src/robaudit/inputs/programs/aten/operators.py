@@ -63,6 +63,18 @@ def _pow(self: Any, exponent: Any) -> Any:
     )
 
 
+def _compared(function: Operator) -> Operator:
+    def run(self: Any, other: Any) -> Any:
+        inside = (
+            (*self, *other) if isinstance(self, (list, tuple)) and isinstance(other, (list, tuple)) else ()
+        )
+        if any(isinstance(part, (list, tuple, dict)) for part in inside):  # may take time without end
+            raise RobauditError("compares lists of lists; export it without")
+        return function(self, other)
+
+    return run
+
+
 def _clamp(self: Any, min: Any = None, max: Any = None) -> Any:
     if (min, max) == (0, 6):
         return F.relu6(self)
@@ -145,8 +157,8 @@ OPERATORS: dict[str, Operator] = _SAME | _OF_ONE | layers.OPERATORS | reductions
     "subtract": _sub, "multiply": _mul, "divide": _div,
     "rsub": lambda self, other, alpha=1: other - (self if alpha == 1 else self * alpha),
     "floordiv": operator.floordiv, "floor_divide": operator.floordiv, "remainder": operator.mod, "mod": operator.mod,
-    "neg": operator.neg, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
-    "gt": operator.gt, "ge": operator.ge, "bitwise_and": operator.and_, "bitwise_or": operator.or_,
+    "neg": operator.neg, **{name: _compared(getattr(operator, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    "bitwise_and": operator.and_, "bitwise_or": operator.or_,
     "bitwise_not": operator.invert, "__and__": operator.and_, "__or__": operator.or_,
     "sqrt": _numbers(math.sqrt, torch.sqrt), "floor": _numbers(math.floor, torch.floor),
     "ceil": _numbers(math.ceil, torch.ceil), "round": _numbers(round, torch.round),

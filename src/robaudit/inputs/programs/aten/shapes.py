@@ -193,6 +193,11 @@ def counted(*args: Any, dtype: Any = None, **named: Any) -> Tensor:
 
 def as_tensor(data: Any, dtype: Any = None, *_: Any, **__: Any) -> Tensor:
     """A number, or lists of numbers, as a tensor."""
+    sizes, inner = [], data
+    while isinstance(inner, (list, tuple)) and inner:
+        sizes.append(len(inner))
+        inner = inner[0]
+    short(range(math.prod(sizes)))
     return torch.tensor(data, dtype=as_dtype(dtype))
 
 

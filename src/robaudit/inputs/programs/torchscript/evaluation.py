@@ -23,9 +23,9 @@ from robaudit.inputs.programs.torchscript.operators import OPERATORS, is_a
 STEPS = 3_000_000
 DEPTH = 100
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: OPERATORS["torch.add"], ast.Sub: OPERATORS["torch.sub"], ast.Eq: operator.eq, ast.NotEq: operator.ne,
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-    ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.Add: OPERATORS["torch.add"], ast.Sub: OPERATORS["torch.sub"], ast.Eq: OPERATORS["torch.eq"],
+    ast.NotEq: OPERATORS["torch.ne"], ast.Lt: OPERATORS["torch.lt"], ast.LtE: OPERATORS["torch.le"],
+    ast.Gt: OPERATORS["torch.gt"], ast.GtE: OPERATORS["torch.ge"], ast.Is: operator.is_, ast.IsNot: operator.is_not,
 }  # fmt: skip
 _NAMES = {"inf": math.inf, "nan": math.nan}
 

@@ -94,6 +94,8 @@ def _unwrapped(value: Any) -> Any:
 def _contains(items: Any, value: Any) -> bool:
     if isinstance(value, (Tensor, Value)):
         raise RobauditError("looks for a tensor in a list; export it without")
+    if any(isinstance(part, (list, tuple, dict)) for part in items):
+        raise RobauditError("looks for something in a list of lists; export it without")
     return value in items
 
 
