@@ -61,7 +61,7 @@ class Evaluator:
             RobauditError: likewise, as the operators say it.
 
         """
-        return self._call(self._method(self.script.root, "forward"), [x], {})
+        return self._call(self._member(self.script.root, "forward"), [x], {})
 
     def _call(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
         if isinstance(function, tuple) and not named:
@@ -182,12 +182,8 @@ class Evaluator:
         kind = self.script.classes.get(owner.kind)
         if kind and name in kind.constants:
             return self._value(kind.constants[name], {})
-        return self._method(owner, name)
-
-    def _method(self, owner: Instance, name: str) -> _Function:
-        kind = self.script.classes.get(owner.kind)
         if kind is None or name not in kind.methods:
-            raise UnreadError(f"the method {name[:40]!r}")
+            raise UnreadError(f"the attribute {name[:40]!r}")
         return _Function(kind.methods[name], owner)
 
     def _called(self, node: Any, scope: dict[str, Any]) -> Any:
@@ -217,16 +213,17 @@ class Evaluator:
         return owner[place]
 
     def _compared(self, node: Any, scope: dict[str, Any]) -> Any:
-        if len(node.ops) != 1 or type(node.ops[0]) not in _BINARY:
-            raise UnreadError("a comparison")
-        return _BINARY[type(node.ops[0])](
-            self._value(node.left, scope), self._value(node.comparators[0], scope)
-        )
+        if len(node.ops) != 1:
+            raise UnreadError("a chain of comparisons")
+        return self._binary(node.ops[0], node.left, node.comparators[0], scope)
 
     def _combined(self, node: Any, scope: dict[str, Any]) -> Any:
-        if type(node.op) not in _BINARY:
-            raise UnreadError("arithmetic")
-        return _BINARY[type(node.op)](self._value(node.left, scope), self._value(node.right, scope))
+        return self._binary(node.op, node.left, node.right, scope)
+
+    def _binary(self, operation: ast.AST, left: ast.expr, right: ast.expr, scope: dict[str, Any]) -> Any:
+        if type(operation) not in _BINARY:
+            raise UnreadError("arithmetic of another kind")
+        return _BINARY[type(operation)](self._value(left, scope), self._value(right, scope))
 
     def _unary(self, node: Any, scope: dict[str, Any]) -> Any:
         value = self._value(node.operand, scope)
@@ -239,9 +236,6 @@ class Evaluator:
             if bool(value) == isinstance(node.op, ast.Or):
                 break
         return value
-
-    def _choice(self, node: Any, scope: dict[str, Any]) -> Any:
-        return self._value(node.body if bool(self._value(node.test, scope)) else node.orelse, scope)
 
     def _listed(self, node: Any, scope: dict[str, Any]) -> Any:
         values = [self._value(part, scope) for part in node.elts]
@@ -262,5 +256,6 @@ _EXPRESSIONS: dict[type, Callable[[Evaluator, Any, dict[str, Any]], Any]] = {
     ast.Constant: lambda _, node, __: node.value, ast.Name: Evaluator._name, ast.Attribute: Evaluator._attribute,
     ast.Call: Evaluator._called, ast.Subscript: Evaluator._subscript, ast.Compare: Evaluator._compared,
     ast.BinOp: Evaluator._combined, ast.UnaryOp: Evaluator._unary, ast.BoolOp: Evaluator._logical,
-    ast.IfExp: Evaluator._choice, ast.List: Evaluator._listed, ast.Tuple: Evaluator._listed, ast.Dict: Evaluator._dict,
+    ast.IfExp: lambda e, node, scope: e._value(node.body if e._value(node.test, scope) else node.orelse, scope),
+    ast.List: Evaluator._listed, ast.Tuple: Evaluator._listed, ast.Dict: Evaluator._dict,
 }  # fmt: skip
