@@ -20,9 +20,11 @@ def make_header(
     plan: AuditPlan,
     device: torch.device,
     findings: tuple[Finding, ...],
+    last: str = "",
 ) -> Header:
-    """The header of an audit that has not begun; `findings` are preflight's."""
+    """The header of an audit that has not begun; `findings` are preflight's, `last` is what is attacked before."""
     info = classifier.info
+    notes = [f"its last operation is a {last}: PGD-10 attacks it as it is, all other attacks before that"]
     return Header(
         plan=plan,
         model={
@@ -32,7 +34,7 @@ def make_header(
             "normalisation": info.normalisation,
             "parameters": info.parameters,
             "classes": info.classes,
-            "notes": list(info.notes),
+            "notes": [*info.notes, *(notes if last else [])],
         },
         data={
             "name": images.name,

@@ -36,6 +36,7 @@ class CheckRequest:
     device: str
     force: bool
     quiet: bool
+    trust_program: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
         key=request.key,
         images=images,
         force=request.force,
+        trust_program=request.trust_program,
     )
     path = evidence or default_evidence(model, classifier.info, request.plan, images)
     _tell_resumed(path)

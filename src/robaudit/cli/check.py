@@ -18,7 +18,12 @@ from robaudit.cli.auditing import (
     expand,
     report_one,
 )
-from robaudit.cli.common import check_apart, check_present, check_writable
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_apart,
+    check_present,
+    check_writable,
+)
 from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
@@ -146,6 +151,7 @@ def check(
     force: bool = typer.Option(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
     ),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP, rich_help_panel=_MODEL),
 ) -> int:
     """Say whether the robustness of a checkpoint is overestimated, with evidence.
 
@@ -193,6 +199,7 @@ def check(
         device=pick_device(device),
         force=force,
         quiet=json_path == "-",
+        trust_program=trust_program,
     )
     if evidence and len(paths) > 1:
         try:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from robaudit.evidence import Header
     from robaudit.verdict import Verdict
 
+#: Help of `--trust-program`.
+TRUST_HELP = (
+    "Run the code of a TorchScript file that cannot be read as data: it can then do on this machine whatever you can. "
+    "Only for files whose maker you trust."
+)
 #: How an evidence file begins.
 _DATABASE = b"SQLite format 3\0"
 _EXIT_CODES = {"not-overestimated": 0, "overestimated": 1, "inconclusive": 3}
@@ -53,6 +58,12 @@ def _begins(path: Path) -> bytes:
         return files.read_file(path, sys.maxsize, len(_DATABASE))
     except (OSError, ValueError):
         return b""
+
+
+def image_classes(header: Header) -> int:
+    """How many classes the images have that evidence is about; 0 where its header does not say."""
+    classes = header.data.get("classes", 0)
+    return classes if type(classes) is int and 0 < classes < 1 << 20 else 0
 
 
 def console() -> Console:

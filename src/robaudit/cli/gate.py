@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.auditing import CheckRequest, check_one
-from robaudit.cli.common import check_apart, check_writable, console, exit_code, image_shape, write_text
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_apart,
+    check_writable,
+    console,
+    exit_code,
+    image_classes,
+    image_shape,
+    write_text,
+)
 from robaudit.cli.data import DataRequest
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
@@ -47,6 +56,9 @@ def gate(
     sarif: str | None = typer.Option(None, help="Write SARIF 2.1.0."),
     junit: str | None = typer.Option(None, help="Write JUnit XML."),
     json_path: str | None = typer.Option(None, "--json", help="Write the reports as JSON."),
+    trust_program: bool = typer.Option(
+        False, "--trust-program", help=f"{TRUST_HELP} A policy cannot say so."
+    ),
 ) -> int:
     """Hold checkpoints against the project's policy.
 
@@ -65,7 +77,7 @@ def gate(
     rules = read_policy(find_policy(policy))
     check_apart(policy=rules.path, **outputs)
     _refuse_expired(rules, datetime.datetime.now(tz=datetime.UTC).date())
-    held = _Gate(rules, verify, pick_device(device))
+    held = _Gate(rules, verify, pick_device(device), trust_program)
     found = [held.judge(path) for path in _checkpoints(rules, models or [])]
     for name, place in outputs.items():
         if place:
@@ -109,6 +121,7 @@ class _Gate:
     rules: Policy
     verify: bool
     device: str
+    trust_program: bool
 
     @cached_property
     def _images(self) -> Images:
@@ -140,7 +153,7 @@ class _Gate:
         claim = None if minimum is None else Claim(minimum)
         path = self._place(model)
         if self.verify:
-            _recheck(path, model, self.rules, self.device)
+            _recheck(path, model, self)
             return open_case(path, claim=claim), "re-checked"
         if path.is_file():
             known = open_case(path, claim=claim, unfinished=True)
@@ -167,6 +180,7 @@ class _Gate:
             device=self.device,
             force=False,
             quiet=False,
+            trust_program=self.trust_program,
         )
         check_one(str(model), self._images, request, path)
 
@@ -187,7 +201,8 @@ class _Gate:
         return rules.evidence / f"{model.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.evidence"
 
 
-def _recheck(path: Path, model: Path, rules: Policy, device: str) -> None:
+def _recheck(path: Path, model: Path, held: _Gate) -> None:
+    rules = held.rules
     from robaudit.audit import verify
     from robaudit.evidence import EvidenceFile
     from robaudit.inputs import load_classifier
@@ -207,9 +222,15 @@ def _recheck(path: Path, model: Path, rules: Policy, device: str) -> None:
         raise RobauditError(
             f"{path}: was made with code of its own ({recorded}); name it as arch in the policy"
         )
-    shape, normalise = image_shape(header), header.model["normalisation"]
-    classifier = load_classifier(str(model), arch=recorded, normalise=normalise, shape=shape)
-    result = verify(path, classifier, device)
+    classifier = load_classifier(
+        str(model),
+        arch=recorded,
+        normalise=header.model["normalisation"],
+        shape=image_shape(header),
+        classes=image_classes(header),
+        trust_program=held.trust_program,
+    )
+    result = verify(path, classifier, held.device)
     if result.failures:
         raise RobauditError(
             f"{path}: {len(result.failures)} of {result.witnesses} witnesses fail: {result.failures[0]}"

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.common import check_apart, check_present, check_writable, console
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_apart,
+    check_present,
+    check_writable,
+    console,
+)
 from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
@@ -54,6 +60,7 @@ def landscape(
     arch: str | None = typer.Option(None, help="As for check."),
     normalise: str | None = typer.Option(None, help="As for check."),
     key: str | None = typer.Option(None, help="As for check."),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP),
     device: str = typer.Option("auto", help="auto, cpu, cuda …"),
 ) -> int:
     """Draw the loss around images along the input gradient's sign and a random direction.
@@ -85,7 +92,9 @@ def landscape(
             check_apart(model=model, out=file)
     surfaces = []
     for model in models:
-        classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=all_images)
+        classifier = load_classifier(
+            model, arch=arch, normalise=normalise, key=key, images=all_images, trust_program=trust_program
+        )
         surfaces.append(_measured(classifier, chosen, threat, window, seed, where))
     for surface, file in zip(surfaces, files, strict=True):
         surface.save(file)

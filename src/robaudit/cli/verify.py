@@ -6,7 +6,15 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.common import check_order, check_present, console, exit_code, image_shape
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_order,
+    check_present,
+    console,
+    exit_code,
+    image_classes,
+    image_shape,
+)
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 
@@ -17,6 +25,7 @@ def verify(
     arch: str | None = typer.Option(None, help="As for check; by default what the evidence says."),
     normalise: str | None = typer.Option(None, help="As for check; by default what the evidence says."),
     key: str | None = typer.Option(None, help="As for check."),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP),
     device: str = typer.Option("auto", help="auto, cpu, cuda …"),
 ) -> int:
     """Re-check every witness with one strict float32 pass, and say what they prove.
@@ -50,6 +59,8 @@ def verify(
         normalise=normalise or header.model["normalisation"],
         key=key or header.model.get("key"),
         shape=image_shape(header),
+        classes=image_classes(header),
+        trust_program=trust_program,
     )
     result = recheck(evidence, classifier, pick_device(device))
     out = console()

@@ -11,7 +11,7 @@ from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
-from robaudit.inputs.programs import is_factory
+from robaudit.inputs.programs import is_factory, settled
 from robaudit.inputs.recovery.scoring import calibrated_losses, standard_errors
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "make_images",
     "parse_normalisation",
     "save_classifier",
+    "settled",
     "standard_errors",
     "usual_normalisations",
 ]

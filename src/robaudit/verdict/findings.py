@@ -136,6 +136,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "Find the inputs inside the ball at which the model overflows or changes its mind, and audit again.",
     ),
+    "last-softmax": (
+        "note",
+        "Judge and compare the network before it; what differs comes from the softmax alone.",
+    ),
     "probabilities": (
         "warning",
         "Return logits: behind a softmax the cross-entropy flattens and gradients shrink.",
