@@ -328,6 +328,9 @@ def test_progress_is_told_and_a_claim_is_judged(model, capfd):
         def end(self, stage):
             pass
 
+        def note(self, text):
+            pass
+
     watch = Watch()
     pixels, labels = digits()
     result = robaudit.check(model, pixels, labels, eps=0.1, claim=0.99, progress=watch, **SHORT)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from robaudit.errors import RobauditError
-from robaudit.plan import AuditPlan, Engine, Examples, Precision, ThreatModel, parse_fraction
+from robaudit.plan import AUTO_DRAWS, AuditPlan, Engine, Examples, Precision, ThreatModel, parse_fraction
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +28,12 @@ class Settings(TypedDict, total=False):
         data_dir, split, download: of a data set given by its name.
         limit: at most this many examples, a random subset fixed by the seed.
         attacks: names, as a sequence or separated by commas.
-        seed, confidence, examples, engine, precision, eot: of the audit.
+        seed, confidence, examples, engine, precision, eot: of the audit; eot is measured if not given.
         pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts: the attacks' budgets.
         square_bound, autoattack_bound: the gaps at which robustness counts as overestimated.
         claim, claim_attack: a published robust accuracy in [0, 1], and the attack that is said to leave it.
         evidence: where the evidence file goes; an unfinished one of the same audit there is resumed.
-        progress: True for bars on a terminal, or an object with `begin`, `advance` and `end`.
+        progress: True for bars on a terminal, or an object with `begin`, `advance`, `end` and `note`.
 
     """
 
@@ -114,10 +114,12 @@ def _names(value: Any) -> str | tuple[str, ...]:
 
 
 def _watcher(value: Any) -> Any:
-    if not isinstance(value, bool) and not all(hasattr(value, name) for name in ("begin", "advance", "end")):
-        raise TypeError("True, False, or an object with begin, advance and end")
+    if not isinstance(value, bool) and not all(hasattr(value, name) for name in _WATCHED):
+        raise TypeError(f"True, False, or an object with {', '.join(_WATCHED)}")
     return value
 
+
+_WATCHED = ("begin", "advance", "end", "note")
 
 #: How each setting is read; what it cannot be raises a TypeError that says what is expected.
 _OTHERS: dict[str, Callable[[Any], Any]] = {
@@ -191,7 +193,8 @@ def read_plan(threat: ThreatModel, settings: Mapping[str, Any]) -> AuditPlan:
         ValueError: a bad value.
 
     """
-    return AuditPlan.from_flags(threat, **{name: settings[name] for name in _OF_THE_PLAN if name in settings})
+    given = {name: settings[name] for name in _OF_THE_PLAN if name in settings}
+    return AuditPlan.from_flags(threat, **{"eot": AUTO_DRAWS} | given)
 
 
 def read_threat(norm: str, eps: float | str | None, usual: float | None, data: str) -> ThreatModel:

@@ -21,6 +21,7 @@ from robaudit.fast import SearchModel, search_model, strict_arithmetic
 from robaudit.inputs import Images
 from robaudit.plan import AuditPlan, ThreatModel
 from robaudit.ranks import Ranks
+from robaudit.verdict import failure_sentence
 
 _CLEAN_BATCH = 256
 #: Always in float32: its gradients are measured.
@@ -133,7 +134,10 @@ class Session:
             rows |= compare_trajectories(engines, self._examples(mine), self.plan.threat, self.plan.seed)
         parts = [part for part in self.ranks.gather(rows) if part]
         if self.ranks.first:
-            self.file.update(probes=summed_up(merged(parts)))
+            found = summed_up(merged(parts))
+            self.file.update(probes=found)
+            if said := failure_sentence(found):
+                self.progress.note(said)
         self.progress.advance("probes", len(mine), 0, 0)
         self.progress.end("probes")
 

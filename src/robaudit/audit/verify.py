@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from robaudit.inputs import Classifier
 from robaudit.plan import AuditPlan, ThreatModel
 
 _BATCH = 256
+#: Values of all images of a batch: 256 MB.
+_VALUES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def verify(path: Path, classifier: Classifier, device: str = "cpu") -> Verificat
     def check(part: torch.Tensor) -> list[str]:
         return _check([rows[k] for k in part.tolist()], header.plan.threat, model, shape, device)
 
-    for found in in_parts(check, torch.arange(len(rows)), _BATCH):
+    at_once = max(1, min(_BATCH, _VALUES // math.prod(shape)))
+    for found in in_parts(check, torch.arange(len(rows)), at_once):
         failures += found
     return Verification(len(rows), tuple(failures))
 

@@ -13,6 +13,7 @@ import typer
 from robaudit.cli.auditing import CheckRequest, check_one
 from robaudit.cli.common import (
     TRUST_HELP,
+    check_apart,
     check_writable,
     console,
     exit_code,
@@ -74,6 +75,7 @@ def gate(
     for place in outputs.values():
         check_writable(place)
     rules = read_policy(find_policy(policy))
+    check_apart(policy=rules.path, **outputs)
     _refuse_expired(rules, datetime.datetime.now(tz=datetime.UTC).date())
     held = _Gate(rules, verify, pick_device(device), trust_program)
     found = [held.judge(path) for path in _checkpoints(rules, models or [])]
@@ -100,7 +102,12 @@ def _checkpoints(rules: Policy, named: list[Path]) -> list[Path]:
         return named
     found: list[Path] = []
     for pattern in rules.models:
-        matches = sorted(path for path in rules.path.parent.glob(pattern) if path.is_file())
+        try:
+            matches = sorted(path for path in rules.path.parent.glob(pattern) if path.is_file())
+        except (NotImplementedError, ValueError, OSError) as error:
+            raise RobauditError(
+                f"{rules.path}: models '{pattern}' is no pattern ({error}); correct it"
+            ) from error
         if not matches:
             raise RobauditError(f"{rules.path}: models '{pattern}' fits no file; correct it")
         found += [path for path in matches if path not in found]
@@ -158,7 +165,12 @@ class _Gate:
 
     def _audit(self, model: Path, path: Path, claim: Claim | None) -> None:
         rules = self.rules
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RobauditError(
+                f"{path.parent}: cannot be created ({error.strerror}); choose another evidence"
+            ) from error
         request = CheckRequest(
             plan=rules.plan,
             claim=claim,

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robaudit.cli.common import TRUST_HELP, check_present, check_writable, console, write_text
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_apart,
+    check_present,
+    check_writable,
+    console,
+    write_text,
+)
 from robaudit.escaping import json_text, plain
 
 if TYPE_CHECKING:
@@ -34,6 +41,7 @@ def inspect(
     """
     check_writable(json_path)
     check_present(model)
+    check_apart(model=model, json=json_path)
     from robaudit.inputs import inspect_checkpoint
 
     found = inspect_checkpoint(model, arch=arch, key=key, trust_program=trust_program)

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.common import TRUST_HELP, check_present, console, exit_code, image_classes, image_shape
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_order,
+    check_present,
+    console,
+    exit_code,
+    image_classes,
+    image_shape,
+)
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 
 
 def verify(
@@ -26,6 +35,7 @@ def verify(
     Example: robaudit verify model.evidence model.pt
     """
     check_present(model)
+    check_order(evidence, model)
     from robaudit.audit import expect_model
     from robaudit.audit import verify as recheck
     from robaudit.devices import pick_device
@@ -57,10 +67,10 @@ def verify(
     if result.failures:
         out.print(f"{len(result.failures)} of {result.witnesses} witnesses FAIL", style="bold red")
         for line in result.failures[:20]:
-            out.print(line, markup=False)
+            out.print(plain(line), markup=False)
         return 2
     with EvidenceFile.open(evidence) as file:
         verdict = judge(file.read())
     out.print(f"{result.witnesses} of {result.witnesses} witnesses hold.", style="bold")
-    out.print(f"The evidence says: {verdict.outcome}. {verdict.summary}", markup=False)
+    out.print(plain(f"The evidence says: {verdict.outcome}. {verdict.summary}"), markup=False)
     return exit_code(verdict)

@@ -11,7 +11,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
-from robaudit.inputs.files.copies import FileCopy, read_copy
+from robaudit.inputs.files.copies import FileCopy, exists, read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.normalisation import Normalisation
@@ -58,7 +58,7 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
 
     """
     path = Path(source).expanduser()
-    if not path.exists():
+    if not exists(path):
         kind, _, name = source.partition(":")
         if kind in CATALOGUES and name:
             network, stored, notes, path_found = fetch(kind, name)
@@ -76,6 +76,11 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
 
 #: What was tried already: the same bytes for the same request.
 _SURVIVED: set[tuple[Any, ...]] = set()
+
+
+def time_limits(copy: FileCopy) -> Limits:
+    """What reading a file of this size may take."""
+    return Limits(seconds=SECONDS + len(copy) // PER_SECOND)
 
 
 def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -> None:
@@ -116,7 +121,7 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
         if found.shape:
             settled(network, torch.rand(1, *found.shape), str(copy.path))
 
-    in_child(str(copy.path), look, Limits(seconds=SECONDS + len(copy) // PER_SECOND))
+    in_child(str(copy.path), look, time_limits(copy))
     _SURVIVED.add(key)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from robaudit.escaping import json_text
 from robaudit.evidence import SCHEMA, Evidence
 from robaudit.stats import Interval
-from robaudit.verdict import Verdict, accuracy, gap, gaps, population, rows
+from robaudit.verdict import INDICATORS, Verdict, accuracy, gap, gaps, population, rows
 
 
 def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         },
         "gap": {name: _interval(found) for name in gaps(evidence) if (found := gap(evidence, name))},
         "metrics": metrics(evidence),
+        "indicators": {name: header.probes.get(name) for name in INDICATORS} if header.probes else {},
         "model": header.model,
         "data": header.data | {"audited": len(evidence)},
         "threat": threat,

@@ -1,5 +1,6 @@
 """Evidence in, judgement out."""
 
+from robaudit.verdict.attack_failure import INDICATORS, failure_alarms, failure_sentence
 from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
@@ -10,6 +11,7 @@ from robaudit.verdict.table import GAPS, accuracy, bounded, gap, gaps, paired, p
 __all__ = [
     "ADVICE",
     "GAPS",
+    "INDICATORS",
     "Claim",
     "ClaimResult",
     "Difference",
@@ -19,6 +21,8 @@ __all__ = [
     "bounded",
     "causes_of",
     "compare",
+    "failure_alarms",
+    "failure_sentence",
     "finding",
     "gap",
     "gap_sides",

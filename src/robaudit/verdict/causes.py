@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence
 from robaudit.verdict import table
+from robaudit.verdict.attack_failure import failure_sentence
 from robaudit.verdict.findings import Finding, finding
 
 #: Below this many examples the report says that there are few.
@@ -179,6 +180,8 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
     n = int(probes.get("examples", 0))
     of = f"of {n} examples"
     found = []
+    if said := failure_sentence(probes):
+        found.append(finding("pgd-attack-fails", said))
 
     def share(name: str) -> float:
         return probes.get(name, float("nan"))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from robaudit.errors import RobauditError
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -84,6 +86,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "No model is robust without a bound: the gradient is masked, find where it is lost.",
     ),
+    "pgd-attack-fails": (
+        "warning",
+        "Attack before the softmax, on the margin, through a differentiable stand-in, or without gradients.",
+    ),
     "flat-in-eps": (
         "warning",
         "Robust accuracy must fall as eps grows: the gradient is masked, or quantised away.",
@@ -108,7 +114,7 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     ),
     "randomised-output": (
         "error",
-        "Audit its mean over many draws (--eot 20), or switch off what is random (dropout, noise, resizing).",
+        "Audit its mean over several draws (leave --eot out), or switch off what is random (dropout, noise).",
     ),
     "randomised-and-averaged": (
         "note",
@@ -156,7 +162,8 @@ def from_dict(data: dict[str, str]) -> Finding:
     """The finding that `to_dict` wrote, as plain data.
 
     Raises:
-        ValueError: a field is missing, or the code or severity is unknown.
+        RobauditError: the code is unknown.
+        ValueError: a field is missing, or the severity is unknown.
 
     """
     try:
@@ -164,7 +171,10 @@ def from_dict(data: dict[str, str]) -> Finding:
     except TypeError as error:
         raise ValueError(f"finding is damaged: {error}") from error
     if found.code not in ADVICE:
-        raise ValueError(f"the finding '{found.code:.40}' is not known")
+        raise RobauditError(
+            f"finding '{found.code:.40}': is not known to this version of robaudit; upgrade it, and do not trust the "
+            "evidence if no version knows it"
+        )
     if found.severity not in get_args(Severity):
         raise ValueError(f"finding is damaged: severity '{found.severity}'")
     return found

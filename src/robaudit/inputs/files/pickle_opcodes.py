@@ -157,7 +157,10 @@ class Reader:
         if not isinstance(function, Name):
             return Inert("an object")
         builder = self.builders.get(function.text)
-        return builder(*arguments) if builder else Inert(function.text.replace(" ", "."), arguments)
+        if builder:
+            return builder(*arguments)
+        strange = "of an unknown kind" if function.text.startswith("torch._utils _rebuild_") else ""
+        return Inert(function.text.replace(" ", "."), arguments, strange)
 
     def old_text(self, raw: bytes) -> str | bytes:
         """A string of a protocol before 3."""
