@@ -3,15 +3,61 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import torch
 
 import robaudit
 from robaudit.devices import describe
-from robaudit.evidence import Header
-from robaudit.inputs import Classifier, Images
+from robaudit.errors import RobauditError
+from robaudit.evidence import Header, same_model
+from robaudit.inputs import Classifier, Images, module_digest
 from robaudit.plan import AuditPlan
 from robaudit.verdict import Finding
+
+
+def identity_of(classifier: Classifier) -> str:
+    """The digest of what is audited."""
+    return classifier.info.digest or module_digest(classifier.network, classifier.info.normalisation)
+
+
+def model_fields(classifier: Classifier) -> dict[str, Any]:
+    """The model as a header says it."""
+    info = classifier.info
+    return {
+        "path": info.path,
+        "sha256": info.sha256,
+        "digest": identity_of(classifier),
+        "architecture": info.architecture,
+        "normalisation": info.normalisation,
+        "parameters": info.parameters,
+        "classes": info.classes,
+        "notes": list(info.notes),
+        "key": info.key,
+    }
+
+
+def expect_model(header: Header, classifier: Classifier) -> None:
+    """Nothing, if `classifier` is what was audited.
+
+    Raises:
+        RobauditError: it is another.
+
+    """
+    found = model_fields(classifier)
+    if not header.model.get("digest"):  # of an earlier version: what was chosen by flags is the user's word
+        found |= {name: header.model[name] for name in ("architecture", "normalisation")}
+    if not same_model(header.model, found):
+        raise another_model(header, classifier.info.path)
+
+
+def another_model(header: Header, path: str) -> RobauditError:
+    """The error that the model at `path` is not the one that was audited."""
+    kind = "digest" if header.model.get("digest") else "sha256"
+    return RobauditError(
+        f"{path}: is not the model of this evidence ({header.model['path']}, {kind} {header.model[kind][:12]}…); "
+        "give what was audited"
+    )
 
 
 def make_header(
@@ -22,18 +68,9 @@ def make_header(
     findings: tuple[Finding, ...],
 ) -> Header:
     """The header of an audit that has not begun; `findings` are preflight's."""
-    info = classifier.info
     return Header(
         plan=plan,
-        model={
-            "path": info.path,
-            "sha256": info.sha256,
-            "architecture": info.architecture,
-            "normalisation": info.normalisation,
-            "parameters": info.parameters,
-            "classes": info.classes,
-            "notes": list(info.notes),
-        },
+        model=model_fields(classifier),
         data={
             "name": images.name,
             "split": images.split,

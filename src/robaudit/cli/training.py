@@ -83,7 +83,7 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     start = None
     if request.start:
         start = _load_start(request.start, images, given)
-        given |= {"start_from": start.info.sha256, "arch": start.info.architecture}
+        given |= {"start_from": start.info.digest, "arch": start.info.architecture}
         given.setdefault("normalise", start.info.normalisation)
         given.setdefault("clip", 1.0)  # strange weights: one wild step would wreck them
     settings = settings_for(request.dataset, given, len(images))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.common import check_present, console, exit_code, image_shape
-from robaudit.errors import RobauditError
+from robaudit.cli.audited import load_audited
+from robaudit.cli.common import check_present, console, exit_code
 
 
 def verify(
@@ -25,30 +25,14 @@ def verify(
     Example: robaudit verify model.evidence model.pt
     """
     check_present(model)
-    from robaudit.audit import expect_model
     from robaudit.audit import verify as recheck
     from robaudit.devices import pick_device
     from robaudit.evidence import EvidenceFile
-    from robaudit.inputs import file_sha256, is_factory, load_classifier
     from robaudit.verdict import judge
 
     with EvidenceFile.open(evidence) as file:
         header = file.header()
-    recorded = header.model["architecture"]
-    if arch is None and is_factory(recorded):
-        raise RobauditError(
-            f"{evidence}: was made with code of its own ({recorded}), which is never run on a file's word; "
-            "read that code and pass --arch"
-        )
-    if Path(model).is_file():  # before another model's structure is put to this file
-        expect_model(header, model, file_sha256(Path(model)))
-    classifier = load_classifier(
-        model,
-        arch=arch or recorded,
-        normalise=normalise or header.model["normalisation"],
-        key=key or header.model.get("key"),
-        shape=image_shape(header),
-    )
+    classifier = load_audited(model, header, evidence, arch=arch, normalise=normalise, key=key)
     result = recheck(evidence, classifier, pick_device(device))
     out = console()
     if result.failures:

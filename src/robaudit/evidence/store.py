@@ -16,7 +16,7 @@ import numpy as np
 from robaudit.errors import RobauditError
 from robaudit.evidence.evidence import AttackRecord, Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
-from robaudit.evidence.identity import IDENTITY, difference, from_rows, identity, to_rows
+from robaudit.evidence.identity import IDENTITY, difference, from_rows, same, to_rows
 from robaudit.evidence.opening import open_copy, refuse_foreign_journal
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.tables import ANSWERS, make_database
@@ -70,14 +70,15 @@ class EvidenceFile:
         file = cls(path, db, held)
         with reading(path):
             stored = dict(file._db.execute("SELECT key, value FROM header"))
-            stored = {key: identity(key, json.loads(stored[key])) for key in IDENTITY}
-        wanted = {key: identity(key, json.loads(value)) for key, value in to_rows(header) if key in IDENTITY}
-        changed = [key for key in IDENTITY if stored[key] != wanted[key]]
+            stored = {key: json.loads(stored[key]) for key in IDENTITY}
+            wanted = {key: json.loads(value) for key, value in to_rows(header) if key in IDENTITY}
+            changed = [key for key in IDENTITY if not same(key, stored[key], wanted[key])]
         if changed:
             file.close()
+            where = difference(changed[0], stored[changed[0]], wanted[changed[0]])
             raise RobauditError(
-                f"{path}: holds an audit with another {' and '.join(changed)}"
-                f"{difference(stored[changed[0]], wanted[changed[0]])}; choose another --evidence, or delete it"
+                f"{path}: holds an audit with another {' and '.join(changed)}{where}; "
+                "choose another --evidence, or delete it"
             )
         with explained(path), file._db:
             file._db.execute(ANSWERS)
@@ -157,6 +158,13 @@ class EvidenceFile:
             ids, labels, predictions = (np.array(column, dtype=np.int64) for column in columns[:3])
             metrics = [np.array(column, dtype=np.float64) for column in columns[3:]]
             return Evidence(self.header(), ids, labels, predictions, _records(outcomes, ids), *metrics)
+
+    def columns(self, table: str, *names: str) -> list[tuple[Any, ...]]:
+        """Some columns of one table, row by row; no row where the file is too old to have the table."""
+        with reading(self.path):
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                return []
+            return self._db.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall()
 
     def finished_ids(self, attack: str) -> list[int]:
         """The ids of the examples that `attack` has been run on."""

@@ -7,6 +7,7 @@ from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
 from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.files.checkpoints import file_sha256
+from robaudit.inputs.identity import module_digest
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
@@ -31,6 +32,7 @@ __all__ = [
     "load_classifier",
     "load_images",
     "make_images",
+    "module_digest",
     "parse_normalisation",
     "save_classifier",
     "standard_errors",

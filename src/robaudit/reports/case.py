@@ -21,6 +21,7 @@ from robaudit.evidence import (
     WitnessRow,
     decode_image,
     decode_witness,
+    same_model,
 )
 from robaudit.reports.summary import summary
 from robaudit.verdict import Claim, Verdict, judge
@@ -124,7 +125,7 @@ def open_case(
             f"{path}: the audit is unfinished ({len(found)} of {found.header.data['n']} examples begun); "
             "resume it with the same `robaudit check`, or add --unfinished to report what there is"
         )
-    if surface is not None and surface.about.get("model", {}).get("sha256") != found.header.model["sha256"]:
+    if surface is not None and not _is_of(surface, found):
         raise RobauditError(
             f"{path}: the landscape is of another model; draw it of {found.header.model['path']}"
         )
@@ -136,6 +137,14 @@ def open_case(
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Case(found, verdict, str(path), digest, shown, surface, summary(found, verdict))
+
+
+def _is_of(surface: Surface, evidence: Evidence) -> bool:
+    """Whether a landscape is of the model that was audited."""
+    try:
+        return same_model(surface.about["model"], evidence.header.model)
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def worst(rows: Sequence[WitnessRow], evidence: Evidence) -> list[WitnessRow]:

@@ -33,6 +33,7 @@ def check_command(data: dict[str, Any]) -> str:
         ("split", images["split"], "test"),
         ("arch", model["architecture"], None),
         ("normalise", model["normalisation"], None),
+        ("key", model.get("key") or None, None),
     ]
     words = ["robaudit", "check", plain(model["path"])]
     for name, value, usual in own + _flags(data):
@@ -48,7 +49,7 @@ def python_call(data: dict[str, Any], model_in_memory: bool, images_in_memory: b
     parts += ["images", "labels"] if images_in_memory else [repr(plain(images["name"]))]
     own: list[Flag] = [("normalise", model["normalisation"], "none" if model_in_memory else None)]
     if not model_in_memory:
-        own.append(("arch", model["architecture"], None))
+        own += [("arch", model["architecture"], None), ("key", model.get("key") or None, None)]
     parts += [
         f"{name.replace('-', '_')}={_literal(name, value)}"
         for name, value, usual in _flags(data) + own
