@@ -210,6 +210,22 @@ class AuditPlan:
         found = tuple(name for name in self.attacks if short & set(_SPENDS[name]))
         return (*found, "autoattack") if set(found) & set(AUTOATTACK) else found
 
+    def title(self, name: str, classes: int) -> str:
+        """`title` with what this plan changes: PGD-20, AutoAttack (reduced).
+
+        Args:
+            name: of an attack, `clean`, `autoattack` or a gap.
+            classes: of the data.
+
+        """
+        pgd = f"PGD-{self.budget.pgd_steps}"
+        if name == "pgd10":
+            return pgd
+        first, gap, second = name.partition("pgd10-")
+        if gap and not first:
+            return f"{pgd} − {self.title(second, classes)}"
+        return f"{title(name)} (reduced)" if name in self.reduced(classes) else title(name)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready data, for the evidence file."""
         return dataclasses.asdict(self) | {"attacks": list(self.attacks)}

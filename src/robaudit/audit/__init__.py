@@ -6,11 +6,12 @@ from robaudit.audit.header import another_model, expect_model
 from robaudit.audit.landscape import Window, measure_landscape
 from robaudit.audit.preflight import first_logits, preflight
 from robaudit.audit.progress import Progress, Silent
-from robaudit.audit.recompute import Recomputation, Recompute
+from robaudit.audit.recompute import CONFIDENCE, Recomputation, Recompute
 from robaudit.audit.run import audit
 from robaudit.audit.verify import Verification, verify
 
 __all__ = [
+    "CONFIDENCE",
     "Progress",
     "Recomputation",
     "Recompute",

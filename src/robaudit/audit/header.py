@@ -13,7 +13,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Header, same_model
 from robaudit.inputs import Classifier, Images, module_digest
 from robaudit.plan import AuditPlan
-from robaudit.verdict import Finding
+from robaudit.verdict import Claim, Finding
 
 
 def identity_of(classifier: Classifier) -> str:
@@ -66,8 +66,9 @@ def make_header(
     plan: AuditPlan,
     device: torch.device,
     findings: tuple[Finding, ...],
+    claim: Claim | None = None,
 ) -> Header:
-    """The header of an audit that has not begun; `findings` are preflight's."""
+    """The header of an audit that has not begun; `findings` are preflight's, `claim` is kept unless a policy's."""
     return Header(
         plan=plan,
         model=model_fields(classifier),
@@ -88,4 +89,5 @@ def make_header(
         },
         device=describe(device),
         findings=tuple(item.to_dict() for item in findings),
+        claim={} if claim is None or claim.demanded else {"value": claim.value, "attack": claim.attack},
     )

@@ -61,13 +61,13 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     blocking = [item for item in findings if item.severity == "error"]
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
-    header = make_header(classifier, images, plan, where, findings)
+    header = make_header(classifier, images, plan, where, findings, claim)
     kept = f"what was finished is in {path}; the same command with --device cpu resumes it"
     with failures_explained(where, kept), joined() as ranks, open_part(path, header, ranks) as file:
         session = Session((strict, search), images, plan, file, ranks, where, progress or Silent())
         with on_threads(session.tuning.threads):
             hand_over(file, ranks)
-            file.update(finished=False)
+            file.update(finished=False, **({"claim": header.claim} if header.claim else {}))
             if can_stop_early(plan):
                 EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
             else:

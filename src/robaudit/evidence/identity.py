@@ -72,6 +72,9 @@ def from_rows(values: dict[str, Any]) -> Header:
         raise TypeError("probes: not all numbers")
     if not all(isinstance(item, int) for item in fields.get("course", {}).values()):
         raise TypeError("course: not all whole numbers")
+    claim = fields.get("claim", {})
+    if claim and not (isinstance(claim["attack"], str) and isinstance(claim["value"], int | float)):
+        raise TypeError("claim: not a number and an attack")
     if not isinstance(fields["seconds"], int | float):
         raise TypeError("seconds: not a number")
     if not all(isinstance(item, str) for item in (fields["device"], fields.get("precision", ""))):

@@ -126,7 +126,7 @@ class EvidenceFile:
             )
 
     def update(self, **values: Any) -> None:
-        """Change header fields: `seconds`, `finished`, `probes`, `course`, `precision`."""
+        """Change header fields: `seconds`, `finished`, `probes`, `course`, `claim`, `precision`."""
         with explained(self.path), self._db:
             self._db.executemany(
                 "INSERT OR REPLACE INTO header VALUES (?, ?)", [(k, json.dumps(v)) for k, v in values.items()]

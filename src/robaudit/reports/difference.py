@@ -13,8 +13,8 @@ from robaudit.reports.formatting import label, percent, plain
 from robaudit.reports.markdown import code, escape
 from robaudit.verdict import Difference
 
-_TITLES = {"not-worse": "NOT WORSE", "worse": "WORSE", "inconclusive": "INCONCLUSIVE"}
-_COLOURS = {"not-worse": "green", "worse": "red", "inconclusive": "yellow"}
+_TITLES = {"better": "BETTER", "not-worse": "NOT WORSE", "worse": "WORSE", "inconclusive": "INCONCLUSIVE"}
+_COLOURS = {"better": "green", "not-worse": "green", "worse": "red", "inconclusive": "yellow"}
 _SHOWN_EXAMPLES = 12
 
 
@@ -65,5 +65,7 @@ def _lines(found: Difference) -> list[str]:
     for title, ids in (("broken only now", found.broken), ("mended", found.mended)):
         if ids:
             more = f" and {len(ids) - _SHOWN_EXAMPLES} more" if len(ids) > _SHOWN_EXAMPLES else ""
-            lines.append(f"{title} under {found.attack}: {', '.join(map(str, ids[:_SHOWN_EXAMPLES]))}{more}")
+            lines.append(
+                f"{title} under {label(found.attack)}: {', '.join(map(str, ids[:_SHOWN_EXAMPLES]))}{more}"
+            )
     return lines

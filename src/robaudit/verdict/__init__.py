@@ -1,14 +1,26 @@
 """Evidence in, judgement out."""
 
-from robaudit.verdict.causes import causes_of
+from robaudit.verdict.causes import FEW_EXAMPLES, causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
-from robaudit.verdict.table import GAPS, accuracy, bounded, gap, gaps, paired, population, rows
+from robaudit.verdict.table import (
+    GAPS,
+    accuracy,
+    bounded,
+    gap,
+    gaps,
+    paired,
+    population,
+    rows,
+    shared,
+    standing,
+)
 
 __all__ = [
     "ADVICE",
+    "FEW_EXAMPLES",
     "GAPS",
     "Claim",
     "ClaimResult",
@@ -29,4 +41,6 @@ __all__ = [
     "paired",
     "population",
     "rows",
+    "shared",
+    "standing",
 ]

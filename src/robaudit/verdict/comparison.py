@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence, Header
+from robaudit.plan import title
 from robaudit.stats import Interval, decide, gap_sequence, paired_gap
 from robaudit.verdict import table
 from robaudit.verdict.judge import judge
 
-Comparison = Literal["not-worse", "worse", "inconclusive"]
+Comparison = Literal["better", "not-worse", "worse", "inconclusive"]
 
 #: What an accuracy is compared under, the strongest first.
 _STRONGEST = ("autoattack", "square", "pgd10")
@@ -25,7 +26,8 @@ class Difference:
 
     Attributes:
         outcome: `worse` when the robust accuracy fell by at least `margin`, or robustness became overestimated;
-            `not-worse` when it is known to have fallen by less.
+            `better` when it is known to have risen by at least as much; `not-worse` when it is known to have fallen by
+            less, and no more than that.
         summary: the reason in one sentence.
         attack: under which the robust accuracy was compared.
         losses: old minus new by row of the accuracy table, paired, with its interval; positive where the new model
@@ -146,18 +148,22 @@ def _outcome(
     setting: tuple[int | None, float, bool],
 ) -> tuple[Comparison, str]:
     if attack not in losses:
-        return "inconclusive", f"No example is known under {attack} in both."
+        return "inconclusive", f"No example is known under {title(attack)} in both."
     total, confidence, fixed = setting
     found = losses[attack]
     if fixed:
         side = "above" if found.low >= margin else "below" if found.high < margin else "undecided"
+        better = found.high <= -margin
     else:
         side = decide(lost, total, margin, confidence).kind
+        better = side == "below" and decide(-lost, total, margin, confidence).kind == "above"
     points = f"{abs(100 * found.value):.1f} points {'less' if found.value > 0 else 'more'}"
-    message = f"The new model keeps {points} robust accuracy under {attack} than the old one"
+    message = f"The new model keeps {points} robust accuracy under {title(attack)} than the old one"
     limit = f"the margin is {100 * margin:g}"
     if side == "above":
         return "worse", f"{message}; {limit}."
+    if better:
+        return "better", f"{message}, more than the margin of {100 * margin:g}."
     if side == "below":
         return "not-worse", f"{message}, and has lost less than the margin of {100 * margin:g}."
     return (
