@@ -21,7 +21,8 @@ def compare(
 ) -> int:
     """Compare two evidences example by example.
 
-    Exit codes: 0 better, or not worse; 1 worse by at least the margin, or overestimated now; 2 could not compare; 3 inconclusive.
+    Exit codes: 0 better, or not worse; 1 worse by at least the margin, or overestimated now; 2 could not compare; 3
+    inconclusive.
 
     Example: robaudit compare old.evidence new.evidence --margin 0.02
     """

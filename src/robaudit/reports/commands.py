@@ -67,7 +67,7 @@ def _literal(name: str, value: object) -> str:
 
 def _flags(data: dict[str, Any]) -> list[Flag]:
     """(name, value, default) of everything that the plan says."""
-    plan = data["plan"]
+    plan, claim = data["plan"], data["claim"] or {}
     return [
         ("limit", plan["limit"], None),
         ("examples", plan["examples"], "auto"),
@@ -80,6 +80,8 @@ def _flags(data: dict[str, Any]) -> list[Flag]:
         ("engine", plan["engine"], "robaudit"),
         ("eot", plan.get("eot", 1), 1),
         *((name.replace("_", "-"), plan["budget"][name], getattr(Budget(), name)) for name in plan["budget"]),
+        ("claim", claim.get("value"), None),
+        ("claim-attack", claim.get("attack"), "autoattack"),
         ("square-bound", plan["bounds"]["pgd_square"], Bounds().pgd_square),
         ("autoattack-bound", plan["bounds"]["pgd_autoattack"], Bounds().pgd_autoattack),
     ]

@@ -21,9 +21,19 @@ from robaudit.reports.figures import (
     metric_chart,
     references,
 )
-from robaudit.reports.formatting import HEADLINES, claim_text, eps_text, label, percent, plain, where_text
+from robaudit.reports.formatting import (
+    HEADLINES,
+    asked_texts,
+    eps_text,
+    label,
+    percent,
+    plain,
+    table_caption,
+    where_text,
+)
 from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.landscape import NUMBERS
+from robaudit.reports.shared_table import beyond_text, title_of
 from robaudit.reports.surface_svg import surface_svg
 
 
@@ -76,9 +86,11 @@ def _section(title: str, body: str) -> str:
 
 def _verdict(data: dict[str, Any]) -> str:
     verdict, model, images, threat = data["verdict"], data["model"], data["data"], data["threat"]
-    lines = [f"<p>{escape(verdict['summary'])}</p>"]
-    if data["claim"]:
-        lines.append(f"<p>{escape(claim_text(data['claim']))}</p>")
+    lines = [
+        f"<p><strong>{escape(data['headline']['sentence'])}</strong></p>",
+        f"<p>{escape(verdict['summary'])}</p>",
+    ]
+    lines += [f"<p>{escape(text)}</p>" for text in asked_texts(data)]
     sure = (
         f"No decision at confidence {verdict['confidence']:g} after {verdict['decided_after']} examples."
         if verdict["outcome"] == "inconclusive"
@@ -110,8 +122,8 @@ def _why(data: dict[str, Any]) -> str:
 
 def _accuracy(data: dict[str, Any]) -> str:
     note = (
-        "<p class='faint'>Each attack alone on every correctly classified example, in %; AutoAttack is the worst case "
-        f"of its four. Intervals at confidence {data['verdict']['confidence']:g}.</p>"
+        f"<p class='faint'>{escape(table_caption(data))} Intervals at confidence {data['verdict']['confidence']:g}. "
+        f"{escape(beyond_text(data))}</p>"
     )
     return _section("Accuracy under each attack", accuracy_chart(data) + note)
 
@@ -120,7 +132,8 @@ def _gap(case: Case) -> str:
     parts = []
     for name, item in case.data["gap"].items():
         value, interval = percent(item, "+")
-        parts.append(f"<p>{label(name)}: <strong>{value} points</strong> ({interval})</p>")
+        title = escape(title_of(case.evidence, name))
+        parts.append(f"<p>{title}: <strong>{value} points</strong> ({interval}), of {item['n']} examples</p>")
         parts.append(gap_chart(case.evidence, case.data, name))
     if not parts:
         return ""
@@ -135,7 +148,7 @@ def _curves(case: Case) -> str:
     drawing, names = curves_chart(case.evidence)
     if not names:
         return ""
-    key = _key([(f"curve{place}", label(name)) for place, name in enumerate(names)])
+    key = _key([(f"curve{place}", title_of(case.evidence, name)) for place, name in enumerate(names)])
     note = (
         "<p class='faint'>A pass is one forward or one backward pass: a query of Square is one, a step of PGD two. "
         "A curve that still falls at its end asks for a larger budget.</p>"

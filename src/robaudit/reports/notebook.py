@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape as escape_markup
 
 from robaudit.evidence import Evidence
-from robaudit.reports.formatting import HEADLINES, bound_of, claim_text, eps_text, label, percent, plain
+from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent, plain
+from robaudit.reports.shared_table import beyond_text
 from robaudit.reports.summary import summary
 from robaudit.verdict import Verdict
 
@@ -17,13 +18,12 @@ def notebook(evidence: Evidence, verdict: Verdict) -> str:
     data = summary(evidence, verdict)
     model, images, threat, judged = data["model"], data["data"], data["threat"], data["verdict"]
     colour = _COLOURS[judged["outcome"]]
-    lines = [_escape(judged["summary"])]
-    if data["claim"]:
-        lines.append(_escape(claim_text(data["claim"])))
-    rows = [_row(label(name), *percent(item), str(item["n"])) for name, item in data["accuracy"].items()]
+    lines = [f"<b>{_escape(data['headline']['sentence'])}</b>", _escape(judged["summary"])]
+    lines += [_escape(text) for text in asked_texts(data)]
+    rows = [_row(item["title"], *percent(item), str(item["n"])) for item in data["table"]["rows"]]
     rows += [
-        _row(label(name), *percent(item, "+"), f"bound {100 * bound_of(data, name):g}")
-        for name, item in data["gap"].items()
+        _row(item["title"], *percent(item, "+"), f"{item['n']}, bound {100 * item['bound']:g}")
+        for item in data["table"]["gaps"]
     ]
     causes = "".join(
         f"<li><b>{_escape(item['code'])}</b>: {_escape(item['message'])} {_escape(item['advice'])}</li>"
@@ -36,7 +36,8 @@ def notebook(evidence: Evidence, verdict: Verdict) -> str:
         f"{'<br>'.join(lines)}<br>"
         f"<small>{_escape(images['name'])} {_escape(images['split'])}, {images['audited']} of {images['total']} "
         f"examples, {_escape(threat['norm'])} eps {eps_text(threat['eps'])}, seed {data['seed']}</small>"
-        f"<table>{head}{''.join(rows)}</table>{f'<ul>{causes}</ul>' if causes else ''}</div>"
+        f"<table>{head}{''.join(rows)}</table><small>{_escape(beyond_text(data))}</small>"
+        f"{f'<ul>{causes}</ul>' if causes else ''}</div>"
     )
 
 

@@ -125,9 +125,9 @@ def _weak_square(evidence: Evidence) -> list[Finding]:
     if not len(values) or values.mean() < WEAK_GAP or values.sum() < WEAK_EXAMPLES:
         return []
     message = (
-        f"Square leaves {100 * values.mean():.1f} points more than {plan.title('pgd10', 1 << 30)} of {len(values)} "
-        f"examples, with {plan.budget.square_queries:,} of its usual {Budget().square_queries:,} queries: the black-box "
-        "attack was too weak to tell."
+        f"Square leaves {100 * values.mean():.1f} points more of {len(values)} examples than "
+        f"{plan.title('pgd10', 1 << 30)}, with {plan.budget.square_queries:,} of its usual "
+        f"{Budget().square_queries:,} queries: the black-box attack was too weak to tell."
     )
     return [finding("weak-black-box", message)]
 

@@ -79,7 +79,8 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     demanded = claim if claim and claim.demanded else None
     said = claim_kept(evidence) if claim is None or claim.demanded else claim
     answers = [judge_claim(evidence, item) if item else None for item in (said, demanded)]
-    return Verdict(outcome, summary, tuple(causes), evidence.header.plan.confidence, after, *answers, blocked)
+    confidence = evidence.header.plan.confidence
+    return Verdict(outcome, summary, tuple(causes), confidence, after, answers[0], answers[1], blocked)
 
 
 def gap_sides(evidence: Evidence) -> dict[str, Side]:
