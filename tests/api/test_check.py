@@ -464,7 +464,9 @@ def test_a_bad_model_is_one_clear_error(bad, kind, message):
 @pytest.mark.data
 def test_torchvisions_cifar10_is_the_same_data_set_as_ours(data_dir, monkeypatch):
     torchvision = pytest.importorskip("torchvision")
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "train_list", [])  # it insists on batches no test here reads
+    monkeypatch.setattr(
+        torchvision.datasets.CIFAR10, "train_list", []
+    )  # it insists on batches no test here reads
     from robaudit.api.data import read
 
     for transform in (torchvision.transforms.ToTensor(), None):  # tensors, and pictures
