@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from robaudit.reports.formatting import label, percent, plain
+from robaudit.reports.formatting import percent, plain
 from robaudit.reports.markdown import code, escape
 from robaudit.verdict import Difference
 
@@ -53,7 +53,7 @@ def _rows(found: Difference) -> list[tuple[str, str, str, str]]:
     for name, item in found.losses.items():
         change = {"value": -item.value + 0.0, "low": -item.high + 0.0, "high": -item.low + 0.0}
         value, interval = percent(change, "+")
-        rows.append((label(name), value, interval, str(item.n)))
+        rows.append((plain(found.titles[name]), value, interval, str(item.n)))
     return rows
 
 
@@ -66,6 +66,6 @@ def _lines(found: Difference) -> list[str]:
         if ids:
             more = f" and {len(ids) - _SHOWN_EXAMPLES} more" if len(ids) > _SHOWN_EXAMPLES else ""
             lines.append(
-                f"{title} under {label(found.attack)}: {', '.join(map(str, ids[:_SHOWN_EXAMPLES]))}{more}"
+                f"{title} under {found.titles[found.attack]}: {', '.join(map(str, ids[:_SHOWN_EXAMPLES]))}{more}"
             )
     return lines

@@ -53,14 +53,14 @@ def asked_texts(data: dict[str, Any]) -> list[str]:
 
 def claim_text(claim: dict[str, Any]) -> str:
     """One sentence on what became of a claim."""
-    text = f"The claim of {100 * claim['value']:.2f} % under {label(claim['attack'])} is {claim['outcome']}"
+    text = f"The claim of {100 * claim['value']:.2f} % under {claim['title']} is {claim['outcome']}"
     return text + _measured(claim)
 
 
 def minimum_text(minimum: dict[str, Any]) -> str:
     """One sentence on whether what a policy demands is there."""
     word = {"refuted": "missed", "consistent": "met", "inconclusive": "open"}[minimum["outcome"]]
-    text = f"The policy's minimum of {100 * minimum['value']:g} % under {label(minimum['attack'])} is {word}"
+    text = f"The policy's minimum of {100 * minimum['value']:g} % under {minimum['title']} is {word}"
     return text + _measured(minimum)
 
 

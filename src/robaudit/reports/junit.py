@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import claim_text, label, minimum_text, plain
+from robaudit.reports.formatting import claim_text, minimum_text, plain
 
 
 def junit(cases: Sequence[Case | Failure]) -> str:
@@ -44,7 +44,7 @@ def _tests(suite: ET.Element, case: Case) -> None:
     for asked, text in ((data["claim"], claim_text), (data["minimum"], minimum_text)):
         if not asked:
             continue
-        title = f"robust accuracy of at least {100 * asked['value']:g} % under {label(asked['attack'])}"
+        title = f"robust accuracy of at least {100 * asked['value']:g} % under {asked['title']}"
         test = _test(suite, case.name, title, 0.0)
         if asked["outcome"] == "refuted":
             ET.SubElement(test, "failure", message=text(asked), type="refuted")

@@ -82,9 +82,9 @@ def headline(evidence: Evidence) -> str:
 
 def beyond_text(data: dict[str, Any]) -> str:
     """What is known of more examples than the table's, as one sentence; empty where nothing is."""
-    parts = [
-        f"{row['title']} {100 * row['value']:.1f}{' points' if 'bound' in row else ' %'} "
-        f"({100 * row['low']:.1f} … {100 * row['high']:.1f}) of {row['n']}"
-        for row in data["table"]["beyond"]
-    ]
+    parts = []
+    for row in data["table"]["beyond"]:
+        sign, unit = ("+", "points") if "bound" in row else ("", "%")
+        value, low, high = (f"{100 * row[name]:{sign}.1f}" for name in ("value", "low", "high"))
+        parts.append(f"{row['title']} {value} {unit} ({low} … {high}) of {row['n']}")
     return f"Of more examples: {'; '.join(parts)}." if parts else ""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from robaudit.evidence import SCHEMA, Evidence
-from robaudit.reports.shared_table import classes_of, headline, side_by_side, standing_share
+from robaudit.reports.shared_table import classes_of, headline, side_by_side, standing_share, title_of
 from robaudit.stats import Interval
 from robaudit.verdict import ClaimResult, Verdict, accuracy, gap, gaps, population, rows
 
@@ -29,8 +29,8 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
             "decided_after": verdict.decided_after,
         },
         "headline": {"sentence": headline(evidence), **standing_share(evidence)},
-        "claim": _claim(verdict.claim),
-        "minimum": _claim(verdict.minimum),
+        "claim": _claim(evidence, verdict.claim),
+        "minimum": _claim(evidence, verdict.minimum),
         "table": side_by_side(evidence),
         "accuracy": {
             name: _interval(found) | {"reduced": name in reduced}
@@ -111,13 +111,14 @@ def as_json(evidence: Evidence, verdict: Verdict) -> str:
     return json.dumps(summary(evidence, verdict), indent=2, allow_nan=False) + "\n"
 
 
-def _claim(found: ClaimResult | None) -> dict[str, Any] | None:
+def _claim(evidence: Evidence, found: ClaimResult | None) -> dict[str, Any] | None:
     if found is None:
         return None
     interval = _interval(found.interval) if found.interval else None
     return {
         "value": found.claim.value,
         "attack": found.claim.attack,
+        "title": title_of(evidence, found.claim.attack),
         "outcome": found.outcome,
         "measured": interval,
     }

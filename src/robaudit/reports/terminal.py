@@ -30,12 +30,7 @@ _MARK = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cy
 def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
     """The whole report. Names that come from files are printed as plain text, never as markup."""
     data = summary(evidence, verdict)
-    parts: list[RenderableType] = [
-        _headline(data),
-        _accuracies(data),
-        Text(beyond_text(data), style="dim"),
-        Text(),
-    ]
+    parts: list[RenderableType] = [_headline(data), _accuracies(data), _beyond(data)]
     parts += [part for part in (_gaps(data), _metrics(data), _causes(data)) if part is not None]
     return Group(*parts, _footer(data))
 
@@ -87,6 +82,11 @@ def _accuracies(data: dict[str, Any]) -> RenderableType:
         style = "bold" if item["name"] in ("clean", "autoattack") else ""
         table.add_row(item["title"], value, interval, str(item["n"]), total, style=style)
     return table
+
+
+def _beyond(data: dict[str, Any]) -> RenderableType:
+    words = beyond_text(data)
+    return Text(f"{words}\n" if words else "", style="dim")
 
 
 def _gaps(data: dict[str, Any]) -> RenderableType | None:
