@@ -153,7 +153,7 @@ class _Gate:
         if path.is_file():
             known = open_case(path, claim=claim, unfinished=True)
             expect_policy(path, known.evidence.header, self.rules)
-            expect_content(path, known.evidence.header, model, self._images_at_hand())
+            expect_content(path, known.evidence.header, model, self.rules, self._images_at_hand())
             audited, wanted = len(known.evidence), int(known.data["data"]["n"])
             if known.evidence.header.finished and (known.verdict.settled or audited == wanted):
                 return known, "unchanged"

@@ -72,16 +72,17 @@ def expect_policy(path: Path, header: Header, rules: Policy) -> None:
             )
 
 
-def expect_content(path: Path, header: Header, model: Path, images: Images | None) -> None:
-    """Nothing, if evidence is of this checkpoint and data, as far as that is seen without running anything.
+def expect_content(path: Path, header: Header, model: Path, rules: Policy, images: Images | None) -> None:
+    """Nothing, if evidence is of this checkpoint and data; what has no file is loaded to tell.
 
     Raises:
         RobauditError: it is of another checkpoint or other data.
 
     """
     found = _digest(model.expanduser())
-    told = header.model["sha256"] if found else header.model.get("digest", "")
-    if told != (found or content(str(model), None)):
+    if not found:
+        load_audited(str(model), header, path, arch=rules.arch, normalise=rules.normalise)
+    elif header.model["sha256"] != found:
         raise RobauditError(f"{path}: evidence of another checkpoint ({header.model['path']}); delete it")
     if images is not None and images.sha256 != header.data["sha256"]:
         raise RobauditError(f"{path}: evidence of other data ({header.data['name']}); delete it")

@@ -87,6 +87,8 @@ def verify(
         for line in result.failures[:_SHOWN]:
             out.print(plain(line), markup=False, soft_wrap=True)
         return 2
+    if not header.finished:
+        out.print("The audit is unfinished.", style="bold")
     for line in summary_lines(result):
         out.print(line, markup=False, soft_wrap=True)
     verdict = judge(found)

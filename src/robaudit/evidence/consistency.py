@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robaudit.evidence.evidence import SCOUT, Evidence, Outcome
 from robaudit.evidence.store import EvidenceFile
-from robaudit.plan import AuditPlan, title
+from robaudit.plan import AUTOATTACK, AuditPlan, title
 
 #: Contradictions of one kind that are named; the rest are counted.
 _NAMED = 3
@@ -142,10 +143,11 @@ def _left_behind(file: EvidenceFile, rows: list[_Row]) -> Iterator[tuple[str, li
     )
 
 
-def doubtful(evidence: Evidence) -> np.ndarray:
+def doubtful(evidence: Evidence) -> NDArray[np.bool_]:
     """(n,) bool: AutoAttack's survivors that another attack breaks. That can be, though seldom."""
-    others = [name for name in evidence.attacks if name not in (SCOUT,)]
     broken = np.zeros(len(evidence), dtype=bool)
-    for name in others:
+    if not set(AUTOATTACK) <= set(evidence.header.plan.attacks):
+        return broken
+    for name in evidence.attacks:
         broken |= evidence.broken(name)
     return np.asarray(broken & evidence.survives("autoattack"))

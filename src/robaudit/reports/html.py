@@ -224,7 +224,7 @@ def _witness(case: Case, item: Picture) -> str:
 def _repeat(case: Case) -> str:
     data = case.data
     rows = {
-        "model": f"sha256 {data['model']['sha256']}, {data['model']['architecture']}, normalisation "
+        "model": f"digest {data['model'].get('digest', '')}, file sha256 {data['model']['sha256']}, {data['model']['architecture']}, normalisation "
         f"{data['model']['normalisation']}",
         "data": f"{data['data']['name']} {data['data']['split']}, sha256 {data['data']['sha256']}",
         "evidence": f"{case.source}, sha256 {case.digest}",

@@ -68,7 +68,7 @@ def _section(case: Case) -> str:
             for item in verdict["causes"]
         ],
         "",
-        f"Model sha256 {code(model['sha256'][:16])}, {code(model['architecture'])}; "
+        f"Model {code((model.get('digest') or model['sha256'])[:16])}, {code(model['architecture'])}; "
         f"robaudit {escape(data['versions']['robaudit'])}. "
         "“Nothing found” is not a proof of robustness.",
         "",

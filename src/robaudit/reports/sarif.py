@@ -82,6 +82,7 @@ def _results(item: Case | Failure) -> list[dict[str, Any]]:
     for result in found:
         result["properties"] = {
             "sha256": data["model"]["sha256"],
+            "digest": data["model"].get("digest", ""),
             "accuracy": {row["name"]: row["value"] for row in data["table"]["rows"]},
             "examples": data["table"]["examples"],
         }
