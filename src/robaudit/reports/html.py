@@ -224,8 +224,8 @@ def _witness(case: Case, item: Picture) -> str:
 def _repeat(case: Case) -> str:
     data = case.data
     rows = {
-        "model": f"digest {data['model'].get('digest', '')}, file sha256 {data['model']['sha256']}, {data['model']['architecture']}, normalisation "
-        f"{data['model']['normalisation']}",
+        "model": f"digest {data['model'].get('digest', '')}, file sha256 {data['model']['sha256']}, "
+        f"{data['model']['architecture']}, normalisation {data['model']['normalisation']}",
         "data": f"{data['data']['name']} {data['data']['split']}, sha256 {data['data']['sha256']}",
         "evidence": f"{case.source}, sha256 {case.digest}",
         "device": f"{where_text(data['cost'])}, {data['cost']['seconds']:.1f} s, {data['cost']['forwards']:,} forward "
