@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -16,18 +17,21 @@ _OPEN_FILES = (Path("/dev"), Path("/proc"))
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
     """An empty file of its own to write to, which takes the place of `path` once the block ends well.
+
+    With `new` it takes no place that is taken: whoever is first wins.
 
     The file lies beside `path` under a name that nothing had, so that no planted file or link is written to, and
     is readable as the umask says. A symbolic link at `path` is replaced, not followed. A device, a pipe or what is
     open already (`/dev/full`, `/dev/stdout`) is never replaced: it is given what was written.
 
     Raises:
+        FileExistsError: something is there, and `new` is asked for.
         OSError: the place cannot be written, or is a folder; an error in the block leaves `path` as it was.
 
     """
-    if _is_stream(path):
+    if not new and _is_stream(path):
         import tempfile  # noqa: PLC0415  rarely needed, and slow to import
 
         with tempfile.TemporaryDirectory() as folder:
@@ -43,17 +47,42 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.chmod(mode)  # some libraries put a private file of their own in its place
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
+        if new:
+            _link(partial, path)
+        else:
+            partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[io.FileIO, int]]:
+    """A plain file, opened once for reading, and its size in bytes.
+
+    Args:
+        path: a link is followed; a pipe, a device or a folder is refused instead of waited for.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no plain file.
+
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    )
+    with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123  a number, not a path
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a plain file")
+        yield file, status.st_size
 
 
 def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
     """The content of a plain file, or the first bytes of it, read once.
 
     Args:
-        path: a link is followed; a pipe, a device or a folder is refused instead of waited for.
+        path: as `opened` takes it.
         limit: bytes that it may have.
         first: bytes to read; all by default.
 
@@ -62,16 +91,12 @@ def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
         ValueError: it is no plain file, or larger.
 
     """
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    )
-    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123  a number, not a path
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("not a plain file")
-        if status.st_size > limit:
-            raise ValueError(f"{status.st_size:,} bytes, more than the {limit:,} that it may have")
-        return file.read(limit if first is None else first)
+    with opened(path) as (file, size):
+        if size > limit:
+            raise ValueError(f"{size:,} bytes, more than the {limit:,} that it may have")
+        wanted = min(size, limit if first is None else first)
+        with io.BufferedReader(file) as whole:
+            return whole.read(wanted)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -93,6 +118,17 @@ def write_text(path: Path, text: str) -> None:
 
     """
     write_bytes(path, text.encode())
+
+
+def _link(partial: Path, path: Path) -> None:
+    """Give `partial` the name `path`, unless something has it."""
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: a moment in which the file is there and empty
+        os.close(os.open(path, _NEW, 0o666))
+        partial.replace(path)
 
 
 def _new_file(folder: Path) -> Path:

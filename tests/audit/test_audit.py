@@ -1,6 +1,5 @@
 """The audit as a whole on the embedded default: outcomes, resume, verify, preflight."""
 
-import sqlite3
 import time
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from robaudit.inputs import Classifier, load_classifier, load_images
 from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import judge
+from tests.evidence.edits import editing
 from tests.models import Wrapped
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -80,7 +80,7 @@ def test_every_break_is_verified_and_a_forged_one_is_not(tmp_path, classifier, i
     result = verify(path, classifier)
     assert broken > 50
     assert (result.witnesses, result.failures) == (broken, ())
-    with sqlite3.connect(path) as db:  # claim that an example is broken by its own clean image
+    with editing(path) as db:  # claim that an example is broken by its own clean image
         row = db.execute("SELECT attack, id FROM outcomes WHERE outcome = 1").fetchone()
         still = np.zeros((1, 8, 8), np.float32)
         blob = encode_witness(still, still, ThreatModel("Linf", 0.2), 127)
@@ -93,7 +93,7 @@ def test_every_break_is_verified_and_a_forged_one_is_not(tmp_path, classifier, i
 def test_a_witness_outside_the_ball_does_not_verify(tmp_path, classifier, images):
     path = tmp_path / "a"
     audit(classifier, images, plan(threat=ThreatModel("Linf", 0.2)), path=path)
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         text = db.execute("SELECT value FROM header WHERE key = 'plan'").fetchone()[0]
         db.execute(
             "UPDATE header SET value = ? WHERE key = 'plan'", (text.replace('"eps": 0.2', '"eps": 0.01'),)
@@ -213,7 +213,7 @@ def test_a_resumed_audit_keeps_to_the_predictions_it_recorded(tmp_path, classifi
     """On another device rounding may tip a near-tie; that example must not stop the count for good."""
     path = tmp_path / "a"
     audit(classifier, images, plan(attacks=("pgd10",)), path=path)
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         db.execute("UPDATE examples SET prediction = (label + 1) % 10 WHERE position = 5")
         db.execute("DELETE FROM outcomes")
     evidence = audit(classifier, images, plan(attacks=("pgd10",)), path=path)

@@ -1,6 +1,5 @@
 """An audit that may stop early: what it leaves out, that this changes no outcome, and that it can be interrupted."""
 
-import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +9,12 @@ from torch import nn
 
 from robaudit.audit import Silent, audit, early_stopping
 from robaudit.audit.early_stopping import HEAD_EXAMPLES, SCOUT_QUERIES, SCOUTED_EXAMPLES, growing
-from robaudit.evidence import SCOUT, Outcome
+from robaudit.evidence import SCOUT, EvidenceFile, Outcome
 from robaudit.inputs import Classifier, load_classifier, load_images
 from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import Claim, accuracy, judge
+from tests.evidence.edits import editing
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 BUDGET = Budget(apgd_steps=8, fab_steps=4, square_queries=120, targets=2)
@@ -56,7 +56,7 @@ def test_stretches_are_the_same_whatever_the_end(end):
 def test_a_masked_model_is_exposed_by_the_scout_and_nothing_else_is_run(found):
     evidence = found["masked"]
     assert judge(evidence).outcome == "overestimated"
-    decided = evidence.header.course
+    decided = evidence.header.early_stopping
     assert decided["examples"] == len(evidence) == 64
     # PGD-10 forwards and backwards, then at most Square's first queries and APGD on what PGD-10 broke.
     assert decided["forwards"] + decided["backwards"] < 64 * (1 + 22 + SCOUT_QUERIES + 22)
@@ -127,7 +127,7 @@ def test_interrupted_at_every_stage_it_ends_the_same(tmp_path, models, images, f
         break
     assert outcomes(evidence) == outcomes(found[name])
     # How many queries are tried in vain depends on how many examples are under way together.
-    mine, theirs = dict(evidence.header.course), dict(found[name].header.course)
+    mine, theirs = dict(evidence.header.early_stopping), dict(found[name].header.early_stopping)
     passes, expected = mine.pop("forwards", 0), theirs.pop("forwards", 0)
     assert mine == theirs and expected / 2 < passes + 1 <= 2 * (expected + 1)
 
@@ -145,11 +145,24 @@ def test_a_file_of_an_earlier_version_is_gone_on_with(tmp_path, models, images, 
     path = tmp_path / "a"
     with pytest.raises(_InterruptedError):
         audit(models["masked"], images, PLAN, path=path, progress=_Until(3))
-    with sqlite3.connect(path) as db:
-        db.execute("DELETE FROM header WHERE key = 'course'")
+    with editing(path) as db:
+        db.execute("DELETE FROM header WHERE key = 'early_stopping'")
         plan = db.execute("SELECT value FROM header WHERE key = 'plan'").fetchone()[0]
         db.execute("UPDATE header SET value = ? WHERE key = 'plan'", (plan.replace('"eot": 1, ', ""),))
     assert outcomes(audit(models["masked"], images, PLAN, path=path)) == outcomes(found["masked"])
+
+
+def test_a_file_that_names_the_state_otherwise_is_resumed_where_it_was(tmp_path, models, images, found):
+    path = tmp_path / "a"
+    with pytest.raises(_InterruptedError):
+        audit(models["honest"], images, PLAN, path=path, progress=_Until(12))
+    state = EvidenceFile.open(path).header().early_stopping
+    with editing(path) as db:
+        db.execute("UPDATE header SET key = 'course' WHERE key = 'early_stopping'")
+    assert state["looks"] and EvidenceFile.open(path).header().early_stopping == state
+    evidence = audit(models["honest"], images, PLAN, path=path)
+    assert evidence.header.early_stopping["decided"] == found["honest"].header.early_stopping["decided"]
+    assert outcomes(evidence) == outcomes(found["honest"])
 
 
 def test_an_undefended_model_is_decided_by_pgd_alone(tmp_path, models, images):
@@ -157,7 +170,7 @@ def test_an_undefended_model_is_decided_by_pgd_alone(tmp_path, models, images):
     evidence = audit(models["honest"], images, wide, path=tmp_path / "a")
     assert not evidence.survives("pgd10").any()
     assert judge(evidence).outcome == "not-overestimated"
-    decided = evidence.header.course
+    decided = evidence.header.early_stopping
     assert decided["forwards"] == decided["examples"] * 12
 
 
@@ -169,7 +182,9 @@ def test_the_last_gap_open_makes_square_run_on_what_pgd_broke(tmp_path, models, 
         models["honest"], few, replace(PLAN, threat=ThreatModel("Linf", 0.15)), path=tmp_path / "a"
     )
     lost = evidence.broken("pgd10") & (evidence.attacks["square"].outcome == Outcome.NOT_RUN)
-    assert evidence.header.course["everywhere"] == (not lost[: evidence.known("autoattack").sum()].any())
+    assert evidence.header.early_stopping["everywhere"] == (
+        not lost[: evidence.known("autoattack").sum()].any()
+    )
 
 
 class _Noisy(nn.Module):

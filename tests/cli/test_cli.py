@@ -12,6 +12,7 @@ import torch
 from robaudit.cli import run
 from robaudit.inputs import load_classifier, load_images
 from tests.cli.helpers import QUICK, assert_clear, check
+from tests.evidence.edits import editing
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 
@@ -186,11 +187,10 @@ def test_many_checkpoints_get_one_table_and_a_bad_file_does_not_stop_the_rest(tm
 def edited(report, tmp_path, statement, *values):
     """A copy of the evidence with one statement run on it."""
     import shutil
-    import sqlite3
 
     path = tmp_path / "edited.evidence"
     shutil.copy(report[1] / "a.evidence", path)
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         db.execute(statement, values)
     return path
 

@@ -3,7 +3,6 @@
 import datetime
 import json
 import shutil
-import sqlite3
 
 import pytest
 
@@ -13,6 +12,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
 from robaudit.verdict import compare
 from tests.cli.helpers import assert_clear
+from tests.evidence.edits import editing
 
 POLICY = """
 models = ["*.safetensors"]
@@ -93,7 +93,7 @@ def test_a_comparison_as_a_file(form, audited, tmp_path):
 def test_what_cannot_be_compared_is_refused(statement, says, audited, tmp_path, capsys):
     path = tmp_path / "other.evidence"
     shutil.copy(audited / "honest.evidence", path)
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         db.execute(statement)
     code = run(["compare", str(path), str(audited / "honest.evidence")])
     error = capsys.readouterr().err
@@ -157,7 +157,7 @@ def test_evidence_made_elsewhere_is_only_re_checked(project, tmp_path, capsys):
     assert run(["gate", *policy, str(copy / "honest.safetensors")]) == 0
     assert "(re-checked)" in capsys.readouterr().out
     for file in (copy / "kept").glob("honest-*"):
-        with sqlite3.connect(file) as db:
+        with editing(file) as db:
             one = "SELECT witness FROM outcomes WHERE outcome = 1 LIMIT 1"
             db.execute(f"UPDATE outcomes SET witness = ({one}) WHERE outcome = 1")
     assert run(["gate", *policy, str(copy / "honest.safetensors")]) == 2

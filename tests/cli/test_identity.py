@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from robaudit.cli import run
+from tests.evidence.edits import editing
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 QUICK = [
@@ -94,11 +95,9 @@ def test_evidence_of_another_checkpoint_is_not_taken_for_this_ones(tmp_path, cap
 
 
 def test_old_evidence_without_a_digest_is_read_and_verified(audited, tmp_path):
-    import sqlite3
-
     old = tmp_path / "old.evidence"
     shutil.copy(audited / "honest.evidence", old)
-    with sqlite3.connect(old) as db:
+    with editing(old) as db:
         db.execute("UPDATE header SET value = json_remove(value, '$.digest', '$.key') WHERE key = 'model'")
         db.execute("DELETE FROM header WHERE key = 'claim'")
     assert run(["report", str(old)]) == 0

@@ -20,6 +20,7 @@ from robaudit.evidence import (
     OutcomeRow,
 )
 from robaudit.plan import AuditPlan, ThreatModel
+from tests.evidence.edits import editing
 
 MODEL = {
     "path": "m.pt", "sha256": "ab", "architecture": "resnet18", "normalisation": "none",
@@ -159,9 +160,8 @@ def test_missing_folders_and_files_are_named(tmp_path):
 def test_a_header_field_of_the_wrong_kind_is_a_damaged_file(tmp_path, field, value):
     path = tmp_path / "a.evidence"
     EvidenceFile.create(path, header()).close()
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         db.execute("INSERT OR REPLACE INTO header (value, key) VALUES (?, ?)", (json.dumps(value), field))
-    db.close()
     with EvidenceFile.open(path) as file, pytest.raises(RobauditError, match="damaged one"):
         file.read()
 

@@ -1,24 +1,12 @@
 """A forger's tools: whatever somebody may do to an evidence file with `sqlite3` and patience."""
 
 import json
-import sqlite3
-from contextlib import contextmanager
 
 from robaudit.evidence import EvidenceFile
 from robaudit.evidence.consistency import full_steps
 
 #: Budgets that decide the shipped models in seconds.
 BUDGET = {"apgd-steps": 10, "fab-steps": 5, "square-queries": 200, "targets": 2}
-
-
-@contextmanager
-def opened(path):
-    db = sqlite3.connect(path)
-    try:
-        with db:
-            yield db
-    finally:
-        db.close()
 
 
 def header(db, key):
@@ -54,7 +42,7 @@ def tidy(db):
         "DELETE FROM answers WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.outcome = 1 "
         "AND o.attack = answers.attack AND o.id = answers.id)"
     )
-    set_header(db, "course", {})
+    set_header(db, "early_stopping", {})
 
 
 def keep_examples(db, positions):

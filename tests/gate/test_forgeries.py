@@ -10,7 +10,8 @@ from robaudit.cli import run
 from robaudit.cli.gate_evidence import evidence_place
 from robaudit.cli.policy import read_policy
 from robaudit.evidence import EvidenceFile, decode_image, encode_image, encode_witness
-from tests.gate.forging import BUDGET, edit_header, header, keep_examples, opened, set_header, survive, tidy
+from tests.evidence.edits import editing
+from tests.gate.forging import BUDGET, edit_header, header, keep_examples, set_header, survive, tidy
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 POLICY = "models = ['*.safetensors']\ndataset = 'digits'\nlimit = 96\nevidence = 'kept'\n"
@@ -107,19 +108,19 @@ def rows_of_two_audits_mixed(db, path):
 def one_example_of_a_split_of_one(db, path):
     keep_examples(db, [0])
     edit_header(db, "data", n=1, total=1)
-    set_header(db, "course", {})
+    set_header(db, "early_stopping", {})
 
 
 def the_broken_examples_left_out(db, path):
     broken = {key for (key,) in db.execute("SELECT DISTINCT id FROM outcomes WHERE outcome = 1")}
     ids = [key for (key,) in db.execute("SELECT id FROM examples ORDER BY position")]
     keep_examples(db, [place for place, key in enumerate(ids) if key not in broken])
-    set_header(db, "course", {})
+    set_header(db, "early_stopping", {})
 
 
 def the_first_examples_only(db, path):
     keep_examples(db, range(20))
-    set_header(db, "course", {})
+    set_header(db, "early_stopping", {})
 
 
 def pixels_of_another_data_set(db, path):
@@ -177,11 +178,11 @@ def attacks_edited(db, path):
 
 
 def decision_edited(db, path):
-    edit_header(db, "course", decided=1, examples=3)
+    edit_header(db, "early_stopping", decided=1, examples=3)
 
 
 def passes_of_the_decision_edited(db, path):
-    edit_header(db, "course", decided=1, examples=64, forwards=10**9)
+    edit_header(db, "early_stopping", decided=1, examples=64, forwards=10**9)
 
 
 def the_scout_contradicted(db, path):
@@ -225,7 +226,7 @@ FORGERIES = [
 @pytest.mark.parametrize(("forge", "says"), FORGERIES, ids=lambda item: getattr(item, "__name__", ""))
 def test_a_forgery_is_refused_by_what_it_is(forge, says, project, capsys):
     path = evidence_of(project, "masked")
-    with opened(path) as db:
+    with editing(path) as db:
         forge(db, path)
     code, out = verified(project, "masked", capsys)
     assert code == 2, out
@@ -245,7 +246,7 @@ def all_failures(project, path, capsys):
 def test_evidence_written_from_nothing_is_found(project, capsys):
     """Every example right, every attack survived, every number plausible; and nobody ever attacked."""
     path = evidence_of(project, "masked")
-    with opened(path) as db:
+    with editing(path) as db:
         survive(db, path, "1")
         have = {key for (key,) in db.execute("SELECT id FROM outcomes WHERE attack = 'square'")}
         every = [key for (key,) in db.execute("SELECT id FROM examples WHERE label = prediction")]
@@ -277,7 +278,7 @@ def test_a_small_budget_called_a_large_one_is_refused(project, capsys):
     code, out = verified(project, "masked", capsys)
     assert code == 2
     assert "another policy (budget" in out
-    with opened(target) as db:
+    with editing(target) as db:
         edit_header(
             db, "plan", budget=header(db, "plan")["budget"] | {"square_queries": 5000, "apgd_steps": 100}
         )
@@ -289,7 +290,7 @@ def test_a_small_budget_called_a_large_one_is_refused(project, capsys):
 def test_survivors_of_another_seed_are_not_this_ones(project, capsys):
     target = copied_for(project, policy(extra="seed = 1\n"))
     assert "another policy (seed" in verified(project, "masked", capsys)[1]
-    with opened(target) as db:
+    with editing(target) as db:
         edit_header(db, "plan", seed=1)
     code, out = verified(project, "masked", capsys)
     assert code == 2
@@ -298,13 +299,13 @@ def test_survivors_of_another_seed_are_not_this_ones(project, capsys):
 
 def test_another_models_evidence_is_not_this_ones(project, capsys):
     honest, masked = evidence_of(project, "honest"), evidence_of(project, "masked")
-    with opened(masked) as db:
+    with editing(masked) as db:
         model = header(db, "model")
     shutil.copy(honest, masked)
     code, out = verified(project, "masked", capsys)
     assert code == 2
     assert "is not the model of this evidence" in out
-    with opened(masked) as db:
+    with editing(masked) as db:
         set_header(db, "model", model)
     code, out = verified(project, "masked", capsys)
     assert code == 2

@@ -1,7 +1,6 @@
 """`robaudit report`: every format to a file, and what it refuses."""
 
 import dataclasses
-import sqlite3
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
 from robaudit.reports import REPORTS, open_case
 from tests.cli.helpers import assert_clear
+from tests.evidence.edits import editing
 
 
 @pytest.mark.parametrize("form", ["json", "html", "markdown", "junit", "sarif", "badge", "terminal"])
@@ -61,7 +61,7 @@ def test_the_landscape_must_be_the_models(audited, tmp_path, capsys):
 def edited(audited, tmp_path, statement, *values):
     path = tmp_path / "e.evidence"
     path.write_bytes((audited / "masked.evidence").read_bytes())
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         db.execute(statement, values)
     return path
 

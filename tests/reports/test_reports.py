@@ -2,7 +2,6 @@
 
 import json
 import re
-import sqlite3
 from html.parser import HTMLParser
 from importlib import resources
 from xml.etree import ElementTree as ET
@@ -15,6 +14,7 @@ from markdown_it import MarkdownIt
 from robaudit.cli import run
 from robaudit.reports import MANY, REPORTS, Failure, open_case
 from robaudit.reports.images import perturbation_uri, png_uri
+from tests.evidence.edits import editing
 
 HOSTILE = (
     "<script>alert(1)</script>|`**x**`[y](http://z.example)@here &amp; \x1b[31m\x07\x00\u202e'\"--> ]]> $x$"
@@ -32,7 +32,7 @@ def hostile(audited, tmp_path_factory):
     path = tmp_path_factory.mktemp("hostile") / "h.evidence"
     path.write_bytes((audited / "masked.evidence").read_bytes())
     text = HOSTILE.replace("\x00", "")
-    with sqlite3.connect(path) as db:
+    with editing(path) as db:
         for key, value in db.execute("SELECT key, value FROM header").fetchall():
             data = json.loads(value)
             if key == "model":

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -15,6 +14,7 @@ from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Budget, ThreatModel
 from robaudit.reports import MANY, REPORTS, headline, make_case, open_case, side_by_side
 from robaudit.verdict import Claim, judge
 from tests.cli.helpers import QUICK
+from tests.evidence.edits import editing
 from tests.verdict.test_verdict import evidence, same
 
 FORMATS = ("terminal", "markdown", "html")
@@ -211,7 +211,7 @@ def test_a_damaged_claim_is_a_clear_error(claimed, capsys):
     for value in ("{}", '{"value": 41, "attack": "autoattack"}', '{"value": "x", "attack": 3}', '"no"'):
         copy = claimed.with_name("copy.evidence")
         shutil.copy(claimed, copy)
-        with sqlite3.connect(copy) as db:
+        with editing(copy) as db:
             db.execute("UPDATE header SET value = ? WHERE key = 'claim'", (value,))
         capsys.readouterr()
         code = run(["report", str(copy)])

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from robaudit import files
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, decode_image, decode_witness
 from robaudit.reports import (
     REPORTS,
     headline,
     notebook,
     open_case,
-    plain,
     side_by_side,
     summary,
     terminal,

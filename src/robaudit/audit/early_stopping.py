@@ -60,7 +60,7 @@ class EarlyStopping:
         self.fully = [
             name for name in session.plan.attacks if name not in STANDARD_ATTACKS or name == claimed
         ]
-        self.state = dict(session.ranks.agree(session.file.header().course))
+        self.state = dict(session.ranks.agree(session.file.header().early_stopping))
         self.number = self.audited = 0
 
     def run(self) -> None:
@@ -160,4 +160,4 @@ class EarlyStopping:
     def _keep(self, **values: int) -> None:
         self.state |= values
         if not self.session.ranks.rank:
-            self.session.file.update(course=self.state)
+            self.session.file.update(early_stopping=self.state)

@@ -17,6 +17,7 @@ from robaudit.inputs import (
     standard_errors,
     usual_normalisations,
 )
+from robaudit.stats import near_chance
 from robaudit.verdict import Finding, finding
 
 #: Examples looked at.
@@ -31,8 +32,6 @@ BETTER_ACCURACY = 0.10
 BETTER_LOSS_SHARE, SURE_STANDARD_ERRORS = 0.5, 5.0
 #: What is no better on the first of these is not tried on the others.
 SCREEN_EXAMPLES = 32
-#: Clean accuracy must beat chance by this factor.
-CHANCE_FACTOR = 1.5
 
 
 def preflight(
@@ -74,12 +73,13 @@ def preflight(
     accuracy = _accuracy(logits, labels)
     if isinstance(model, Classifier):
         found += _normalisation(model, images, x, labels, accuracy)
-    if accuracy < CHANCE_FACTOR / images.classes or (images.classes == 2 and accuracy < 0.6):
+    seen = torch.bincount(labels, minlength=images.classes).tolist()
+    if near_chance(round(accuracy * count), seen):
         found.append(
             finding(
                 "near-chance",
-                f"Clean accuracy {100 * accuracy:.1f} % on {count} examples is near chance, "
-                f"{100 / images.classes:.1f} %.",
+                f"Clean accuracy {100 * accuracy:.1f} % on {count} examples is near chance: a guess is right on "
+                f"{100 / images.classes:.1f} %, always the commonest class on {100 * max(seen) / count:.1f} %.",
             )
         )
     return tuple(found)

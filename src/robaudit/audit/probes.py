@@ -23,7 +23,7 @@ from robaudit.evidence import Outcome
 from robaudit.plan import ThreatModel
 
 #: Correctly classified examples that the probes are made on.
-EXAMPLES = 48
+PROBE_EXAMPLES = 48
 #: Survivors of PGD-10 below which no mean over them is taken.
 FEWEST_EXAMPLES = 8
 _MORE_STEPS = 40
@@ -117,7 +117,7 @@ def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
         found[f"only_{name}"] = float((standing & ~rows[name]).float().mean())
     errors = rows["linearity"][standing & rows["linearity"].isfinite()]
     if len(errors) >= FEWEST_EXAMPLES:
-        found["linearity"] = float(errors.mean())
+        found["linearity"] = float(errors.double().mean())
     return found | {"examples": float(len(standing))}
 
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from robaudit.attacks import ATTACKS, Examples, forward
 from robaudit.audit.parts import hand_over
-from robaudit.audit.probes import EXAMPLES as PROBED
-from robaudit.audit.probes import merged, probe, summed_up
+from robaudit.audit.probes import PROBE_EXAMPLES, merged, probe, summed_up
 from robaudit.audit.progress import Progress
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
@@ -96,7 +95,7 @@ class Session:
         """Why a gradient attack may be fooled, once, on the first correctly classified examples; not for PGD alone."""
         if self.ranks.agree(bool(self.file.header().probes)) or set(self.plan.attacks) <= {"pgd10"}:
             return
-        places = stretch[self.correct[stretch]][:PROBED]
+        places = stretch[self.correct[stretch]][:PROBE_EXAMPLES]
         if not len(places):
             return
         mine = self.ranks.share(places)

@@ -144,7 +144,7 @@ class _Clean:
 
 def _undecided(evidence: Evidence) -> list[str]:
     """What the file says of its own course, against the verdict that its outcomes give."""
-    course, wanted = evidence.header.course, int(evidence.header.data["n"])
+    course, wanted = evidence.header.early_stopping, int(evidence.header.data["n"])
     try:
         verdict = judge(evidence)
     except ValueError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.common import console, exit_code, write_text
 from robaudit.errors import RobauditError
+from robaudit.escaping import json_text, plain
 
 if TYPE_CHECKING:
     from robaudit.evidence import Evidence
@@ -106,7 +107,7 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
 
 def report_one(checked: Checked, json_path: str | None) -> int:
     """Print one report and write its JSON; the exit code."""
-    from robaudit.reports import as_json, plain, terminal
+    from robaudit.reports import as_json, terminal
 
     assert checked.evidence is not None
     assert checked.verdict is not None
@@ -134,8 +135,6 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
 
     The exit code is the gravest: 1, then 2, 3, 0.
     """
-    import json
-
     from robaudit.evidence import SCHEMA
 
     out = console()
@@ -148,12 +147,12 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
         out.print(_table(found))
     if json_path:
         reports = [_data(item) for item in found]
-        write_text(json_path, json.dumps({"schema": SCHEMA, "reports": reports}, indent=2) + "\n")
+        write_text(json_path, json_text({"schema": SCHEMA, "reports": reports}))
     return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in found})
 
 
 def _line(checked: Checked) -> str:
-    from robaudit.reports import headline, plain
+    from robaudit.reports import headline
 
     message = checked.error.splitlines()[0] if checked.error else ""
     if checked.evidence is not None and checked.verdict is not None:
@@ -171,7 +170,7 @@ def _table(results: list[Checked]) -> Any:
     from rich.text import Text
 
     from robaudit.plan import title
-    from robaudit.reports import plain, side_by_side
+    from robaudit.reports import side_by_side
 
     table = Table(box=None, pad_edge=False)
     table.add_column("checkpoint", overflow="fold")

@@ -15,6 +15,7 @@ from robaudit.cli.common import check_writable, console, exit_code, write_text
 from robaudit.cli.data import DataRequest
 from robaudit.cli.gate_evidence import evidence_place, expect_content, expect_policy, recheck
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 
 if TYPE_CHECKING:
     from robaudit.cli.policy import Policy, Waiver
@@ -71,7 +72,6 @@ def gate(
     for name, place in outputs.items():
         if place:
             write_text(place, MANY[name]([item.case for item in found]))
-    from robaudit.reports import plain
 
     for item in found:
         console().print(plain(f"{item.case.name}: {item.message}"), markup=False, soft_wrap=True)

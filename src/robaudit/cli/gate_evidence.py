@@ -83,9 +83,9 @@ def expect_content(path: Path, header: Header, model: Path, rules: Policy, image
     if not found:
         load_audited(str(model), header, path, arch=rules.arch, normalise=rules.normalise)
     elif header.model["sha256"] != found:
-        raise RobauditError(f"{path}: evidence of another checkpoint ({header.model['path']}); delete it")
+        raise RobauditError(f"{path}: evidence of another checkpoint ({header.model['path']}); move it away")
     if images is not None and images.sha256 != header.data["sha256"]:
-        raise RobauditError(f"{path}: evidence of other data ({header.data['name']}); delete it")
+        raise RobauditError(f"{path}: evidence of other data ({header.data['name']}); move it away")
 
 
 def recheck(path: Path, model: Path, rules: Policy, device: str, images: Images | None) -> str:

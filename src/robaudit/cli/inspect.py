@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from robaudit.cli.common import check_present, check_writable, console, write_text
+from robaudit.escaping import json_text, plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,13 +33,11 @@ def inspect(
     """
     check_writable(json_path)
     check_present(model)
-    import json
-
     from robaudit.inputs import inspect_checkpoint
 
     found = inspect_checkpoint(model, arch=arch, key=key)
     if json_path:
-        write_text(json_path, json.dumps(asdict(found), indent=2, default=str) + "\n")
+        write_text(json_path, json_text(asdict(found)))
     if json_path != "-":
         console().print(_table(found, _SHOWN_TENSORS if not tensors else len(found.tensors)))
     return 0
@@ -47,8 +46,6 @@ def inspect(
 def _table(found: Inspection, shown: int) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
-
-    from robaudit.reports import plain
 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)

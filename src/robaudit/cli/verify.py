@@ -13,6 +13,7 @@ from robaudit.cli.audited import load_audited
 from robaudit.cli.common import check_present, check_writable, console, exit_code, write_text
 from robaudit.cli.data import DataRequest
 from robaudit.errors import RobauditError
+from robaudit.escaping import json_text, plain
 
 if TYPE_CHECKING:
     from robaudit.audit import Recomputation, Verification
@@ -66,7 +67,7 @@ def verify(
     from robaudit.audit import verify as check_evidence
     from robaudit.devices import pick_device
     from robaudit.evidence import EvidenceFile
-    from robaudit.reports import headline, plain
+    from robaudit.reports import headline
     from robaudit.verdict import judge
 
     with EvidenceFile.open(evidence) as file:
@@ -156,11 +157,9 @@ def assurance(found: Recomputation) -> str:
 
 
 def _as_json(result: Verification) -> str:
-    import json
-
     data = asdict(result)
     for name in ("doubtful", "recomputed"):
         part = getattr(result, name)
         if part:
             data[name]["found_share"] = part.found_share
-    return json.dumps({"schema": "robaudit-verify/1", **data}, indent=2) + "\n"
+    return json_text({"schema": "robaudit-verify/1", **data})

@@ -6,6 +6,7 @@ still misclassifies is the one to keep. `WITNESS_LEVELS` are the forms to try, c
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 
@@ -30,6 +31,14 @@ def _inflate(blob: bytes, size: int) -> bytes:
     if len(data) != size:
         raise ValueError("compressed data has the wrong length")
     return data
+
+
+def _floats(blob: bytes, shape: tuple[int, ...]) -> Floats:
+    """Numbers in [0, 1], or a ValueError."""
+    values = np.frombuffer(_inflate(blob, 4 * math.prod(shape)), "<f4").reshape(shape).astype(np.float32)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("pixels are not in [0, 1]")
+    return values
 
 
 def encode_witness(x_adv: Floats, x: Floats, threat: ThreatModel, level: int) -> bytes:
@@ -60,8 +69,8 @@ def decode_witness(blob: bytes, x: Floats, threat: ThreatModel) -> Floats:
     level, scale = _HEAD.unpack_from(blob)
     body, size = blob[_HEAD.size :], x.size
     if level == 0:
-        return np.frombuffer(_inflate(body, 4 * size), "<f4").reshape(x.shape).astype(np.float32)
-    if level not in WITNESS_LEVELS or not np.isfinite(scale):
+        return _floats(body, x.shape)
+    if level not in WITNESS_LEVELS or not 0 <= scale <= 1:
         raise ValueError("witness is damaged")
     if level == 1:
         plane = -(-size // 8)
@@ -93,9 +102,9 @@ def decode_image(blob: bytes, shape: tuple[int, int, int]) -> Floats:
         ValueError: the bytes are damaged or of another shape.
 
     """
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     if blob[:1] == b"f":
-        return np.frombuffer(_inflate(blob[1:], 4 * size), "<f4").reshape(shape).astype(np.float32)
+        return _floats(blob[1:], shape)
     if blob[:1] != b"u":
         raise ValueError("image is damaged")
     a = np.frombuffer(_inflate(blob[1:], size), np.uint8).reshape(shape)

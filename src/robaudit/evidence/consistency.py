@@ -80,7 +80,7 @@ def _examples(evidence: Evidence, file: EvidenceFile) -> Iterator[str]:
 
 
 def _course(evidence: Evidence) -> Iterator[str]:
-    course, (forwards, backwards) = evidence.header.course, evidence.passes
+    course, (forwards, backwards) = evidence.header.early_stopping, evidence.passes
     for name, most in (("examples", len(evidence)), ("forwards", forwards), ("backwards", backwards)):
         if course.get(name, 0) > most:
             yield f"decided after {course[name]} {name}, but the file holds {most}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from robaudit.errors import RobauditError
+from robaudit.evidence.fields import UnknownFieldError
 
 if sys.platform != "win32":
     import fcntl
@@ -22,7 +24,9 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         reason = str(error)
-        if "locked" in reason:
+        if "readonly" in reason or "unable to open" in reason:
+            advice = "it cannot be written here; choose another --evidence"
+        elif "locked" in reason:
             advice = "another audit is writing it; wait for it or choose another --evidence"
         else:
             advice = "free some space or choose another --evidence; what was finished is kept"
@@ -40,6 +44,11 @@ def reading(path: Path) -> Iterator[None]:
     """Whatever a damaged file makes of its contents."""
     try:
         yield
+    except UnknownFieldError as error:
+        raise RobauditError(
+            f"{path}: holds {error}, which this version of robaudit does not know; read it with the version that wrote "
+            "it, and do not trust it if none did"
+        ) from error
     except (
         sqlite3.Error,
         ValueError,
@@ -55,7 +64,7 @@ def reading(path: Path) -> Iterator[None]:
 def _damaged(path: Path, error: Exception) -> RobauditError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RobauditError(
-        f"{path}: not an evidence file, or a damaged one ({reason}); delete it or name another"
+        f"{path}: not an evidence file, or a damaged one ({reason}); run the audit again with another --evidence"
     )
 
 
@@ -74,9 +83,14 @@ def claim(path: Path) -> IO[bytes] | None:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         held.close()
-        raise RobauditError(
-            f"{path}: another audit is writing it; wait for it or choose another --evidence"
-        ) from error
+        raise _taken(path) from error
     except OSError:  # a file system without locks
         pass
+    if not path.exists() or not os.path.samestat(os.fstat(held.fileno()), path.stat()):  # replaced meanwhile
+        held.close()
+        raise _taken(path)
     return held
+
+
+def _taken(path: Path) -> RobauditError:
+    return RobauditError(f"{path}: another audit is writing it; wait for it or choose another --evidence")

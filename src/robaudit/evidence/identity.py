@@ -6,13 +6,17 @@ import dataclasses
 import json
 from typing import Any
 
+from robaudit.evidence.digest import FIELD
 from robaudit.evidence.evidence import SCHEMA, Header
+from robaudit.evidence.fields import check
 from robaudit.plan import AuditPlan
 
 # What must be the same for an unfinished audit to be resumed; the rest may differ (another device, say).
 IDENTITY = ("schema", "plan", "model", "data")
 # And what of these says nothing about that.
 _ASIDE = {"model": ("path", "notes", "key"), "data": ("class_names",)}
+# What files of earlier versions call a field.
+_RENAMED = {"course": "early_stopping"}
 
 
 def to_rows(header: Header) -> list[tuple[str, str]]:
@@ -22,64 +26,19 @@ def to_rows(header: Header) -> list[tuple[str, str]]:
     return [(key, json.dumps(value, sort_keys=True)) for key, value in values.items()]
 
 
-#: What every header says, and as what; a damaged or forged file says otherwise.
-_TYPES: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "model": {
-        "path": str,
-        "sha256": str,
-        "architecture": str,
-        "normalisation": str,
-        "parameters": int,
-        "classes": int,
-        "notes": list,
-    },
-    "data": {
-        "name": str,
-        "split": str,
-        "n": int,
-        "total": int,
-        "sha256": str,
-        "shape": list,
-        "classes": int,
-    },
-    "versions": {"robaudit": str, "torch": str, "python": str},
-}
-
-
 def from_rows(values: dict[str, Any]) -> Header:
     """The header whose fields `to_rows` wrote, each already out of its JSON.
 
     Raises:
-        KeyError, TypeError, ValueError: a field is missing or is not what it should be.
+        ValueError: a field is missing, unknown or not what it should be.
 
     """
-    fields = {key: value for key, value in values.items() if key != "schema"}
-    for name, types in _TYPES.items():
-        for key, kind in types.items():
-            if not isinstance(fields[name][key], kind):
-                raise TypeError(f"{name}.{key}: {fields[name][key]!r:.40}")
-    if not all(isinstance(item, int) for item in fields["data"]["shape"]):
-        raise TypeError("data.shape: not all numbers")
-    known = fields["model"]
-    if not all(
-        isinstance(item, str) for item in (*known["notes"], known.get("key", ""), known.get("digest", ""))
-    ):
-        raise TypeError("model.notes, key or digest: not all text")
-    findings = tuple(fields["findings"])
-    if not all(isinstance(text, str) for item in findings for text in item.values()):
-        raise TypeError("findings: not all text")
-    if not all(isinstance(item, int | float) for item in fields.get("probes", {}).values()):
-        raise TypeError("probes: not all numbers")
-    if not all(isinstance(item, int) for item in fields.get("course", {}).values()):
-        raise TypeError("course: not all whole numbers")
-    claim = fields.get("claim", {})
-    if claim and not (isinstance(claim["attack"], str) and isinstance(claim["value"], int | float)):
-        raise TypeError("claim: not a number and an attack")
-    if not isinstance(fields["seconds"], int | float):
-        raise TypeError("seconds: not a number")
-    if not all(isinstance(item, str) for item in (fields["device"], fields.get("precision", ""))):
-        raise TypeError("device or precision: not text")
-    return Header(**fields | {"plan": AuditPlan.from_dict(fields["plan"]), "findings": findings})
+    former = {name: values[old] for old, name in _RENAMED.items() if old in values}
+    fields = former | {key: value for key, value in values.items() if key not in ("schema", FIELD, *_RENAMED)}
+    check(fields)
+    return Header(
+        **fields | {"plan": AuditPlan.from_dict(fields["plan"]), "findings": tuple(fields["findings"])}
+    )
 
 
 def same(key: str, old: Any, new: Any) -> bool:

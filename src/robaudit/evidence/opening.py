@@ -11,17 +11,34 @@ import re
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
+import robaudit
 from robaudit.errors import RobauditError
+from robaudit.evidence import digest
 from robaudit.evidence.evidence import SCHEMA
+from robaudit.evidence.fields import HEADER_FIELDS, newer
 from robaudit.evidence.guard import reading
 from robaudit.evidence.tables import APPLICATION_ID, statements
 from robaudit.files import read_file
 
 #: Bytes of an evidence file; that of 10,000 images of 224 x 224, all broken by every attack, has 8 GB.
 LARGEST = 16 << 30
-#: Bytes of one value, and operations of one query (a thousand a step) before it is given up.
-_LONGEST_VALUE, _MOST_STEPS = 64 << 20, 20_000_000
+#: Operations before a file is given up, and those that each byte of it allows beside them.
+_MOST_STEPS, _STEPS_A_BYTE = 20_000_000, 5
+#: Bytes of all header fields together.
+_LONGEST_HEADER = 16 << 20
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 64 << 20,  # bytes of one value: one image
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 1 << 16,
+    sqlite3.SQLITE_LIMIT_COLUMN: 100,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 50,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 5,
+    sqlite3.SQLITE_LIMIT_VDBE_OP: 25_000,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
 #: Seconds that a writer may take for a transaction.
 _PATIENCE = 5.0
 _MAGIC = b"SQLite format 3\0"
@@ -43,7 +60,7 @@ def open_copy(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(":memory:", check_same_thread=False)
         try:
             db.deserialize(data)
-            _restrict(db)
+            _restrict(db, len(data))
             _check(db, path)
         except BaseException:
             db.close()
@@ -112,11 +129,11 @@ def _bytes(path: Path, first: int | None = None) -> bytes:
         raise RobauditError(f"{path}: cannot be read ({reason}); pass an evidence file") from error
 
 
-def _restrict(db: sqlite3.Connection) -> None:
-    steps = iter(range(_MOST_STEPS // 1000))
+def _restrict(db: sqlite3.Connection, size: int) -> None:
+    steps = iter(range((_MOST_STEPS + _STEPS_A_BYTE * size) // 1000))
     db.set_progress_handler(lambda: next(steps, None) is None, 1000)
-    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
-    db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    for limit, most in _LIMITS.items():
+        db.setlimit(limit, most)
     for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "query_only = ON"):
         db.execute(f"PRAGMA {pragma}")
 
@@ -124,19 +141,48 @@ def _restrict(db: sqlite3.Connection) -> None:
 def _check(db: sqlite3.Connection, path: Path) -> None:
     known = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     tables = {name: _plain(sql) for name, sql in db.execute("SELECT name, sql FROM sqlite_master") if sql}
-    schema = db.execute("SELECT value FROM header WHERE key = 'schema'").fetchone() if known else None
-    if schema is None:
+    if not known or "header" not in tables:
         raise RobauditError(f"{path}: not an evidence file; `robaudit check --evidence` writes one")
-    if json.loads(schema[0]) != SCHEMA:
-        raise RobauditError(
-            f'{path}: evidence of schema {schema[0]:.40}, not "{SCHEMA}"; run the audit again'
-        )
     wanted = {name: _plain(sql) for name, sql in statements().items()}
-    if tables not in (wanted, {name: sql for name, sql in wanted.items() if name != "answers"}):
+    ours = tables in (wanted, {name: sql for name, sql in wanted.items() if name != "answers"})
+    if tables["header"] != wanted["header"]:
         raise RobauditError(f"{path}: has other tables than evidence has; do not trust it")
-    answer = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    _refuse_newer(db, path, ours)
+    if not ours:
+        raise RobauditError(f"{path}: has other tables than evidence has; do not trust it")
+    answer = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if answer != "ok":
         raise sqlite3.DatabaseError(str(answer).splitlines()[0])
+    digest.check(db)
+
+
+def _refuse_newer(db: sqlite3.Connection, path: Path, ours: bool) -> None:
+    """Nothing, unless a later version of robaudit wrote what this one may not understand."""
+    size = db.execute("SELECT sum(length(key) + length(value)) FROM header").fetchone()[0] or 0
+    if size > _LONGEST_HEADER:
+        raise ValueError(f"its header has {size:,} bytes")
+    fields = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM header")}
+    if "schema" not in fields:
+        raise RobauditError(f"{path}: not an evidence file; `robaudit check --evidence` writes one")
+    schema, versions = fields["schema"], fields.get("versions")
+    writer = versions.get("robaudit") if isinstance(versions, dict) else None
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    known = set(HEADER_FIELDS) >= fields.keys() - {"schema", digest.FIELD}
+    if schema == SCHEMA and ours and known and version in (0, digest.VERSION):
+        return
+    if newer(writer) or version > digest.VERSION or _number(schema) > _number(SCHEMA):
+        raise RobauditError(
+            f"{path}: was written by a later version of robaudit ({writer!r:.20}, schema {schema!r:.20}); "
+            f"this is {robaudit.__version__}, upgrade it to read the file"
+        )
+    if schema != SCHEMA:
+        raise RobauditError(f'{path}: evidence of schema {schema!r:.40}, not "{SCHEMA}"; run the audit again')
+
+
+def _number(schema: Any) -> int:
+    """The number in `robaudit/1`; 0 where it is none."""
+    found = re.fullmatch(r"robaudit/(\d{1,6})", schema) if isinstance(schema, str) else None
+    return int(found[1]) if found else 0
 
 
 def _plain(sql: str) -> str:

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Self
 
-import numpy as np
-
 from robaudit.errors import RobauditError
-from robaudit.evidence.evidence import AttackRecord, Evidence, Header, Outcome
+from robaudit.evidence import digest
+from robaudit.evidence.evidence import Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
 from robaudit.evidence.identity import IDENTITY, difference, from_rows, same, to_rows
 from robaudit.evidence.opening import open_copy, refuse_foreign_journal
+from robaudit.evidence.reading import read_evidence
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.tables import ANSWERS, make_database
 
@@ -41,12 +41,19 @@ class EvidenceFile:
         if path.exists() and not path.is_file():
             raise RobauditError(f"{path}: is a device or a pipe; give --evidence a file name")
         if path.exists() and path.stat().st_size:
-            return cls._resume(path, header)
+            return cls._resume(path, header, claim(path))
         if not path.parent.is_dir():
             raise RobauditError(f"{path.parent}: no such folder; create it or choose another --evidence")
-        with explained(path):
-            make_database(path, to_rows(header))
-        return cls._resume(path, header)
+        held = claim(path) if path.exists() else None  # an empty file is taken over by one process
+        try:
+            with explained(path):
+                mine = make_database(path, to_rows(header), new=not held)
+        except FileExistsError:  # another was faster
+            mine = claim(path)
+        finally:
+            if held:
+                held.close()
+        return cls._resume(path, header, mine)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -59,8 +66,7 @@ class EvidenceFile:
         return cls(path, open_copy(path))
 
     @classmethod
-    def _resume(cls, path: Path, header: Header) -> Self:
-        held = claim(path)
+    def _resume(cls, path: Path, header: Header, held: IO[bytes] | None) -> Self:
         try:
             db = _writable(path)
         except RobauditError:
@@ -69,19 +75,21 @@ class EvidenceFile:
             raise
         file = cls(path, db, held)
         with reading(path):
-            stored = dict(file._db.execute("SELECT key, value FROM header"))
-            stored = {key: json.loads(stored[key]) for key in IDENTITY}
+            fields = {key: json.loads(value) for key, value in file._db.execute("SELECT * FROM header")}
+            from_rows(fields)
+            stored = {key: fields[key] for key in IDENTITY}
             wanted = {key: json.loads(value) for key, value in to_rows(header) if key in IDENTITY}
             changed = [key for key in IDENTITY if not same(key, stored[key], wanted[key])]
         if changed:
             file.close()
             where = difference(changed[0], stored[changed[0]], wanted[changed[0]])
             raise RobauditError(
-                f"{path}: holds an audit with another {' and '.join(changed)}{where}; "
-                "choose another --evidence, or delete it"
+                f"{path}: holds an audit with another {' and '.join(changed)}{where}; choose another --evidence"
             )
-        with explained(path), file._db:
+        with explained(path), file._db:  # what files of the first releases lack
             file._db.execute(ANSWERS)
+            if digest.FIELD not in fields:
+                digest.begin(file._db)
         return file
 
     def close(self) -> None:
@@ -98,16 +106,28 @@ class EvidenceFile:
 
     def add_examples(self, rows: Iterable[ExampleRow]) -> None:
         """Record what the model says of clean inputs."""
-        with explained(self.path), self._db:
+        values = [dataclasses.astuple(row) for row in rows]
+        with (
+            explained(self.path),
+            self._db,
+            digest.following(self._db, {"examples": [v[:1] for v in values]}),
+        ):
             self._db.executemany(
-                "INSERT INTO examples (position, id, label, prediction) VALUES (?, ?, ?, ?)",
-                [dataclasses.astuple(row) for row in rows],
+                "INSERT INTO examples (position, id, label, prediction) VALUES (?, ?, ?, ?)", values
             )
 
     def add_outcomes(self, rows: Iterable[OutcomeRow], metrics: Iterable[MetricsRow] = ()) -> None:
         """Record finished examples, and what PGD-10's trajectory gave of each."""
-        rows = list(rows)
-        with explained(self.path), self._db:
+        rows, metrics = list(rows), list(metrics)
+        ids = {(row.id,) for row in rows}
+        outcomes = [(row.attack, row.id) for row in rows]
+        touched = {
+            "outcomes": outcomes,
+            "answers": outcomes,
+            "images": ids,
+            "metrics": [(m.id,) for m in metrics],
+        }
+        with explained(self.path), self._db, digest.following(self._db, touched):
             self._db.executemany(
                 "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(r.attack, r.id, int(r.outcome), r.steps, r.forwards, r.backwards, r.witness) for r in rows],
@@ -126,8 +146,12 @@ class EvidenceFile:
             )
 
     def update(self, **values: Any) -> None:
-        """Change header fields: `seconds`, `finished`, `probes`, `course`, `claim`, `precision`."""
-        with explained(self.path), self._db:
+        """Change header fields: `seconds`, `finished`, `probes`, `early_stopping`, `claim`, `precision`."""
+        with (
+            explained(self.path),
+            self._db,
+            digest.following(self._db, {"header": [(key,) for key in values]}),
+        ):
             self._db.executemany(
                 "INSERT OR REPLACE INTO header VALUES (?, ?)", [(k, json.dumps(v)) for k, v in values.items()]
             )
@@ -140,24 +164,15 @@ class EvidenceFile:
 
         """
         with reading(self.path):
-            stored = dict(self._db.execute("SELECT key, value FROM header"))
-            data = {key: json.loads(value) for key, value in stored.items()}
-            return from_rows(data)
+            return from_rows(
+                {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM header")}
+            )
 
     def read(self) -> Evidence:
         """Everything but the witnesses."""
+        header = self.header()
         with reading(self.path):
-            table = self._db.execute(
-                "SELECT id, label, prediction, fosc, fosc_normalised, sgcs, zero_gradients "
-                "FROM examples LEFT JOIN metrics USING (id) ORDER BY position"
-            ).fetchall()
-            outcomes = self._db.execute(
-                "SELECT attack, id, outcome, steps, forwards, backwards FROM outcomes"
-            ).fetchall()
-            columns = list(zip(*table, strict=True)) or [()] * 7
-            ids, labels, predictions = (np.array(column, dtype=np.int64) for column in columns[:3])
-            metrics = [np.array(column, dtype=np.float64) for column in columns[3:]]
-            return Evidence(self.header(), ids, labels, predictions, _records(outcomes, ids), *metrics)
+            return read_evidence(self._db, header)
 
     def columns(self, table: str, *names: str) -> list[tuple[Any, ...]]:
         """Some columns of one table, row by row; no row where the file is too old to have the table."""
@@ -189,6 +204,7 @@ class EvidenceFile:
         with explained(self.path), self._db:
             for table in ("outcomes", "images", "metrics", "answers"):
                 self._db.execute(f"DELETE FROM {table}")
+            digest.begin(self._db)
 
     def witnesses(self) -> list[WitnessRow]:
         """Every claimed break, with the clean image it starts from."""
@@ -226,18 +242,3 @@ def _writable(path: Path) -> sqlite3.Connection:
             db.close()
             raise
     return db
-
-
-def _records(outcomes: list[tuple[Any, ...]], ids: np.ndarray) -> dict[str, AttackRecord]:
-    place = {key: row for row, key in enumerate(ids.tolist())}
-    records: dict[str, AttackRecord] = {}
-    for attack, key, outcome, steps, forwards, backwards in outcomes:
-        if attack not in records:
-            zeros = np.zeros(len(ids), dtype=np.int64)
-            records[attack] = AttackRecord(
-                zeros + int(Outcome.NOT_RUN), zeros.copy(), zeros.copy(), zeros.copy()
-            )
-        record, row = records[attack], place[key]
-        record.outcome[row], record.steps[row] = Outcome(outcome), steps
-        record.forwards[row], record.backwards[row] = forwards, backwards
-    return records

@@ -6,7 +6,10 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
+from robaudit.evidence import digest
+from robaudit.evidence.guard import claim
 from robaudit.files import replacing
 
 #: "roba", where SQLite keeps what kind of file it is.
@@ -36,15 +39,34 @@ def statements() -> dict[str, str]:
     return {sql.partition("(")[0].split()[-1]: sql for sql in made}
 
 
-def make_database(path: Path, header: Iterable[tuple[str, str]]) -> None:
+def make_database(path: Path, header: Iterable[tuple[str, str]], *, new: bool) -> IO[bytes] | None:
     """A database with a header and nothing else, whole or not at all: a kill leaves no file that is no evidence.
 
+    Args:
+        path: of the file.
+        header: its rows.
+        new: nothing may be at `path` yet.
+
+    Returns:
+        what `guard.claim` gives: from the first moment the file is this process's.
+
     Raises:
+        FileExistsError: something is at `path`, and `new` is asked for.
         OSError, sqlite3.Error: it cannot be written.
 
     """
-    with replacing(path) as partial, closing(sqlite3.connect(partial)) as db, db:
-        for statement in statements().values():
-            db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.executemany("INSERT INTO header VALUES (?, ?)", header)
+    held = None
+    try:
+        with replacing(path, new=new) as partial:
+            with closing(sqlite3.connect(partial)) as db, db:
+                for statement in statements().values():
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.executemany("INSERT INTO header VALUES (?, ?)", header)
+                digest.begin(db)
+            held = claim(partial)
+    except BaseException:
+        if held:
+            held.close()
+        raise
+    return held

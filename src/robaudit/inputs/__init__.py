@@ -6,7 +6,7 @@ from robaudit.datasets import DATASETS, DatasetSpec
 from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
 from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.loading import load_images
-from robaudit.inputs.files.checkpoints import file_sha256
+from robaudit.inputs.files.copies import file_sha256
 from robaudit.inputs.identity import module_digest
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier

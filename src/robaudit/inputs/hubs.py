@@ -30,13 +30,6 @@ def _imported(module: str, extra: str, what: str) -> Any:
         raise RobauditError(f"{what}: needs the {module} package; pip install {extra}") from error
 
 
-def _failed(what: str, error: Exception) -> RobauditError:
-    reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-    return RobauditError(
-        f"{what}: cannot be fetched ({reason}); check the name and the network, or pass a file"
-    )
-
-
 def _check_reach(what: str, urls: list[str]) -> None:
     """Raise at once where no host answers, instead of after others' minutes of retries."""
     reason = unreachable(urls)
@@ -53,11 +46,7 @@ def _torchvision(name: str) -> Fetched:
     url = models.get_model_weights(name).DEFAULT.url
     if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name).is_file():
         _check_reach(what, [url])
-    try:
-        with careful():
-            network = models.get_model(name, weights="DEFAULT")
-    except Exception as error:
-        raise _failed(what, error) from error
+    network = models.get_model(name, weights="DEFAULT")
     return network, parse_normalisation("imagenet", 3), ["torchvision's default weights"], None
 
 
@@ -65,16 +54,11 @@ def _timm(name: str) -> Fetched:
     timm = _imported("timm", "timm", f"timm:{name}")
     if not timm.is_model(name):
         raise RobauditError(f"timm:{name}: no such model; timm.list_models() names them")
-    try:
-        with _hub_mode(f"timm:{name}"), careful():
-            network = timm.create_model(name, pretrained=True)
-        config = network.pretrained_cfg
-        numbers = "/".join(",".join(f"{v:.9g}" for v in config[key]) for key in ("mean", "std"))
-        return network, parse_normalisation(numbers, len(config["mean"])), ["timm's pretrained weights"], None
-    except RobauditError:
-        raise
-    except Exception as error:
-        raise _failed(f"timm:{name}", error) from error
+    with _hub_mode(f"timm:{name}"):
+        network = timm.create_model(name, pretrained=True)
+    config = network.pretrained_cfg
+    numbers = "/".join(",".join(f"{v:.9g}" for v in config[key]) for key in ("mean", "std"))
+    return network, parse_normalisation(numbers, len(config["mean"])), ["timm's pretrained weights"], None
 
 
 @contextmanager
@@ -100,15 +84,9 @@ def _hub(name: str) -> Fetched:
     hub = _imported("huggingface_hub", "huggingface_hub", f"hf:{name}")
     owner, _, file = name.partition("@")
     what = f"hf:{name}"
-    try:
-        with _hub_mode(what), careful():
-            if not file:
-                file = _hub_file(hub, owner, what)
-            path = Path(hub.hf_hub_download(owner, file, etag_timeout=10))
-    except RobauditError:
-        raise
-    except Exception as error:
-        raise _failed(what, error) from error
+    with _hub_mode(what):
+        file = file or _hub_file(hub, owner, what)
+        path = Path(hub.hf_hub_download(owner, file, etag_timeout=10))
     return None, None, [f"{file} of {owner} on the Hugging Face Hub"], path
 
 
@@ -145,11 +123,7 @@ def _robustbench(name: str) -> Fetched:
     utils = _imported("robustbench.utils", "robustbench", what)
     if not (Path("models") / dataset / threat / f"{model}.pt").is_file():
         _check_reach(what, ["https://drive.google.com", "https://huggingface.co"])
-    try:
-        with careful():
-            network = utils.load_model(model_name=model, dataset=dataset, threat_model=threat)
-    except Exception as error:
-        raise _failed(what, error) from error
+    network = utils.load_model(model_name=model, dataset=dataset, threat_model=threat)
     return network, parse_normalisation("none", 3), ["RobustBench's model, which normalises inside"], None
 
 
@@ -169,4 +143,13 @@ def fetch(kind: str, name: str) -> Fetched:
         RobauditError: the extra is not installed, there is no such model, or no network.
 
     """
-    return CATALOGUES[kind](name)
+    try:
+        with careful():
+            return CATALOGUES[kind](name)
+    except RobauditError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        raise RobauditError(
+            f"{kind}:{name}: cannot be fetched ({reason}); check the name and the network, or pass a file"
+        ) from error

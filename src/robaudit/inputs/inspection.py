@@ -11,14 +11,15 @@ from typing import Any
 import torch
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.checkpoints import Contents, file_sha256, read_checkpoint
+from robaudit.inputs.files.checkpoints import Contents, read_checkpoint
+from robaudit.inputs.files.copies import read_copy
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.matching import difference
 from robaudit.inputs.recovery.members import read_members
-from robaudit.inputs.sources import PROGRAMS, find_model
+from robaudit.inputs.sources import PROGRAMS, find_in, try_first
 
 #: Tensors, entries and candidates shown at most.
 SHOWN = 12
@@ -77,8 +78,9 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
 
     """
     path = Path(source).expanduser()
-    contents = read_checkpoint(path)
-    request = ModelRequest(arch=arch, key=key)
+    copy, request = read_copy(path), ModelRequest(arch=arch, key=key)
+    try_first(copy, request, unknown=True)
+    contents = read_checkpoint(copy)
     if contents.format in PROGRAMS:
         return _program(source, contents, request)
     chosen, _ = choose_states(contents.tree, source, key)
@@ -86,7 +88,7 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
     tensors = [item for state in chosen.values() for item in state.items()]
     nearest: tuple[tuple[str, str], ...] = ()
     try:
-        found, _ = find_model(source, request)
+        found, _ = find_in(contents, request)
         specs = tuple(dict.fromkeys(option.text for option in found.options))
         classes, shape, notes = found.options[0].classes, found.shape, tuple(found.notes)
     except RobauditError as error:
@@ -99,8 +101,8 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
         nearest = _nearest(members.layers[0])
     return Inspection(
         path=source,
-        sha256=file_sha256(path),
-        size=path.stat().st_size,
+        sha256=contents.copy.sha256,
+        size=len(contents.copy),
         format=contents.format,
         states=tuple((name, len(state)) for name, state in find_states(contents.tree).items()),
         chosen=tuple(chosen),
@@ -117,14 +119,14 @@ def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None 
 
 
 def _program(source: str, contents: Contents, request: ModelRequest) -> Inspection:
-    found, _ = find_model(source, request)
+    found, _ = find_in(contents, request)
     network = found.options[0].network
     assert network is not None
     tensors = list(network.state_dict().items())
     return Inspection(
         path=source,
         sha256=found.sha256,
-        size=contents.path.stat().st_size,
+        size=len(contents.copy),
         format=found.format,
         states=(),
         chosen=(),

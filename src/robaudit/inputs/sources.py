@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.checkpoints import Contents, file_sha256, own_metadata, read_checkpoint
+from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
+from robaudit.inputs.files.copies import FileCopy, read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.identity import class_structure
@@ -26,9 +27,13 @@ from robaudit.inputs.programs import (
 from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
+from robaudit.sandbox import Limits, in_child
 
 #: Formats that are networks already; also the word for their architecture.
 PROGRAMS = ("onnx", "torchscript", "pt2")
+#: Processor time that the first look at a file may take: a start, and one second for so many bytes.
+SECONDS = 60
+PER_SECOND = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,61 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
             return replace(found, notes=[*notes, *found.notes]), request
         if is_factory(source):
             return _ready(source, call_factory(source), "factory", request, None, []), request
-    contents = read_checkpoint(path)
+    copy = read_copy(path)
+    try_first(copy, request)
+    return find_in(read_checkpoint(copy), request)
+
+
+#: What was tried already: the same bytes for the same request.
+_SURVIVED: set[tuple[Any, ...]] = set()
+
+
+def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -> None:
+    """Read a file and call what it is once, in a child process: this one repeats only what the child survived.
+
+    A user's own factory is not called there.
+
+    Args:
+        copy: the file.
+        request: what is asked of it.
+        unknown: whether a file that fits nothing is fine.
+
+    Raises:
+        RobauditError: as `find_in`, or the child did not survive.
+
+    """
+    key = copy.sha256, copy.path.suffix, request.arch, request.normalise, request.key, request.image_shape
+    if key in _SURVIVED:
+        return
+
+    def look() -> None:
+        contents = read_checkpoint(copy)
+        try:
+            if request.arch and is_factory(request.arch) and contents.format not in PROGRAMS:
+                read_members(
+                    list(choose_states(contents.tree, str(copy.path), request.key)[0].values()), copy.path
+                )
+                return
+            found, _ = find_in(contents, request)
+        except RobauditError:
+            if not unknown or contents.format in PROGRAMS:
+                raise
+            return
+        network = assemble(found.options[0])
+        if found.shape:
+            count_classes(network, torch.rand(1, *found.shape), str(copy.path))
+
+    in_child(str(copy.path), look, Limits(seconds=SECONDS + len(copy) // PER_SECOND))
+    _SURVIVED.add(key)
+
+
+def find_in(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
+    """What a file may be that was read already, as `find_model`.
+
+    Raises:
+        RobauditError: it fits nothing.
+
+    """
     if contents.format in PROGRAMS:
         return _program(contents, request), request
     return _states(contents, request)
@@ -108,10 +167,10 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
         raise RobauditError(
             f"--arch {request.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
         )
-    network, shape, classes = load_program(contents.path, kind, request.image_shape)
+    network, shape, classes = load_program(contents.copy, kind, request.image_shape)
     channels, side = (shape[0], shape[1]) if shape else (3, 0)
     option = Candidate(kind, (), channels, side, classes, 0.0, network)
-    return Found([option], None, [], kind, file_sha256(contents.path), shape)
+    return Found([option], None, [], kind, contents.copy.sha256, shape)
 
 
 def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -141,8 +200,8 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         options = member_options(members, request.arch, shape, contents.path)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
-    digest = file_sha256(contents.path)
     notes += members.notes
+    digest = contents.copy.sha256
     return Found(options, members.stored, notes, contents.format, digest, shape, structure), request
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from robaudit.reports.badge import badge
 from robaudit.reports.case import Case, Failure, make_case, many_as_json, open_case
 from robaudit.reports.difference import difference_json, difference_markdown, difference_terminal
-from robaudit.reports.formatting import asked_texts, plain
+from robaudit.reports.formatting import asked_texts
 from robaudit.reports.html import html
 from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
@@ -61,7 +61,6 @@ __all__ = [
     "markdown",
     "notebook",
     "open_case",
-    "plain",
     "sarif",
     "side_by_side",
     "summary",

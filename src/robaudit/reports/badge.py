@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from robaudit.reports.case import Case
+from robaudit.reports.templates import render
 
 _COLOURS = {"overestimated": "#b3261e", "not-overestimated": "#2e7d32", "inconclusive": "#8a6d00"}
 #: Width of a character of the 11 px sans serif that browsers take, and the space beside a text.
@@ -28,14 +27,6 @@ def badge(case: Case) -> str:
     widths = [round(len(text) * _CHARACTER) + 2 * _MARGIN for text in (left, right)]
     total = sum(widths)
     title = f"robaudit: {left}: {right}"
-    text = 'fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="20" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>"
-        f'<rect width="{total}" height="20" rx="3" fill="#444"/>'
-        f'<path d="M{widths[0]} 0h{widths[1] - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1 -3 3h-{widths[1] - 3}z" '
-        f'fill="{_COLOURS[verdict]}"/>'
-        f"<g {text}>"
-        f'<text x="{widths[0] / 2}" y="14">{escape(left)}</text>'
-        f'<text x="{widths[0] + widths[1] / 2}" y="14">{escape(right)}</text></g></svg>\n'
+    return render(
+        "badge.svg", total=total, widths=widths, title=title, left=left, right=right, colour=_COLOURS[verdict]
     )

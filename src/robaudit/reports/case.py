@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import RobauditError
+from robaudit.escaping import json_text
 from robaudit.evidence import (
     SCHEMA,
     Evidence,
@@ -85,7 +85,7 @@ def many_as_json(cases: Sequence[Case | Failure]) -> str:
         {"model": {"path": item.name}, "error": item.error} if isinstance(item, Failure) else item.data
         for item in cases
     ]
-    return json.dumps({"schema": SCHEMA, "reports": reports}, indent=2, allow_nan=False) + "\n"
+    return json_text({"schema": SCHEMA, "reports": reports})
 
 
 def make_case(evidence: Evidence, verdict: Verdict, source: str = "") -> Case:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
+
+from robaudit.reports.templates import markup
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +39,7 @@ class Plot:
 
     def __init__(self, title: str, x: Axis, y: Axis, height: int = 260):
         self._title, self._x, self._y, self._height = title, x, y, height
-        self._parts: list[str] = []
+        self._parts: list[Markup] = []
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """A point's place in the drawing."""
@@ -47,47 +49,50 @@ class Plot:
     def line(self, xs: Sequence[float] | Floats, ys: Sequence[float] | Floats, style: str) -> None:
         """A line through points; `style` is a class of the page."""
         points = " ".join(f"{px:.1f},{py:.1f}" for px, py in map(self.at, xs, ys))
-        self._parts.append(f'<polyline class="{style}" points="{points}"/>')
+        self._parts.append(markup('<polyline class="{}" points="{}"/>', style, Markup(points)))
 
     def band(self, xs: Floats, low: Floats, high: Floats, style: str) -> None:
         """The area between two lines."""
         around = [*map(self.at, xs, high), *map(self.at, xs[::-1], low[::-1])]
         points = " ".join(f"{px:.1f},{py:.1f}" for px, py in around)
-        self._parts.append(f'<polygon class="{style}" points="{points}"/>')
+        self._parts.append(markup('<polygon class="{}" points="{}"/>', style, Markup(points)))
 
     def text(self, x: float, y: float, words: str, anchor: str = "start") -> None:
         """Words beside a point."""
         px, py = self.at(x, y)
-        self._parts.append(
-            f'<text x="{px:.1f}" y="{py - 4:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-        )
+        self._parts.append(_text(px, py - 4, words, anchor))
 
-    def svg(self) -> str:
+    def svg(self) -> Markup:
         """The finished drawing."""
         frame = []
         for value, words in self._x.ticks:
             px, py = self.at(value, self._y.low)
-            frame.append(f'<path class="grid" d="M{px:.1f} {py:.1f}V{_TOP}"/>')
-            frame.append(f'<text x="{px:.1f}" y="{py + 15:.1f}" text-anchor="middle">{escape(words)}</text>')
+            frame.append(markup('<path class="grid" d="M{:.1f} {:.1f}V{}"/>', px, py, _TOP))
+            frame.append(_text(px, py + 15, words, "middle"))
         for value, words in self._y.ticks:
             px, py = self.at(self._x.low, value)
-            frame.append(f'<path class="grid" d="M{px:.1f} {py:.1f}H{_WIDTH - _RIGHT}"/>')
-            frame.append(f'<text x="{px - 5:.1f}" y="{py + 4:.1f}" text-anchor="end">{escape(words)}</text>')
+            frame.append(markup('<path class="grid" d="M{:.1f} {:.1f}H{}"/>', px, py, _WIDTH - _RIGHT))
+            frame.append(_text(px - 5, py + 4, words, "end"))
         middle = (_LEFT + _WIDTH - _RIGHT) / 2
-        frame.append(
-            f'<text x="{middle}" y="{self._height - 6}" text-anchor="middle">{escape(self._x.title)}</text>'
-        )
+        frame.append(_text(middle, self._height - 6, self._x.title, "middle"))
         return _svg(self._title, self._height, [*frame, *self._parts])
 
 
-def _svg(title: str, height: float, parts: list[str]) -> str:
-    return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+def _text(x: float, y: float, words: str, anchor: str) -> Markup:
+    return markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>', x, y, anchor, words)
+
+
+def _svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
+    return markup(
+        '<svg class="chart" viewBox="0 0 {} {:g}" role="img" aria-label="{title}"><title>{title}</title>{}</svg>',
+        _WIDTH,
+        height,
+        Markup("").join(parts),
+        title=title,
     )
 
 
-def bars(title: str, rows: Sequence[tuple[str, float, float, float, str]]) -> str:
+def bars(title: str, rows: Sequence[tuple[str, float, float, float, str]]) -> Markup:
     """Horizontal bars with intervals: (name, value, low, high, class), the numbers in [0, 1]."""
     row, left, right = 28, 110, 150
     wide = _WIDTH - left - right
@@ -96,17 +101,25 @@ def bars(title: str, rows: Sequence[tuple[str, float, float, float, str]]) -> st
         y = row * place + 6
         words = f"{100 * value:.1f} ({100 * low:.1f} … {100 * high:.1f})"
         middle = y + 8
+        start, end = left + wide * low, left + wide * high
         parts += [
-            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>',
-            f'<rect class="{style}" x="{left}" y="{y}" width="{wide * value:.1f}" height="16"/>',
-            f'<path class="whisker" d="M{left + wide * low:.1f} {middle}H{left + wide * high:.1f}'
-            f'M{left + wide * low:.1f} {middle - 4}v8M{left + wide * high:.1f} {middle - 4}v8"/>',
-            f'<text x="{_WIDTH - right + 10}" y="{y + 12}">{words}</text>',
+            _text(left - 8, y + 12, name, "end"),
+            markup(
+                '<rect class="{}" x="{}" y="{}" width="{:.1f}" height="16"/>', style, left, y, wide * value
+            ),
+            markup(
+                '<path class="whisker" d="M{a:.1f} {m}H{b:.1f}M{a:.1f} {e}v8M{b:.1f} {e}v8"/>',
+                a=start,
+                b=end,
+                m=middle,
+                e=middle - 4,
+            ),
+            _text(_WIDTH - right + 10, y + 12, words, "start"),
         ]
     return _svg(title, row * len(rows) + 8, parts)
 
 
-def histogram(title: str, x: Axis, counts: Floats, reference: Floats | None) -> str:
+def histogram(title: str, x: Axis, counts: Floats, reference: Floats | None) -> Markup:
     """Shares by equal bins of the axis, filled; the reference's as an outline."""
     shares = [counts / max(counts.sum(), 1)]
     if reference is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from robaudit.escaping import plain
 from robaudit.plan import AuditPlan, Bounds, Budget
-from robaudit.reports.formatting import eps_text, plain
+from robaudit.reports.formatting import eps_text
 
 #: A flag, its value and its default.
 Flag = tuple[str, object, object]

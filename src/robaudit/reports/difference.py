@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from robaudit.reports.formatting import percent, plain
+from robaudit.escaping import json_text, plain
+from robaudit.reports.formatting import percent
 from robaudit.reports.markdown import code, escape
 from robaudit.verdict import Difference
 
@@ -45,7 +45,7 @@ def difference_markdown(found: Difference) -> str:
 
 def difference_json(found: Difference) -> str:
     """The same as data; losses are fractions, positive where the new model is worse."""
-    return json.dumps({"schema": "robaudit-compare/1", **dataclasses.asdict(found)}, indent=2) + "\n"
+    return json_text({"schema": "robaudit-compare/1", **dataclasses.asdict(found)})
 
 
 def _rows(found: Difference) -> list[tuple[str, str, str, str]]:

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence, Outcome
@@ -29,7 +30,7 @@ METRICS: dict[str, tuple[str, float, float]] = {
 }
 
 
-def accuracy_chart(data: dict[str, Any]) -> str:
+def accuracy_chart(data: dict[str, Any]) -> Markup:
     """Every attack's robust accuracy with its interval, as in the paper's Table 1."""
     styles = {"clean": "bar0", "pgd10": "bar1", "autoattack": "bar3"}
     rows = [
@@ -39,7 +40,7 @@ def accuracy_chart(data: dict[str, Any]) -> str:
     return bars("Accuracy under each attack, with intervals", rows)
 
 
-def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> str:
+def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> Markup:
     """The gap after each example, its confidence sequence, the bound, and where the audit could stop."""
     first, second, _ = GAPS[name]
     found = paired(evidence, first, second)
@@ -62,7 +63,7 @@ def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> str:
     return plot.svg()
 
 
-def curves_chart(evidence: Evidence) -> tuple[str, list[str]]:
+def curves_chart(evidence: Evidence) -> tuple[Markup, list[str]]:
     """Accuracy left against model passes an example (a step of PGD is two, a query of Square one).
 
     The drawing, and the attacks in the order of their styles.
@@ -99,7 +100,7 @@ def _passes(evidence: Evidence, name: str) -> NDArray[np.int64]:
     return record.forwards + record.backwards
 
 
-def metric_chart(evidence: Evidence, name: str) -> str | None:
+def metric_chart(evidence: Evidence, name: str) -> Markup | None:
     """The distribution of a measure of PGD-10's convergence beside honest models'; None where none was made."""
     values = getattr(evidence, name)
     values = values[np.isfinite(values)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from robaudit.escaping import plain
 from robaudit.plan import title
 
 HEADLINES = {
@@ -16,11 +17,6 @@ HEADLINES = {
 def label(name: str) -> str:
     """The name of an attack or a gap as people write it; one of a later version as it stands."""
     return plain(title(name))
-
-
-def plain(value: object) -> str:
-    """Text of a stranger's file without control characters, which could move the cursor or recolour."""
-    return "".join(c if c.isprintable() else "�" for c in str(value))
 
 
 def eps_text(eps: float) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
+from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import claim_text, minimum_text, plain
+from robaudit.reports.formatting import claim_text, minimum_text
 
 
 def junit(cases: Sequence[Case | Failure]) -> str:

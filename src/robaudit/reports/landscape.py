@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 from robaudit.evidence import Surface
 from robaudit.files import replacing
-from robaudit.reports.formatting import eps_text, plain
+from robaudit.reports.formatting import eps_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent, plain
+from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent
 from robaudit.reports.shared_table import beyond_text
 
 _SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}

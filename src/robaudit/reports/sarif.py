@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 import robaudit
+from robaudit.escaping import json_text, plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import claim_text, minimum_text, plain
+from robaudit.reports.formatting import claim_text, minimum_text
 from robaudit.verdict import ADVICE
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
@@ -56,7 +56,7 @@ def sarif(cases: Sequence[Case | Failure]) -> str:
         "columnKind": "unicodeCodePoints",
         "results": results,
     }  # fmt: skip
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+    return json_text({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
 def _results(item: Case | Failure) -> list[dict[str, Any]]:

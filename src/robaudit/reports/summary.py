@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
+from robaudit.escaping import json_text
 from robaudit.evidence import SCHEMA, Evidence
 from robaudit.reports.shared_table import classes_of, headline, side_by_side, standing_share, title_of
 from robaudit.stats import Interval
@@ -84,7 +84,7 @@ def cost(evidence: Evidence) -> dict[str, Any]:
     measured = int(complete.sum())
     one_pass, share = evidence.header.plan.eot * measured, total / measured if measured else 0.0
     records = [evidence.attacks[name] for name in evidence.header.plan.attacks if name in evidence.attacks]
-    course = evidence.header.course
+    state = evidence.header.early_stopping
     return {
         "forwards": forwards,
         "backwards": backwards,
@@ -92,8 +92,8 @@ def cost(evidence: Evidence) -> dict[str, Any]:
         "device": evidence.header.device,
         "precision": evidence.header.precision,
         "by_attack": by_attack,
-        "decided": {name: course[name] for name in ("examples", "forwards", "backwards")}
-        if "decided" in course
+        "decided": {name: state[name] for name in ("examples", "forwards", "backwards")}
+        if "decided" in state
         else None,
         "whole": {
             "examples": total,
@@ -108,7 +108,7 @@ def cost(evidence: Evidence) -> dict[str, Any]:
 
 def as_json(evidence: Evidence, verdict: Verdict) -> str:
     """`summary` as a JSON document."""
-    return json.dumps(summary(evidence, verdict), indent=2, allow_nan=False) + "\n"
+    return json_text(summary(evidence, verdict))
 
 
 def _claim(evidence: Evidence, found: ClaimResult | None) -> dict[str, Any] | None:

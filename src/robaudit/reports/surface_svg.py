@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from robaudit.evidence import Surface
+from robaudit.reports.templates import markup
 
 #: Points a side that are drawn.
 _SIDE = 26
@@ -16,7 +17,7 @@ _SIZE = 420
 _AZIMUTH, _ELEVATION = -2.2, 0.5
 
 
-def surface_svg(surface: Surface) -> str:
+def surface_svg(surface: Surface) -> Markup:
     """The mean surface, with the heights in `data-z` for the page's script."""
     mean = surface.mean()
     keep = np.unique(np.rint(np.linspace(0, len(mean) - 1, min(_SIDE, len(mean)))).astype(int))
@@ -27,13 +28,17 @@ def surface_svg(surface: Surface) -> str:
     heights = (z - low) / ((high - low) or 1.0)
     numbers = json.dumps(np.round(heights, 4).tolist(), separators=(",", ":"))
     title = f"Loss surface, from {low:.3g} to {high:.3g}; drag it or use the arrow keys to turn it"
-    return (
-        f'<svg id="surface" class="surface" viewBox="0 0 {_SIZE} {_SIZE}" role="img" tabindex="0" '
-        f'aria-label="{escape(title)}" data-z="{escape(numbers)}">{"".join(_cells(heights))}</svg>'
+    return markup(
+        '<svg id="surface" class="surface" viewBox="0 0 {size} {size}" role="img" tabindex="0" '
+        'aria-label="{title}" data-z="{numbers}">{cells}</svg>',
+        size=_SIZE,
+        title=title,
+        numbers=Markup(numbers),
+        cells=Markup("").join(_cells(heights)),
     )
 
 
-def _cells(heights: NDArray[np.float64]) -> list[str]:
+def _cells(heights: NDArray[np.float64]) -> list[Markup]:
     """The quadrilaterals from back to front; `project` in page.js is the same arithmetic."""
     side = len(heights)
     grid = np.linspace(-1, 1, side)
@@ -49,5 +54,5 @@ def _cells(heights: NDArray[np.float64]) -> list[str]:
             far = sum(depth[corner] for corner in corners)
             points = " ".join(f"{x[corner]:.1f},{y[corner]:.1f}" for corner in corners)
             shade = int(np.clip(sum(heights[corner] for corner in corners) / 4 * 9, 0, 9))
-            cells.append((-far, f'<polygon class="h{shade}" points="{points}"/>'))
+            cells.append((-far, markup('<polygon class="h{}" points="{}"/>', shade, Markup(points))))
     return [text for _, text in sorted(cells, key=lambda cell: cell[0])]

@@ -10,13 +10,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from robaudit.escaping import plain
 from robaudit.evidence import Evidence
 from robaudit.reports.formatting import (
     HEADLINES,
     asked_texts,
     eps_text,
     percent,
-    plain,
     where_text,
 )
 from robaudit.reports.shared_table import beyond_text

@@ -2,6 +2,7 @@
 
 from robaudit.stats.decision import Decision, Side, decide
 from robaudit.stats.fixed import paired_gap, proportion
+from robaudit.stats.guessing import near_chance
 from robaudit.stats.interval import Interval
 from robaudit.stats.sequences import bounded_gap_sequence, gap_path, gap_sequence, proportion_sequence
 
@@ -13,6 +14,7 @@ __all__ = [
     "decide",
     "gap_path",
     "gap_sequence",
+    "near_chance",
     "paired_gap",
     "proportion",
     "proportion_sequence",

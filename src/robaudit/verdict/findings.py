@@ -153,16 +153,18 @@ def finding(code: str, message: str) -> Finding:
 
 
 def from_dict(data: dict[str, str]) -> Finding:
-    """The finding that `to_dict` wrote, as plain data: its code may be of a later version.
+    """The finding that `to_dict` wrote, as plain data.
 
     Raises:
-        ValueError: a field is missing or the severity is unknown.
+        ValueError: a field is missing, or the code or severity is unknown.
 
     """
     try:
         found = Finding(**data)  # type: ignore[arg-type]
     except TypeError as error:
         raise ValueError(f"finding is damaged: {error}") from error
+    if found.code not in ADVICE:
+        raise ValueError(f"the finding '{found.code:.40}' is not known")
     if found.severity not in get_args(Severity):
         raise ValueError(f"finding is damaged: severity '{found.severity}'")
     return found

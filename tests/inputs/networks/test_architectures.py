@@ -77,10 +77,24 @@ def test_a_residual_text_reads_back(plan: object) -> None:
         "resnet21", "wrn-27-10", "resnet20:shortcut", "resnet20:depths=x", "resnet20:depths=3-3", "sequential:conv5",
         "sequential:fc10", "sequential:skip flatten fcK", "sequential:add flatten fcK", "resnet20:norm=gc0",
         "sequential:conv8k3 gc0 flatten fcK", "sequential:conv8k9 flatten fcK" * 4,
-        "sequential:skip conv8k3 add flatten fcK", "resnet20:se=-1", "resnet20:se=999",
-        "ensemble:x*resnet20", "residual:order=sideways", "",
+        "sequential:skip conv8k3 add flatten fcK", "sequential:else flatten fcK",
+        "sequential:skip conv3k3p1 else conv4k1 add flatten fcK", "sequential:skip else else add flatten fcK",
+        "sequential:skip conv3k3 cat flatten fcK", "sequential:skip skip add flatten fcK",
+        "resnet20:se=-1", "resnet20:se=999", "ensemble:x*resnet20", "residual:order=sideways", "",
     ],
 )  # fmt: skip
 def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(RobauditError):
         build_architecture(name, classes=10)
+
+
+def test_branches_are_added_or_joined_by_channels() -> None:
+    words = "skip conv4k3p1 else conv4k1 add skip conv2k1 cat skip conv3k1 cat-new gap flatten"
+    network = build_architecture(f"sequential:{words}", classes=10, image_size=8)
+    added, joined, new_first = network[:3]
+    x = torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        y = added[0](x) + added.shortcut[0](x)
+        y = torch.cat([y, joined[0](y)], 1)
+        want = torch.cat([new_first[0](y), y], 1).mean((2, 3))
+        assert torch.allclose(network(x), want, atol=1e-6) and want.shape == (2, 9)

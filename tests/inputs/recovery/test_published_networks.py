@@ -14,7 +14,7 @@ from torchvision.models.googlenet import BasicConv2d
 from robaudit.inputs import load_classifier
 from robaudit.inputs.networks import build_architecture
 from robaudit.inputs.networks.published import PUBLISHED
-from robaudit.inputs.recovery.catalogue import indexed_names
+from robaudit.inputs.recovery.catalogue import build_catalogue, indexed_names
 from robaudit.inputs.recovery.layers import module_layers
 from tests.inputs.recovery.recovering import SHAPE, randomised, recovered
 from tests.inputs.recovery.references import REFERENCES, Named
@@ -103,6 +103,22 @@ def test_the_index_holds_every_published_network() -> None:
     for name, make in PUBLISHED.items():
         with torch.device("meta"):
             assert name in indexed_names(module_layers(make(10, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "device"),
+    [
+        ("timm", "levit_128s", "meta"),
+        ("timm", "tiny_vit_5m_224", "meta"),
+        ("timm", "beit_base_patch16_224", "meta"),
+        ("torchvision", "regnet_y_400mf", "cpu"),  # its widths are computed with tensors
+        ("torchvision", "vit_b_16", "meta"),
+    ],
+)
+def test_the_index_is_of_layers_as_they_are_read_now(kind: str, name: str, device: str) -> None:
+    with torch.device(device):
+        layers = module_layers(build_catalogue(kind, name, 10, 3))
+    assert f"{kind}:{name}" in indexed_names(layers)
 
 
 @pytest.mark.parametrize(("act", "kernel", "patch"), [(nn.GELU, 5, 2), (nn.GELU, 8, 1), (nn.ReLU, 7, 4)])

@@ -19,7 +19,7 @@ from robaudit.inputs.networks.family import Family
 from robaudit.inputs.recovery.candidates import assemble
 from robaudit.inputs.recovery.layers import read_layers
 from robaudit.inputs.recovery.members import member_options, read_members
-from robaudit.inputs.recovery.transformer import read_transformer
+from robaudit.inputs.recovery.transformer import transformer_candidates
 from tests.inputs.recovery.references import State
 
 SHAPE = (3, 32, 32)
@@ -160,8 +160,8 @@ def test_batch_norm_of_tokens() -> None:
 def test_what_is_no_transformer_is_left_alone() -> None:
     state = small().state_dict()
     broken = {key: value for key, value in state.items() if "blocks.1.attn.proj" not in key}
-    assert read_transformer(read_layers(broken)) is None
-    assert read_transformer(read_layers(models.resnet18(num_classes=10).state_dict())) is None
+    assert transformer_candidates(read_layers(broken), None) == []
+    assert transformer_candidates(read_layers(models.resnet18(num_classes=10).state_dict()), None) == []
 
 
 @pytest.mark.parametrize("change", ["heads=5", "patch=5", "patch=0", "heads=0", "width=0"])

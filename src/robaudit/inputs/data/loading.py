@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import platformdirs
+import torch
 
 from robaudit.datasets import DATASETS, DatasetSpec
 from robaudit.errors import RobauditError
 from robaudit.inputs.data import readers as files
-from robaudit.inputs.data.images import Images
+from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.reachability import careful, unreachable
 from robaudit.inputs.data.user_files import read_folder, read_npz, read_safetensors
+from robaudit.sandbox import Limits, Parts, in_child
 
-#: `(data_dir, split) -> Images` of every data set with a name; raises `files.Absent` where the files are not there.
-READERS: dict[str, Callable[[Path, str], Images]] = {
+#: `(data_dir, split)` to what is found, for every data set with a name; `files.Absent` where there are no files.
+READERS: dict[str, Callable[[Path, str], Parts]] = {
     "cifar10": files.cifar10,
     "cifar100": files.cifar100,
     "tiny-imagenet": files.tiny_imagenet,
@@ -59,11 +62,11 @@ def load_images(
     if source in DATASETS:
         images = _load_named(source, data_dir, split, download)
     elif path.is_dir():
-        images = read_folder(path, split)
+        images = _read(str(path), split, lambda: read_folder(path, split))
     elif path.suffix == ".npz" and path.is_file():
-        images = read_npz(path, split)
+        images = _read(str(path), split, lambda: read_npz(path))
     elif path.suffix == ".safetensors" and path.is_file():
-        images = read_safetensors(path, split)
+        images = _read(str(path), split, lambda: read_safetensors(path))
     elif path.exists():
         raise RobauditError(
             f"{source}: not a data set; pass a folder of class folders, an .npz or a .safetensors file"
@@ -76,6 +79,40 @@ def load_images(
     return images.subset(limit, seed)
 
 
+#: Processor time that reading a data set may take: a folder may hold a million pictures.
+SECONDS = 1800
+
+
+def _read(name: str, split: str, reader: Callable[[], Parts]) -> Images:
+    """Let a reader run in a child process, and check what it found.
+
+    Raises:
+        RobauditError: it cannot be read, or holds no images with labels.
+        files.Absent: its files are not there.
+
+    """
+
+    def read() -> Parts:
+        try:
+            return reader()
+        except files.Absent as absent:
+            return {"absent": str(absent)}
+
+    found = (
+        read() if name == "digits" else in_child(name, read, Limits(SECONDS))
+    )  # which come with scikit-learn
+    if "absent" in found:
+        raise files.Absent(found["absent"])
+    return make_images(
+        torch.from_numpy(np.ascontiguousarray(found["pixels"])),
+        torch.from_numpy(np.ascontiguousarray(found["labels"])),
+        name=name,
+        split=split,
+        classes=found["classes"],
+        class_names=tuple(found["class_names"]),
+    )
+
+
 def _load_named(
     name: str, data_dir: str | Path | None, split: str, download: bool | Callable[[str], bool]
 ) -> Images:
@@ -84,7 +121,7 @@ def _load_named(
         raise RobauditError(f"split '{split}' is not known for {name}; use {' or '.join(spec.splits)}")
     root = Path(data_dir or platformdirs.user_cache_dir("robaudit"))
     try:
-        return READERS[name](root, split)
+        return _read(name, split, lambda: READERS[name](root, split))
     except files.Absent as absent:
         if not (download(name) if spec.torchvision and callable(download) else download):
             ways = "pass --download, or --data-dir" if spec.torchvision else "pass --data-dir"
@@ -97,7 +134,7 @@ def _load_named(
             ) from absent
     _download(name, spec, root, split)
     try:
-        return READERS[name](root, split)
+        return _read(name, split, lambda: READERS[name](root, split))
     except files.Absent as absent:
         raise RobauditError(
             f"{name}: downloaded to {root}, but {absent} is still missing; pass --data-dir"

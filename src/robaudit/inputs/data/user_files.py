@@ -1,36 +1,52 @@
-"""Images from a user's own files: `.npz`, `.safetensors`, a folder of class folders."""
+"""Images from a user's own files: `.npz`, `.safetensors`, a folder of class folders. All read in a child process."""
 
 from __future__ import annotations
 
+import io
 import math
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from safetensors import SafetensorError, safe_open
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.data.images import Images, make_images
+from robaudit.inputs.data.pictures import ENDINGS, decode
+from robaudit.inputs.files.archives import Archive, open_archive
+from robaudit.inputs.files.copies import read_copy
+from robaudit.inputs.files.safetensors_files import read_safetensors as read_tensors
+from robaudit.sandbox import Parts
 
 #: More than this is not read into memory: 8 GiB, twenty times Tiny ImageNet's training set.
 LIMIT = 8 << 30
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+#: Bytes of an array's header, which numpy writes in 128.
+_HEADER = 1 << 16
 
 
-def to_pixels(array: np.ndarray, name: str) -> torch.Tensor:
+def found(
+    pixels: np.ndarray, labels: np.ndarray, classes: int | None = None, class_names: tuple[str, ...] = ()
+) -> Parts:
+    """What a reader found, as it comes back from a child: pixels (N, C, H, W), labels (N,), classes, their names.
+
+    Without a number of classes it is what the labels tell.
+    """
+    if classes is None:
+        classes = int(labels.max()) + 1 if labels.size else 0
+    return {"pixels": pixels, "labels": labels, "classes": classes, "class_names": list(class_names)}
+
+
+def to_pixels(array: np.ndarray, name: str) -> np.ndarray:
     """(N, C, H, W) of uint8 (N, H, W) or (N, H, W, C), or of float (N, C, H, W)."""
     if array.dtype == np.uint8:
         if array.ndim == 3:
-            return torch.from_numpy(array).unsqueeze(1)
+            return array[:, None]
         if array.ndim == 4 and array.shape[3] in (1, 3, 4):
-            return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+            return array.transpose(0, 3, 1, 2)
         raise RobauditError(
             f"{name}: uint8 images of shape {array.shape}; expected (N, H, W) or (N, H, W, C)"
         )
     if array.dtype.kind == "f" and array.ndim == 4:
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        return array.astype(np.float32, copy=False)
     raise RobauditError(
         f"{name}: images are {array.dtype} of shape {array.shape}; "
         "expected uint8 (N, H, W[, C]) or float (N, C, H, W) in [0, 1]"
@@ -39,53 +55,42 @@ def to_pixels(array: np.ndarray, name: str) -> torch.Tensor:
 
 def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """`images` and `labels` of an `.npz`, whose headers are read and checked before anything is allocated."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            for key in ("images", "labels"):
-                if f"{key}.npy" not in members:
-                    raise RobauditError(f"{path}: holds no '{key}'; expected arrays 'images' and 'labels'")
-            images, labels = (
-                _read_array(path, archive, members[f"{key}.npy"]) for key in ("images", "labels")
-            )
-    except RobauditError:
-        raise
-    except Exception as error:
-        raise RobauditError(
-            f"{path}: not a readable .npz ({type(error).__name__}); write it with numpy.savez"
-        ) from error
+    archive = open_archive(read_copy(path, LIMIT, "an .npz file"), LIMIT)
+    for key in ("images", "labels"):
+        if f"{key}.npy" not in archive:
+            raise RobauditError(f"{path}: holds no '{key}'; expected arrays 'images' and 'labels'")
+    images, labels = (_read_array(archive, f"{key}.npy") for key in ("images", "labels"))
     if labels.dtype.kind not in "iu":
         raise RobauditError(f"{path}: labels are {labels.dtype}; expected whole numbers")
     return images, labels.astype(np.int64)
 
 
-def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(member) as stream:
+def _read_array(archive: Archive, name: str) -> np.ndarray:
+    path, data = archive.path, archive.read(name, LIMIT)
+    try:
+        stream = io.BytesIO(data[:_HEADER])
         version = np.lib.format.read_magic(stream)
         read = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
-        shape, _, dtype = read(stream)
-        header = stream.tell()
-    size = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject:
+        shape, fortran, dtype = read(stream)
+    except Exception as error:  # numpy parses the header as Python's literals, and complains in many ways
         raise RobauditError(
-            f"{path}: {member.filename} holds Python objects, which are never unpickled; save plain numbers"
-        )
-    if size > LIMIT or header + size != member.file_size:
+            f"{path}: not a readable .npz ({type(error).__name__}); write it with numpy.savez"
+        ) from error
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        what = "Python objects, which are never unpickled" if dtype.hasobject else f"{dtype.str[:40]}"
+        raise RobauditError(f"{path}: {name} holds {what}; save plain numbers")
+    held, size = len(data) - stream.tell(), math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or held != size:
         raise RobauditError(
-            f"{path}: {member.filename} claims {size:,} bytes and holds {member.file_size - header:,}; "
-            f"write it again with numpy.savez (at most {LIMIT >> 30} GiB)"
+            f"{path}: {name} claims {size:,} bytes and holds {held:,}; write it again with numpy.savez"
         )
-    with archive.open(member) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    array = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _classes(labels: torch.Tensor) -> int:
-    return int(labels.max()) + 1 if labels.numel() else 0
-
-
-def read_npz(path: Path, split: str) -> Images:
+def read_npz(path: Path) -> Parts:
     """An `.npz` with `images` and `labels`.
 
     Raises:
@@ -93,72 +98,36 @@ def read_npz(path: Path, split: str) -> Images:
 
     """
     images, labels = read_arrays(path)
-    found = torch.from_numpy(labels)
-    return make_images(
-        to_pixels(images, str(path)), found, name=str(path), split=split, classes=_classes(found)
-    )
+    return found(to_pixels(images, str(path)), labels)
 
 
-def read_safetensors(path: Path, split: str) -> Images:
+def read_safetensors(path: Path) -> Parts:
     """A `.safetensors` with `images` and `labels`.
 
     Raises:
         RobauditError: damaged, too large, or not as `to_pixels` expects.
 
     """
-    if path.stat().st_size > LIMIT:
-        raise RobauditError(f"{path}: larger than {LIMIT >> 30} GiB; pass a part of it")
+    tensors, _ = read_tensors(read_copy(path, LIMIT, "a .safetensors file"))
+    missing = {"images", "labels"} - tensors.keys()
+    if missing:
+        raise RobauditError(f"{path}: holds no '{min(missing)}'; expected tensors 'images' and 'labels'")
+    images, labels = (_numbers(tensors[key], key, path) for key in ("images", "labels"))
+    return found(to_pixels(images, str(path)), labels)
+
+
+def _numbers(tensor: torch.Tensor, key: str, path: Path) -> np.ndarray:
+    """A tensor as numpy's; what numpy has no type for is refused."""
     try:
-        with safe_open(str(path), "numpy") as content:
-            missing = {"images", "labels"} - set(content.keys())
-            if missing:
-                raise RobauditError(
-                    f"{path}: holds no '{min(missing)}'; expected tensors 'images' and 'labels'"
-                )
-            images, labels = content.get_tensor("images"), content.get_tensor("labels")
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise RobauditError(
-            f"{path}: not a readable .safetensors file; write it with safetensors.numpy.save_file"
-        ) from error
-    found = torch.from_numpy(labels)
-    return make_images(
-        to_pixels(images, str(path)), found, name=str(path), split=split, classes=_classes(found)
-    )
+        array: np.ndarray[Any, Any] = tensor.numpy()
+    except TypeError as error:
+        raise RobauditError(f"{path}: '{key}' is {tensor.dtype}; save uint8 or float32") from error
+    if array.dtype.kind not in "biuf":
+        raise RobauditError(f"{path}: '{key}' is {tensor.dtype}; save uint8 or float32")
+    return array
 
 
-def decode(paths: list[Path], channels: int | None = None) -> torch.Tensor:
-    """Image files of one size as (N, C, H, W) uint8; C is 1 only where the first file is greyscale.
-
-    Raises:
-        RobauditError: a file is no image, or sizes differ, or there are too many.
-
-    """
-    stack: np.ndarray | None = None
-    for row, path in enumerate(paths):
-        try:
-            with Image.open(path) as image:
-                channels = channels or (1 if image.mode in ("1", "L", "I;16") else 3)
-                pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-        except Exception as error:
-            raise RobauditError(
-                f"{path}: not a readable image ({type(error).__name__}); remove or replace it"
-            ) from error
-        if stack is None:
-            if len(paths) * pixels.size > LIMIT:
-                raise RobauditError(
-                    f"{path.parent}: its images exceed {LIMIT >> 30} GiB; pass a folder with fewer"
-                )
-            stack = np.empty((len(paths), *pixels.shape), np.uint8)
-        if pixels.shape != stack.shape[1:]:
-            raise RobauditError(
-                f"{path}: size {pixels.shape[:2]} differs from the first image's {stack.shape[1:3]}; resize them"
-            )
-        stack[row] = pixels
-    assert stack is not None
-    return to_pixels(stack, "images")
-
-
-def read_folder(path: Path, split: str) -> Images:
+def read_folder(path: Path, split: str) -> Parts:
     """A folder with one folder of images a class; classes are numbered in the order of their names.
 
     A subfolder called as `split` is taken instead, where there is one.
@@ -174,10 +143,10 @@ def read_folder(path: Path, split: str) -> Images:
     listing = [(file, label) for label, folder in enumerate(folders) for file in _image_files(folder)]
     if len({label for _, label in listing}) < 2:
         raise RobauditError(f"{root}: holds no two folders of images; expected one folder a class")
-    pixels = decode([file for file, _ in listing])
-    labels = torch.tensor([label for _, label in listing])
+    pixels = decode([file for file, _ in listing], LIMIT)
+    labels = np.array([label for _, label in listing])
     names = tuple(folder.name for folder in folders)
-    return make_images(pixels, labels, name=str(path), split=split, classes=len(folders), class_names=names)
+    return found(to_pixels(pixels, "images"), labels, len(folders), names)
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import pickle
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.archives import archive_kind, open_archive, read_record
-from robaudit.inputs.files.pickle_names import UnsafePickle, refuse_unsafe
-from robaudit.inputs.files.pickles import PICKLE, Inert, check_tree, empty_dict, scan, stand_in
+from robaudit.inputs.files.archives import Archive, open_archive
+from robaudit.inputs.files.copies import FileCopy
+from robaudit.inputs.files.pickle_names import refuse_unsafe
+from robaudit.inputs.files.pickles import PICKLE, Inert, UnsafePickle, read_pickle
+from robaudit.inputs.files.plain_objects import PLAIN
+from robaudit.inputs.files.safetensors_files import is_safetensors, read_safetensors
+from robaudit.inputs.files.tensors import STORAGES, TENSORS, storage_reader
 
 RESAVE = "load it where you trust it and save torch.save(model.state_dict(), 'weights.pt')"
 #: The first pickle of PyTorch's format before 1.6.
@@ -45,58 +42,49 @@ class Contents:
     """A checkpoint file's contents.
 
     Attributes:
-        path: the file.
+        copy: the file's bytes, which tensors of the tree share.
         format: `safetensors`, `pytorch zip`, `pytorch legacy`, or a program's: `torchscript`, `pt2`, `onnx`.
         tree: nested dicts, lists, tensors and plain values; None for a program.
         metadata: text entries of a safetensors header.
 
     """
 
-    path: Path
+    copy: FileCopy
     format: str
     tree: Any = field(default=None, repr=False)
     metadata: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def path(self) -> Path:
+        """The file, for messages."""
+        return self.copy.path
 
-def file_sha256(path: Path) -> str:
-    """The digest of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
-
-def read_checkpoint(path: Path) -> Contents:
+def read_checkpoint(copy: FileCopy) -> Contents:
     """Read a file of tensors, or tell that it is a program.
 
     Raises:
-        RobauditError: no such file, or not a checkpoint, or one that cannot be read safely.
+        RobauditError: not a checkpoint, or one that cannot be read safely.
 
     """
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(512)
-    except IsADirectoryError:
-        raise RobauditError(f"{path}: is a folder; pass the checkpoint file inside it") from None
-    except OSError as error:
-        raise RobauditError(
-            f"{path}: {(error.strerror or 'unreadable').lower()}; pass a checkpoint's path"
-        ) from error
-    if not head:
-        raise RobauditError(f"{path}: is empty; download it again")
+    path, head = copy.path, bytes(copy.data[:512])
     for magic, advice in FOREIGN:
         if head.startswith(magic):
             raise RobauditError(f"{path}: {advice}")
     if head.lstrip()[:1] == b"<":
         raise RobauditError(f"{path}: is an HTML or XML page, not a checkpoint; download the raw file")
     if head.startswith(b"PK"):
-        return _read_zip(path)
-    if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
-        return _read_safetensors(path)
+        archive = open_archive(copy)
+        kind = _archive_kind(archive)
+        return Contents(copy, kind, read_archive(archive) if kind == "pytorch zip" else None)
+    if is_safetensors(copy):
+        return Contents(copy, "safetensors", *read_safetensors(copy))
     if head.startswith(b"\x80"):
-        return _read_pickled(path, head)
+        return Contents(copy, "pytorch legacy", _read_legacy(copy))
     if head[257:262] == b"ustar":
         raise RobauditError(f"{path}: is a tar archive; unpack it and pass the checkpoint inside")
     if path.suffix == ".onnx" or head[:1] == b"\x08":
-        return Contents(path, "onnx")
+        return Contents(copy, "onnx")
     if path.suffix == ".safetensors":
         raise RobauditError(f"{path}: is not a safetensors file, or cut short; download it again")
     raise RobauditError(
@@ -104,119 +92,115 @@ def read_checkpoint(path: Path) -> Contents:
     )
 
 
-def _read_safetensors(path: Path) -> Contents:
-    try:
-        with safe_open(str(path), "pt") as content:  # checks the header against the file's size
-            tree = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
-            return Contents(path, "safetensors", tree, dict(content.metadata() or {}))
-    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
-        raise RobauditError(
-            f"{path}: is a damaged or cut-short safetensors file; download it again"
-        ) from error
-
-
-def _read_zip(path: Path) -> Contents:
-    with open_archive(path) as archive:
-        kind = archive_kind(archive)
-        if kind in ("torchscript", "pt2"):
-            return Contents(path, kind)
-        if kind == "npz":
-            raise RobauditError(
-                f"{path}: is a numpy archive; pass it as --dataset, or a checkpoint as the model"
-            )
-        if kind != "pytorch":
-            raise RobauditError(f"{path}: is a zip archive without a PyTorch checkpoint; unpack it first")
-        records = {record.filename: record for record in archive.infolist()}
-        name = next(name for name in records if name.split("/", 1)[-1] == "data.pkl" or name == "data.pkl")
-        folder = name.removesuffix("data.pkl") + "data/"
-        data = read_record(archive, name, PICKLE)
-        mapped = all(record.compress_type == zipfile.ZIP_STORED for record in records.values())
-
-    def size(key: str, _: int) -> int:
-        record = records.get(folder + key)
-        return record.file_size if record else -1
-
-    names = _checked(path, data, size)
-    return Contents(path, "pytorch zip", _torch_load(path, names, mapped))
-
-
-def _read_pickled(path: Path, head: bytes) -> Contents:
-    """PyTorch's format before 1.6: five pickles in a row, then the storages' bytes."""
-    if not head.startswith(LEGACY):
-        raise RobauditError(f"{path}: is a plain pickle, which is never unpickled; {RESAVE}")
-    data = path.read_bytes()
-    left = {"": len(data)}
-
-    def size(key: str, claimed: int) -> int:
-        if key not in left:
-            left[key] = min(left[""], claimed)
-            left[""] -= claimed
-        return left[key]
-
-    try:
-        start = scan(data, 0)[1]
-        for _ in range(2):  # protocol version, system information
-            start = scan(data, start)[1]
-    except UnsafePickle as error:
-        raise RobauditError(f"{path}: {error}; download it again") from error
-    names = _checked(path, data, size, start)
-    return Contents(path, "pytorch legacy", _torch_load(path, names, mapped=False))
-
-
-def _checked(path: Path, data: bytes, size: Callable[[str, int], int], start: int = 0) -> set[str]:
-    """The names in a pickle that is safe to hand to torch.
+def _archive_kind(archive: Archive) -> str:
+    """What an archive's records say: `torchscript`, `pt2` or `pytorch zip`.
 
     Raises:
-        RobauditError: it is not.
+        RobauditError: another kind.
+
+    """
+    names = archive.names
+    lasts = {name.split("/", 1)[-1] for name in names}
+    if "archive_format" in lasts or any(name.endswith("serialized_exported_program.json") for name in names):
+        return "pt2"
+    if "constants.pkl" in lasts or any(last.startswith("code/") for last in lasts):
+        return "torchscript"
+    if "data.pkl" in lasts:
+        return "pytorch zip"
+    if names and all(name.endswith(".npy") for name in names):
+        raise RobauditError(
+            f"{archive.path}: is a numpy archive; pass it as --dataset, or a checkpoint as the model"
+        )
+    raise RobauditError(f"{archive.path}: is a zip archive without a PyTorch checkpoint; unpack it first")
+
+
+def read_archive(archive: Archive) -> Any:
+    """The tree of a PyTorch archive: dicts, lists, tensors, plain values, `Inert` for all else.
+
+    Raises:
+        RobauditError: it is damaged, or asks for what only an attack asks for.
+
+    """
+    pickles = [name for name in archive.names if name.split("/", 1)[-1] == "data.pkl"]
+    if len(pickles) != 1:
+        raise RobauditError(
+            f"{archive.path}: holds {len(pickles)} checkpoints in one archive; get another copy"
+        )
+    folder = pickles[0].removesuffix("data.pkl")
+    order = f"{folder}byteorder"
+    if order in archive and bytes(archive.read(order, 16)) != b"little":
+        raise RobauditError(f"{archive.path}: was written on a big-endian machine; {RESAVE}")
+
+    def find(key: str, _: int) -> memoryview | None:
+        name = f"{folder}data/{key}"
+        return archive.read(name, archive.size(name)) if name in archive else None
+
+    return _tree(archive.path, archive.read(pickles[0], PICKLE), 0, storage_reader(find))[0]
+
+
+def _tree(path: Path, data: memoryview, start: int, storages: Any) -> tuple[Any, int]:
+    """What a checkpoint's pickle holds, and where it ends.
+
+    Raises:
+        RobauditError: it names what only an attack does, is damaged, or is a whole object.
 
     """
     try:
-        names, _ = scan(data, start)
+        tree, names, end = read_pickle(data, start, {**TENSORS, **PLAIN}, storages)
         refuse_unsafe(names)
-        tree = check_tree(data, start, size)
-    except UnsafePickle as error:
-        todo = f"do not trust it; {RESAVE}" if "asks to run" in str(error) else "download it again"
-        raise RobauditError(f"{path}: {error}; {todo}") from error
-    if isinstance(tree, Inert) and tree.named != "torch.Tensor":
+    except (UnsafePickle, TypeError, RuntimeError) as error:
+        reason = str(error) if isinstance(error, UnsafePickle) else f"is damaged ({type(error).__name__})"
+        todo = f"do not trust it; {RESAVE}" if "asks to run" in reason else "download it again"
+        raise RobauditError(f"{path}: {reason}; {todo}") from error
+    if isinstance(tree, Inert) and not tree.lacking:
         raise RobauditError(
             f"{path}: is a whole pickled object ({tree.named}), which is never unpickled; {RESAVE}"
         )
-    return names
+    return tree, end
 
 
-def _torch_load(path: Path, names: set[str], mapped: bool) -> Any:
-    """`torch.load` with inert stand-ins for the names of plain data that torch does not know."""
-    allowed = [
-        (empty_dict if name == "collections defaultdict" else stand_in(name), name.replace(" ", "."))
-        for name in names
-        if not _known(name)
-    ]
+def _read_legacy(copy: FileCopy) -> Any:
+    """PyTorch's format before 1.6: five pickles in a row, then the storages' bytes."""
+    path, data = copy.path, copy.data
+    if bytes(data[: len(LEGACY)]) != LEGACY:
+        raise RobauditError(f"{path}: is a plain pickle, which is never unpickled; {RESAVE}")
+    widths: dict[str, int] = {}
+
+    def size(identifier: Any) -> Any:
+        """Note how wide the numbers of each storage are; the bytes come after the pickles."""
+        if isinstance(identifier, tuple) and len(identifier) > 4 and isinstance(identifier[2], str):
+            kind = getattr(identifier[1], "text", "").rpartition(" ")[2].removesuffix("Storage")
+            widths[identifier[2]] = STORAGES[kind].itemsize if kind in STORAGES else 0
+        return None
+
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
-    except pickle.UnpicklingError as error:
-        objects = ", ".join(sorted(name.replace(" ", ".") for name in names if not _known(name))[:3])
-        raise RobauditError(
-            f"{path}: holds objects that are never unpickled ({objects or 'unusual ones'}); {RESAVE}"
-        ) from error
-    except MemoryError as error:
-        raise RobauditError(f"{path}: does not fit into memory; free some or use a larger machine") from error
-    except Exception as error:
-        raise RobauditError(
-            f"{path}: is damaged or cut short ({type(error).__name__}); download it again"
-        ) from error
+        protocol = read_pickle(data, len(LEGACY))
+        system, _, start = read_pickle(data, protocol[2])
+        _, names, end = read_pickle(data, start, persistent=size)
+        refuse_unsafe(names)
+        keys, _, end = read_pickle(data, end)
+    except UnsafePickle as error:
+        todo = f"do not trust it; {RESAVE}" if "asks to run" in str(error) else "download it again"
+        raise RobauditError(f"{path}: {error}; {todo}") from error
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise RobauditError(f"{path}: was written on a big-endian machine, or is damaged; {RESAVE}")
+    places = _legacy_places(path, data, end, keys, widths)
+    return _tree(path, data, start, storage_reader(lambda key, _: places.get(key)))[0]
 
 
-def _known(name: str) -> bool:
-    """Whether torch itself handles a name in its weights-only reading."""
-    module, _, last = name.partition(" ")
-    rebuilt = module == "torch._utils" or name in ("collections OrderedDict", "torch Size", "torch device")
-    return (
-        rebuilt
-        or (module.startswith("torch") and last.endswith("Storage"))
-        or (module == "torch" and isinstance(getattr(torch, last, None), torch.dtype))
-    )
+def _legacy_places(
+    path: Path, data: memoryview, place: int, keys: Any, widths: dict[str, int]
+) -> dict[str, memoryview]:
+    """The bytes of each storage: a count, then so many numbers, in the order of the keys."""
+    places: dict[str, memoryview] = {}
+    for key in keys if isinstance(keys, list) else ():
+        count = int.from_bytes(data[place : place + 8], "little", signed=True)
+        end = place + 8 + count * widths.get(key, 0) if isinstance(key, str) else 0
+        if count < 0 or end < place + 8 or end > len(data) or key in places:
+            raise RobauditError(f"{path}: is damaged or cut short (its storages); download it again")
+        places[key] = data[place + 8 : end]
+        place = end
+    return places
 
 
 def own_metadata(contents: Contents) -> dict[str, Any]:

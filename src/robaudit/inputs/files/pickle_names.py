@@ -1,75 +1,94 @@
-"""Which names in a checkpoint's pickle are plain data, and which are an attempt to run something."""
+"""Which names in a checkpoint's pickle are plain data, and which are an attempt to run something.
+
+Neither is ever imported or called (`pickle_opcodes`): what is refused here is refused because nobody should trust the
+rest of a file that tries.
+"""
 
 from __future__ import annotations
 
 import sys
 
-import torch
+from robaudit.inputs.files.pickles import UnsafePickle
 
-#: Standard-library names that plain data is made of. Nothing here does anything.
-HARMLESS = {
-    "collections OrderedDict", "collections defaultdict", "collections Counter", "collections deque",
+#: Standard-library names that plain data is made of.
+HARMLESS = frozenset({
     "argparse Namespace", "types SimpleNamespace", "_codecs encode", "copyreg _reconstructor",
-    "copy_reg _reconstructor", "datetime datetime", "datetime timedelta", "datetime date", "uuid UUID",
-    "decimal Decimal", "fractions Fraction", "pathlib Path", "pathlib PosixPath", "pathlib WindowsPath",
-    "pathlib PurePosixPath", "enum Enum", "enum IntEnum",
+    "copy_reg _reconstructor", "uuid UUID", "decimal Decimal", "fractions Fraction", "enum Enum", "enum IntEnum",
+    *(f"collections {name}" for name in ("OrderedDict", "defaultdict", "Counter", "deque", "ChainMap", "UserDict")),
+    *(f"datetime {name}" for name in ("datetime", "timedelta", "date", "time", "timezone")),
+    *(f"{module} {name}" for module in ("pathlib", "pathlib._local")
+      for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")),
     *(f"{module} {name}" for module in ("builtins", "__builtin__")
       for name in ("set", "frozenset", "bytearray", "slice", "complex", "int", "float", "str", "bool", "list",
-                   "dict", "tuple", "object", "bytes", "unicode", "long", "range", "xrange")),
-}  # fmt: skip
-#: Torch's and numpy's names that carry data; all else of theirs is refused.
-DATA_PREFIXES = (
-    "torch._utils _rebuild_", "torch.optim", "torch.nn.modules", "torch.nn.backends", "torch.nn.parameter",
-    "torch Size", "torch device", "torch.serialization _get_layout", "torch._tensor _rebuild_from_type_v2",
-    "torch.nn ", "torch.utils.data", "torch.storage ", "torch.distributions", "torch.cuda.amp", "torch.amp",
+                   "dict", "tuple", "object", "bytes", "unicode", "long", "range", "xrange", "Ellipsis", "NoneType")),
+    *(f"numpy {name}" for name in (
+        "dtype", "ndarray", "bool_", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
+        "uint16", "uint32", "uint64", "str_", "bytes_", "complex64", "complex128", "generic")),
+    *(f"numpy.{core}.multiarray {name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(f"numpy.{core}.numeric _frombuffer" for core in ("core", "_core")),
+    *(f"numpy.random.{name}" for name in (
+        "_pickle __randomstate_ctor", "_pickle __generator_ctor", "_pickle __bit_generator_ctor",
+        "_mt19937 MT19937", "_pcg64 PCG64", "mtrand RandomState", "_generator Generator",
+        "bit_generator SeedSequence", "_pcg64 __pyx_unpickle_PCG64", "bit_generator __pyx_unpickle_SeedSequence")),
+    "torch Size", "torch device", "torch Generator", "torch layout", "torch memory_format", "torch dtype",
+    "torch Tensor", "torch strided", "torch sparse_coo", "torch.nested._internal.nested_tensor NestedTensor",
+    "torch.serialization _get_layout", "torch._tensor _rebuild_from_type_v2", "torch.storage _load_from_bytes",
+    "torch.storage UntypedStorage", "torch.storage TypedStorage", "torch.nn Module", "torch.nn Parameter",
+    "torch.nn.backends.thnn _get_thnn_function_backend", "torch.jit._pickle restore_type_tag",
+    "torch.jit._pickle build_tensorlist",
+    *(f"torch.jit._pickle build_{kind}list" for kind in ("int", "double", "bool")),
+})  # fmt: skip
+#: Modules of torch that hold classes whose instances people keep beside their weights.
+KEPT = (
+    "torch.optim.", "torch.nn.modules.", "torch.nn.backends.", "torch.nn.parameter", "torch.utils.data.",
+    "torch.distributions.", "torch.cuda.amp.", "torch.amp.", "torch.ao.nn.", "torch.nn.quantized.",
+    "torch.nn.utils.parametrizations", "torch.nn.utils.parametrize", "torch.ao.quantization.",
+    "torchvision.models.", "torchvision.transforms.transforms",
 )  # fmt: skip
 #: Modules beside the standard library's that only an attack names.
-OUTSIDE = {"nt", "posix", "__builtin__", "commands", "pip", "setuptools", "cPickle", "webbrowser"}
-#: Parts of numpy that carry data.
-NUMPY = (
-    "dtype",
-    "ndarray",
-    "scalar",
-    "_reconstruct",
-    "dtypes",
-    "RandomState",
-    "float",
-    "int",
-    "bool",
-    "random",
-)
-
-
-class UnsafePickle(Exception):  # noqa: N818  turned into a RobauditError that names the file
-    """What is wrong with a pickle, in words that continue 'FILE: '."""
+OUTSIDE = frozenset({
+    "nt", "posix", "__builtin__", "commands", "pip", "setuptools", "pkg_resources", "cPickle", "distutils", "imp",
+    "asyncore", "torchgen", "_pytest", "pytest", "IPython", "numexpr",
+})  # fmt: skip
+#: Functions in `torch._utils` rebuild tensors; those that are not supported give an `Inert` that says so.
+REBUILD = "torch._utils _rebuild_"
 
 
 def refuse_unsafe(names: set[str]) -> None:
     """Refuse names of things that do something.
 
     Raises:
-        UnsafePickle: a name is of the standard library, torch or numpy and not plain data.
+        UnsafePickle: a name is of the standard library, torch or numpy and not plain data, or has a dot where no
+            checkpoint has one.
 
     """
     for name in sorted(names):
-        module = name.split(" ")[0]
+        module, _, last = name.partition(" ")
         top = module.split(".")[0]
-        if name in HARMLESS:
+        if name in HARMLESS or name.startswith(REBUILD):
             continue
-        if top in ("torch", "torchvision"):
-            data = name.startswith(DATA_PREFIXES) or _plain_torch(name)
-            if not data:
-                raise UnsafePickle(f"it asks to run {name.replace(' ', '.')}")
-        elif top == "numpy":
-            if not any(part in name.split(" ")[-1] or part in module.split(".") for part in NUMPY):
-                raise UnsafePickle(f"it asks to run {name.replace(' ', '.')}")
-        elif top != "__main__" and (top in sys.stdlib_module_names or top in OUTSIDE):
-            raise UnsafePickle(f"it asks to run {name.replace(' ', '.')}")
+        ours = top in ("torch", "torchvision", "numpy", "scipy", "robaudit")
+        if ours and ((module.startswith(KEPT) and last[:1].isupper()) or _plain_torch(module, last)):
+            continue
+        if ours or (top != "__main__" and (top in sys.stdlib_module_names or top in OUTSIDE)):
+            raise UnsafePickle(f"it asks to run {_shown(module)}.{_shown(last)}")
 
 
-def _plain_torch(name: str) -> bool:
-    """Storages and dtypes: `torch FloatStorage`, `torch float32`, `torch.cuda FloatStorage`."""
-    module, _, last = name.partition(" ")
-    return module in ("torch", "torch.cuda", "torch.storage") and (
-        last.endswith("Storage") or isinstance(getattr(torch, last, None), torch.dtype)
-    )
+def _shown(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:57]}..."
+
+
+def _plain_torch(module: str, last: str) -> bool:
+    """Storages and types: `torch FloatStorage`, `torch float32`, `torch.cuda FloatStorage`."""
+    if module not in ("torch", "torch.cuda", "torch.storage"):
+        return False
+    return last.endswith("Storage") or last in TYPES
+
+
+#: Every number that a tensor may hold, and its bytes.
+TYPES = {
+    "float32": 4, "float": 4, "float64": 8, "double": 8, "float16": 2, "half": 2, "bfloat16": 2, "int64": 8, "long": 8,
+    "int32": 4, "int": 4, "int16": 2, "short": 2, "int8": 1, "uint8": 1, "bool": 1, "complex64": 8, "cfloat": 8,
+    "complex128": 16, "cdouble": 16, "uint16": 2, "uint32": 4, "uint64": 8, "float8_e4m3fn": 1, "float8_e5m2": 1,
+    "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "complex32": 4, "chalf": 4, "qint8": 1, "quint8": 1, "qint32": 4,
+}  # fmt: skip

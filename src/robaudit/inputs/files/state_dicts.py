@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import RESAVE
-from robaudit.inputs.files.pickles import pickled_objects
+from robaudit.inputs.files.pickles import Inert, pickled_objects
 
 State = dict[str, torch.Tensor]
 #: Names of what is not the model.
@@ -42,6 +42,9 @@ USUAL = (
 )
 #: More nodes than any checkpoint's tree has; a tree that refers to itself has no end.
 NODES = 200_000
+#: Levels below which nobody keeps a state dict, and letters of a key that are shown.
+DEPTH = 12
+KEY = 200
 
 
 def find_states(tree: Any) -> dict[str, State]:
@@ -63,28 +66,35 @@ def find_states(tree: Any) -> dict[str, State]:
 
 
 def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
-    """Dicts and lists of a tree with their paths, outermost first."""
-    queue: list[tuple[str, Any]] = [("", tree)]
-    seen: set[int] = set()
+    """Dicts and lists of a tree with their paths, outermost first, each once and none deeper than any checkpoint's."""
+    level: list[tuple[str, Any]] = [("", tree)]
+    seen: set[int] = {id(tree)}
     count = 0
-    for path, node in queue:  # grows while it is walked
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield path, node
-        items = (
-            node.items()
-            if isinstance(node, Mapping)
-            else enumerate(node)
-            if isinstance(node, (list, tuple))
-            else ()
-        )
-        for key, value in items:
-            count += 1
-            if count > NODES:
-                return
-            if isinstance(value, (Mapping, list, tuple)):
-                queue.append((f"{path}.{key}" if path else str(key), value))
+    for _ in range(DEPTH):
+        below: list[tuple[str, Any]] = []
+        for path, node in level:
+            yield path, node
+            for key, value in _items(node):
+                count += 1
+                if count > NODES:
+                    return
+                if isinstance(value, (Mapping, list, tuple)) and id(value) not in seen:
+                    seen.add(id(value))
+                    text = _part(key)
+                    below.append((f"{path}.{text}" if path else text, value))
+        level = below
+
+
+def _items(node: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(node, Mapping):
+        return node.items()
+    return enumerate(node) if isinstance(node, (list, tuple)) else ()
+
+
+def _part(key: Any) -> str:
+    """A key as part of a path, which a text and a number are, and nothing that may be long to write."""
+    text = str(key) if isinstance(key, (str, int)) else type(key).__name__
+    return text if len(text) <= KEY else f"{text[:KEY]}…"
 
 
 def _rank(path: str) -> tuple[int, int]:
@@ -102,6 +112,9 @@ def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, Stat
 
     """
     found = find_states(tree)
+    place, strange = _unsupported(tree)
+    if strange and (not found or place in found):
+        raise RobauditError(f"{path}: {strange}; pass the plain float weights")
     if key is not None:
         if key not in found:
             names = ", ".join(name or "(whole file)" for name in found) or "no state dict"
@@ -119,6 +132,17 @@ def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, Stat
     peers = [name for name in found if _alike(found[best], found[name]) and _siblings(best, name)]
     chosen = peers if len(peers) > 1 and _rank(best)[0] >= len(USUAL) else [best]
     return {name: found[name] for name in chosen}, [name for name in found if name not in chosen]
+
+
+def _unsupported(tree: Any) -> tuple[str, str]:
+    """Where the first tensor of a kind that is not read stands, and a sentence about it; empty without one."""
+    for place, node in _nodes(tree):
+        if any(word in place.lower() for word in SIDE):
+            continue
+        for key, value in _items(node):
+            if isinstance(value, Inert) and value.lacking:
+                return place, f"its tensor '{_part(key)}' is {value.lacking}, which is not supported"
+    return "", ""
 
 
 def _alike(a: State, b: State) -> bool:

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import nn
 
 from robaudit.inputs.networks.family import Family, flag, priced
+from robaudit.inputs.networks.sequential import build_sequential
 from robaudit.inputs.networks.texts import parse_plan, plan_text
 
 
@@ -46,69 +45,23 @@ class DensePlan:
     hidden: tuple[int, ...] = ()
 
 
-def _norm(plan: DensePlan, channels: int) -> nn.Module:
-    return nn.Identity() if plan.bare else nn.BatchNorm2d(channels)
-
-
-class DenseLayer(nn.Module):
-    """Norm, activation, convolution, once or twice; its output joins its input."""
-
-    def __init__(self, ins: int, plan: DensePlan) -> None:
-        super().__init__()
-        self.new_first = plan.new_first
-        sizes = [(ins, plan.neck, 1), (plan.neck, plan.growth, 3)] if plan.neck else [(ins, plan.growth, 3)]
-        self.count = len(sizes)
-        for i, (a, b, k) in enumerate(sizes, start=1):
-            self.add_module(f"bn{i}", _norm(plan, a))
-            self.add_module(f"conv{i}", nn.Conv2d(a, b, k, padding=k // 2, bias=False))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to (N, C + growth, H, W)."""
-        y = x
-        for i in range(1, self.count + 1):
-            y = getattr(self, f"conv{i}")(F.relu(getattr(self, f"bn{i}")(y)))
-        return torch.cat([y, x] if self.new_first else [x, y], 1)
-
-
-class Transition(nn.Module):
-    """Norm, activation, 1x1 convolution, average pooling by two."""
-
-    def __init__(self, ins: int, outs: int, plan: DensePlan) -> None:
-        super().__init__()
-        self.bn, self.conv = _norm(plan, ins), nn.Conv2d(ins, outs, 1, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, ins, H, W) to (N, outs, H / 2, W / 2)."""
-        return F.avg_pool2d(self.conv(F.relu(self.bn(x))), 2)
-
-
 def dense_net(plan: DensePlan, classes: int, in_channels: int, image_size: int) -> nn.Sequential:
     """Images (N, in_channels, image_size, image_size), already normalised, to logits (N, classes)."""
-    channels = plan.stem
-    modules: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)]
-    modules += [nn.BatchNorm2d(channels), nn.ReLU()] if plan.stem_norm else []
-    modules += [nn.MaxPool2d(3, 2, 1)] if plan.stem_pool else []
+    act = "relu" if plan.bare else "bn relu"
+    neck = f"{act} conv{plan.neck}k1n " if plan.neck else ""
+    layer = f"skip {neck}{act} conv{plan.growth}k3p1n {'cat-new' if plan.new_first else 'cat'}"
+    words = [f"conv{plan.stem}k3p1n", "bn relu" * plan.stem_norm, "max3s2p1" * plan.stem_pool]
     for i, depth in enumerate(plan.blocks):
-        for _ in range(depth):
-            modules.append(DenseLayer(channels, plan))
-            channels += plan.growth
-        if i < len(plan.transitions):
-            modules.append(Transition(channels, plan.transitions[i], plan))
-            channels = plan.transitions[i]
-    modules += [_norm(plan, channels), nn.ReLU()]
-    modules += [] if plan.flat else [nn.AdaptiveAvgPool2d(1)]
-    features = channels * (map_side(plan, image_size) ** 2 if plan.flat else 1)
-    modules.append(nn.Flatten())
-    for width in plan.hidden:
-        modules += [nn.Linear(features, width), nn.ReLU()]
-        features = width
-    return nn.Sequential(*modules, nn.Linear(features, classes))
-
-
-def map_side(plan: DensePlan, image_size: int) -> int:
-    """Pixels along a side of the last map."""
-    side = -(-image_size // 2) if plan.stem_pool else image_size
-    return side >> len(plan.transitions)
+        words += [layer] * depth
+        words += [f"{act} conv{width}k1n avg2" for width in plan.transitions[i : i + 1]]
+    words += [
+        act,
+        "" if plan.flat else "gap",
+        "flatten",
+        *(f"fc{width} relu" for width in plan.hidden),
+        "fcK",
+    ]
+    return build_sequential(" ".join(words), classes, in_channels, image_size)
 
 
 def _propose(layers: Sequence[Any], side: int) -> Iterator[DensePlan]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robaudit.inputs.networks.frame import framed
+from robaudit.inputs.networks.frame import classifying, conv_norm, projection, stem
 
 #: Of each stage: width inside, of the residual path, and what each block adds to the dense path (Table 1).
 _STAGES = ((96, 256, 16), (192, 512, 32), (384, 1024, 24), (768, 2048, 128))
@@ -19,12 +19,10 @@ class DualBlock(nn.Module):
         super().__init__()
         inner, self.width, growth = sizes
         outs = self.width + growth
-        self.conv1, self.bn1 = nn.Conv2d(ins, inner, 1, bias=False), nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, inner, 3, stride, 1, groups=32, bias=False)
-        self.bn2 = nn.BatchNorm2d(inner)
-        self.conv3, self.bn3 = nn.Conv2d(inner, outs, 1, bias=False), nn.BatchNorm2d(outs)
-        short = [nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs)] if first else []
-        self.shortcut = nn.Sequential(*short)
+        self.conv1, self.bn1 = conv_norm(ins, inner)
+        self.conv2, self.bn2 = conv_norm(inner, inner, 3, stride, groups=32)
+        self.conv3, self.bn3 = conv_norm(inner, outs)
+        self.shortcut = projection(ins, outs, stride, first)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, ins, H, W) to (N, width + growth + the input's dense channels, H / stride, W / stride)."""
@@ -34,23 +32,13 @@ class DualBlock(nn.Module):
 
 
 def dual_path_net(depths: tuple[int, ...], classes: int, in_channels: int) -> nn.Module:
-    """DPN-26 with two blocks a stage, DPN-92 with 3, 4, 20 and 3.
-
-    Args:
-        depths: blocks of the four stages.
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
-    body: dict[str, nn.Module] = {}
-    channels = stem = 64
+    """DPN-26 with two blocks in each of the four stages, DPN-92 with 3, 4, 20 and 3."""
+    channels = 64
+    body = stem(in_channels, channels)
     for stage, (sizes, depth) in enumerate(zip(_STAGES, depths, strict=True)):
         blocks = []
         for i in range(depth):
             blocks.append(DualBlock(channels, sizes, 2 if stage and not i else 1, i == 0))
             channels = sizes[1] + (i + 2) * sizes[2]
         body[f"layer{stage + 1}"] = nn.Sequential(*blocks)
-    return framed(body, in_channels, stem, channels, classes)
+    return classifying(body, channels, classes)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robaudit.inputs.networks.frame import framed
+from robaudit.inputs.networks.frame import classifying, conv_norm, stem
 
 #: Expansion, width, blocks, kernel, stride of each stage (Table 1).
 _STAGES = (
@@ -44,11 +44,10 @@ class MobileBlock(nn.Module):
         super().__init__()
         inner = expansion * ins
         self.expands, self.residual = expansion > 1, stride == 1 and ins == outs
-        self.conv1, self.bn1 = nn.Conv2d(ins, inner, 1, bias=False), nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, inner, kernel, stride, kernel // 2, groups=inner, bias=False)
-        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv1, self.bn1 = conv_norm(ins, inner)
+        self.conv2, self.bn2 = conv_norm(inner, inner, kernel, stride, groups=inner)
         self.se = Squeeze(inner, ins // 4, nn.SiLU)
-        self.conv3, self.bn3 = nn.Conv2d(inner, outs, 1, bias=False), nn.BatchNorm2d(outs)
+        self.conv3, self.bn3 = conv_norm(inner, outs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, ins, H, W) to (N, outs, H / stride, W / stride)."""
@@ -58,20 +57,12 @@ class MobileBlock(nn.Module):
 
 
 def efficient_net(classes: int, in_channels: int) -> nn.Module:
-    """The whole network, whose head follows the last block at once.
-
-    Args:
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
+    """The whole network, whose head follows the last block at once."""
     blocks: list[nn.Module] = []
-    channels = stem = 32
+    channels = 32
+    body = stem(in_channels, channels, nn.SiLU)
     for expansion, width, depth, kernel, stride in _STAGES:
         for i in range(depth):
             blocks.append(MobileBlock(channels, width, expansion, kernel, 1 if i else stride))
             channels = width
-    return framed({"layers": nn.Sequential(*blocks)}, in_channels, stem, channels, classes, nn.SiLU)
+    return classifying({**body, "layers": nn.Sequential(*blocks)}, channels, classes)

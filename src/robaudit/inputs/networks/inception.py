@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from robaudit.inputs.networks.frame import classifying
+
 #: 1x1; 3x3's reduction and width; 5x5's reduction and width; width after the pooling. None pools.
 _CELLS: dict[str, tuple[int, int, int, int, int, int] | None] = {
     "a3": (64, 96, 128, 16, 32, 32),
@@ -47,25 +49,13 @@ class InceptionCell(nn.Module):
 
 
 def googlenet(classes: int, in_channels: int) -> nn.Module:
-    """The whole network.
-
-    Args:
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
-    network, channels = nn.Sequential(), 192
-    network.add_module("pre_layers", nn.Sequential(*_units(in_channels, (channels, 3))))
+    """The whole network."""
+    channels = 192
+    body: dict[str, nn.Module] = {"pre_layers": nn.Sequential(*_units(in_channels, (channels, 3)))}
     for name, sizes in _CELLS.items():
         if sizes is None:
-            network.add_module(name, nn.MaxPool2d(3, 2, 1))
+            body[name] = nn.MaxPool2d(3, 2, 1)
             continue
-        network.add_module(name, InceptionCell(channels, sizes))
+        body[name] = InceptionCell(channels, sizes)
         channels = sizes[0] + sizes[2] + sizes[4] + sizes[5]
-    network.add_module("avgpool", nn.AdaptiveAvgPool2d(1))
-    network.add_module("flatten", nn.Flatten())
-    network.add_module("linear", nn.Linear(channels, classes))
-    return network
+    return classifying(body, channels, classes)

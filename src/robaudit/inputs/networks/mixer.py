@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from robaudit.inputs.networks.family import Family, flag
+from robaudit.inputs.networks.sequential import build_sequential
 from robaudit.inputs.networks.texts import parse_plan, plan_text
 
 
@@ -33,41 +33,13 @@ class MixerPlan:
     relu: bool = False
 
 
-class Added(nn.Module):
-    """What the modules make of the input, added to the input."""
-
-    def __init__(self, *modules: nn.Module) -> None:
-        super().__init__()
-        self.fn = nn.Sequential(*modules)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to the same shape."""
-        return x + self.fn(x)
-
-
 def conv_mixer(plan: MixerPlan, classes: int, in_channels: int, image_size: int) -> nn.Sequential:
-    """The whole network.
-
-    Args:
-        plan: its sizes.
-        classes: outputs.
-        in_channels: of the images.
-        image_size: makes no difference.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
-    width, act = plan.width, nn.ReLU if plan.relu else nn.GELU
-
-    def unit(conv: nn.Conv2d) -> list[nn.Module]:
-        return [conv, act(), nn.BatchNorm2d(width)]
-
-    modules = unit(nn.Conv2d(in_channels, width, plan.patch, plan.patch))
-    for _ in range(plan.depth):
-        deep = nn.Conv2d(width, width, plan.kernel, groups=width, padding="same")
-        modules += [Added(*unit(deep)), *unit(nn.Conv2d(width, width, 1))]
-    return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+    """Images (N, in_channels, image_size, image_size), already normalised, to logits (N, classes)."""
+    width, kernel, act = plan.width, plan.kernel, "relu" if plan.relu else "gelu"
+    deep = f"pad{(kernel - 1) // 2}-{kernel // 2} conv{width}k{kernel}g{width}"
+    block = f"skip {deep} {act} bn add conv{width}k1 {act} bn "
+    words = f"conv{width}k{plan.patch}s{plan.patch} {act} bn {block * plan.depth} gap flatten fcK"
+    return build_sequential(words, classes, in_channels, image_size)
 
 
 def _propose(layers: Sequence[Any], side: int) -> Iterator[MixerPlan]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.networks.family import Family, flag, priced
+from robaudit.inputs.networks.sequential import build_sequential
 from robaudit.inputs.networks.texts import parse_plan, plan_text
 
 #: Strides of the stages in published networks for small images, the usual one first.
@@ -46,46 +46,22 @@ class MobilePlan:
     relu6: bool = False
 
 
-class Inverted(nn.Module):
-    """1x1 expansion, depthwise 3x3, 1x1 projection; residual where stride is 1 and shapes allow."""
-
-    def __init__(
-        self, ins: int, inner: int, outs: int, how: tuple[int, bool, bool], act: type[nn.Module]
-    ) -> None:
-        super().__init__()
-        stride, expand, shortcut = how
-        first = [nn.Conv2d(ins, inner, 1, bias=False), nn.BatchNorm2d(inner), act()] if expand else []
-        depthwise = nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False)
-        last = [nn.Conv2d(inner, outs, 1, bias=False), nn.BatchNorm2d(outs)]
-        self.body = nn.Sequential(*first, depthwise, nn.BatchNorm2d(inner), act(), *last)
-        self.residual = stride == 1 and (ins == outs or shortcut)
-        self.shortcut = nn.Sequential(
-            *([nn.Conv2d(ins, outs, 1, bias=False), nn.BatchNorm2d(outs)] if shortcut else [])
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, ins, H, W) to (N, outs, H / stride, W / stride)."""
-        y: torch.Tensor = self.body(x)
-        return y + self.shortcut(x) if self.residual else y
-
-
 def mobile_net(plan: MobilePlan, classes: int, in_channels: int, image_size: int) -> nn.Sequential:
-    """Images of any size, already normalised, to logits (N, classes)."""
+    """Images (N, in_channels, image_size, image_size), already normalised, to logits (N, classes)."""
     if len({len(plan.inner), len(plan.outs), len(plan.strides), len(plan.shortcuts)}) != 1:
         raise RobauditError("mobilenetv2: inner, outs, strides and shortcuts need one number a block")
-    act: type[nn.Module] = nn.ReLU6 if plan.relu6 else nn.ReLU
+    act = "relu6" if plan.relu6 else "relu"
     channels, stride = plan.stem
-    stem = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
-    modules: list[nn.Module] = [stem, nn.BatchNorm2d(channels), act()]
+    words = [f"conv{channels}k3s{stride}p1n bn {act}"]
     blocks = zip(plan.inner, plan.outs, plan.strides, plan.shortcuts, strict=True)
     for i, (inner, outs, step, shortcut) in enumerate(blocks):
-        how = (step, i > 0 or plan.expand_first, bool(shortcut))
-        modules.append(Inverted(channels, inner, outs, how, act))
+        first = f"conv{inner}k1n bn {act} " if i > 0 or plan.expand_first else ""
+        body = f"{first}conv{inner}k3s{step}p1g{inner}n bn {act} conv{outs}k1n bn"
+        projection = f"else conv{outs}k1n bn " if shortcut else ""
+        words.append(f"skip {body} {projection}add" if step == 1 and (channels == outs or shortcut) else body)
         channels = outs
-    last = [nn.Conv2d(channels, plan.last, 1, bias=False), nn.BatchNorm2d(plan.last), act()]
-    return nn.Sequential(
-        *modules, *last, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(plan.last, classes)
-    )
+    words.append(f"conv{plan.last}k1n bn {act} gap flatten fcK")
+    return build_sequential(" ".join(words), classes, in_channels, image_size)
 
 
 def _propose(layers: Sequence[Any], side: int) -> Iterator[MobilePlan]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robaudit.inputs.networks.frame import framed
+from robaudit.inputs.networks.frame import classifying, conv_norm, stages, stem
 
 
 class Separable(nn.Module):
@@ -14,8 +14,7 @@ class Separable(nn.Module):
 
     def __init__(self, ins: int, outs: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(ins, outs, kernel, stride, kernel // 2, bias=False, groups=ins)
-        self.bn1 = nn.BatchNorm2d(outs)
+        self.conv1, self.bn1 = conv_norm(ins, outs, kernel, stride, groups=ins)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, ins, H, W) to (N, outs, H / stride, W / stride)."""
@@ -30,7 +29,7 @@ class CellA(nn.Module):
         self.sep_conv1, self.pool = Separable(ins, outs, 7, stride), nn.MaxPool2d(3, stride, 1)
         self.smaller = stride == 2
         if self.smaller:
-            self.conv1, self.bn1 = nn.Conv2d(ins, outs, 1, bias=False), nn.BatchNorm2d(outs)
+            self.conv1, self.bn1 = conv_norm(ins, outs)
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
         """The branch that pools."""
@@ -48,7 +47,7 @@ class CellB(CellA):
     def __init__(self, ins: int, outs: int, stride: int) -> None:
         super().__init__(ins, outs, stride)
         self.sep_conv2, self.sep_conv3 = Separable(ins, outs, 3, stride), Separable(ins, outs, 5, stride)
-        self.conv2, self.bn2 = nn.Conv2d(2 * outs, outs, 1, bias=False), nn.BatchNorm2d(outs)
+        self.conv2, self.bn2 = conv_norm(2 * outs, outs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, ins, H, W) to (N, outs, H / stride, W / stride)."""
@@ -58,23 +57,10 @@ class CellB(CellA):
 
 
 def progressive_net(kind: str, classes: int, in_channels: int) -> nn.Module:
-    """Three stages of six cells, with a cell of stride 2 between them.
-
-    Args:
-        kind: `a` (44 channels) or `b` (32), by its cell.
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
+    """Three stages of six cells of `kind` (`a` or `b`), with a cell of stride 2 between them."""
     cell, width = (CellA, 44) if kind == "a" else (CellB, 32)
-    body: dict[str, nn.Module] = {}
-    for stage in range(3):
-        channels = width << stage
-        if stage:
-            body[f"layer{2 * stage}"] = cell(channels // 2, channels, 2)
-        cells = [cell(channels, channels, 1) for _ in range(6)]
-        body[f"layer{2 * stage + 1}"] = nn.Sequential(*cells)
-    return framed(body, in_channels, width, 4 * width, classes)
+    widths, depths = [width << i for i in (0, 1, 1, 2, 2)], (6, 1, 6, 1, 6)
+    made: list[nn.Module] = [*stages(cell, width, widths, depths, (1, 2, 1, 2, 1))]
+    made[1], made[3] = made[1][0], made[3][0]  # type: ignore[index]
+    body = stem(in_channels, width) | {f"layer{i}": stage for i, stage in enumerate(made, start=1)}
+    return classifying(body, 4 * width, classes)

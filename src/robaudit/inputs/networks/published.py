@@ -23,7 +23,8 @@ from robaudit.inputs.networks.small_stems import (
     small_shufflenet,
 )
 
-#: Constructors by name, called with classes and channels of the images.
+#: Constructors by name, called with classes and channels of the images. Each gives a network from images
+#: (N, channels, H, W), normalised, to logits (N, classes).
 PUBLISHED: dict[str, Callable[[int, int], nn.Module]] = {
     "googlenet-3x3": small_googlenet,
     "inception_v3-3x3": small_inception,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from robaudit.inputs.networks.efficient import Squeeze
-from robaudit.inputs.networks.frame import framed
+from robaudit.inputs.networks.frame import classifying, conv_norm, projection, stages, stem
 
 #: Blocks and widths of the stages, width of a group, and whether there is squeeze and excitation.
 _SIZES = {
@@ -15,7 +17,6 @@ _SIZES = {
     "x-400mf": ((1, 2, 7, 12), (32, 64, 160, 384), 16, False),
     "y-400mf": ((1, 2, 7, 12), (32, 64, 160, 384), 16, True),
 }
-_STRIDES = (1, 1, 2, 2)
 
 
 class GroupBlock(nn.Module):
@@ -23,14 +24,11 @@ class GroupBlock(nn.Module):
 
     def __init__(self, ins: int, outs: int, stride: int, group: int, squeeze: bool) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(ins, outs, 1, bias=False), nn.BatchNorm2d(outs)
-        self.conv2 = nn.Conv2d(outs, outs, 3, stride, 1, groups=outs // group, bias=False)
-        self.bn2 = nn.BatchNorm2d(outs)
+        self.conv1, self.bn1 = conv_norm(ins, outs)
+        self.conv2, self.bn2 = conv_norm(outs, outs, 3, stride, groups=outs // group)
         self.se = Squeeze(outs, round(ins / 4), nn.ReLU) if squeeze else nn.Identity()
-        self.conv3, self.bn3 = nn.Conv2d(outs, outs, 1, bias=False), nn.BatchNorm2d(outs)
-        needed = stride != 1 or ins != outs
-        short = [nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs)] if needed else []
-        self.shortcut = nn.Sequential(*short)
+        self.conv3, self.bn3 = conv_norm(outs, outs)
+        self.shortcut = projection(ins, outs, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, ins, H, W) to (N, outs, H / stride, W / stride)."""
@@ -39,24 +37,9 @@ class GroupBlock(nn.Module):
 
 
 def regnet(size: str, classes: int, in_channels: int) -> nn.Module:
-    """RegNetX-200MF, X-400MF or Y-400MF.
-
-    Args:
-        size: `x-200mf`, `x-400mf` or `y-400mf`.
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
+    """RegNetX-200MF, X-400MF or Y-400MF, by a key of `_SIZES`."""
     depths, widths, group, squeeze = _SIZES[size]
-    body: dict[str, nn.Module] = {}
-    channels = stem = 64
-    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-        blocks = []
-        for i in range(depth):
-            blocks.append(GroupBlock(channels, width, 1 if i else _STRIDES[stage], group, squeeze))
-            channels = width
-        body[f"layer{stage + 1}"] = nn.Sequential(*blocks)
-    return framed(body, in_channels, stem, channels, classes)
+    body, channels = stem(in_channels, 64), 64
+    made = stages(partial(GroupBlock, group=group, squeeze=squeeze), channels, widths, depths, (1, 1, 2, 2))
+    body |= {f"layer{i}": stage for i, stage in enumerate(made, start=1)}
+    return classifying(body, widths[-1], classes)

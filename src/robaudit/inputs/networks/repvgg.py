@@ -6,16 +6,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from robaudit.inputs.networks.frame import classifying, conv_norm, stages
+
 #: Widths of stem and four stages.
 _WIDTHS = {"a0": (48, 48, 96, 192, 1280), "a1": (64, 64, 128, 256, 1280), "a2": (64, 96, 192, 384, 1408)}
 _DEPTHS, _STRIDES = (1, 2, 4, 14, 1), (1, 1, 2, 2, 2)
 
 
-def _normed(ins: int, outs: int, kernel: int, stride: int) -> nn.Sequential:
-    branch = nn.Sequential()
-    branch.add_module("conv", nn.Conv2d(ins, outs, kernel, stride, kernel // 2, bias=False))
-    branch.add_module("bn", nn.BatchNorm2d(outs))
-    return branch
+class Branch(nn.Module):
+    """A convolution with its norm."""
+
+    def __init__(self, ins: int, outs: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.conv, self.bn = conv_norm(ins, outs, kernel, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, ins, H, W) to (N, outs, H / stride, W / stride)."""
+        return self.bn(self.conv(x))
 
 
 class RepBlock(nn.Module):
@@ -24,7 +31,7 @@ class RepBlock(nn.Module):
     def __init__(self, ins: int, outs: int, stride: int) -> None:
         super().__init__()
         self.rbr_identity = nn.BatchNorm2d(ins) if ins == outs and stride == 1 else None
-        self.rbr_dense, self.rbr_1x1 = _normed(ins, outs, 3, stride), _normed(ins, outs, 1, stride)
+        self.rbr_dense, self.rbr_1x1 = Branch(ins, outs, 3, stride), Branch(ins, outs, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, ins, H, W) to (N, outs, H / stride, W / stride)."""
@@ -45,27 +52,8 @@ class FusedBlock(nn.Module):
 
 
 def rep_vgg(size: str, fused: bool, classes: int, in_channels: int) -> nn.Module:
-    """RepVGG-A0, A1 or A2.
-
-    Args:
-        size: `a0`, `a1` or `a2`.
-        fused: with one convolution a block, as after training.
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
+    """RepVGG-A0, A1 or A2, by a key of `_WIDTHS`; `fused` with one convolution a block, as after training."""
     block = FusedBlock if fused else RepBlock
-    network, channels = nn.Sequential(), in_channels
-    for stage, (width, depth) in enumerate(zip(_WIDTHS[size], _DEPTHS, strict=True)):
-        blocks = []
-        for i in range(depth):
-            blocks.append(block(channels, width, _STRIDES[stage] if i == 0 else 1))
-            channels = width
-        network.add_module(f"stage{stage}", nn.Sequential(*blocks) if stage else blocks[0])
-    network.add_module("gap", nn.AdaptiveAvgPool2d(1))
-    network.add_module("flatten", nn.Flatten())
-    network.add_module("linear", nn.Linear(channels, classes))
-    return network
+    made: list[nn.Module] = [*stages(block, in_channels, _WIDTHS[size], _DEPTHS, _STRIDES)]
+    made[0] = made[0][0]  # type: ignore[index]
+    return classifying({f"stage{i}": stage for i, stage in enumerate(made)}, _WIDTHS[size][-1], classes)

@@ -96,6 +96,14 @@ class ResidualPlan:
     even: bool = False
 
 
+def last_side(plan: ResidualPlan, image_size: int) -> int:
+    """Pixels along a side of the last map, before its pooling."""
+    side = image_size
+    for stride in (plan.stem[2], 2 if plan.stem_pool else 1, *plan.strides):
+        side = -(-side // stride)
+    return side
+
+
 class Block(nn.Module):
     """One residual block: two 3x3 convolutions, or 1x1, 3x3, 1x1."""
 
@@ -164,8 +172,6 @@ class ResidualNet(nn.Module):
         self.bn1 = make_norm(plan.norm, channels) if plan.stem_norm else nn.Identity()
         if plan.order == "post":  # where the first, or the last, of learned slopes stands in files
             self.act = make_activation(plan.activation, channels)
-        side = -(-image_size // stride)
-        side = -(-side // 2) if plan.stem_pool else side
         for stage, (width, depth, stride) in enumerate(
             zip(plan.widths, plan.depths, plan.strides, strict=True)
         ):
@@ -173,12 +179,11 @@ class ResidualNet(nn.Module):
             for i in range(depth):
                 blocks.append(Block(plan, stage, channels, stride if i == 0 else 1, first=i == 0))
                 channels = width
-            side = -(-side // stride)
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.bn = make_norm(plan.norm, channels) if plan.last_norm else nn.Identity()
         if plan.order == "pre":
             self.act = make_activation(plan.activation, channels)
-        side = 1 if plan.pool == 0 else side // plan.pool
+        side = 1 if plan.pool == 0 else last_side(plan, image_size) // plan.pool
         sizes = [channels * side * side, *plan.hidden]
         for i, size in enumerate(plan.hidden):
             self.add_module(f"linear{i + 1}", nn.Linear(sizes[i], size))

@@ -18,26 +18,20 @@ from robaudit.inputs.networks.texts import WORDS, read_options, value_text
 _SMALL = ResidualPlan((16, 32, 64), (3, 3, 3), (1, 2, 2), stem=(16, 3, 1))
 _LARGE = ResidualPlan((64, 128, 256, 512), (2, 2, 2, 2), (1, 2, 2, 2))
 _DEEP = dataclasses.replace(_LARGE, depths=(3, 4, 6, 3))
-_NECK = dataclasses.replace(_DEEP, widths=(256, 512, 1024, 2048), mid=(64, 128, 256, 512), project="needed")
+_NECK = dataclasses.replace(_DEEP, widths=(256, 512, 1024, 2048), mid=(64, 128, 256, 512))
 _PRE = dataclasses.replace(_LARGE, order="pre", stem_norm=False, last_norm=True, shortcut_norm=False)
 
 #: Residual networks by name. CIFAR's own family (16, 32, 64) and ImageNet's with a 3x3 stem.
 RESIDUAL: dict[str, ResidualPlan] = {
-    "resnet20": _SMALL,
-    "resnet32": dataclasses.replace(_SMALL, depths=(5, 5, 5)),
-    "resnet44": dataclasses.replace(_SMALL, depths=(7, 7, 7)),
-    "resnet56": dataclasses.replace(_SMALL, depths=(9, 9, 9)),
-    "resnet110": dataclasses.replace(_SMALL, depths=(18, 18, 18)),
+    **{f"resnet{6 * n + 2}": dataclasses.replace(_SMALL, depths=(n,) * 3) for n in (3, 5, 7, 9, 18)},
     "resnet18": _LARGE,
     "resnet34": _DEEP,
     "resnet50": _NECK,
     "resnet101": dataclasses.replace(_NECK, depths=(3, 4, 23, 3)),
     "resnet152": dataclasses.replace(_NECK, depths=(3, 8, 36, 3)),
     "preactresnet18": _PRE,
-    "preactresnet34": dataclasses.replace(_PRE, depths=(3, 4, 6, 3)),
-    "preactresnet50": dataclasses.replace(
-        _NECK, order="pre", stem_norm=False, last_norm=True, shortcut_norm=False
-    ),
+    "preactresnet34": dataclasses.replace(_PRE, depths=_DEEP.depths),
+    "preactresnet50": dataclasses.replace(_PRE, depths=_NECK.depths, widths=_NECK.widths, mid=_NECK.mid),
 }
 
 _WORDS = {

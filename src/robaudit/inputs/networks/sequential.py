@@ -6,7 +6,8 @@
 |---|---|
 | `conv32k3s2p1g4` | convolution to 32 channels, kernel 3, stride 2 (else 1), padding 1 (else 0), 4 groups |
 | `pad1-2` | zeros before (left and top: 1) and after (2) |
-| `skip` ... `add` | what is between, plus its input |
+| `skip` ... `add` | what is between, plus its input; or plus what `else` ... makes of the input |
+| `skip` ... `cat`, `cat-new` | the channels of both, the input's first or last |
 | `fc200` | linear layer; `fcK` has one output a class |
 | a trailing `n` | without bias |
 | `bn`, `bn0`, `gn8`, `gc16`, `in` | a word of `norms` |
@@ -19,6 +20,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import torch
@@ -32,6 +34,10 @@ CONV = re.compile(r"conv(\d+|K)k(\d+)(?:s(\d+))?(?:p(\d+))?(?:g(\d+))?(n?)")
 LINEAR = re.compile(r"fc(\d+|K)(n?)")
 PAD = re.compile(r"pad(\d+)-(\d+)")
 POOL = re.compile(r"(max|avg)(\d+)(?:s(\d+))?(?:p(\d+))?")
+#: Words that end a `skip`.
+JOINS = ("add", "cat", "cat-new")
+#: Modules in a row, and the channels and side after them; of side 0 it is flat, and channels are features.
+Row = tuple[list[nn.Module], tuple[int, int]]
 #: No published network has a layer wider than this; a typing mistake has.
 WIDEST = 1 << 20
 
@@ -45,14 +51,20 @@ class ChannelsLast(nn.Module):
 
 
 class Skip(nn.Sequential):
-    """Modules, and their input added to what they give."""
+    """Modules, and what they give joined with their input, or with what other modules make of it."""
+
+    def __init__(self, main: list[nn.Module], shortcut: list[nn.Module], join: str) -> None:
+        super().__init__(*main)
+        self.count, self.join = len(main), join
+        self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to the same shape."""
+        """(N, C, H, W) to the same shape, or another number of channels."""
         y = x
-        for module in self:
+        for module in itertools.islice(self, self.count):
             y = module(y)
-        return x + y
+        x = self.shortcut(x)
+        return x + y if self.join == "add" else torch.cat([x, y] if self.join == "cat" else [y, x], 1)
 
 
 def build_sequential(text: str, classes: int, in_channels: int, image_size: int) -> nn.Sequential:
@@ -71,29 +83,41 @@ def build_sequential(text: str, classes: int, in_channels: int, image_size: int)
         RobauditError: an unknown word, or layers that do not fit each other.
 
     """
-    modules: list[nn.Module] = []
-    outer: list[tuple[list[nn.Module], int, int]] = []
-    channels, side = in_channels, image_size  # side 0: flat, `channels` are features
+    row: Row = [], (in_channels, image_size)
+    outer: list[list[Row]] = []  # for each `skip`: the row before it, and its main branch once that is read
     for word in text.split():
+        modules, shape = row
         if word == "skip":
-            outer.append((modules, channels, side))
-            modules = []
-            continue
-        if word == "add":
-            before = outer.pop() if outer else None
-            if before is None or before[1:] != (channels, side):
-                raise RobauditError(f"sequential:{text}: 'add' needs a 'skip' before it, of the same shape")
-            modules = [*before[0], Skip(*modules)]
-            continue
-        module, channels, side = _module(word.replace("K", str(classes)), channels, side)
-        if side < 0 or not 1 <= channels <= WIDEST:
+            outer.append([row])
+            row = [], shape
+        elif word == "else" or word in JOINS:
+            if not outer or (word == "else" and len(outer[-1]) > 1):
+                raise RobauditError(f"sequential:{text}: '{word}' needs a 'skip' before it")
+            if len(outer[-1]) == 1:
+                outer[-1].append(row)
+                row = [], outer[-1][0][1]
+            if word != "else":
+                before, main = outer.pop()
+                row = _joined(before, main, row, word)
+        else:
+            module, *after = _module(word.replace("K", str(classes)), *shape)
+            modules.append(module)
+            row = modules, (after[0], after[1])
+        if row[1][1] < 0 or not 1 <= row[1][0] <= WIDEST:
             raise RobauditError(
                 f"{word}: does not fit an image of {image_size} pixels in 'sequential:{text}'"
             )
-        modules.append(module)
     if outer:
-        raise RobauditError(f"sequential:{text}: has {len(outer)} more 'skip' than 'add'")
-    return nn.Sequential(*modules)
+        raise RobauditError(f"sequential:{text}: has {len(outer)} 'skip' without an 'add' or 'cat'")
+    return nn.Sequential(*row[0])
+
+
+def _joined(before: Row, main: Row, shortcut: Row, join: str) -> Row:
+    """A row and both branches behind it as one module; side -1 where their shapes do not fit."""
+    (channels, side), other = main[1], shortcut[1]
+    fits = side == other[1] and (join != "add" or channels == other[0])
+    shape = channels if join == "add" else channels + other[0], side if fits else -1
+    return [*before[0], Skip(main[0], shortcut[0], join)], shape
 
 
 def pooled(side: int, kernel: int, stride: int, padding: int = 0) -> int:

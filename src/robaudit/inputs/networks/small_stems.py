@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from robaudit.inputs.networks.frame import conv_norm
+
 _SHUFFLE = {
     "0.5": (24, 48, 96, 192, 1024),
     "1": (24, 116, 232, 464, 1024),
@@ -14,16 +16,7 @@ _SHUFFLE = {
 
 
 def small_googlenet(classes: int, in_channels: int) -> nn.Module:
-    """GoogLeNet (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842) without its first two poolings.
-
-    Args:
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
+    """GoogLeNet (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842) without its first two poolings."""
     from torchvision.models.googlenet import BasicConv2d, GoogLeNet  # noqa: PLC0415  a second to import
 
     network: nn.Module = GoogLeNet(classes, aux_logits=False, init_weights=False)
@@ -35,16 +28,7 @@ def small_googlenet(classes: int, in_channels: int) -> nn.Module:
 
 
 def small_inception(classes: int, in_channels: int) -> nn.Module:
-    """Inception v3 (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567) with one convolution as stem.
-
-    Args:
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
-    """
+    """Inception v3 (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567) with one convolution as stem."""
     from torchvision.models.inception import BasicConv2d, Inception3  # noqa: PLC0415  a second to import
 
     network: nn.Module = Inception3(classes, aux_logits=False, init_weights=False)
@@ -57,20 +41,11 @@ def small_inception(classes: int, in_channels: int) -> nn.Module:
 def small_shufflenet(width: str, classes: int, in_channels: int) -> nn.Module:
     """ShuffleNet V2 (Ma et al. 2018, https://arxiv.org/abs/1807.11164) without its first pooling.
 
-    Args:
-        width: of `_SHUFFLE`.
-        classes: outputs.
-        in_channels: of the images.
-
-    Returns:
-        (N, in_channels, H, W), normalised, to logits (N, classes).
-
+    `width` is a key of `_SHUFFLE`.
     """
     from torchvision.models.shufflenetv2 import ShuffleNetV2  # noqa: PLC0415  a second to import
 
     network: nn.Module = ShuffleNetV2([4, 8, 4], list(_SHUFFLE[width]), classes)
-    network.conv1 = nn.Sequential(
-        nn.Conv2d(in_channels, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU()
-    )
+    network.conv1 = nn.Sequential(*conv_norm(in_channels, 24, 3), nn.ReLU())
     network.maxpool = nn.Identity()
     return network

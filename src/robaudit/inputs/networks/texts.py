@@ -53,20 +53,9 @@ VGGS = tuple(f"vgg{depth}{norm}" for depth in _VGG for norm in ("", "_bn"))
 def mobilenet_text() -> str:
     """MobileNet (Howard et al. 2017, https://arxiv.org/abs/1704.04861) with CIFAR's strides."""
     words, channels = ["conv32k3p1n bn relu"], 32
-    for width, stride in [
-        (64, 1),
-        (128, 2),
-        (128, 1),
-        (256, 2),
-        (256, 1),
-        (512, 2),
-        *[(512, 1)] * 5,
-        (1024, 2),
-        (1024, 1),
-    ]:
-        words.append(
-            f"conv{channels}k3{'s2' if stride == 2 else ''}p1g{channels}n bn relu conv{width}k1n bn relu"
-        )
+    for width in (64, 128, 128, 256, 256, 512, *[512] * 5, 1024, 1024):
+        stride = "s2" if width > channels > 32 else ""
+        words.append(f"conv{channels}k3{stride}p1g{channels}n bn relu conv{width}k1n bn relu")
         channels = width
     return " ".join([*words, "gap", "flatten", "fcK"])
 

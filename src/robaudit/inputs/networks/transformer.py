@@ -123,7 +123,8 @@ class VisionTransformer(nn.Module):
     """(N, in_channels, H, W), normalised, to logits (N, classes).
 
     Raises:
-        RobauditError: heads that do not divide `inner`, or patches the image's side.
+        RobauditError: heads that do not divide `inner`, patches the image's side;
+            or `inner` is not the width, without `out`.
 
     """
 
@@ -133,6 +134,8 @@ class VisionTransformer(nn.Module):
             raise RobauditError(
                 f"vit: heads={plan.heads} must divide inner={plan.inner}, patch={plan.patch} the image's {image_size}"
             )
+        if not plan.out and plan.inner != plan.width:
+            raise RobauditError(f"vit: without out, inner={plan.inner} must be width={plan.width}")
         self.plan = plan
         features, width = in_channels * plan.patch**2, plan.width
         self.norm_patch: nn.Module = nn.LayerNorm(features) if plan.norm_patch else nn.Identity()

@@ -6,21 +6,18 @@ used. Operators are looked up by name in a table of functions; there is no way t
 
 from __future__ import annotations
 
-import io
 import json
 import operator
 import re
-import zipfile
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.archives import open_archive, read_record
-from robaudit.inputs.files.pickle_names import UnsafePickle, refuse_unsafe
-from robaudit.inputs.files.pickles import check_tree, scan
+from robaudit.inputs.files.archives import Archive, open_archive
+from robaudit.inputs.files.checkpoints import read_archive
+from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.programs.aten import OPERATORS
 from robaudit.inputs.programs.network import Program, Shape
 
@@ -41,17 +38,17 @@ ARITHMETIC = {
 }  # fmt: skip
 
 
-def read_exported(path: Path) -> Program:
+def read_exported(copy: FileCopy) -> Program:
     """The program of a `.pt2` file.
 
     Raises:
         RobauditError: damaged, of an unknown version, or with operators other than torch's own.
 
     """
+    path = copy.path
     try:
-        with open_archive(path) as archive:
-            document, tensors = _documents(archive, path)
-            return _program(document["graph_module"], tensors)
+        document, tensors = _documents(open_archive(copy))
+        return _program(document["graph_module"], tensors)
     except RobauditError as error:
         text = str(error)
         raise RobauditError(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -61,26 +58,30 @@ def read_exported(path: Path) -> Program:
         ) from error
 
 
-def _documents(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    names = archive.namelist()
+def _documents(archive: Archive) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    names = archive.names
     graphs = [
         name for name in names if re.search(r"(models/\w+\.json|serialized_exported_program\.json)$", name)
     ]
     if not graphs:
         raise RobauditError("holds no exported graph; export it with torch.export.save")
-    document = json.loads(read_record(archive, graphs[0], GRAPH))
+    document = _json(archive, graphs[0])
     tensors: dict[str, torch.Tensor] = {}
     for name in names:
         if name.endswith("_weights_config.json") or name.endswith("_constants_config.json"):
             folder = name.rsplit("/", 1)[0]
-            for key, entry in json.loads(read_record(archive, name, GRAPH))["config"].items():
+            for key, entry in _json(archive, name)["config"].items():
                 tensors[key] = _tensor(archive, f"{folder}/{entry['path_name']}", entry)
         elif name.endswith(("serialized_state_dict.pt", "serialized_constants.pt")):
-            tensors |= _pickled(read_record(archive, name, path.stat().st_size), path)
+            tensors |= _pickled(archive, name)
     return document, tensors
 
 
-def _tensor(archive: zipfile.ZipFile, name: str, entry: dict[str, Any]) -> torch.Tensor:
+def _json(archive: Archive, name: str) -> Any:
+    return json.loads(bytes(archive.read(name, GRAPH)))
+
+
+def _tensor(archive: Archive, name: str, entry: dict[str, Any]) -> torch.Tensor:
     if entry.get("use_pickle"):
         raise RobauditError(f"keeps {name} as a pickle; export plain tensors only")
     meta = entry["tensor_meta"]
@@ -88,7 +89,7 @@ def _tensor(archive: zipfile.ZipFile, name: str, entry: dict[str, Any]) -> torch
     sizes, strides = ([int(n["as_int"]) for n in meta[key]] for key in ("sizes", "strides"))
     offset = int(meta.get("storage_offset", {}).get("as_int", 0))
     dtype = DTYPES[meta["dtype"]]
-    data = read_record(archive, name, archive.getinfo(name).file_size)
+    data = archive.read(name, archive.size(name))
     count = len(data) // dtype.itemsize
     total = torch.Size(sizes).numel()
     last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
@@ -99,20 +100,11 @@ def _tensor(archive: zipfile.ZipFile, name: str, entry: dict[str, Any]) -> torch
     return torch.frombuffer(bytearray(data), dtype=dtype).as_strided(sizes, strides, offset).clone()
 
 
-def _pickled(data: bytes, path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a state dict inside an older archive, checked as any checkpoint is."""
-    with zipfile.ZipFile(io.BytesIO(data)) as inner:
-        records = {record.filename: record.file_size for record in inner.infolist()}
-        name = next(name for name in records if name.endswith("data.pkl"))
-        pickled = inner.read(name)
-    folder = name.removesuffix("data.pkl") + "data/"
-    try:
-        names, _ = scan(pickled)
-        refuse_unsafe(names)
-        check_tree(pickled, 0, lambda key, _: records.get(folder + key, -1))
-    except UnsafePickle as error:
-        raise RobauditError(f"{path}: {error}; export it again") from error
-    tree = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+def _pickled(archive: Archive, name: str) -> dict[str, torch.Tensor]:
+    """Tensors of a state dict inside an older archive: an archive itself, through the same door."""
+    inner = open_archive(FileCopy(archive.path, archive.read(name, archive.size(name))))
+    tree = read_archive(inner)
+    tree = tree if isinstance(tree, dict) else {}
     return {key: value for key, value in tree.items() if isinstance(value, torch.Tensor)}
 
 

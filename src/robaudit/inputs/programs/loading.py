@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.programs.exported import read_exported
 from robaudit.inputs.programs.network import (
     Program,
@@ -20,18 +20,18 @@ from robaudit.inputs.programs.network import (
 from robaudit.inputs.programs.onnx import read_onnx
 from robaudit.inputs.programs.torchscript import read_torchscript
 
-READERS: dict[str, Callable[[Path], Program | nn.Module]] = {
+READERS: dict[str, Callable[[FileCopy], Program | nn.Module]] = {
     "onnx": read_onnx,
     "torchscript": read_torchscript,
     "pt2": read_exported,
 }
 
 
-def load_program(path: Path, kind: str, shape: Shape | None) -> tuple[nn.Module, Shape | None, int]:
+def load_program(copy: FileCopy, kind: str, shape: Shape | None) -> tuple[nn.Module, Shape | None, int]:
     """A program's network, the (C, H, W) it takes (the images' where it does not say) and its classes.
 
     Args:
-        path: the file.
+        copy: the file.
         kind: `onnx`, `torchscript` or `pt2`.
         shape: (C, H, W) of the images, None where there are none.
 
@@ -39,7 +39,7 @@ def load_program(path: Path, kind: str, shape: Shape | None) -> tuple[nn.Module,
         RobauditError: it cannot be loaded safely, or takes other images.
 
     """
-    program = READERS[kind](path)
+    program, path = READERS[kind](copy), copy.path
     declared = program.image_shape if isinstance(program, Program) else None
     if shape and declared and tuple(shape) != declared:
         raise RobauditError(

@@ -47,11 +47,6 @@ def indexed_names(layers: list[Layer]) -> list[str]:
     return _index().get(fingerprint(layers), []) if len(layers) > 8 else []
 
 
-def catalogue_names(layers: list[Layer]) -> list[str]:
-    """`torchvision:NAME` and `timm:NAME` whose layers have these shapes, torchvision first."""
-    return [name for name in indexed_names(layers) if ":" in name]
-
-
 def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.Module:
     """A torchvision or timm network with fresh weights.
 
@@ -91,7 +86,8 @@ def catalogue_options(
     found = []
     classes = chain_classes(layers)
     channels = input_channels(layers) or 3
-    for text in [only] if only else catalogue_names(layers)[:4]:
+    known = [name for name in indexed_names(layers) if ":" in name]
+    for text in [only] if only else known[:4]:
         kind, _, name = text.partition(":")
         try:
             network = build_catalogue(kind, name, classes, channels)

@@ -10,8 +10,9 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.scoring import Choice, loss_gap, near_chance
+from robaudit.inputs.recovery.scoring import Choice, loss_gap
 from robaudit.inputs.recovery.search import choose
+from robaudit.stats import near_chance
 
 #: Images that another structure must have seen for the choice to be called close; another normalisation all.
 CLOSE_IMAGES = 48
@@ -84,7 +85,8 @@ def decide(
         raise RobauditError(f"{source}: {error}") from error
     best = choices[0]
     count = len(best)
-    if near_chance(best.accuracy, request.images.classes, count) and not request.force:
+    labels = torch.bincount(best.labels, minlength=request.images.classes)
+    if near_chance(int(best.right.sum()), labels.tolist()) and not request.force:
         tried = "; ".join(
             f"{c.candidate.text[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
         )

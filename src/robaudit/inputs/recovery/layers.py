@@ -23,7 +23,12 @@ ROLES = {
     "moving_mean": "running_mean", "moving_variance": "running_var", "weight_std": "weight_std", "bias_std": "bias_std",
 }  # fmt: skip
 #: Extra buffers that change nothing in evaluation.
-IGNORED = re.compile(r"(num_batches_tracked|_u|_v|total_ops|total_params|activation_post_process.*)$")
+IGNORED = re.compile(
+    r"(num_batches_tracked|_u|_v|original1|total_ops|total_params|activation_post_process.*)$"
+)
+#: What `torch.nn.utils.parametrizations` calls the parts of a weight, and what they were called before.
+PARAMETRIZED = re.compile(r"parametrizations\.weight\.(original[01]?|0\._[uv])$")
+PARTS = {"original0": "g", "original1": "v", "original": "orig", "0._u": "u", "0._v": "v"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,30 +128,20 @@ def _paired(layers: list[Layer], state: State) -> list[Layer]:
 
 def _merged(state: State) -> State:
     """Weight and spectral normalisation folded into plain weights; scalars and idle buffers left out."""
+    state = {PARAMETRIZED.sub(lambda match: f"weight_{PARTS[match[1]]}", key): t for key, t in state.items()}
     result: State = {}
     for key, tensor in state.items():
-        if key.endswith("weight_g") and key[:-1] + "v" in state:
-            result[key[:-2]] = _weight_norm(tensor, state[key[:-1] + "v"])
-        elif key.endswith("parametrizations.weight.original0") and key[:-1] + "1" in state:
-            base = key.removesuffix("parametrizations.weight.original0")
-            result[base + "weight"] = _weight_norm(tensor, state[key[:-1] + "1"])
-        elif key.endswith("weight_orig") and (u := state.get(key.removesuffix("orig") + "u")) is not None:
-            result[key[:-5]] = _spectral_norm(tensor, u, state.get(key.removesuffix("orig") + "v"))
-        elif key.endswith("parametrizations.weight.original") and key[:-8] + "0._u" in state:
-            base = key.removesuffix("parametrizations.weight.original")
-            result[base + "weight"] = _spectral_norm(
-                tensor, state[key[:-8] + "0._u"], state.get(key[:-8] + "0._v")
-            )
-        elif key.endswith("weight_orig") and key.replace("weight_orig", "weight_mask") in state:
-            result[key[:-5]] = tensor * state[key.replace("weight_orig", "weight_mask")]
-        elif (
-            key.endswith(("weight_v", "weight_mask", "original1"))
-            or IGNORED.search(key)
-            or tensor.ndim == 0
-            or tensor.numel() == 0
-        ):
-            continue
-        else:
+        base, _, part = key.rpartition("_")
+        direction, u, mask = (state.get(f"{base}_{other}") for other in ("v", "u", "mask"))
+        if not base.endswith("weight"):
+            part = ""
+        if part == "g" and direction is not None:
+            result[base] = _weight_norm(tensor, direction)
+        elif part == "orig" and u is not None:
+            result[base] = _spectral_norm(tensor, u, direction)
+        elif part == "orig" and mask is not None:
+            result[base] = tensor * mask
+        elif part not in ("v", "mask") and not IGNORED.search(key) and tensor.ndim and tensor.numel():
             result[key] = tensor
     return result
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import nn
-
 from robaudit.errors import RobauditError
 from robaudit.inputs.networks.families import build, parse
 from robaudit.inputs.networks.family import Plan
@@ -14,7 +12,12 @@ from robaudit.inputs.recovery.candidates import Candidate, fits
 from robaudit.inputs.recovery.chains import file_order, read_units
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.ordering import alphabetical, in_natural_order, linears_last
-from robaudit.inputs.recovery.published import exact_candidates, proposed_candidates, published_candidates
+from robaudit.inputs.recovery.published import (
+    exact_candidates,
+    in_own_order,
+    proposed_candidates,
+    published_candidates,
+)
 from robaudit.inputs.recovery.residual import residual_candidates
 from robaudit.inputs.recovery.sequential import sequential_candidates
 from robaudit.inputs.recovery.slopes import with_slopes, without_slopes
@@ -127,9 +130,9 @@ def named_candidate(spec: str, layers: list[Layer], shape: tuple[int, int, int] 
     side = shape[1] if shape else SIDES.get(channels, (32,))[0]
     classes = chain_classes(layers)
     plan = parse(spec)
-    network = build(plan, classes=classes, in_channels=channels, image_size=side)
-    own = module_layers(network)
-    order = _order(own, layers, known, network)
+    own = module_layers(build(plan, classes=classes, in_channels=channels, image_size=side))
+    recovered = (list(candidate.layers) for candidate in known if fits(own, list(candidate.layers)))
+    order = in_own_order(own, layers) or next(recovered, None) or by_shape(own, layers)
     if order is None:
         raise RobauditError(
             f"--arch {spec}: the file does not fit it: {difference(own, layers)}; leave --arch out or name another"
@@ -137,23 +140,16 @@ def named_candidate(spec: str, layers: list[Layer], shape: tuple[int, int, int] 
     return Candidate(plan, tuple(order), channels, side, classes, 0.0)
 
 
-def _order(
-    own: list[Layer], theirs: list[Layer], known: list[Candidate], network: nn.Module
-) -> list[Layer] | None:
-    """The file's layers in the network's order: by name, as they stand, as recovered, by shape."""
-    by_name = {layer.name: layer for layer in theirs}
-    orders = []
-    if len(own) == len(theirs) and all(layer.name in by_name for layer in own):
-        orders.append([by_name[layer.name] for layer in own])
-    orders.append(theirs)
-    orders += [list(candidate.layers) for candidate in known]
-    by_shape: dict[object, list[Layer]] = {}
-    for layer in theirs:
-        by_shape.setdefault((layer.kind, layer.shape), []).append(layer)
-    if len(own) == len(theirs):
-        queues = [by_shape.get((layer.kind, layer.shape), []) for layer in own]
-        orders.append([queue.pop(0) for queue in queues if queue])
-    return next((order for order in orders if fits(own, order)), None)
+def by_shape(own: list[Layer], theirs: list[Layer]) -> list[Layer] | None:
+    """The file's layers in the network's order where each is the next of its kind and shape."""
+    rest = list(theirs)
+    order = []
+    for mine in own:
+        at = next((i for i, layer in enumerate(rest) if fits([mine], [layer])), None)
+        if at is None:
+            return None
+        order.append(rest.pop(at))
+    return None if rest else order
 
 
 def difference(own: list[Layer], theirs: list[Layer]) -> str:

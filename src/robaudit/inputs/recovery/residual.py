@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 from robaudit.inputs.networks.norms import SCALED, divides
-from robaudit.inputs.networks.residual import ResidualPlan
+from robaudit.inputs.networks.residual import ResidualPlan, last_side
 from robaudit.inputs.networks.residual_family import FAMILY
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.layers import Layer
-from robaudit.inputs.recovery.residual_reading import Reading, Template, read_residual
+from robaudit.inputs.recovery.residual_reading import Reading, read_residual
 from robaudit.inputs.recovery.slopes import spread, without_slopes
 from robaudit.inputs.recovery.special import usual_padding
 
@@ -37,43 +38,50 @@ def _stages(reading: Reading) -> list[list[dict[str, Layer]]]:
 
 
 def _base_plan(reading: Reading, stages: list[list[dict[str, Layer]]]) -> ResidualPlan:
-    template, last_role = reading.template, f"c{reading.template.convs}"
+    template, firsts, block = reading.template, [stage[0] for stage in stages], reading.blocks[0]
+    widths = tuple(first[f"c{template.convs}"].shape[0] for first in firsts)
+    channels, _, kernel, _ = reading.stem["c"].shape
     shorts = [block["s"] for block in reading.blocks if "s" in block]
-    needless = [
-        [i for i, block in enumerate(stage) if "s" in block and block["s"].shape[0] == block["s"].shape[1]]
-        for stage in stages
-    ]
-    project = "all" if any(set(found) - {0} for found in needless) else "first" if needless[0] else "needed"
-    project = "all" if template.even else project
-    stem = reading.stem["c"].shape
+    normed = tuple(i for i in range(1, template.convs + 1) if f"n{i}" in template.main)
+    partly = normed if len(normed) < template.convs else ()
     return ResidualPlan(
-        widths=tuple(stage[0][last_role].shape[0] for stage in stages),
+        widths=widths,
         depths=tuple(len(stage) for stage in stages),
-        strides=_strides(reading, stages),
-        mid=tuple(stage[0]["c1"].shape[0] for stage in stages) if template.convs == 3 else (),
-        groups=_groups(stages[0][0]["c2"]) if template.convs == 3 else 1,
-        stem=(stem[0], stem[2], 2 if stem[2] == 7 else 1),
-        stem_pool=stem[2] == 7,
+        # Two but in the first, or as even kernels tell.
+        strides=tuple(
+            first["c1"].shape[2] - 2 if template.even else 1 + (i > 0) for i, first in enumerate(firsts)
+        ),
+        mid=tuple(first["c1"].shape[0] for first in firsts) if template.convs == 3 else (),
+        groups=block["c2"].shape[0] // block["c2"].shape[1] if template.convs == 3 else 1,
+        stem=(channels, kernel, 2 if kernel == 7 else 1),
+        stem_pool=kernel == 7,
         order="pre" if template.pre else "post",
-        shortcut="pad"
-        if not shorts and {stem[0]} != {stage[0][last_role].shape[0] for stage in stages}
-        else "conv",
-        project=project,  # type: ignore[arg-type]
+        shortcut="pad" if not shorts and {channels} != set(widths) else "conv",
+        project="all" if template.even else _projected(stages),
         shortcut_norm=any("t" in block for block in reading.blocks)
         or (template.normed and not template.pre and not shorts),
         shortcut_kernel=shorts[0].shape[2] if shorts and not template.even else 1,
         norm=_norm(reading),
-        normed=_normed(template),
-        se=_reduction(reading),
-        se_conv=template.gated != "" and reading.blocks[0]["g1"].kind == "conv",
+        normed=partly,
+        se=widths[0] // block["g1"].shape[0] if template.gated else 0,
+        se_conv=template.gated != "" and block["g1"].kind == "conv",
         stem_norm="n" in reading.stem or not (template.normed or template.pre),
         last_norm=reading.last is not None,
-        last_act=template.pre and reading.last is None and (not template.normed or _normed(template) != ()),
+        last_act=template.pre and reading.last is None and (not template.normed or partly != ()),
         bias=not template.normed,
         even=template.even,
         cosine=reading.cosine,
         hidden=tuple(layer.shape[0] for layer in reading.linears[:-1]),
     )
+
+
+def _projected(stages: list[list[dict[str, Layer]]]) -> Literal["needed", "first", "all"]:
+    """Where shortcuts have a convolution: also in blocks that change no width?"""
+    needless = [
+        {i for i, block in enumerate(stage) if "s" in block and block["s"].shape[0] == block["s"].shape[1]}
+        for stage in stages
+    ]
+    return "all" if any(found - {0} for found in needless) else "first" if needless[0] else "needed"
 
 
 def _norm(reading: Reading) -> str:
@@ -83,32 +91,6 @@ def _norm(reading: Reading) -> str:
         return "batch" if norms else "none"
     widths = {layer.shape[0] for layer in norms}
     return next(word for word in SCALED if divides(word, widths))
-
-
-def _strides(reading: Reading, stages: list[list[dict[str, Layer]]]) -> tuple[int, ...]:
-    """Of each stage: two but in the first, or as even kernels tell."""
-    if reading.template.even:
-        return tuple(stage[0]["c1"].shape[2] - 2 for stage in stages)
-    return (1,) + (2,) * (len(stages) - 1)
-
-
-def _normed(template: Template) -> tuple[int, ...]:
-    """Which convolutions of a block have a norm, where not all or none of them have."""
-    found = tuple(i for i in range(1, template.convs + 1) if f"n{i}" in template.main)
-    return found if len(found) < template.convs else ()
-
-
-def _groups(layer: Layer) -> int:
-    """Groups of a convolution with as many outputs as inputs."""
-    return layer.shape[0] // layer.shape[1]
-
-
-def _reduction(reading: Reading) -> int:
-    """By how many times the gating layers narrow the first block; 0 where there are none."""
-    if not reading.template.gated:
-        return 0
-    inner, outs = reading.blocks[0]["g1"].shape[:2]
-    return outs // inner
 
 
 def _file_order(reading: Reading, slopes: list[Layer]) -> tuple[Layer, ...]:
@@ -153,11 +135,7 @@ def residual_candidates(layers: list[Layer], image_size: int) -> list[Candidate]
 
 def _pools(plan: ResidualPlan, image_size: int, features: int) -> Iterator[tuple[int, float]]:
     """Windows of the last pooling that leave `features` positions."""
-    side = -(-image_size // plan.stem[2])
-    side = -(-side // 2) if plan.stem_pool else side
-    for stride in plan.strides:
-        side = -(-side // stride)
-    left = math.isqrt(features)
+    side, left = last_side(plan, image_size), math.isqrt(features)
     if left * left != features or left > side:
         return
     if left == 1:

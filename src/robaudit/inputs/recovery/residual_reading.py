@@ -84,55 +84,44 @@ TEMPLATES = (
 )
 
 
-def _fits(role: str, layer: Layer, ins: int, template: Template, block: dict[str, Layer]) -> bool:
-    """Whether `layer` can play `role` in a block whose input has `ins` channels."""
-    if role[0] in "nt":
-        return layer.normalises
-    if role[0] == "g":
-        return _gates(role, layer, template, block)
-    if layer.kind != "conv":
+def _is_block(block: dict[str, Layer], template: Template, ins: int) -> bool:
+    """Whether layers can play their roles in a block whose input has `ins` channels."""
+    first, middle, last = (block[f"c{i}"] for i in (1, 2, template.convs))
+    if any(block[role].kind != "conv" for role in block if role[0] in "cs"):
         return False
-    outs, inner, height, width = layer.shape
-    if template.even and role in ("c1", "s"):
-        wanted = {1, 2} if role == "s" else {3, 4}
-        same = role == "c1" or height == block["c1"].shape[2] - 2
-        return inner == ins and height == width and height in wanted and same
-    if role == "s":
-        return inner == ins and height == width and height in (1, 3)
-    kernel = 3 if template.convs == 2 or role == "c2" else 1
-    before = block.get(f"c{int(role[1]) - 1}")
-    expected = before.shape[0] if before else ins if role == "c1" else inner
-    square = template.convs == 3 or role == "c1" or outs == inner
-    if role == "c2" and template.convs == 3 and outs == expected and inner and expected % inner == 0:
-        return height == width == kernel  # perhaps grouped
-    return height == width == kernel and inner == expected and square
-
-
-def _gates(role: str, layer: Layer, template: Template, block: dict[str, Layer]) -> bool:
-    """Whether `layer` can be the first or second gating layer of the block."""
-    if layer.kind not in ("conv", "linear") or layer.shape[2:] not in ((), (1, 1)):
-        return False
-    outs = block[f"c{template.convs}"].shape[0]
-    if role == "g1":
-        return layer.shape[1] == outs and layer.shape[0] < outs and outs % layer.shape[0] == 0
-    first = block["g1"]
-    return layer.kind == first.kind and layer.shape[:2] == first.shape[1::-1]
-
-
-def _sound(block: dict[str, Layer], template: Template, ins: int) -> bool:
-    """Whether the norms of a complete block have the channels of their places, and the shortcut its shape."""
-    outs = block[f"c{template.convs}"].shape[0]
-    if template.convs == 3 and (outs % block["c2"].shape[0] and block["c2"].shape[0] % outs):
-        return False
+    outs, before = last.shape[0], ins
     for i in range(1, template.convs + 1):
         conv, norm = block[f"c{i}"], block.get(f"n{i}")
-        if norm and norm.shape[0] != (conv.shape[1] if template.pre else conv.shape[0]):
+        kernels = (3, 4) if template.even and i == 1 else (3,) if template.convs == 2 or i == 2 else (1,)
+        grouped = template.convs == 3 and i == 2 and conv.shape[0] == before and before % conv.shape[1] == 0
+        if (conv.shape[1] != before and not grouped) or conv.shape[2:] not in [(k, k) for k in kernels]:
             return False
-    short, after = block.get("s"), block.get("t")
-    # Otherwise it is the next block's first convolution, more likely.
-    if short and short.shape[2] > 1 and ins == outs and not template.even:
-        return False
-    return not (short and short.shape[0] != outs) and not (after and after.shape[0] != outs) and ins > 0
+        if norm and not _normalises(norm, before if template.pre else conv.shape[0]):
+            return False
+        before = conv.shape[0]
+    if template.convs == 2:
+        consistent = middle.shape[0] == middle.shape[1]
+    else:
+        consistent = not (outs % middle.shape[0] and middle.shape[0] % outs)
+    if "s" in block:  # a wide one that changes no shape is the next block's first convolution, more likely
+        sides = (first.shape[2] - 2,) if template.even else (1,) if ins == outs else (1, 3)
+        consistent = consistent and block["s"].shape in [(outs, ins, side, side) for side in sides]
+    if "t" in block:
+        consistent = consistent and _normalises(block["t"], outs)
+    return consistent and ("g1" not in block or _gates(block["g1"], block["g2"], outs))
+
+
+def _normalises(layer: Layer, width: int) -> bool:
+    return layer.normalises and layer.shape[0] == width
+
+
+def _gates(one: Layer, two: Layer, outs: int) -> bool:
+    """Whether these can be the two gating layers of a block."""
+    inner = one.shape[0]
+    shapes = [layer.shape for layer in (one, two)]
+    flat = [(inner, outs), (outs, inner)]
+    known = shapes == (flat if one.kind == "linear" else [(*shape, 1, 1) for shape in flat])
+    return one.kind == two.kind and known and inner < outs and outs % inner == 0
 
 
 def _block(
@@ -142,16 +131,9 @@ def _block(
     found = {}
     for projected in (True, False):
         order = template.order(projected)
-        if at + len(order) > len(layers):
-            continue
-        block: dict[str, Layer] = {}
-        for role, layer in zip(order, layers[at:], strict=False):
-            if not _fits(role, layer, ins, template, block):
-                break
-            block[role] = layer
-        else:
-            if _sound(block, template, ins):
-                found[projected] = (block, at + len(order))
+        block = dict(zip(order, layers[at : at + len(order)], strict=False))
+        if len(block) == len(order) and _is_block(block, template, ins):
+            found[projected] = (block, at + len(order))
     plain = found.get(False)
     if plain and not eager and plain[0][f"c{template.convs}"].shape[0] == ins:
         return plain

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from robaudit.inputs.networks.families import activation
+from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.recovery.candidates import Candidate
 
@@ -57,6 +58,16 @@ class Choice:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def guess(self) -> tuple[Candidate, Normalisation]:
+        """What is tried."""
+        return self.candidate, self.normalisation
+
+    @property
+    def key(self) -> tuple[Plan, Normalisation]:
+        """By what a guess is known again."""
+        return self.candidate.plan, self.normalisation
 
     @cached_property
     def right(self) -> torch.Tensor:
@@ -178,12 +189,6 @@ def preferred(choice: Choice, rival: Choice) -> bool:
 def sees(choice: Choice, classes: int) -> bool:
     """Whether a choice is right far more often than chance."""
     return choice.accuracy > 1 / classes + SEES_SHARE * (1 - 1 / classes)
-
-
-def near_chance(accuracy: float, classes: int, count: int) -> bool:
-    """Whether an accuracy on `count` images is hardly above guessing among `classes`."""
-    chance = 1 / classes
-    return accuracy < chance + max(4 * math.sqrt(chance * (1 - chance) / count), 0.1 * (1 - chance))
 
 
 def same_answers(choice: Choice, other: Choice) -> bool:

@@ -56,7 +56,7 @@ def choose(
         raise RobauditError(
             f"{candidates[0].text}: does not run on images of {shape}; pass the right --dataset"
         )
-    race = trial.race(map(guess_of, found), trial.count)
+    race = trial.race((c.guess for c in found), trial.count)
     if not race:
         raise RobauditError(
             f"{found[0].candidate.text}: runs on some images and not on all; pass --arch FILE.py:FACTORY"
@@ -73,16 +73,6 @@ def normalisation_prices(normalisations: list[Normalisation]) -> dict[Normalisat
         else (BETTER_THAN_NONE + BETTER_THAN_LISTED * rank + BETTER_IF_UNUSUAL * norm.unusual) / PRICE_WORTH
         for rank, norm in enumerate(normalisations)
     }
-
-
-def guess_of(choice: Choice) -> Guess:
-    """What a choice is of."""
-    return choice.candidate, choice.normalisation
-
-
-def guess_key(choice: Choice) -> tuple[Plan, Normalisation]:
-    """By what a guess is known again."""
-    return choice.candidate.plan, choice.normalisation
 
 
 def first_look(
@@ -102,7 +92,7 @@ def first_look(
         dear = likeliest and wave and likeliest.candidate.price + FAR_DEARER < wave[0].price
         if not wave or (likeliest and dear and sees(likeliest, classes)):
             break
-        guesses = [*map(guess_of, found), *itertools.product(wave, normalisations[:2])]
+        guesses = [*(c.guess for c in found), *itertools.product(wave, normalisations[:2])]
         if not start:
             guesses += trial.affordable(itertools.product(wave, usual))
         found = trial.race(guesses, GLANCE)
@@ -113,7 +103,7 @@ def first_look(
     elif found[0].accuracy < CLEAR_ACCURACY and trial.work < LIGHT_WORK:
         best = found[0]
         guesses = trial.affordable((other, best.normalisation) for other in combined([best.candidate]))
-    return trial.race([*map(guess_of, found), *guesses], GLANCE) if guesses else found
+    return trial.race([*(c.guess for c in found), *guesses], GLANCE) if guesses else found
 
 
 def combined(candidates: list[Candidate]) -> Iterator[Candidate]:
@@ -151,10 +141,10 @@ def climb(trial: Trial, starts: list[Choice], normalisations: list[Normalisation
     for start in starts:
         choice = start
         for _ in range(CHANGES):
-            if guess_key(choice) in seen:  # its way is known
+            if choice.key in seen:  # its way is known
                 break
-            seen.add(guess_key(choice))
-            race = trial.race([guess_of(choice), *neighbours(choice, normalisations)], trial.count)
+            seen.add(choice.key)
+            race = trial.race([choice.guess, *neighbours(choice, normalisations)], trial.count)
             if not race or not preferred(race[0], choice):
                 break
             choice = race[0]
@@ -167,7 +157,7 @@ def neighbours(choice: Choice, normalisations: list[Normalisation]) -> Iterator[
 
     Which of the softer ones looks right depends on the scale of the images; ReLU without biases is the same on any.
     """
-    candidate, norm = guess_of(choice)
+    candidate, norm = choice.guess
     yield from ((candidate, other) for other in normalisations)
     for plan, price in varied(candidate.plan, Family.neighbours):
         changed = candidate.with_plan(plan, price)

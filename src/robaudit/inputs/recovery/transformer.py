@@ -1,19 +1,26 @@
 """Vision transformers from names and shapes: blocks by the number in their names, what is in them by role.
 
-Heads leave no trace in shapes; each number of them that divides the width becomes a candidate.
+What they seem to be is built and compared. Heads leave no trace in shapes; each number of them that divides the width
+becomes a candidate.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 
 import torch
 
 from robaudit.inputs.networks.transformer import FAMILY, SHARES, TransformerPlan
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.layers import Layer
+from robaudit.inputs.recovery.published import Sizes, in_network_order
+
+Roles = dict[str, Layer]
+#: A network's layers by role, in its order: before the blocks, in each, after them.
+BEFORE = ("norm_patch", "embed", "norm_embedded", "token", "position")
+INSIDE = ("norm1", "qkv", "out", "norm2", "fc1", "fc2")
+AFTER = ("norm", "head")
 
 #: Up to and with the first number of a name.
 NUMBERED = re.compile(r"((?:[^.]*\.)*?[^.]*\d)\.(.+)")
@@ -24,16 +31,6 @@ ATTENTION = re.compile(
 PARTS = re.compile(r"(^|[._])(to_|w_?)?(q|k|v)(uery|ey|alue)?(_proj|_linear)?$")
 
 
-@dataclass(frozen=True, eq=False)
-class Read:
-    """A file read as a transformer: what shapes tell, and the layers in the network's order."""
-
-    plan: TransformerPlan
-    layers: tuple[Layer, ...]
-    channels: int
-    side: int
-
-
 def transformer_candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
     """Vision transformers that the layers may be, the likeliest first.
 
@@ -42,55 +39,37 @@ def transformer_candidates(layers: list[Layer], shape: tuple[int, int, int] | No
         shape: (C, H, W) of the images, or None.
 
     """
-    read = read_transformer(layers)
-    if read is None or (shape is not None and (read.channels, read.side) != shape[:2]):
+    blocks, rest = _blocks(layers)
+    frame, inside = _frame(rest), [_block_roles(block) for block in blocks]
+    if frame is None or not inside or not all(inside):
         return []
-    found = [
-        Candidate(plan, read.layers, read.channels, read.side, read.layers[-1].shape[0], cost)
-        for plan, cost in FAMILY.first_guesses(read.plan)
+    plan, sizes = _proposed(frame, inside)
+    ordered = [
+        *(frame[role] for role in BEFORE if role in frame),
+        *(block[role] for block in inside for role in INSIDE if role in block),
+        *(frame[role] for role in AFTER if role in frame),
     ]
+    order = in_network_order(plan, ordered, sizes, any_order=False)
+    if not order or (shape is not None and sizes[:2] != shape[:2]):
+        return []
+    found = [Candidate(other, order, *sizes, price) for other, price in FAMILY.first_guesses(plan)]
     return sorted(found, key=lambda candidate: candidate.price)
 
 
-def read_transformer(layers: list[Layer]) -> Read | None:
-    """The layers as a vision transformer; None where they are something else."""
-    blocks, rest = _blocks(layers)
-    roles = [_block_roles(block) for block in blocks]
-    frame = _frame(rest)
-    if not roles or frame is None or any(found is None for found in roles):
-        return None
-    ordered = [found for found in roles if found is not None]
-    shapes = {tuple(sorted((role, layer.shape) for role, layer in found.items())) for found in ordered}
-    if len(shapes) != 1:
-        return None
-    first = ordered[0]
-    width, inner = first["qkv"].shape[1], first["qkv"].shape[0] // 3
-    embed = frame["embed"]
-    if embed.shape[0] != width or frame["head"].shape[1] != width or frame["position"].shape[2] != width:
-        return None
+def _proposed(frame: Roles, blocks: list[Roles]) -> tuple[TransformerPlan, Sizes]:
+    """What the layers by role seem to be, and the sizes of images and answers."""
+    embed, first = frame["embed"], blocks[0]
     patch, channels = _patch(embed)
-    count = frame["position"].shape[1] - ("token" in frame)
-    side = math.isqrt(count) * patch
-    if not patch or math.isqrt(count) ** 2 != count:
-        return None
+    side = math.isqrt(frame["position"].shape[1] - ("token" in frame)) * patch
+    inner = first["qkv"].shape[0] // 3
     heads = next((inner // share for share in SHARES if inner % share == 0), 1)
     plan = TransformerPlan(
-        width, len(ordered), heads, inner, first["fc1"].shape[0], patch,
+        embed.shape[0], len(blocks), heads, inner, first["fc1"].shape[0], patch,
         conv=embed.kind == "conv", norm_patch="norm_patch" in frame, norm_embedded="norm_embedded" in frame,
         token="token" in frame, mean="token" not in frame, last_norm="norm" in frame,
         batch=first["norm1"].kind == "norm", out="out" in first,
     )  # fmt: skip
-    before = [
-        frame[role] for role in ("norm_patch", "embed", "norm_embedded", "token", "position") if role in frame
-    ]
-    inside = [
-        found[role]
-        for found in ordered
-        for role in ("norm1", "qkv", "out", "norm2", "fc1", "fc2")
-        if role in found
-    ]
-    after = [frame[role] for role in ("norm", "head") if role in frame]
-    return Read(plan, (*before, *inside, *after), channels, side)
+    return plan, (channels, side, frame["head"].shape[0])
 
 
 def _blocks(layers: list[Layer]) -> tuple[list[list[Layer]], list[Layer]]:
@@ -107,29 +86,19 @@ def _blocks(layers: list[Layer]) -> tuple[list[list[Layer]], list[Layer]]:
     return [blocks[name] for name in ordered], [layer for layer in layers if id(layer) not in inside]
 
 
-def _block_roles(block: list[Layer]) -> dict[str, Layer] | None:
-    """A block's layers by role; queries, keys and values joined."""
+def _block_roles(block: list[Layer]) -> Roles:
+    """A block's layers by role, queries, keys and values joined; nothing where it is no block."""
     norms = sorted((layer for layer in block if layer.normalises), key=lambda layer: "after" in layer.name)
     linears = [layer for layer in block if layer.kind == "linear"]
     if len(norms) != 2 or len(norms) + len(linears) != len(block):
-        return None
+        return {}
     attention = [layer for layer in linears if ATTENTION.search(_inside(layer))]
     alone = [layer for layer in linears if layer not in attention]
     if len(alone) != 2:
         attention, alone = linears[:-2], linears[-2:]
     joined = _joined(attention)
-    if joined is None:
-        return None
-    qkv, *out = joined
-    width, inner = qkv.shape[1], qkv.shape[0] // 3
-    hidden = alone[0].shape[0]
-    wanted = [(width, inner)] * len(out) + [(hidden, width), (width, hidden)]
-    if qkv.shape[0] != 3 * inner or [layer.shape for layer in (*out, *alone)] != wanted:
-        return None
-    named = dict(
-        zip(("norm1", "norm2", "fc1", "fc2", "qkv", "out"), (*norms, *alone, qkv, *out), strict=False)
-    )
-    return named if out or width == inner else None
+    names = ("norm1", "norm2", "fc1", "fc2", "qkv", "out")
+    return dict(zip(names, (*norms, *alone, *joined), strict=False)) if joined else {}
 
 
 def _inside(layer: Layer) -> str:
@@ -158,7 +127,7 @@ def _joined(attention: list[Layer]) -> list[Layer] | None:
     )  # three times as many outputs as inputs
 
 
-def _frame(rest: list[Layer]) -> dict[str, Layer] | None:
+def _frame(rest: list[Layer]) -> Roles | None:
     """What is around the blocks, by role."""
     learned = [layer for layer in rest if layer.kind == "other" or re.search(r"(pos|token|cls)", layer.name)]
     main = [layer for layer in rest if layer not in learned]
@@ -188,7 +157,7 @@ def _frame(rest: list[Layer]) -> dict[str, Layer] | None:
     return _learned(found, learned, embed.shape[0])
 
 
-def _learned(found: dict[str, Layer], learned: list[Layer], width: int) -> dict[str, Layer] | None:
+def _learned(found: Roles, learned: list[Layer], width: int) -> Roles | None:
     """With the first token and the positions, whose tensors may have any shape of the same size."""
     for layer in learned:
         tensor = next(iter(layer.tensors.values()))

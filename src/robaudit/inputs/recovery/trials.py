@@ -166,10 +166,8 @@ class Trial:
             Those who stayed to the last of `count` images, the least doubted first.
 
         """
-        running, lap = (
-            list({(c.plan, norm): (c, norm) for c, norm in reversed(list(guesses))}.values())[::-1],
-            FIRST_LAP,
-        )
+        last = {(candidate.plan, norm): (candidate, norm) for candidate, norm in reversed(list(guesses))}
+        running, lap = list(last.values())[::-1], FIRST_LAP
         count = min(count, len(self.images))
         while True:
             lap = min(lap, count)
@@ -182,4 +180,4 @@ class Trial:
                 stay = [c for c in stay if c is stay[0] or not same_answers(c, stay[0])]
             if lap >= count or not stay:
                 return stay
-            running, lap = [(c.candidate, c.normalisation) for c in stay], 2 * lap
+            running, lap = [c.guess for c in stay], 2 * lap

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.programs.network import Program, Shape
 from robaudit.inputs.programs.onnx.operators import OPERATORS
 
@@ -21,7 +21,7 @@ from robaudit.inputs.programs.onnx.operators import OPERATORS
 LIMIT = 2 << 30
 
 
-def read_onnx(path: Path) -> Program:
+def read_onnx(copy: FileCopy) -> Program:
     """The program of an ONNX file.
 
     Raises:
@@ -29,6 +29,7 @@ def read_onnx(path: Path) -> Program:
             control flow or external data.
 
     """
+    path = copy.path
     try:
         import onnx  # noqa: PLC0415  an extra
         from onnx import numpy_helper  # noqa: PLC0415
@@ -36,10 +37,10 @@ def read_onnx(path: Path) -> Program:
         raise RobauditError(
             f"{path}: reading ONNX needs the onnx package; pip install 'robaudit[onnx]'"
         ) from error
-    if path.stat().st_size > LIMIT:
+    if len(copy) > LIMIT:
         raise RobauditError(f"{path}: larger than an ONNX file can be; pass another one")
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load_model_from_string(bytes(copy.data))
         graph = model.graph
         if not graph.node or not graph.output:
             raise ValueError("no graph")

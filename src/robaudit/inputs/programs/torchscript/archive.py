@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import io
 import pickle
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from robaudit.inputs.files.archives import read_record
+from robaudit.inputs.files.archives import Archive
 from robaudit.inputs.files.pickles import PICKLE
 
 #: Bytes of all code together.
@@ -69,7 +68,7 @@ class Script:
     functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
 
 
-def read_script(archive: zipfile.ZipFile) -> Script:
+def read_script(archive: Archive) -> Script:
     """Read an archive whose pickles were checked for absurd demands already.
 
     Raises:
@@ -77,7 +76,7 @@ def read_script(archive: zipfile.ZipFile) -> Script:
         RobauditError: a record is damaged.
 
     """
-    names = set(archive.namelist())
+    names = set(archive.names)
     folder = next(
         (name.removesuffix("data.pkl") for name in sorted(names) if name.endswith("/data.pkl")), None
     )
@@ -91,7 +90,7 @@ def read_script(archive: zipfile.ZipFile) -> Script:
     left = CODE
     for name in sorted(names):
         if name.startswith(f"{folder}code/") and name.endswith(".py"):
-            source = read_record(archive, name, left)
+            source = bytes(archive.read(name, left))
             left -= len(source)
             module = name.removeprefix(f"{folder}code/").removesuffix(".py").replace("/", ".")
             _define(script, module, source)
@@ -136,8 +135,8 @@ def dotted(node: ast.expr) -> list[str] | None:
 class _Unpickler(pickle.Unpickler):
     """Knows tensors, lists of numbers and the archive's own classes as `Instance`s; every other name is refused."""
 
-    def __init__(self, archive: zipfile.ZipFile, folder: str, name: str) -> None:
-        super().__init__(io.BytesIO(read_record(archive, f"{folder}{name}.pkl", PICKLE)))
+    def __init__(self, archive: Archive, folder: str, name: str) -> None:
+        super().__init__(io.BytesIO(archive.read(f"{folder}{name}.pkl", PICKLE)))
         self._archive, self._folder = archive, f"{folder}{name}/"
         self._storages: dict[str, Tensor] = {}
         self._tensors: dict[Any, Tensor] = {}
@@ -182,7 +181,7 @@ class _Unpickler(pickle.Unpickler):
             raise UnreadError("a storage")
         if key not in self._storages:
             name = f"{self._folder}{key}"
-            data = read_record(self._archive, name, self._archive.getinfo(name).file_size)
+            data = self._archive.read(name, self._archive.size(name))
             if count < 0 or len(data) < count * dtype.itemsize:
                 raise UnreadError("a storage that is shorter than it says")
             flat = (

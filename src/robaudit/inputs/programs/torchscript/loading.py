@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.archives import open_archive, read_record
-from robaudit.inputs.files.pickle_names import UnsafePickle
-from robaudit.inputs.files.pickles import PICKLE, scan
+from robaudit.inputs.files.archives import Archive, open_archive
+from robaudit.inputs.files.copies import FileCopy
+from robaudit.inputs.files.pickles import PICKLE, UnsafePickle, scan
 from robaudit.inputs.programs.network import Program
 from robaudit.inputs.programs.torchscript.archive import Instance, Script, UnreadError, read_script
 from robaudit.inputs.programs.torchscript.evaluation import Evaluator
@@ -26,20 +25,19 @@ CLASSES = re.compile(r"__torch__\.torch\.classes\.(\w+)")
 KNOWN_SPACES = {"prim", "aten", "torchvision", "quantized"}
 
 
-def read_torchscript(path: Path) -> Program | nn.Module:
+def read_torchscript(copy: FileCopy) -> Program | nn.Module:
     """The program of a TorchScript file, or what torch makes of it.
 
     Raises:
         RobauditError: damaged, or its code uses custom operators, custom classes or files, or runs while it is loaded.
 
     """
-    interpreted = partial(_interpreted, path)
-    with open_archive(path) as archive:
-        _check(archive, path)
-        try:
-            script = read_script(archive)
-        except UnreadError:
-            return interpreted()
+    interpreted, archive = partial(_interpreted, copy), open_archive(copy)
+    _check(archive)
+    try:
+        script = read_script(archive)
+    except UnreadError:
+        return interpreted()
     return Program(
         lambda x: Evaluator(script).forward(x),
         _tensors(script),
@@ -66,13 +64,14 @@ def _tensors(script: Script) -> list[torch.Tensor]:
     return list(found.values())
 
 
-def _check(archive: zipfile.ZipFile, path: Path) -> None:
-    for name in archive.namelist():
+def _check(archive: Archive) -> None:
+    path = archive.path
+    for name in archive.names:
         if name.endswith(".py"):
-            _check_code(path, read_record(archive, name, PICKLE).decode("utf-8", "replace"))
+            _check_code(path, str(archive.read(name, PICKLE), "utf-8", "replace"))
         elif name.endswith(".pkl"):
             try:
-                scan(read_record(archive, name, PICKLE))
+                scan(archive.read(name, PICKLE))
             except UnsafePickle as error:
                 raise RobauditError(f"{path}: {error}; download it again") from error
 
@@ -93,11 +92,12 @@ def _check_code(path: Path, code: str) -> None:
         )
 
 
-def _interpreted(path: Path) -> nn.Module:
+def _interpreted(copy: FileCopy) -> nn.Module:
+    path = copy.path
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network: nn.Module = torch.jit.load(str(path), map_location="cpu")
+            network: nn.Module = torch.jit.load(copy.stream(), map_location="cpu")
     except Exception as error:
         raise RobauditError(
             f"{path}: TorchScript that this torch cannot load ({type(error).__name__}); export it again"

@@ -1,0 +1,147 @@
+"""What a header may say: every field's type and range, looked at before anything is made of it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import robaudit
+
+#: Whether a value is one that a field takes.
+Rule = Callable[[Any], bool]
+#: Values of one image, (C, H, W) together; one of 4096 x 4096 in one channel.
+LARGEST_IMAGE = 1 << 24
+
+
+class UnknownFieldError(ValueError):
+    """Something that this version of robaudit does not know."""
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= 1 << 16
+
+
+def _whole(low: int, high: int) -> Rule:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _number(low: float, high: float) -> Rule:
+    return lambda value: type(value) in (int, float) and math.isfinite(value) and low <= value <= high
+
+
+def _many(rule: Rule, most: int) -> Rule:
+    return lambda value: isinstance(value, list) and len(value) <= most and all(map(rule, value))
+
+
+def _named(rule: Rule) -> Rule:
+    return lambda value: isinstance(value, dict) and len(value) <= 100 and all(map(rule, value.values()))
+
+
+def _shape(value: Any) -> bool:
+    sizes = isinstance(value, list) and len(value) == 3 and all(map(_whole(1, LARGEST_IMAGE), value))
+    return bool(sizes) and math.prod(value) <= LARGEST_IMAGE
+
+
+def _claim(value: Any) -> bool:
+    return value == {} or (
+        isinstance(value, dict)
+        and value.keys() == {"value", "attack"}
+        and _number(0, 1)(value["value"])
+        and _text(value["attack"])
+    )
+
+
+_COUNT = _whole(0, 1 << 40)
+_FINDING = {"code": _text, "severity": _text, "message": _text, "advice": _text}
+#: field: what it may hold, or its own fields; those that end in `?` may be absent.
+Fields = dict[str, "Rule | Fields"]
+HEADER: Fields = {
+    "plan": {
+        "threat": {"norm": _text, "eps": _number(0, 1000)},
+        "attacks": _many(_text, 20),
+        "seed": _whole(0, (1 << 63) - 1),
+        "confidence": _number(0, 1),
+        "examples": _text,
+        "limit": lambda value: value is None or _whole(1, 1 << 40)(value),
+        "engine": _text,
+        "precision": _text,
+        "budget": _named(_whole(1, 1 << 32)),
+        "bounds": _named(_number(0, 1)),
+        "eot?": _whole(1, 10_000),
+    },
+    "model": {
+        "path": _text,
+        "sha256": _text,
+        "architecture": _text,
+        "normalisation": _text,
+        "parameters": _COUNT,
+        "classes": _whole(1, 1 << 24),
+        "notes": _many(_text, 1000),
+        "key?": lambda value: value is None or _text(value),
+        "digest?": _text,
+    },
+    "data": {
+        "name": _text,
+        "split": _text,
+        "n": _COUNT,
+        "total": _COUNT,
+        "sha256": _text,
+        "shape": _shape,
+        "classes": _whole(1, 1 << 24),
+        "class_names?": _many(_text, 1 << 16),
+    },
+    "versions": {"robaudit": _text, "torch": _text, "python": _text},
+    "device": _text,
+    "findings": lambda value: isinstance(value, list) and len(value) <= 100,
+    "probes?": _named(_number(-1e300, 1e300)),
+    "early_stopping?": _named(_COUNT),
+    "claim?": _claim,
+    "precision?": _text,
+    "seconds": _number(0, 1e12),
+    "finished": lambda value: isinstance(value, bool),
+}
+
+HEADER_FIELDS = frozenset(name.rstrip("?") for name in HEADER)
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Nothing, if these are the fields of a header, each within its range.
+
+    Raises:
+        UnknownFieldError: there is one that no version up to this one writes.
+        ValueError: one is missing, of another type or out of range.
+
+    """
+    _check("", values, HEADER)
+    for item in values["findings"]:
+        _check("findings.", item, dict(_FINDING))
+
+
+def _check(where: str, values: Any, fields: Fields) -> None:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where.rstrip('.')}: not fields")
+    known = {name.rstrip("?"): rule for name, rule in fields.items()}
+    for name in values:
+        if name not in known:
+            raise UnknownFieldError(f"the field '{where}{name}'")
+    for name, rule in fields.items():
+        bare = name.rstrip("?")
+        if bare not in values:
+            if bare == name:
+                raise ValueError(f"{where}{bare}: is missing")
+        elif isinstance(rule, dict):
+            _check(f"{where}{bare}.", values[bare], rule)
+        elif not rule(values[bare]):
+            raise ValueError(f"{where}{bare}: {values[bare]!r:.40}")
+
+
+def newer(version: Any) -> bool:
+    """Whether a version of robaudit, as a header gives it, is later than this one."""
+    return _parts(version) > _parts(robaudit.__version__)
+
+
+def _parts(version: Any) -> tuple[int, ...]:
+    found = re.match(r"\d{1,9}(\.\d{1,9})*", version) if isinstance(version, str) else None
+    return tuple(map(int, found[0].split("."))) if found else ()

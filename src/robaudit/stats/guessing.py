@@ -1,0 +1,34 @@
+"""Whether answers are better than guessing: the one rule by which a model is called near chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+#: Standard errors by which accuracy must be above guessing's.
+CLEAR_STANDARD_ERRORS = 2.5
+#: Accuracy must be this share of the way from guessing to perfection, however many images there are; the second share
+#: is always enough, however few there are: these prove little, but speak against guessing.
+LEAST_SHARE, ENOUGH_SHARE = 0.1, 0.25
+#: Images for each class from which on the commonest one is told from one that is common by luck.
+COUNTED_PER_CLASS = 30
+
+
+def near_chance(right: int, labels: Sequence[int]) -> bool:
+    """Whether so many right answers are hardly more than guessing gives.
+
+    Guessing is one class of K at random, or always the commonest one where images are enough to know it.
+
+    Args:
+        right: answers that are right.
+        labels: K numbers, how many of the images are of each class; at least one is.
+
+    """
+    count, classes = sum(labels), len(labels)
+    known = count >= COUNTED_PER_CLASS * classes
+    guessing = max(labels) / count if known else 1 / classes
+    if guessing == 1:
+        return right < count
+    error = math.sqrt(guessing / (1 - guessing) / count)  # of accuracy, as a share of the way to perfection
+    needed = min(max(CLEAR_STANDARD_ERRORS * error, LEAST_SHARE), ENOUGH_SHARE)
+    return right / count < guessing + needed * (1 - guessing)
