@@ -14,7 +14,7 @@ from tests.evidence.edits import editing
 from tests.gate.forging import BUDGET, edit_header, header, keep_examples, set_header, survive, tidy
 from tests.shipped import ADVERSARIAL, DISTILLED
 
-POLICY = "models = ['*.safetensors']\ndataset = 'digits'\nlimit = 96\nevidence = 'kept'\n"
+POLICY = "models = ['*.safetensors']\ndataset = 'digits'\nlimit = 64\nevidence = 'kept'\n"
 
 
 def policy(budget=BUDGET, extra=""):
@@ -333,7 +333,7 @@ def test_honest_evidence_of_another_machine_passes(how, project, capsys, monkeyp
                 "--dataset",
                 "digits",
                 "--limit",
-                "96",
+                "64",
                 "--evidence",
                 str(path),
                 *arguments,
