@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +135,7 @@ class _Gate:
         except Exception as error:
             text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
             return Judged(Failure(str(model), text), 2, f"could not audit: {text.splitlines()[0]}")
+        case = replace(case, checked=how)
         code = exit_code(case.verdict)
         message = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case)}"
         if code and waiver is not None and waiver.minimum is None:

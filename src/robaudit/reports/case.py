@@ -54,6 +54,7 @@ class Case:
         pictures: the witnesses to show, worst first.
         surface: the loss around some images.
         data: `summary` of the evidence.
+        checked: how far the evidence was checked before it was judged; empty where nobody asked.
 
     """
 
@@ -64,6 +65,7 @@ class Case:
     pictures: tuple[Picture, ...] = ()
     surface: Surface | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    checked: str = ""
 
     @property
     def name(self) -> str:
@@ -82,7 +84,9 @@ class Failure:
 def many_as_json(cases: Sequence[Case | Failure]) -> str:
     """The reports of several checkpoints as one JSON document."""
     reports = [
-        {"model": {"path": item.name}, "error": item.error} if isinstance(item, Failure) else item.data
+        {"model": {"path": item.name}, "error": item.error}
+        if isinstance(item, Failure)
+        else item.data | {"checked": item.checked}
         for item in cases
     ]
     return json_text({"schema": SCHEMA, "reports": reports})
