@@ -58,6 +58,7 @@ def test_honest_evidence_passes_and_what_was_done_again_is_said(name, code, proj
     assert found in code
     assert "16 of " in out
     assert "survivors attacked again, seed " in out
+    assert "(re-checked)" in out
     assert "all clean predictions" in out
 
 
@@ -186,10 +187,10 @@ def passes_of_the_decision_edited(db, path):
 
 
 def the_scout_contradicted(db, path):
-    key = db.execute(
-        "SELECT id FROM outcomes WHERE attack = 'square' AND outcome = 1 AND steps <= 100"
-    ).fetchone()[0]
-    db.execute("INSERT OR REPLACE INTO outcomes VALUES ('square-scout', ?, 0, 100, 100, 0, NULL)", (key,))
+    db.execute(
+        "INSERT OR REPLACE INTO outcomes SELECT 'square-scout', id, 0, 100, 100, 0, NULL FROM outcomes "
+        "WHERE attack = 'square' AND outcome = 1 AND steps <= 100"
+    )
 
 
 def misclassified_examples_that_survive(db, path):

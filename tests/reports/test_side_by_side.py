@@ -135,7 +135,7 @@ def test_shares_say_of_how_many_and_are_left_out_where_that_is_too_few():
     assert "of what every attack" not in REPORTS["terminal"](few)
 
 
-@pytest.mark.parametrize("n", [16, 40, 64, 300])
+@pytest.mark.parametrize("n", [32, 40, 64, 300])
 def test_where_pgd_leaves_nothing_there_is_nothing_to_overestimate(n):
     verdict = judge(evidence(n, n // 2, same(0)))
     assert verdict.outcome == "not-overestimated"
@@ -143,7 +143,7 @@ def test_where_pgd_leaves_nothing_there_is_nothing_to_overestimate(n):
 
 
 def test_few_examples_without_robustness_prove_nothing():
-    assert judge(evidence(15, 10, same(0))).outcome == "inconclusive"
+    assert judge(evidence(31, 20, same(0))).outcome == "inconclusive"
 
 
 def test_pgd_alone_may_say_that_there_is_nothing_to_overestimate():

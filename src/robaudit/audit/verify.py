@@ -41,7 +41,8 @@ class Verification:
     """What was checked, and what is wrong.
 
     Attributes:
-        witnesses: how many there were; each proves a break if nothing is in `failures`.
+        witnesses: how many there were; each of those that are not `bad` proves a break.
+        bad: of these, those that prove nothing.
         predictions: clean predictions that the strict model repeated.
         examples: audited ones, each of which has a clean prediction.
         with_data: whether the images were at hand: all predictions and all pixels were compared.
@@ -53,6 +54,7 @@ class Verification:
     """
 
     witnesses: int
+    bad: int
     predictions: int
     examples: int
     with_data: bool
@@ -96,7 +98,8 @@ def verify(
     failures += _undecided(evidence)
     strict = judging(classifier.to(device), header.plan)
     shape = tuple(int(size) for size in header.data["shape"])
-    failures += failing_witnesses(rows, header.plan.threat, strict, shape, device)
+    bad = failing_witnesses(rows, header.plan.threat, strict, shape, device)
+    failures = bad + failures
     clean = _stored(rows, shape)
     if images is not None:
         problems = _other_data(evidence, rows, images)
@@ -123,6 +126,7 @@ def verify(
     failures += [text for part in (first, second) if part for text in part.failures()]
     return Verification(
         witnesses=len(rows),
+        bad=len(bad),
         predictions=len(clean.ids),
         examples=len(evidence),
         with_data=len(clean.ids) == len(evidence) and images is not None,

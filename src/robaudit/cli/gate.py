@@ -131,18 +131,18 @@ class _Gate:
         waiver = self.rules.waiver(model)
         minimum = self.rules.minimum if waiver is None or waiver.minimum is None else waiver.minimum
         try:
-            case, how = self._case(model, minimum)
+            case, how, checked = self._case(model, minimum)
         except Exception as error:
             text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
             return Judged(Failure(str(model), text), 2, f"could not audit: {text.splitlines()[0]}")
-        case = replace(case, checked=how)
+        case = replace(case, checked=checked or how)
         code = exit_code(case.verdict)
-        message = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case)}"
+        message = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case)}{f' Checked: {checked}.' if checked else ''}"
         if code and waiver is not None and waiver.minimum is None:
             return Judged(case, 0, f"{message} Waived {_until(waiver)}.")
         return Judged(case, code, message)
 
-    def _case(self, model: Path, minimum: float | None) -> tuple[Case, str]:
+    def _case(self, model: Path, minimum: float | None) -> tuple[Case, str, str]:
         from robaudit.reports import open_case
         from robaudit.verdict import Claim
 
@@ -150,16 +150,16 @@ class _Gate:
         path = evidence_place(model, self.rules)
         if self.verify:
             done = recheck(path, model, self.rules, self.device, self._images_for_verifying())
-            return open_case(path, claim=claim), done
+            return open_case(path, claim=claim), "re-checked", done
         if path.is_file():
             known = open_case(path, claim=claim, unfinished=True)
             expect_policy(path, known.evidence.header, self.rules)
             expect_content(path, known.evidence.header, model, self.rules, self._images_at_hand())
             audited, wanted = len(known.evidence), int(known.data["data"]["n"])
             if known.evidence.header.finished and (known.verdict.settled or audited == wanted):
-                return known, "unchanged"
+                return known, "unchanged", ""
         self._audit(model, path, claim)
-        return open_case(path, claim=claim), "audited"
+        return open_case(path, claim=claim), "audited", ""
 
     def _audit(self, model: Path, path: Path, claim: Claim | None) -> None:
         rules = self.rules

@@ -111,8 +111,9 @@ def recheck(path: Path, model: Path, rules: Policy, device: str, images: Images 
     again = Recompute(rules.recompute, secrets.randbits(32))
     found = verify(path, classifier, device, images, again)
     if found.failures:
-        raise RobauditError(f"{path}: {len(found.failures)} things in it are not true: {found.failures[0]}")
-    done = f"re-checked: {found.witnesses} witnesses"
+        wrong = f"{found.bad} of {found.witnesses} witnesses fail" if found.bad else "holds what is not true"
+        raise RobauditError(f"{path}: {wrong}: {found.failures[0]}")
+    done = f"{found.witnesses} witnesses"
     done += ", all clean predictions" if found.with_data else f", {found.predictions} clean predictions"
     if found.recomputed is None:
         return f"{done}; none of {found.survivors} survivors attacked again"

@@ -82,9 +82,10 @@ def verify(
         write_text(json_path, _as_json(result))
     out = console()
     if result.failures:
-        out.print(
-            f"{len(result.failures)} things in {plain(evidence)} are NOT true", style="bold red", markup=False
+        wrong = (
+            f"{result.bad} of {result.witnesses} witnesses FAIL" if result.bad else "Holds what is NOT true"
         )
+        out.print(f"{wrong}, {len(result.failures)} findings in all:", style="bold red")
         for line in result.failures[:_SHOWN]:
             out.print(plain(line), markup=False, soft_wrap=True)
         return 2

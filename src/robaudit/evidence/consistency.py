@@ -14,6 +14,8 @@ from robaudit.plan import AUTOATTACK, AuditPlan, title
 
 #: Contradictions of one kind that are named; the rest are counted.
 _NAMED = 3
+#: Of the examples scouted, the share whose outcome rounding may tip, and a number that it always may.
+_ROUNDED_SHARE, _ROUNDED_LEAST = 1 / 50, 2
 
 
 @dataclass(frozen=True)
@@ -119,15 +121,15 @@ def _outcomes(evidence: Evidence, rows: list[_Row]) -> Iterator[tuple[str, list[
                 and row.steps < full_steps(plan, row.attack, classes)
             ],
         )
+    # Rounding may tip the outcome of a few: the two runs were in other batches.
     first = {row.id: row.steps for row in rows if row.attack == SCOUT and row.outcome == Outcome.ROBUST}
-    yield (
-        "broken within the queries that the scout says it survived",
-        [
-            str(row)
-            for row in rows
-            if row.attack == "square" and row.outcome == Outcome.BROKEN and row.steps <= first.get(row.id, 0)
-        ],
-    )
+    sooner = [
+        str(row)
+        for row in rows
+        if row.attack == "square" and row.outcome == Outcome.BROKEN and row.steps <= first.get(row.id, 0)
+    ]
+    most = max(_ROUNDED_LEAST, int(_ROUNDED_SHARE * len(first)))
+    yield "broken within the queries that the scout says it survived", sooner if len(sooner) > most else []
 
 
 def _left_behind(file: EvidenceFile, rows: list[_Row]) -> Iterator[tuple[str, list[str]]]:

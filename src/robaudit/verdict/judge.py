@@ -16,8 +16,8 @@ from robaudit.verdict.claim import Claim, ClaimResult, claim_kept, judge_claim
 from robaudit.verdict.findings import Finding, finding, from_dict
 
 Integers = NDArray[np.int64]
-#: With PGD-10 breaking all of these, at most a quarter of all examples can stand up to it, at confidence 0.99.
-FEWEST_BROKEN = 16
+#: With PGD-10 breaking all of these, at most 13 % of all examples can stand up to it, at confidence 0.99.
+FEWEST_BROKEN = 32
 Result = Literal["overestimated", "not-overestimated", "inconclusive"]
 
 
