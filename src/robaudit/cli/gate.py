@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from robaudit.verdict import Claim
 
 
+#: How far evidence is checked that is still there from an earlier run.
+_KEPT = "The evidence is an earlier run's and was not checked again."
+
+
 @dataclass(frozen=True)
 class Judged:
     """One checkpoint: its case, the exit code it gives, and how that came about."""
@@ -131,18 +135,17 @@ class _Gate:
         waiver = self.rules.waiver(model)
         minimum = self.rules.minimum if waiver is None or waiver.minimum is None else waiver.minimum
         try:
-            case, how, checked = self._case(model, minimum)
+            case, how = self._case(model, minimum)
         except Exception as error:
             text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
             return Judged(Failure(str(model), text), 2, f"could not audit: {text.splitlines()[0]}")
-        case = replace(case, checked=checked or how)
         code = exit_code(case.verdict)
-        message = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case)}{f' Checked: {checked}.' if checked else ''}"
+        message = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case)}"
         if code and waiver is not None and waiver.minimum is None:
             return Judged(case, 0, f"{message} Waived {_until(waiver)}.")
         return Judged(case, code, message)
 
-    def _case(self, model: Path, minimum: float | None) -> tuple[Case, str, str]:
+    def _case(self, model: Path, minimum: float | None) -> tuple[Case, str]:
         from robaudit.reports import open_case
         from robaudit.verdict import Claim
 
@@ -150,16 +153,16 @@ class _Gate:
         path = evidence_place(model, self.rules)
         if self.verify:
             done = recheck(path, model, self.rules, self.device, self._images_for_verifying())
-            return open_case(path, claim=claim), "re-checked", done
+            return replace(open_case(path, claim=claim), checked=done), "re-checked"
         if path.is_file():
             known = open_case(path, claim=claim, unfinished=True)
             expect_policy(path, known.evidence.header, self.rules)
             expect_content(path, known.evidence.header, model, self.rules, self._images_at_hand())
             audited, wanted = len(known.evidence), int(known.data["data"]["n"])
             if known.evidence.header.finished and (known.verdict.settled or audited == wanted):
-                return known, "unchanged", ""
+                return replace(known, checked=_KEPT), "unchanged"
         self._audit(model, path, claim)
-        return open_case(path, claim=claim), "audited", ""
+        return open_case(path, claim=claim), "audited"
 
     def _audit(self, model: Path, path: Path, claim: Claim | None) -> None:
         rules = self.rules
@@ -181,7 +184,8 @@ def _reason(case: Case) -> str:
     from robaudit.reports import asked_texts
 
     data = case.data
-    return " ".join([data["headline"]["sentence"], data["verdict"]["summary"], *asked_texts(data)])
+    said = [data["headline"]["sentence"], data["verdict"]["summary"], *asked_texts(data), case.checked]
+    return " ".join(text for text in said if text)
 
 
 def _until(waiver: Waiver) -> str:

@@ -89,7 +89,7 @@ def expect_content(path: Path, header: Header, model: Path, rules: Policy, image
 
 
 def recheck(path: Path, model: Path, rules: Policy, device: str, images: Images | None) -> str:
-    """Check evidence that was made elsewhere, and say in a few words what was checked.
+    """Check evidence that was made elsewhere, and say in a sentence what was checked.
 
     Raises:
         RobauditError: there is none, it is another policy's, or something in it is not true.
@@ -113,14 +113,14 @@ def recheck(path: Path, model: Path, rules: Policy, device: str, images: Images 
     if found.failures:
         wrong = f"{found.bad} of {found.witnesses} witnesses fail" if found.bad else "holds what is not true"
         raise RobauditError(f"{path}: {wrong}: {found.failures[0]}")
-    done = f"{found.witnesses} witnesses"
+    done = f"Checked: {found.witnesses} witnesses"
     done += ", all clean predictions" if found.with_data else f", {found.predictions} clean predictions"
     if found.recomputed is None:
-        return f"{done}; none of {found.survivors} survivors attacked again"
+        return f"{done}; none of {found.survivors} survivors attacked again."
     part = found.recomputed
     done += f"; {len(part.pairs)} of {part.among} survivors attacked again, seed {part.seed}"
     close = len(part.of("close"))
-    return done + (f", {close} of them decided by rounding" if close else "")
+    return done + (f", {close} of them decided by rounding." if close else ".")
 
 
 def _outcomes_of(plan: AuditPlan) -> AuditPlan:

@@ -54,7 +54,7 @@ class Case:
         pictures: the witnesses to show, worst first.
         surface: the loss around some images.
         data: `summary` of the evidence.
-        checked: how far the evidence was checked before it was judged; empty where nobody asked.
+        checked: a sentence on how far the evidence was checked before it was judged; empty where nobody asked.
 
     """
 

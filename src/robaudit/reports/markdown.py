@@ -69,7 +69,7 @@ def _section(case: Case) -> str:
             for item in verdict["causes"]
         ],
         "",
-        *([f"Evidence: {escape(case.checked)}.", ""] if case.checked else []),
+        *([escape(case.checked), ""] if case.checked else []),
         f"Model {code((model.get('digest') or model['sha256'])[:16])}, {code(model['architecture'])}; "
         f"robaudit {escape(data['versions']['robaudit'])}. "
         "“Nothing found” is not a proof of robustness.",
