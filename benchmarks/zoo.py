@@ -117,12 +117,17 @@ def checkpoint(text: str) -> Case:
     return Case(f"{Path(path).name} {eps}", path, dataset, parse_fraction(eps), kind, ())
 
 
+def place_of(case: Case, work: Path, part: str) -> Path:
+    """Where a measurement is kept."""
+    return work / f"{case.name.replace(' ', '_').replace('/', '_')}.{part}.json"
+
+
 def measure(case: Case, options: argparse.Namespace) -> None:
     """The measurements of one model that are not there yet."""
     for part in options.parts.split(","):
         if part == "reference" and case.name not in options.reference.split(","):
             continue
-        place = options.work / f"{case.name.replace(' ', '_').replace('/', '_')}.{part}.json"
+        place = place_of(case, options.work, part)
         if place.exists():
             continue
         started = time.monotonic()
@@ -191,7 +196,7 @@ def table(cases: list[Case], work: Path) -> str:
     for case in cases:
         parts = {}
         for part in PARTS:
-            place = work / f"{case.name.replace(' ', '_').replace('/', '_')}.{part}.json"
+            place = place_of(case, work, part)
             if place.exists():
                 parts[part] = json.loads(place.read_text(encoding="utf-8"))
         if "error" in parts.get("check", {}):

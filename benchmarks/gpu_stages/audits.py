@@ -45,6 +45,9 @@ class Watching:
         left, total = self._began[stage]
         self.deadline.took[self._name(stage)] = (left - self.deadline.left()) / max(total, 1)
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
 
 def run(
     classifier: Classifier,

@@ -126,6 +126,8 @@ _SPENDS: dict[str, tuple[str, ...]] = {
     "fab-t": ("fab_steps", "targets"),
     "square": ("square_queries",),
 }
+#: `AuditPlan.eot` where the number is chosen by a measurement when the audit begins.
+AUTO_DRAWS = 0
 _BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))
 _BOUND_FLAGS = {"square_bound": "pgd_square", "autoattack_bound": "pgd_autoattack"}
 
@@ -134,7 +136,8 @@ _BOUND_FLAGS = {"square_bound": "pgd_square", "autoattack_bound": "pgd_autoattac
 class AuditPlan:
     """One audit, fully determined: the same plan on the same model and data gives the same outcomes.
 
-    `eot` above 1: the classifier under audit is the mean of a randomised model's logits over this many draws.
+    `eot` above 1: the classifier under audit is the mean of a randomised model's logits over this many draws. An audit
+    that is asked for with `AUTO_DRAWS` chooses the number, and its evidence holds it.
     """
 
     threat: ThreatModel
@@ -163,7 +166,7 @@ class AuditPlan:
             raise ValueError(f"limit {self.limit} must be at least 1 example")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed} must be in [0, 2^63)")
-        if not isinstance(self.eot, int) or not 1 <= self.eot <= 10_000:
+        if not isinstance(self.eot, int) or not (self.eot == AUTO_DRAWS or 1 <= self.eot <= 10_000):
             raise ValueError(f"eot {self.eot} must be a whole number from 1 to 10000, for example 20")
         if self.examples not in get_args(Examples):
             raise ValueError(f"examples '{self.examples}' is not known; use auto or all")

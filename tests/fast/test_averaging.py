@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from robaudit.fast import Averaged
+from robaudit.fast.averaging import _AlikeForAll
 from tests.models import Wrapped
 
 
@@ -66,3 +67,13 @@ def test_the_process_generators_are_left_alone():
         Averaged(model, 2, 0, "judge")(torch.rand(3, 1, 3, 5, generator=torch.Generator()))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
+
+
+@pytest.mark.parametrize("name", ["like", "sized", "in place", "dropout"])
+def test_random_numbers_are_drawn_once_for_the_whole_batch(name, monkeypatch):
+    """Drawing them again for every row made a pass with noise cost many times one without."""
+    calls = []
+    of_row = _AlikeForAll._of_row
+    monkeypatch.setattr(_AlikeForAll, "_of_row", lambda *args: calls.append(args[1]) or of_row(*args))
+    Averaged(RANDOM[name], 3, 0, "judge")(torch.rand(64, 1, 3, 5))
+    assert len(calls) == 3

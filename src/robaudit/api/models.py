@@ -9,10 +9,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from robaudit.audit import first_logits
 from robaudit.errors import RobauditError
 from robaudit.fast import generators
-from robaudit.inputs import Classifier, ModelInfo, module_digest, parse_normalisation
+from robaudit.inputs import Classifier, ModelInfo, module_digest, parse_normalisation, settled
 
 #: `ModelInfo.format` of what is no file.
 MODULE = "module"
@@ -67,22 +66,25 @@ def from_module(module: nn.Module, channels: int, normalise: str | None = None) 
     return Classifier(network, norm, info)
 
 
-def count_outputs(classifier: Classifier, x: torch.Tensor) -> int:
-    """K of the logits (n, K) of images `x`, (n, C, H, W).
+def settle(classifier: Classifier, x: torch.Tensor, classes: int) -> int:
+    """Let a classifier answer with logits, whatever its module gives, and say how many.
+
+    Args:
+        classifier: changed where its module gives several outputs or one number.
+        x: images (n, C, H, W).
+        classes: of the images, by which the logits are told from other outputs; 0 where they do not say.
 
     Raises:
-        RobauditError: it does not take such images, or gives anything else.
+        RobauditError: it does not take such images, or gives nothing of the kind.
 
     """
     name = classifier.info.path
     at = next(classifier.parameters(), x).device
-    with generators(0):
-        x, found = first_logits(classifier, x, at, name)
-    if found.ndim != 2 or len(found) != len(x) or found.shape[1] < 2:
-        raise RobauditError(
-            f"{name}: returned shape {tuple(found.shape)} for {len(x)} images; expected logits (N, classes)"
-        )
-    return int(found.shape[1])
+    with generators(0), torch.no_grad():
+        found = settled(classifier.network, classifier.normalise(x.to(at)), name, classes)
+    classifier.network = found.network
+    classifier.info = replace(classifier.info, notes=(*classifier.info.notes, *found.notes))
+    return found.classes
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from robaudit.errors import RobauditError
-from robaudit.plan import AuditPlan, Engine, Examples, Precision, ThreatModel, parse_fraction
+from robaudit.plan import AUTO_DRAWS, AuditPlan, Engine, Examples, Precision, ThreatModel, parse_fraction
 
 if TYPE_CHECKING:
     import torch
@@ -22,17 +22,18 @@ class Settings(TypedDict, total=False):
     """Under the names of the command line's flags, with the same defaults; None leaves the default.
 
     Attributes:
-        arch, normalise, key, force: how a model is read; for an `nn.Module` only `normalise` and `force`.
+        arch, normalise, key, force, trust_program: how a model is read; for an `nn.Module` only `normalise` and
+            `force`.
         device: where to compute; by default the module's own GPU, else the first one, else the CPU.
         data_dir, split, download: of a data set given by its name.
         limit: at most this many examples, a random subset fixed by the seed.
         attacks: names, as a sequence or separated by commas.
-        seed, confidence, examples, engine, precision, eot: of the audit.
+        seed, confidence, examples, engine, precision, eot: of the audit; eot is measured if not given.
         pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts: the attacks' budgets.
         square_bound, autoattack_bound: the gaps at which robustness counts as overestimated.
         claim, claim_attack: a published robust accuracy in [0, 1], and the attack that is said to leave it.
         evidence: where the evidence file goes; an unfinished one of the same audit there is resumed.
-        progress: True for bars on a terminal, or an object with `begin`, `advance` and `end`.
+        progress: True for bars on a terminal, or an object with `begin`, `advance`, `end` and `note`.
 
     """
 
@@ -40,6 +41,7 @@ class Settings(TypedDict, total=False):
     normalise: str | None
     key: str | None
     force: bool | None
+    trust_program: bool | None
     device: str | torch.device | None
     data_dir: str | PathLike[str] | None
     split: str | None
@@ -112,10 +114,12 @@ def _names(value: Any) -> str | tuple[str, ...]:
 
 
 def _watcher(value: Any) -> Any:
-    if not isinstance(value, bool) and not all(hasattr(value, name) for name in ("begin", "advance", "end")):
-        raise TypeError("True, False, or an object with begin, advance and end")
+    if not isinstance(value, bool) and not all(hasattr(value, name) for name in _WATCHED):
+        raise TypeError(f"True, False, or an object with {', '.join(_WATCHED)}")
     return value
 
+
+_WATCHED = ("begin", "advance", "end", "note")
 
 #: How each setting is read; what it cannot be raises a TypeError that says what is expected.
 _OTHERS: dict[str, Callable[[Any], Any]] = {
@@ -123,6 +127,7 @@ _OTHERS: dict[str, Callable[[Any], Any]] = {
     "normalise": _text,
     "key": _text,
     "force": _switch,
+    "trust_program": _switch,
     "device": str,
     "data_dir": _place,
     "split": _text,
@@ -188,7 +193,8 @@ def read_plan(threat: ThreatModel, settings: Mapping[str, Any]) -> AuditPlan:
         ValueError: a bad value.
 
     """
-    return AuditPlan.from_flags(threat, **{name: settings[name] for name in _OF_THE_PLAN if name in settings})
+    given = {name: settings[name] for name in _OF_THE_PLAN if name in settings}
+    return AuditPlan.from_flags(threat, **{"eot": AUTO_DRAWS} | given)
 
 
 def read_threat(norm: str, eps: float | str | None, usual: float | None, data: str) -> ThreatModel:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.gradients import input_gradient
+
 Model = Callable[[Tensor], Tensor]
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -69,13 +71,14 @@ def evaluate(model: Model, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Evalu
     """The logits, the loss and its per-example gradient at `x`; one forward and one backward pass.
 
     The loss is taken in float32 whatever the model computes in. Where the logits are not finite the loss
-    is -inf and the gradient 0, so that such a point is never taken for a success or followed.
+    is -inf and the gradient 0, so that such a point is never taken for a success or followed. A model that
+    nothing can be derived from (thresholds, integers) has the gradient 0 too.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(x).float()
         value = loss(logits)
-        (gradient,) = torch.autograd.grad(value.sum(), x)
+        gradient = input_gradient(value.sum(), x)
     finite = logits.detach().isfinite().all(1)
     value = torch.where(finite & value.isfinite(), value.detach(), float("-inf"))
     gradient = torch.where(finite.reshape(-1, *[1] * (x.dim() - 1)), gradient, 0.0)

@@ -40,7 +40,7 @@ class PGDState:
 
 @dataclass(frozen=True)
 class PGD:
-    """PGD-`steps` with `step_size` in pixel units, on the cross-entropy."""
+    """PGD-`steps` with `step_size` in pixel units, on the cross-entropy; it starts within `start_eps`, if given."""
 
     norm: str
     eps: float
@@ -51,6 +51,7 @@ class PGD:
     forwards: int = 1
     backwards: int = 1
     tries: int = 1
+    start_eps: float | None = None
 
     def runs(self, classes: int) -> int:  # noqa: D102
         return 1
@@ -58,7 +59,8 @@ class PGD:
     def start(self, examples: Examples, run: Tensor) -> PGDState:
         """A random start in the ball."""
         x, n = examples.x, len(examples)
-        x_adv = geometry.start_in_ball(Draws(self.seed, self.name), examples.ids, x, self.eps, self.norm)
+        draws, radius = Draws(self.seed, self.name), self.start_eps or self.eps
+        x_adv = geometry.start_in_ball(draws, examples.ids, x, radius, self.norm)
         flag = torch.zeros(n, dtype=torch.bool, device=x.device)
         zeros = torch.zeros(n, dtype=torch.int64, device=x.device)
         image = torch.zeros_like(x)

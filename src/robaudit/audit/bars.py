@@ -41,6 +41,10 @@ class Bars:
     def end(self, stage: str) -> None:
         """Nothing: the bar stays, full."""
 
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self._bars.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
 
 @contextmanager
 def progress_bars(quiet: bool = False) -> Iterator[Progress | None]:

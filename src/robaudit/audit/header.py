@@ -66,12 +66,19 @@ def make_header(
     plan: AuditPlan,
     device: torch.device,
     findings: tuple[Finding, ...],
+    last: str = "",
     claim: Claim | None = None,
 ) -> Header:
-    """The header of an audit that has not begun; `findings` are preflight's, `claim` is kept unless a policy's."""
+    """The header of an audit that has not begun.
+
+    `findings` are preflight's, `last` is an operation at the model's end before which it is attacked, `claim` is kept
+    unless it is a policy's.
+    """
+    notes = [f"its last operation is a {last}: PGD-10 attacks it as it is, all other attacks before that"]
+    model = model_fields(classifier)
     return Header(
         plan=plan,
-        model=model_fields(classifier),
+        model=model | {"notes": [*model["notes"], *(notes if last else [])]},
         data={
             "name": images.name,
             "split": images.split,

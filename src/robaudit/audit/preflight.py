@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from robaudit.attacks import forward
 from robaudit.devices import NO_ROOM, driver_failed, first_line, free_memory, out_of_memory
 from robaudit.errors import RobauditError
-from robaudit.fast import generators, strict_arithmetic
+from robaudit.fast import Averaged, generators, strict_arithmetic
 from robaudit.inputs import (
     Classifier,
     Images,
@@ -35,7 +35,7 @@ SCREEN_EXAMPLES = 32
 
 
 def preflight(
-    model: nn.Module, images: Images, device: torch.device, averaged: nn.Module | None = None
+    model: nn.Module, images: Images, device: torch.device, averaged: Averaged | None = None
 ) -> tuple[Finding, ...]:
     """What is wrong or odd about this model on this data; an empty tuple when nothing is.
 
@@ -55,11 +55,14 @@ def preflight(
         count = len(x)
         labels = images.labels[:count].to(device)
         check_shape(logits, images)
-        found = _determinism(model, x, logits)
+        found = determinism(model, x, logits)
         if averaged is not None and [item.code for item in found] == ["randomised-output"]:
             few = x[:AVERAGED_EXAMPLES]
-            found = _determinism(averaged, few, forward(averaged, few)) or [
-                finding("randomised-and-averaged", found[0].message)
+            found = determinism(averaged, few, forward(averaged, few)) or [
+                finding(
+                    "randomised-and-averaged",
+                    f"{found[0].message} Audited is the mean of {len(averaged.seeds)} draws.",
+                )
             ]
     finite = logits.isfinite().all(1)
     if not bool(finite.all()):
@@ -188,7 +191,7 @@ def check_shape(logits: Tensor, images: Images) -> None:
         )
 
 
-def _determinism(model: nn.Module, x: Tensor, first: Tensor) -> list[Finding]:
+def determinism(model: nn.Module, x: Tensor, first: Tensor) -> list[Finding]:
     """At most one finding: each cause shows in the comparisons after its own too."""
     again = forward(model, x)
     forward(model, 1 - x)

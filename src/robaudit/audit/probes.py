@@ -13,14 +13,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robaudit.attacks import PGD, PGD_STEP, Examples, forward, geometry
+from robaudit.attacks import PGD, PGD_STEP, Examples, PGDState, Retired, forward, geometry
 from robaudit.attacks.objectives import Evaluation, cross_entropy, evaluate, misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import take
+from robaudit.audit.failures import indicators
 from robaudit.devices import in_parts
 from robaudit.engine import Engine
 from robaudit.evidence import Outcome
+from robaudit.measures import fosc, sgcs
 from robaudit.plan import ThreatModel
+from robaudit.verdict import INDICATORS
 
 #: Correctly classified examples that the probes are made on.
 PROBE_EXAMPLES = 48
@@ -29,7 +32,7 @@ FEWEST_EXAMPLES = 8
 _MORE_STEPS = 40
 _STARTS = 5
 _NOISES = 20
-_UNBOUNDED_STEPS = 30
+_UNBOUNDED_STEPS = 80
 #: Radii at which PGD-10 is repeated, as multiples of the threat model's.
 _RADII = (0.25, 1.0, 2.0, 4.0)
 
@@ -49,9 +52,10 @@ def probe(
         (n,) bool each, on the CPU. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at these multiples of eps.
         `pgd40`: more steps. `starts`: 5 random starts. `other_norm`: PGD-10 in the other norm's ball, of L2 radius
         eps sqrt(d) / 4 or Linf radius 2 eps / sqrt(d). `fgsm`: one step of eps from the clean input. `noise`: 20
-        random corners of the ball. `unbounded`: PGD in the whole of [0, 1]. `saturated`: the softmax is exactly 1 in
-        float32. `silent`: the gradient of the cross-entropy is exactly zero. And (n,) float `linearity`: the local
-        linearity error.
+        random corners of the ball. `unbounded`: 80 of PGD-10's steps without its bound. `saturated`: the
+        softmax is exactly 1 in float32. `silent`: the gradient of the cross-entropy is exactly zero. And (n,) float
+        `linearity`: the local linearity error; and of `verdict.INDICATORS` those that are no probe already, whatever
+        came of PGD-10.
 
     """
     survived: dict[str, Tensor] = {}
@@ -65,13 +69,19 @@ def probe(
         survived["starts"] &= _pgd(engine_for, examples, threat, seed + number)
     survived["other_norm"] = _pgd(engine_for, examples, _other_norm(threat, examples.x[0].numel()), seed)
     whole = 1.0 if threat.norm == "Linf" else math.sqrt(examples.x[0].numel())
-    survived["unbounded"] = _pgd(
-        engine_for, examples, ThreatModel(threat.norm, whole), seed, steps=_UNBOUNDED_STEPS, share=0.1
+    # From PGD-10's start and by its steps: from a random image, or by leaps, a network without a usable gradient falls.
+    unbounded = PGD(
+        threat.norm, whole, PGD_STEP * threat.eps, steps=_UNBOUNDED_STEPS, seed=seed, start_eps=threat.eps
     )
+    survived["unbounded"] = _standing(engine_for(ThreatModel(threat.norm, whole)), unbounded, examples)
     engine = engine_for(threat)
 
+    pgd10 = PGD(threat.norm, threat.eps, PGD_STEP * threat.eps, seed=seed)
+
     def without_engine(rows: Tensor) -> dict[str, Tensor]:
-        return _without_engine(engine.strict, take(examples, rows).to(engine.device), threat, seed)
+        here = take(examples, rows).to(engine.device)
+        followed = indicators(engine.search, engine.strict, pgd10, here)
+        return followed | _without_engine(engine.strict, here, threat, seed)
 
     parts = in_parts(without_engine, torch.arange(len(examples)), len(examples))
     return survived | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -87,11 +97,55 @@ def _without_engine(
     found = {
         "fgsm": ~misclassified(forward(model, (x + step).clamp(0, 1)), y),
         "noise": _noise(model, examples, threat, seed),
-        "saturated": at.logits.softmax(1).amax(1) == 1,
+        "saturated": torch.where(_probabilities(at.logits), at.logits, at.logits.softmax(1)).amax(1) == 1,
         "silent": at.gradient.flatten(1).abs().amax(1) == 0,
         "linearity": _linearity_error(model, examples, at, step, threat, seed),
     }
     return {name: rows.cpu() for name, rows in found.items()}
+
+
+def _probabilities(answers: Tensor) -> Tensor:
+    """(n, 1) bool: answers (n, K) that are a softmax already."""
+    sums_to_one = (answers.sum(1, keepdim=True) - 1).abs() < 1e-3
+    return sums_to_one & (answers >= 0).all(1, keepdim=True)
+
+
+def compare_trajectories(
+    engines: dict[str, Engine], examples: Examples, threat: ThreatModel, seed: int
+) -> dict[str, Tensor]:
+    """PGD-10 on several forms of a model: what it leaves, and its FOSC and SGCS there.
+
+    Args:
+        engines: by what the names of the results begin with.
+        examples: as `probe`.
+        threat: the audit's.
+        seed: the audit's.
+
+    Returns:
+        (n,) each, on the CPU: `pgd10`, whether it stands, and `fosc`, `fosc_normalised`, `sgcs`, of each form.
+
+    """
+    attack = PGD(threat.norm, threat.eps, PGD_STEP * threat.eps, seed=seed)
+    found: dict[str, Tensor] = {}
+    for name, engine in engines.items():
+        rows = {
+            f"{name}{kind}": torch.zeros(len(examples))
+            for kind in ("pgd10", "fosc", "fosc_normalised", "sgcs")
+        }
+
+        def retire(retired: Retired, rows: dict[str, Tensor] = rows) -> None:
+            state: PGDState = retired.state
+            last = fosc(state.gradient, state.candidate, state.x, threat.norm, threat.eps)
+            similar = sgcs(state.direction_sum, state.directions, attack.steps)
+            standing = retired.outcome != int(Outcome.BROKEN)
+            for column, values in zip(
+                rows.values(), (standing, last.raw, last.normalised, similar), strict=True
+            ):
+                column[retired.rows] = values.float().cpu()
+
+        engine.run(attack, examples, retire)
+        found |= rows
+    return found | {f"{name}pgd10": found[f"{name}pgd10"].bool() for name in engines}
 
 
 def merged(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -109,15 +163,20 @@ def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
     """What the evidence keeps of `probe`: the share of each row, and
 
     `examples`: n. `only_fgsm`, `only_noise`, `only_pgd40`, `only_starts`: broken by that, but not by PGD-10.
-    `linearity`: its mean over PGD-10's survivors, where there are `FEWEST_EXAMPLES` of them.
+    `linearity`, and the indicators of attack failure: their means over PGD-10's survivors, where there are
+    `FEWEST_EXAMPLES` of them.
     """
     standing = rows["pgd10"]
-    found = {name: float(values.float().mean()) for name, values in rows.items() if name != "linearity"}
+    of_survivors = ("linearity", *INDICATORS)
+    found = {name: float(values.float().mean()) for name, values in rows.items() if name not in of_survivors}
     for name in ("fgsm", "noise", "pgd40", "starts"):
         found[f"only_{name}"] = float((standing & ~rows[name]).float().mean())
     errors = rows["linearity"][standing & rows["linearity"].isfinite()]
     if len(errors) >= FEWEST_EXAMPLES:
         found["linearity"] = float(errors.double().mean())
+    if standing.sum() >= FEWEST_EXAMPLES:
+        failures = rows | {"unconstrained_attack_failure": rows["unbounded"]}
+        found |= {name: float(failures[name][standing].float().mean()) for name in INDICATORS}
     return found | {"examples": float(len(standing))}
 
 
@@ -137,14 +196,16 @@ def _pgd(
     threat: ThreatModel,
     seed: int,
     steps: int = 10,
-    share: float = PGD_STEP,
 ) -> Tensor:
-    """(n,) bool: not broken by PGD with steps of `share` times the radius."""
+    """(n,) bool: not broken by PGD with the usual share of the radius as its step."""
+    attack = PGD(threat.norm, threat.eps, PGD_STEP * threat.eps, steps=steps, seed=seed)
+    return _standing(engine_for(threat), attack, examples)
+
+
+def _standing(engine: Engine, attack: PGD, examples: Examples) -> Tensor:
+    """(n,) bool: not broken by `attack`."""
     robust = torch.ones(len(examples), dtype=torch.bool)
-    attack = PGD(threat.norm, threat.eps, share * threat.eps, steps=steps, seed=seed)
-    engine_for(threat).run(
-        attack, examples, lambda r: robust.__setitem__(r.rows, r.outcome != int(Outcome.BROKEN))
-    )
+    engine.run(attack, examples, lambda r: robust.__setitem__(r.rows, r.outcome != int(Outcome.BROKEN)))
     return robust
 
 

@@ -20,6 +20,10 @@ class Progress(Protocol):
         """`stage` is finished."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something worth saying at once: a sentence."""
+        ...
+
 
 class Silent:
     """Says nothing."""
@@ -31,4 +35,7 @@ class Silent:
         """Nothing."""
 
     def end(self, stage: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import ATTACKS, Examples, Retired
+from robaudit.attacks import ATTACKS, Examples, Retired, forward
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import take
 from robaudit.audit.reference import run_reference
+from robaudit.audit.witnesses import batch_of
+from robaudit.devices import in_parts
 from robaudit.engine import Engine, on_threads, tune
 from robaudit.evidence import Header, Outcome
-from robaudit.fast import Averaged, search_model
+from robaudit.fast import Averaged, SearchModel, before_softmax, search_model, strict_arithmetic
 from robaudit.inputs import Classifier
 from robaudit.plan import AUTOATTACK, title
 from robaudit.plan import Engine as EngineName
@@ -161,7 +163,9 @@ class _Work:
             Averaged(classifier, self.plan.eot, self.plan.seed, "search") if self.plan.eot > 1 else classifier
         )
         sample = examples.x[:8].to(device)
-        self.search = search_model(source, device, "fp32", sample)
+        self.whole = search_model(source, device, "fp32", sample)
+        bare = before_softmax(classifier, sample) if self.plan.eot == 1 else None
+        self.search = search_model(bare[0], device, "fp32", sample) if bare else self.whole
         self.tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
         self.threads = self.tuning.threads
 
@@ -180,8 +184,11 @@ class _Work:
 
     def _run(self, name: str, examples: Examples, retire: Callable[[Retired], None]) -> None:
         tuned = self.tuning
+        search = self.whole if name == "pgd10" else self.search  # as `Session` chooses
+        if search is not self.whole:
+            examples = replace(examples, logits=self._logits(search, examples.x))
         engine = Engine(
-            search=self.search,
+            search=search,
             strict=self.strict,
             threat=self.plan.threat,
             slots=tuned.slots,
@@ -190,6 +197,13 @@ class _Work:
             least=tuned.least,
         )
         engine.run(ATTACKS[name](self.plan), examples, retire)
+
+    def _logits(self, search: SearchModel, x: Tensor) -> Tensor:
+        def answers(part: Tensor) -> Tensor:
+            with strict_arithmetic():
+                return forward(search, x[part].to(self.device)).cpu()
+
+        return torch.cat(in_parts(answers, torch.arange(len(x)), batch_of(x.shape[1:])))
 
     def breaks_always(self, name: str, row: int) -> bool:
         """Whether the attack breaks the example in every one of `_RUNS` runs that differ by rounding."""

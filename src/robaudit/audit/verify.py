@@ -13,7 +13,7 @@ from torch import nn
 from robaudit.attacks import Examples, forward
 from robaudit.audit.header import expect_model
 from robaudit.audit.recompute import Pair, Recomputation, Recompute, draw, recompute
-from robaudit.audit.witnesses import failing_witnesses
+from robaudit.audit.witnesses import batch_of, failing_witnesses
 from robaudit.devices import in_parts
 from robaudit.evidence import (
     Evidence,
@@ -29,7 +29,6 @@ from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.verdict import judge
 
-_BATCH = 256
 #: AutoAttack's survivors that another attack breaks are attacked again, whatever was asked for: so many pairs.
 DOUBTFUL_PAIRS = 16
 #: Two logits closer than this share of their spread may change places on another machine.
@@ -223,7 +222,7 @@ def _logits(strict: nn.Module, x: torch.Tensor, device: str) -> torch.Tensor:
         with strict_arithmetic(), torch.no_grad():
             return forward(strict, x[part].to(device)).cpu()
 
-    return torch.cat(in_parts(answers, torch.arange(len(x)), _BATCH))
+    return torch.cat(in_parts(answers, torch.arange(len(x)), batch_of(x.shape[1:])))
 
 
 def _other_predictions(evidence: Evidence, clean: _Clean, logits: torch.Tensor) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -12,6 +15,13 @@ from robaudit.evidence import WitnessRow, decode_image, decode_witness, inside
 from robaudit.plan import ThreatModel, title
 
 _BATCH = 256
+#: Values of all images of a batch: 256 MB.
+_VALUES = 1 << 26
+
+
+def batch_of(shape: Sequence[int]) -> int:
+    """How many images (C, H, W) to take at once."""
+    return max(1, min(_BATCH, _VALUES // math.prod(shape)))
 
 
 def failing_witnesses(
@@ -25,7 +35,7 @@ def failing_witnesses(
     def check(part: torch.Tensor) -> list[str]:
         return _failing([rows[k] for k in part.tolist()], threat, model, shape, device)
 
-    return [text for found in in_parts(check, torch.arange(len(rows)), _BATCH) for text in found]
+    return [text for found in in_parts(check, torch.arange(len(rows)), batch_of(shape)) for text in found]
 
 
 def _name(row: WitnessRow) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robaudit.cli.common import image_shape
+from robaudit.cli.common import image_classes, image_shape
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -17,12 +18,18 @@ def load_audited(
     model: str,
     header: Header,
     evidence: Path,
+    given: Mapping[str, str | None],
     *,
-    arch: str | None = None,
-    normalise: str | None = None,
-    key: str | None = None,
+    trust_program: bool = False,
 ) -> Classifier:
     """The checkpoint `model`, read as `evidence` says where the user does not.
+
+    Args:
+        model: as the user names it.
+        header: of the evidence.
+        evidence: its file.
+        given: what the user says of `arch`, `normalise` and `key`.
+        trust_program: as `load_classifier`.
 
     Raises:
         RobauditError: it cannot be loaded, is another one, or the evidence names code that the user did not.
@@ -31,6 +38,7 @@ def load_audited(
     from robaudit.audit import another_model, expect_model
     from robaudit.inputs import file_sha256, is_factory, load_classifier
 
+    arch, normalise, key = (given.get(name) for name in ("arch", "normalise", "key"))
     recorded, is_file = header.model["architecture"], Path(model).expanduser().is_file()
     if arch is None and is_file and is_factory(recorded):
         raise RobauditError(
@@ -44,6 +52,8 @@ def load_audited(
             normalise=normalise or header.model["normalisation"],
             key=key or header.model.get("key") or None,
             shape=image_shape(header),
+            classes=image_classes(header),
+            trust_program=trust_program,
         )
     except RobauditError:
         # Another file, to which the audited one's structure was put.

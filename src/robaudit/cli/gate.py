@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.auditing import CheckRequest, check_one
-from robaudit.cli.common import check_writable, console, exit_code, write_text
+from robaudit.cli.common import TRUST_HELP, check_apart, check_writable, console, exit_code, write_text
 from robaudit.cli.data import DataRequest
 from robaudit.cli.gate_evidence import evidence_place, expect_content, expect_policy, recheck
 from robaudit.errors import RobauditError
@@ -54,6 +54,9 @@ def gate(
     sarif: str | None = typer.Option(None, help="Write SARIF 2.1.0."),
     junit: str | None = typer.Option(None, help="Write JUnit XML."),
     json_path: str | None = typer.Option(None, "--json", help="Write the reports as JSON."),
+    trust_program: bool = typer.Option(
+        False, "--trust-program", help=f"{TRUST_HELP} A policy cannot say so."
+    ),
 ) -> int:
     """Hold checkpoints against the project's policy.
 
@@ -70,8 +73,9 @@ def gate(
     for place in outputs.values():
         check_writable(place)
     rules = read_policy(find_policy(policy))
+    check_apart(policy=rules.path, **outputs)
     _refuse_expired(rules, datetime.datetime.now(tz=datetime.UTC).date())
-    held = _Gate(rules, verify, pick_device(device))
+    held = _Gate(rules, verify, pick_device(device), trust_program)
     found = [held.judge(path) for path in _checkpoints(rules, models or [])]
     for name, place in outputs.items():
         if place:
@@ -96,7 +100,12 @@ def _checkpoints(rules: Policy, named: list[Path]) -> list[Path]:
         return named
     found: list[Path] = []
     for pattern in rules.models:
-        matches = sorted(path for path in rules.path.parent.glob(pattern) if path.is_file())
+        try:
+            matches = sorted(path for path in rules.path.parent.glob(pattern) if path.is_file())
+        except (NotImplementedError, ValueError, OSError) as error:
+            raise RobauditError(
+                f"{rules.path}: models '{pattern}' is no pattern ({error}); correct it"
+            ) from error
         if not matches:
             raise RobauditError(f"{rules.path}: models '{pattern}' fits no file; correct it")
         found += [path for path in matches if path not in found]
@@ -110,6 +119,7 @@ class _Gate:
     rules: Policy
     verify: bool
     device: str
+    trust_program: bool
 
     @cached_property
     def _images(self) -> Images:
@@ -152,7 +162,14 @@ class _Gate:
         claim = None if minimum is None else Claim(minimum, demanded=True)
         path = evidence_place(model, self.rules)
         if self.verify:
-            done = recheck(path, model, self.rules, self.device, self._images_for_verifying())
+            done = recheck(
+                path,
+                model,
+                self.rules,
+                self.device,
+                self._images_for_verifying(),
+                trust_program=self.trust_program,
+            )
             return replace(open_case(path, claim=claim), checked=done), "re-checked"
         if path.is_file():
             known = open_case(path, claim=claim, unfinished=True)
@@ -166,7 +183,12 @@ class _Gate:
 
     def _audit(self, model: Path, path: Path, claim: Claim | None) -> None:
         rules = self.rules
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RobauditError(
+                f"{path.parent}: cannot be created ({error.strerror}); choose another evidence"
+            ) from error
         request = CheckRequest(
             plan=rules.plan,
             claim=claim,
@@ -176,6 +198,7 @@ class _Gate:
             device=self.device,
             force=False,
             quiet=False,
+            trust_program=self.trust_program,
         )
         check_one(str(model), self._images, request, path)
 

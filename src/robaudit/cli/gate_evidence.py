@@ -81,14 +81,16 @@ def expect_content(path: Path, header: Header, model: Path, rules: Policy, image
     """
     found = _digest(model.expanduser())
     if not found:
-        load_audited(str(model), header, path, arch=rules.arch, normalise=rules.normalise)
+        load_audited(str(model), header, path, _given(rules))
     elif header.model["sha256"] != found:
         raise RobauditError(f"{path}: evidence of another checkpoint ({header.model['path']}); move it away")
     if images is not None and images.sha256 != header.data["sha256"]:
         raise RobauditError(f"{path}: evidence of other data ({header.data['name']}); move it away")
 
 
-def recheck(path: Path, model: Path, rules: Policy, device: str, images: Images | None) -> str:
+def recheck(
+    path: Path, model: Path, rules: Policy, device: str, images: Images | None, *, trust_program: bool = False
+) -> str:
     """Check evidence that was made elsewhere, and say in a sentence what was checked.
 
     Raises:
@@ -107,7 +109,7 @@ def recheck(path: Path, model: Path, rules: Policy, device: str, images: Images 
     expect_policy(path, header, rules)
     if not header.finished:
         raise RobauditError(f"{path}: the audit is unfinished; run `robaudit gate` where it was made")
-    classifier = load_audited(str(model), header, path, arch=rules.arch, normalise=rules.normalise)
+    classifier = load_audited(str(model), header, path, _given(rules), trust_program=trust_program)
     again = Recompute(rules.recompute, secrets.randbits(32))
     found = verify(path, classifier, device, images, again)
     if found.failures:
@@ -121,6 +123,10 @@ def recheck(path: Path, model: Path, rules: Policy, device: str, images: Images 
     done += f"; {len(part.pairs)} of {part.among} survivors attacked again, seed {part.seed}"
     close = len(part.of("close"))
     return done + (f", {close} of them decided by rounding." if close else ".")
+
+
+def _given(rules: Policy) -> dict[str, str | None]:
+    return {"arch": rules.arch, "normalise": rules.normalise}
 
 
 def _outcomes_of(plan: AuditPlan) -> AuditPlan:

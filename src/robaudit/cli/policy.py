@@ -13,9 +13,12 @@ from typing import Any
 
 from robaudit.cli.data import threat_model
 from robaudit.errors import RobauditError
+from robaudit.files import read_text
 from robaudit.plan import AuditPlan, Bounds, Budget
 
 _TEXT, _NUMBER, _WHOLE, _LIST, _TABLE = (str,), (int, float), (int,), (list,), (dict,)
+#: Bytes of a policy.
+_LARGEST = 1 << 20
 #: Every key and the types it takes.
 KEYS: dict[str, tuple[type, ...]] = {
     "models": _LIST,
@@ -124,10 +127,10 @@ def read_policy(path: Path) -> Policy:
 
     """
     try:
-        data: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        data: Any = tomllib.loads(read_text(path, _LARGEST))
     except OSError as error:
         raise RobauditError(f"{path}: cannot be read ({error.strerror}); name another --policy") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RobauditError(f"{path}: not TOML ({error}); correct it") from error
     if path.name == "pyproject.toml":
         data = data.get("tool", {}).get("robaudit") if isinstance(data.get("tool"), dict) else None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from robaudit.cli.common import console
 from robaudit.cli.live import watched
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 from robaudit.evidence import Evidence
 from robaudit.inputs import DATASETS, Classifier, Images, is_factory, load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
@@ -137,7 +138,7 @@ def _summary(rows: list[dict[str, Any]], request: TrainRequest) -> None:
         )
     if best.exists():
         out.print(
-            f"best: {best}   (robaudit check {best} --dataset {request.dataset})",
+            plain(f"best: {best}   (robaudit check {best} --dataset {request.dataset})"),
             soft_wrap=True,
             markup=False,
         )

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.audited import load_audited
-from robaudit.cli.common import check_present, check_writable, console, exit_code, write_text
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_order,
+    check_present,
+    check_writable,
+    console,
+    exit_code,
+    write_text,
+)
 from robaudit.cli.data import DataRequest
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
@@ -45,6 +53,7 @@ def verify(
     arch: str | None = typer.Option(None, help="As for check; by default what the evidence says."),
     normalise: str | None = typer.Option(None, help="As for check; by default what the evidence says."),
     key: str | None = typer.Option(None, help="As for check; by default what the evidence says."),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP),
     device: str = typer.Option("auto", help="auto, cpu, cuda …"),
     json_path: str | None = typer.Option(None, "--json", help="Write what was checked as JSON."),
 ) -> int:
@@ -58,6 +67,7 @@ def verify(
     Example: robaudit verify model.evidence model.pt --dataset cifar10 --recompute 16
     """
     check_present(model)
+    check_order(evidence, model)
     check_writable(json_path)
     if engine not in ("robaudit", "reference"):
         raise RobauditError(f"engine '{engine}' is not known; use robaudit or reference")
@@ -73,7 +83,8 @@ def verify(
     with EvidenceFile.open(evidence) as file:
         found = file.read()
     header = found.header
-    classifier = load_audited(model, header, evidence, arch=arch, normalise=normalise, key=key)
+    given = {"arch": arch, "normalise": normalise, "key": key}
+    classifier = load_audited(model, header, evidence, given, trust_program=trust_program)
     seed = secrets.randbits(32) if recompute_seed is None else recompute_seed
     again = Recompute(recompute, seed, engine)  # type: ignore[arg-type]
     images = None if dataset is None else images_of(header, dataset, data_dir)

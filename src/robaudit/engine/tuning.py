@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robaudit.attacks.objectives import Model
 from robaudit.devices import free_memory, is_accelerator, out_of_memory, synchronize
+from robaudit.gradients import input_gradient
 
 #: The sizes tried, and how long the whole probe may take in seconds.
 _SIZES = (8, 32, 128, 512)
@@ -116,7 +117,7 @@ def rate(model: Model, x: Tensor) -> float:
     started = time.perf_counter()
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        torch.autograd.grad(model(x).float().sum(), x)
+        input_gradient(model(x).float().sum(), x)
     synchronize(x.device)
     return len(x) / max(time.perf_counter() - started, 1e-9)
 

@@ -63,11 +63,30 @@ class Averaged(nn.Module):
         return logits.float()
 
 
+#: Random operations whose numbers do not depend on what is in the tensors they are given, so one row's serve for all.
+_BLIND = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("rand", "randn", "randint", "rand_like", "randn_like", "randint_like"),
+        *(
+            "uniform_",
+            "normal_",
+            "random_",
+            "exponential_",
+            "log_normal_",
+            "cauchy_",
+            "geometric_",
+            "bernoulli_",
+        ),
+    )
+)
+
+
 class _AlikeForAll(TorchDispatchMode):
     """Gives every row of a batch the random numbers that it would get alone.
 
     A random operation on tensors or sizes that begin with the batch's is done row by row, each from the same state
-    of the generators.
+    of the generators; for one row, where the others' numbers would be the same.
     """
 
     def __init__(self, rows: int):
@@ -79,20 +98,32 @@ class _AlikeForAll(TorchDispatchMode):
         kwargs = kwargs or {}
         if self.rows < 2 or torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **kwargs)
-        cut = [[self._row(value, row) for value in args] for row in range(self.rows)]
-        named = [{key: self._row(value, row) for key, value in kwargs.items()} for row in range(self.rows)]
         if not self._concerned(args) and not self._concerned(kwargs.values()):
             return func(*args, **kwargs)
+        if self._is_blind(func, args):
+            found = self._of_row(func, args, kwargs, 0)
+            if not func._schema.is_mutable:
+                return found.repeat_interleave(self.rows, 0)
+            args[0].copy_(found.expand_as(args[0]))
+            return args[0]
         before = random_states()
         outs = []
         for row in range(self.rows):
             restore_random_states(before)
-            outs.append(func(*cut[row], **named[row]))
+            outs.append(self._of_row(func, args, kwargs, row))
         if func._schema.is_mutable:
             return args[0]
         if isinstance(outs[0], Tensor):
             return torch.cat(outs)
         return tuple(torch.cat(parts) for parts in zip(*outs, strict=True))
+
+    def _of_row(self, func: Any, args: Any, kwargs: Any, row: int) -> Any:
+        named = {key: self._row(value, row) for key, value in kwargs.items()}
+        return func(*(self._row(value, row) for value in args), **named)
+
+    def _is_blind(self, func: Any, args: Any) -> bool:
+        """Whether `func` asks only for numbers, and not for probabilities of each row's own."""
+        return func._schema.name in _BLIND and not any(isinstance(value, Tensor) for value in args[1:])
 
     def _concerned(self, values: Any) -> bool:
         return any(self._row(value, 0) is not value for value in values)

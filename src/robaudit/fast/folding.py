@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from robaudit.gradients import input_gradient
+
 #: A rewritten network may differ by rounding only: at most this share of the logits' spread.
 ROUNDING = 1e-3
 
@@ -95,7 +97,7 @@ def _slope(network: nn.Module, sample: Tensor) -> Tensor:
         logits = network(x)
         # Each logit weighs differently, so that no two errors cancel.
         weights = torch.linspace(-1, 1, logits.shape[1], device=x.device, dtype=logits.dtype)
-        return torch.autograd.grad((logits * weights).sum(), x)[0]
+        return input_gradient((logits * weights).sum(), x)
 
 
 def same_answers(network: nn.Module, other: nn.Module, sample: Tensor, rounding: float = ROUNDING) -> bool:

@@ -12,7 +12,7 @@ from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
-from robaudit.inputs.programs import is_factory, source_digest
+from robaudit.inputs.programs import is_factory, settled, source_digest
 from robaudit.inputs.recovery.scoring import calibrated_losses, standard_errors
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "module_digest",
     "parse_normalisation",
     "save_classifier",
+    "settled",
     "source_digest",
     "standard_errors",
     "usual_normalisations",

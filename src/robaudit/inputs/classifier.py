@@ -54,6 +54,9 @@ class ModelInfo:
 class Classifier(nn.Module):
     """(N, C, H, W) float32 in [0, 1] to logits (N, K), in evaluation mode, without parameter gradients."""
 
+    #: The part whose answer is passed on as it is.
+    answers_with = "network"
+
     def __init__(self, network: nn.Module, normalisation: Normalisation, info: ModelInfo) -> None:
         super().__init__()
         self.network = network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,22 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, read_checkpoint
-from robaudit.inputs.files.copies import read_copy
+from robaudit.inputs.files.copies import FileCopy, read_copy
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
+from robaudit.inputs.programs import is_factory
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.matching import difference
-from robaudit.inputs.recovery.members import read_members
-from robaudit.inputs.sources import PROGRAMS, find_in, try_first
+from robaudit.inputs.recovery.members import REDUCED, read_members
+from robaudit.inputs.sources import PROGRAMS, find_in, time_limits, try_first
+from robaudit.sandbox import in_child
 
 #: Tensors, entries and candidates shown at most.
 SHOWN = 12
+#: Names of torchvision's networks with another stem, which take seconds to import, and less than their layers.
+TORCHVISIONS = ("googlenet-3x3", "inception_v3-3x3", "shufflenetv2-")
+LARGE = 50
 
 
 @dataclass(frozen=True)
@@ -65,25 +70,43 @@ class Inspection:
     notes: tuple[str, ...]
 
 
-def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None = None) -> Inspection:
+def inspect_checkpoint(
+    source: str, *, arch: str | None = None, key: str | None = None, trust_program: bool = False
+) -> Inspection:
     """Say what a file is.
 
     Args:
         source: its path.
         arch: an architecture to compare it with.
         key: which of several state dicts in it.
+        trust_program: as `load_classifier`.
 
     Raises:
         RobauditError: no such file, or one that cannot be read safely.
 
     """
-    path = Path(source).expanduser()
-    copy, request = read_copy(path), ModelRequest(arch=arch, key=key)
-    try_first(copy, request, unknown=True)
-    contents = read_checkpoint(copy)
+    copy, request = (
+        read_copy(Path(source).expanduser()),
+        ModelRequest(arch=arch, key=key, trust_program=trust_program),
+    )
+    if arch and is_factory(arch):  # the user's own code is not for the child
+        try_first(copy, request, unknown=True)
+        return _inspect(source, copy, request)
+    parts = in_child(source, lambda: asdict(_inspect(source, copy, request)), time_limits(copy))
+    return Inspection(**{name: _as_tuples(value) for name, value in parts.items()})
+
+
+def _as_tuples(value: Any) -> Any:
+    """A child's lists as the tuples that they were."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+def _inspect(source: str, copy: FileCopy, request: ModelRequest) -> Inspection:
+    """What a file is, by reading it in this process."""
+    contents, path = read_checkpoint(copy), copy.path
     if contents.format in PROGRAMS:
         return _program(source, contents, request)
-    chosen, _ = choose_states(contents.tree, source, key)
+    chosen, _ = choose_states(contents.tree, source, request.key)
     members = read_members(list(chosen.values()), path)
     tensors = [item for state in chosen.values() for item in state.items()]
     nearest: tuple[tuple[str, str], ...] = ()
@@ -167,9 +190,13 @@ def _entries(tree: Any, path: str = "", depth: int = 0) -> list[tuple[str, str]]
 
 def _nearest(layers: list[Layer]) -> tuple[tuple[str, str], ...]:
     """Known architectures that share most layers with the file, and the first difference of each."""
+    if len(layers) > REDUCED:
+        return ()
     shapes = [(layer.kind, layer.shape) for layer in layers]
     scored = []
     for name in ARCHITECTURES:
+        if name.startswith(TORCHVISIONS) and len(layers) < LARGE:
+            continue
         for side in (32, 28):
             try:
                 with torch.device("meta"):

@@ -27,6 +27,8 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
     device: str | torch.device = "cpu",
     force: bool = False,
     shape: Shape | None = None,
+    classes: int = 0,
+    trust_program: bool = False,
 ) -> Classifier:
     """A model, ready to be audited.
 
@@ -42,6 +44,9 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         device: where the classifier goes.
         force: return a model that is right no more often than chance instead of refusing it.
         shape: (C, H, W) of the images where none are given: a file of bare tensors seldom tells it.
+        classes: their classes, likewise; by them the logits of a program are told from its other outputs.
+        trust_program: run the code of a TorchScript file, with the rights of this process, where it cannot be read as
+            data. Only whoever calls can say so, never a file.
 
     Returns:
         A `Classifier`; `info.architecture` and `info.normalisation` given back as `arch` and `normalise`
@@ -51,7 +56,7 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         RobauditError: the file cannot be read safely, fits no architecture, or is near chance.
 
     """
-    request = ModelRequest(arch, normalise, key, images, str(device), force, shape)
+    request = ModelRequest(arch, normalise, key, images, str(device), force, shape, classes, trust_program)
     found, request = find_model(source, request)
     first = found.options[0]
     if images is not None and first.classes not in (0, images.classes):

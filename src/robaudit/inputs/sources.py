@@ -11,19 +11,12 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
-from robaudit.inputs.files.copies import FileCopy, read_copy
+from robaudit.inputs.files.copies import FileCopy, exists, read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.identity import class_structure
 from robaudit.inputs.normalisation import Normalisation
-from robaudit.inputs.programs import (
-    Shape,
-    call_factory,
-    count_classes,
-    is_factory,
-    load_program,
-    source_digest,
-)
+from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, settled, source_digest
 from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
@@ -68,7 +61,7 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
 
     """
     path = Path(source).expanduser()
-    if not path.exists():
+    if not exists(path):
         kind, _, name = source.partition(":")
         if kind in CATALOGUES and name:
             network, stored, notes, path_found = fetch(kind, name)
@@ -88,6 +81,11 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
 _SURVIVED: set[tuple[Any, ...]] = set()
 
 
+def time_limits(copy: FileCopy) -> Limits:
+    """What reading a file of this size may take."""
+    return Limits(seconds=SECONDS + len(copy) // PER_SECOND)
+
+
 def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -> None:
     """Read a file and call what it is once, in a child process: this one repeats only what the child survived.
 
@@ -102,12 +100,15 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
         RobauditError: as `find_in`, or the child did not survive.
 
     """
-    key = copy.sha256, copy.path.suffix, request.arch, request.normalise, request.key, request.image_shape
+    asked = request.arch, request.normalise, request.key, request.image_shape, request.trust_program
+    key = copy.sha256, copy.path.suffix, *asked
     if key in _SURVIVED:
         return
 
     def look() -> None:
         contents = read_checkpoint(copy)
+        if request.trust_program and contents.format == "torchscript":
+            return  # whatever it does, the user wants it done
         try:
             if request.arch and is_factory(request.arch) and contents.format not in PROGRAMS:
                 read_members(
@@ -121,9 +122,9 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
             return
         network = assemble(found.options[0])
         if found.shape:
-            count_classes(network, torch.rand(1, *found.shape), str(copy.path))
+            settled(network, torch.rand(1, *found.shape), str(copy.path))
 
-    in_child(str(copy.path), look, Limits(seconds=SECONDS + len(copy) // PER_SECOND))
+    in_child(str(copy.path), look, time_limits(copy))
     _SURVIVED.add(key)
 
 
@@ -148,8 +149,10 @@ def _ready(
     notes: list[str],
 ) -> Found:
     """A network made by code, with the weights it came with."""
-    shape = request.image_shape
-    classes = count_classes(network, torch.rand(1, *shape), source) if shape else 0
+    shape, classes = request.image_shape, 0
+    if shape:
+        found = settled(network, torch.rand(1, *shape), source, request.image_classes)
+        network, classes, notes = found.network, found.classes, [*notes, *found.notes]
     side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
     option = Candidate(source, (), channels, side, classes, 0.0, network)
     return Found([option], stored, notes, kind, "", shape, _structure(network, source))
@@ -167,10 +170,16 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
         raise RobauditError(
             f"--arch {request.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
         )
-    network, shape, classes = load_program(contents.copy, kind, request.image_shape)
-    channels, side = (shape[0], shape[1]) if shape else (3, 0)
-    option = Candidate(kind, (), channels, side, classes, 0.0, network)
-    return Found([option], None, [], kind, contents.copy.sha256, shape)
+    found = load_program(
+        contents.copy,
+        kind,
+        request.image_shape,
+        classes=request.image_classes,
+        trusted=request.trust_program,
+    )
+    channels, side = (found.shape[0], found.shape[1]) if found.shape else (3, 0)
+    option = Candidate(kind, (), channels, side, found.classes, 0.0, found.network)
+    return Found([option], None, list(found.notes), kind, contents.copy.sha256, found.shape)
 
 
 def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -215,7 +224,8 @@ def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, p
         if own.keys() <= renamed.keys() and all(own[key].shape == renamed[key].shape for key in own):
             network.load_state_dict({key: renamed[key] for key in own})
             channels, side = (shape[0], shape[1]) if shape else (3, 0)
-            classes = count_classes(network, torch.rand(1, *shape), arch) if shape else 0
+            found = settled(network, torch.rand(1, *shape), arch) if shape else None
+            network, classes = (found.network, found.classes) if found else (network, 0)
             return Candidate(arch, (), channels, side, classes, 0.0, network)
     missing = sorted(set(own) - set(state)) or sorted(
         key for key in own if own[key].shape != state[key].shape

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from robaudit.attacks.geometry import per_row
 from robaudit.devices import in_double, in_parts
+from robaudit.gradients import input_gradient
 
 Model = Callable[[Tensor], Tensor]
 Floats = NDArray[np.float64]
@@ -128,7 +129,7 @@ def _at(model: Model, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(x).float()
-        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)
+        gradient = input_gradient(F.cross_entropy(logits, y, reduction="sum"), x)
     logits = logits.detach()
     finite = logits.isfinite().all(1)
     loss = _loss_in_double(logits, y)

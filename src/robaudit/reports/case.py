@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,6 +121,7 @@ def open_case(
     with EvidenceFile.open(path) as file:
         found = file.read()
         rows = file.witnesses() if pictures else []
+        digest = file.sha256
     if not len(found):
         raise RobauditError(f"{path}: no example is finished yet; resume it with `robaudit check`")
     if not found.header.finished and not unfinished:
@@ -138,8 +138,8 @@ def open_case(
         shown = tuple(_picture(row, found) for row in worst(rows, found))
     except ValueError as error:
         raise RobauditError(f"{path}: a damaged evidence file ({error}); run the audit again") from error
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except RobauditError as error:
+        raise RobauditError(f"{path}: {error}") from error
     return Case(found, verdict, str(path), digest, shown, surface, summary(found, verdict))
 
 

@@ -90,7 +90,7 @@ def _results(item: Case | Failure) -> list[dict[str, Any]]:
 
 
 def _result(model: str, code: str, level: str, text: str) -> dict[str, Any]:
-    print_of = hashlib.sha256(f"{code}\0{model}".encode()).hexdigest()[:32]
+    print_of = hashlib.sha256(f"{code}\0{model}".encode(errors="surrogatepass")).hexdigest()[:32]
     return {
         "ruleId": code,
         "level": level,

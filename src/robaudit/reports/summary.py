@@ -10,7 +10,7 @@ from robaudit.escaping import json_text
 from robaudit.evidence import SCHEMA, Evidence
 from robaudit.reports.shared_table import classes_of, headline, side_by_side, standing_share, title_of
 from robaudit.stats import Interval
-from robaudit.verdict import ClaimResult, Verdict, accuracy, gap, gaps, population, rows
+from robaudit.verdict import INDICATORS, ClaimResult, Verdict, accuracy, gap, gaps, population, rows
 
 
 def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
@@ -39,6 +39,7 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         },
         "gap": {name: _interval(found) for name in gaps(evidence) if (found := gap(evidence, name))},
         "metrics": metrics(evidence),
+        "indicators": {name: header.probes.get(name) for name in INDICATORS} if header.probes else {},
         "model": header.model,
         "data": header.data | {"audited": len(evidence)},
         "threat": threat,

@@ -107,7 +107,7 @@ def _gaps(data: dict[str, Any]) -> RenderableType | None:
 
 def _metrics(data: dict[str, Any]) -> RenderableType | None:
     found = data["metrics"]
-    if found["fosc"] is None:
+    if any(value is None for value in found.values()):
         return None
     return Text(
         f"PGD-10's convergence: FOSC {found['fosc']:.4g} (normalised {found['fosc_normalised']:.3f}), "

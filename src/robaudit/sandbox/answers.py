@@ -7,11 +7,12 @@ import math
 import re
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from robaudit.errors import RobauditError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: By name: plain values as JSON has them, and arrays of numbers.
 Parts = Mapping[str, Any]
@@ -24,6 +25,8 @@ _DTYPE = re.compile(r"[|<](b1|u1|i[1248]|u[248]|f[248])")
 
 def pack(kind: str, text: str, parts: Parts) -> list[Any]:
     """An answer as buffers to be written one after the other."""
+    import numpy as np  # noqa: PLC0415  the command line starts without it
+
     arrays = {
         name: np.ascontiguousarray(value) for name, value in parts.items() if isinstance(value, np.ndarray)
     }
@@ -52,6 +55,8 @@ def read_answer(read: Callable[[memoryview], int], limit: int) -> tuple[str, str
         RobauditError: it is not as `pack` writes it: the child is no longer ours.
 
     """
+    import numpy as np  # noqa: PLC0415  as above
+
     try:
         (length,) = _LENGTH.unpack(_exactly(read, np.empty(_LENGTH.size, np.uint8)))
         if length > _HEADER:

@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 
 _NO_NEW_PRIVILEGES, _DEATH_SIGNAL = 38, 1
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
@@ -52,6 +53,9 @@ def confine(memory: int, seconds: int, kept: int) -> None:
         resource.setrlimit(kind, (min(limit, most), most))
     with contextlib.suppress(OSError):
         _landlock(libc)
+    tempfile.tempdir = (
+        tempfile.tempdir or "/tmp"
+    )  # asked for while libraries are imported, and found by writing there
     torch = sys.modules.get("torch")
     if torch is not None:  # threads do not survive a fork; one is enough
         torch.set_num_threads(1)
@@ -61,6 +65,7 @@ def _close_files(kept: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
+    sys.stdout = sys.stderr = open(1, "w", closefd=False)  # noqa: SIM115  whatever they led to is closed
     last = min(os.sysconf("SC_OPEN_MAX"), 1 << 20)
     os.closerange(3, kept)
     os.closerange(kept + 1, last)

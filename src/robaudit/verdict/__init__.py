@@ -1,5 +1,6 @@
 """Evidence in, judgement out."""
 
+from robaudit.verdict.attack_failure import INDICATORS, failure_alarms, failure_sentence
 from robaudit.verdict.causes import FEW_EXAMPLES, causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
@@ -22,6 +23,7 @@ __all__ = [
     "ADVICE",
     "FEW_EXAMPLES",
     "GAPS",
+    "INDICATORS",
     "Claim",
     "ClaimResult",
     "Difference",
@@ -31,6 +33,8 @@ __all__ = [
     "bounded",
     "causes_of",
     "compare",
+    "failure_alarms",
+    "failure_sentence",
     "finding",
     "gap",
     "gap_sides",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from robaudit.evidence import Evidence
 from robaudit.plan import Budget
 from robaudit.verdict import table
+from robaudit.verdict.attack_failure import failure_sentence
 from robaudit.verdict.findings import Finding, finding
 
 #: Below this many examples the report says that there are few.
@@ -95,6 +96,7 @@ def causes_of(evidence: Evidence) -> list[Finding]:
             item.code for item in found
         }:
             found += _nonlinear(evidence.header.probes)
+    found += _last_softmax(evidence.header.probes)
     if 0 < len(evidence) < FEW_EXAMPLES:
         found.append(finding("few-examples", f"Only {len(evidence)} examples were audited."))
     classes = int(evidence.header.model.get("classes", 4))
@@ -174,6 +176,22 @@ def _nonlinear(probes: dict[str, float]) -> list[Finding]:
     return [finding("rugged-surface", message)]
 
 
+def _last_softmax(probes: dict[str, float]) -> list[Finding]:
+    """PGD-10 on the model as it is, and before its last softmax."""
+    if "before_pgd10" not in probes:
+        return []
+
+    def told(name: str) -> str:
+        left = f"leaves {100 * probes[f'{name}pgd10']:.0f} %"
+        return f"{left} (FOSC / (eps |g|) {probes[f'{name}fosc_normalised']:.2f}, SGCS {probes[f'{name}sgcs']:.2f})"
+
+    message = (
+        f"Of {int(probes.get('examples', 0))} examples PGD-10 {told('')}; before the network's last softmax or sigmoid "
+        f"it {told('before_')}."
+    )
+    return [finding("last-softmax", message)]
+
+
 def _mean_standing(evidence: Evidence, values: NDArray[np.float64]) -> float | None:
     """The mean of `values` (n,) over the examples that survive PGD-10; None where they are too few."""
     standing = evidence.survives("pgd10")
@@ -188,6 +206,8 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
     n = int(probes.get("examples", 0))
     of = f"of {n} examples"
     found = []
+    if said := failure_sentence(probes):
+        found.append(finding("pgd-attack-fails", said))
 
     def share(name: str) -> float:
         return probes.get(name, float("nan"))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from robaudit.errors import RobauditError
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -88,6 +90,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "No model is robust without a bound: the gradient is masked, find where it is lost.",
     ),
+    "pgd-attack-fails": (
+        "warning",
+        "Attack before the softmax, on the margin, through a differentiable stand-in, or without gradients.",
+    ),
     "flat-in-eps": (
         "warning",
         "Robust accuracy must fall as eps grows: the gradient is masked, or quantised away.",
@@ -112,7 +118,7 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     ),
     "randomised-output": (
         "error",
-        "Audit its mean over many draws (--eot 20), or switch off what is random (dropout, noise, resizing).",
+        "Audit its mean over several draws (leave --eot out), or switch off what is random (dropout, noise).",
     ),
     "randomised-and-averaged": (
         "note",
@@ -133,6 +139,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     "no-answer-under-attack": (
         "warning",
         "Find the inputs inside the ball at which the model overflows or changes its mind, and audit again.",
+    ),
+    "last-softmax": (
+        "note",
+        "Judge and compare the network before it; what differs comes from the softmax alone.",
     ),
     "probabilities": (
         "warning",
@@ -156,7 +166,8 @@ def from_dict(data: dict[str, str]) -> Finding:
     """The finding that `to_dict` wrote, as plain data.
 
     Raises:
-        ValueError: a field is missing, or the code or severity is unknown.
+        RobauditError: the code is unknown.
+        ValueError: a field is missing, or the severity is unknown.
 
     """
     try:
@@ -164,7 +175,10 @@ def from_dict(data: dict[str, str]) -> Finding:
     except TypeError as error:
         raise ValueError(f"finding is damaged: {error}") from error
     if found.code not in ADVICE:
-        raise ValueError(f"the finding '{found.code:.40}' is not known")
+        raise RobauditError(
+            f"finding '{found.code:.40}': is not known to this version of robaudit; upgrade it, and do not trust the "
+            "evidence if no version knows it"
+        )
     if found.severity not in get_args(Severity):
         raise ValueError(f"finding is damaged: severity '{found.severity}'")
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robaudit.evidence import Evidence
 from robaudit.stats import Decision, Side, decide
 from robaudit.verdict import table
+from robaudit.verdict.attack_failure import attack_fails, failure_sentence
 from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, claim_kept, judge_claim
 from robaudit.verdict.findings import Finding, finding, from_dict
@@ -33,7 +34,8 @@ class Verdict:
         decided_after: examples that it took; all audited ones where it is inconclusive.
         claim: what became of the claim, if there was one.
         minimum: what became of what a policy demands, if one does.
-        blocked: a finding of the preflight check makes it inconclusive whatever the attacks say, and they have said.
+        blocked: a finding of the preflight check or of the probes makes it inconclusive although the attacks have said
+            what they can.
 
     """
 
@@ -72,6 +74,10 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     blocked = bool(blocking) and outcome != "inconclusive"
     if blocking:
         outcome, summary = "inconclusive", f"The preflight check found: {blocking[0].message}"
+    elif outcome == "not-overestimated" and attack_fails(evidence.header.probes):
+        # What fools PGD-10 so thoroughly may fool the attacks that found nothing more.
+        outcome, blocked = "inconclusive", True
+        summary = failure_sentence(evidence.header.probes)
     causes = sorted(
         (*preflight, *_gap_causes(evidence, decisions), *causes_of(evidence)),
         key=lambda item: ("error", "warning", "note").index(item.severity),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
 import io
 import json
 import os
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -204,3 +206,44 @@ def test_tensors_without_numbers_are_no_layers(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pt")
     with pytest.raises(RobauditError):
         load_classifier(str(tmp_path / "a.pt"), shape=(3, 32, 32))
+
+
+def test_what_people_keep_beside_their_weights_is_taken(tmp_path: Path) -> None:
+    """Plain objects of every protocol and both formats; of what is no plain data, no more than that it is there."""
+    extra = {
+        "default": collections.defaultdict(list, a=[1]), "deque": collections.deque([1, 2], maxlen=5),
+        "sets": [{1, 2}, frozenset({3})], "path": Path("/x"), "pure": PureWindowsPath("C:\\x"), "number": np.float64(0.5),
+        "array": np.arange(3.0), "state": np.random.default_rng(0).bit_generator.state, "args": argparse.Namespace(lr=0.1),
+        "loss": torch.nn.CrossEntropyLoss(), "function": torch.nn.functional.cross_entropy, "kind": np.dtype("float32"),
+    }  # fmt: skip
+    for protocol in (2, 3, 4, 5):
+        for legacy in (False, True):
+            data = saved(
+                {"state_dict": state(), "extra": extra},
+                pickle_protocol=protocol,
+                _use_new_zipfile_serialization=not legacy,
+            )
+            assert check(tmp_path / "a.pt", data) is None
+    tree = read_checkpoint(read_copy(tmp_path / "a.pt")).tree
+    assert tree["extra"]["number"] == 0.5 and tree["extra"]["deque"] == [1, 2]
+    assert all(torch.equal(tree["state_dict"][name], tensor) for name, tensor in state().items())
+    newer = rewritten(
+        saved({"state_dict": state(), "path": PosixPath("/x")}),
+        lambda n, d: d.replace(b"cpathlib\n", b"cpathlib._local\n") if n.endswith("data.pkl") else d,
+    )
+    assert check(tmp_path / "a.pt", newer) is None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_of_other_kinds_are_named(tmp_path: Path) -> None:
+    weight = torch.randn(10, 784)
+    for kind, strange in {
+        "quantised": torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "sparse": weight.to_sparse(),
+        "without numbers": weight.to("meta"),
+    }.items():  # fmt: skip
+        for tree in (
+            {"fc.weight": strange},
+            {"conv.weight": torch.ones(4, 1, 3, 3), "fc": ({"w": strange}, 1)},
+        ):
+            message = check(tmp_path / "a.pt", saved(tree))
+            assert message and f"is {kind}" in message and "float weights" in message

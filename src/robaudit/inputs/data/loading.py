@@ -16,6 +16,7 @@ from robaudit.inputs.data import readers as files
 from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.reachability import careful, unreachable
 from robaudit.inputs.data.user_files import read_folder, read_npz, read_safetensors
+from robaudit.inputs.files.copies import exists
 from robaudit.sandbox import Limits, Parts, in_child
 
 #: `(data_dir, split)` to what is found, for every data set with a name; `files.Absent` where there are no files.
@@ -61,20 +62,20 @@ def load_images(
     path = Path(source).expanduser()
     if source in DATASETS:
         images = _load_named(source, data_dir, split, download)
+    elif not exists(path):
+        raise RobauditError(
+            f"{source}: no such data set, file or folder; pass one of {', '.join(DATASETS)}, "
+            "a folder of class folders, an .npz or a .safetensors file"
+        )
     elif path.is_dir():
         images = _read(str(path), split, lambda: read_folder(path, split))
     elif path.suffix == ".npz" and path.is_file():
         images = _read(str(path), split, lambda: read_npz(path))
     elif path.suffix == ".safetensors" and path.is_file():
         images = _read(str(path), split, lambda: read_safetensors(path))
-    elif path.exists():
-        raise RobauditError(
-            f"{source}: not a data set; pass a folder of class folders, an .npz or a .safetensors file"
-        )
     else:
         raise RobauditError(
-            f"{source}: no such data set, file or folder; pass one of {', '.join(DATASETS)}, "
-            "a folder of class folders, an .npz or a .safetensors file"
+            f"{source}: not a data set; pass a folder of class folders, an .npz or a .safetensors file"
         )
     return images.subset(limit, seed)
 

@@ -18,8 +18,8 @@ from robaudit.inputs.files.safetensors_files import is_safetensors, read_safeten
 from robaudit.inputs.files.tensors import STORAGES, TENSORS, storage_reader
 
 RESAVE = "load it where you trust it and save torch.save(model.state_dict(), 'weights.pt')"
-#: The first pickle of PyTorch's format before 1.6.
-LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+#: The number that is the first pickle of PyTorch's format before 1.6, and its end.
+LEGACY = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 #: First bytes of what is no checkpoint, and what to do.
 FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the file; run 'git lfs pull'"),
@@ -162,7 +162,8 @@ def _tree(path: Path, data: memoryview, start: int, storages: Any) -> tuple[Any,
 def _read_legacy(copy: FileCopy) -> Any:
     """PyTorch's format before 1.6: five pickles in a row, then the storages' bytes."""
     path, data = copy.path, copy.data
-    if bytes(data[: len(LEGACY)]) != LEGACY:
+    first = bytes(data[:32]).find(LEGACY)
+    if first not in (2, 11):  # after the protocol's number, from protocol 4 on after a frame's length too
         raise RobauditError(f"{path}: is a plain pickle, which is never unpickled; {RESAVE}")
     widths: dict[str, int] = {}
 
@@ -174,7 +175,7 @@ def _read_legacy(copy: FileCopy) -> Any:
         return None
 
     try:
-        protocol = read_pickle(data, len(LEGACY))
+        protocol = read_pickle(data, first + len(LEGACY))
         system, _, start = read_pickle(data, protocol[2])
         _, names, end = read_pickle(data, start, persistent=size)
         refuse_unsafe(names)

@@ -113,6 +113,14 @@ def read_copy(path: Path, limit: int = LIMIT, what: str = "a checkpoint's file")
         raise RobauditError(f"{path}: {reason}; pass {what}") from error
 
 
+def exists(path: Path) -> bool:
+    """Whether something lies there; what cannot be a path is nowhere."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def file_sha256(path: Path) -> str:
     """The digest of a file's bytes, in hexadecimal.
 

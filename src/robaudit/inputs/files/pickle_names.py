@@ -31,8 +31,11 @@ HARMLESS = frozenset({
         "_mt19937 MT19937", "_pcg64 PCG64", "mtrand RandomState", "_generator Generator",
         "bit_generator SeedSequence", "_pcg64 __pyx_unpickle_PCG64", "bit_generator __pyx_unpickle_SeedSequence")),
     "torch Size", "torch device", "torch Generator", "torch layout", "torch memory_format", "torch dtype",
-    "torch Tensor", "torch strided", "torch sparse_coo", "torch.nested._internal.nested_tensor NestedTensor",
-    "torch.serialization _get_layout", "torch._tensor _rebuild_from_type_v2", "torch.storage _load_from_bytes",
+    "torch Tensor", "torch strided", "torch sparse_coo",
+    "torch sparse_csr", "torch per_tensor_affine", "torch per_channel_affine", "torch per_channel_symmetric",
+    "torch per_channel_affine_float_qparams", "torch per_tensor_symmetric",
+    "torch.nested._internal.nested_tensor NestedTensor",
+    "torch.serialization _get_layout", "torch._tensor _rebuild_from_type_v2",
     "torch.storage UntypedStorage", "torch.storage TypedStorage", "torch.nn Module", "torch.nn Parameter",
     "torch.nn.backends.thnn _get_thnn_function_backend", "torch.jit._pickle restore_type_tag",
     "torch.jit._pickle build_tensorlist",
@@ -68,6 +71,10 @@ def refuse_unsafe(names: set[str]) -> None:
         if name in HARMLESS or name.startswith(REBUILD):
             continue
         ours = top in ("torch", "torchvision", "numpy", "scipy", "robaudit")
+        if (
+            module == "torch.nn.functional" and last.isidentifier()
+        ):  # a loss that somebody keeps: no more than its name
+            continue
         if ours and ((module.startswith(KEPT) and last[:1].isupper()) or _plain_torch(module, last)):
             continue
         if ours or (top != "__main__" and (top in sys.stdlib_module_names or top in OUTSIDE)):

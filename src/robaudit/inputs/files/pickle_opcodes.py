@@ -152,12 +152,15 @@ class Reader:
 
     def call(self, function: Any, arguments: Any) -> Any:
         """What stands for a call: what the reader's own builder makes, or an `Inert`."""
-        if not isinstance(arguments, tuple):
-            raise UnsafePickle("its pickle is damaged (a call without arguments)")
+        if not isinstance(arguments, tuple):  # as torch writes the members of enumerations
+            arguments = (arguments,)
         if not isinstance(function, Name):
             return Inert("an object")
         builder = self.builders.get(function.text)
-        return builder(*arguments) if builder else Inert(function.text.replace(" ", "."), arguments)
+        if builder:
+            return builder(*arguments)
+        strange = "of an unknown kind" if function.text.startswith("torch._utils _rebuild_") else ""
+        return Inert(function.text.replace(" ", "."), arguments, strange)
 
     def old_text(self, raw: bytes) -> str | bytes:
         """A string of a protocol before 3."""

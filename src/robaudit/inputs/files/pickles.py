@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from robaudit.inputs.files.pickle_opcodes import Builders, Inert, Name, Reader, UnsafePickle
@@ -70,12 +71,10 @@ def pickled_objects(tree: Any) -> list[str]:
     nodes, found = [tree], []
     for _ in range(3):
         below: list[Any] = []
-        for node in nodes:
+        for node in nodes[:1000]:
             if isinstance(node, Inert):
                 found.append(node.named)
-            elif isinstance(node, dict):
-                below += list(node.values())
-            elif isinstance(node, (list, tuple)):
-                below += list(node)
-        nodes = below[:1000]
+            elif isinstance(node, (dict, list, tuple)):
+                below += islice(node.values() if isinstance(node, dict) else node, 1000)
+        nodes = below
     return sorted(set(found))

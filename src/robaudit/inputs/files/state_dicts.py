@@ -42,6 +42,8 @@ USUAL = (
 )
 #: More nodes than any checkpoint's tree has; a tree that refers to itself has no end.
 NODES = 200_000
+#: Members of an ensemble.
+MEMBERS = 100
 #: Levels below which nobody keeps a state dict, and letters of a key that are shown.
 DEPTH = 12
 KEY = 200
@@ -113,7 +115,8 @@ def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, Stat
     """
     found = find_states(tree)
     place, strange = _unsupported(tree)
-    if strange and (not found or place in found):
+    inside = any(not name or place == name or place.startswith(f"{name}.") for name in found)
+    if strange and (inside or not found):
         raise RobauditError(f"{path}: {strange}; pass the plain float weights")
     if key is not None:
         if key not in found:
@@ -130,7 +133,7 @@ def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, Stat
     ordered = sorted(found, key=_rank)
     best = ordered[0]
     peers = [name for name in found if _alike(found[best], found[name]) and _siblings(best, name)]
-    chosen = peers if len(peers) > 1 and _rank(best)[0] >= len(USUAL) else [best]
+    chosen = peers if 1 < len(peers) <= MEMBERS and _rank(best)[0] >= len(USUAL) else [best]
     return {name: found[name] for name in chosen}, [name for name in found if name not in chosen]
 
 

@@ -20,6 +20,10 @@ from robaudit.inputs.recovery.special import without_spare
 
 #: More layers than any published classifier has.
 LAYERS = 20_000
+#: Letters of a tensor's name.
+NAME = 500
+#: Layers up to which a file that fits nothing is read without some of its parts; no known network has more.
+REDUCED = 1500
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,10 @@ def read_members(states: list[State], path: Path) -> Members:
                 f"{path}: holds {len(state):,} tensors, more than any classifier; pass another checkpoint"
             )
         for name, tensor in state.items():
+            if len(name) > NAME:
+                raise RobauditError(
+                    f"{path}: a tensor's name has {len(name):,} letters; pass another checkpoint"
+                )
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise RobauditError(
                     f"{path}: {name} holds NaN or infinite values; pass a checkpoint that did not diverge"
@@ -115,7 +123,7 @@ def member_options(
 def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | None) -> list[Candidate]:
     """Candidates that do without a part of the file; what is left out is added to the members' notes."""
     found: list[Candidate] = []
-    for part in reductions(members.layers[0]):
+    for part in reductions(members.layers[0]) if len(members.layers[0]) <= REDUCED else ():
         try:
             options = [named_candidate(arch, part.layers, shape)] if arch else candidates(part.layers, shape)
         except RobauditError:

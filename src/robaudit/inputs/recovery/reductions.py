@@ -6,6 +6,7 @@ normalisations for adversarial examples (https://arxiv.org/abs/1911.09665), or s
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,21 +66,26 @@ def without_copies(layers: list[Layer]) -> list[Layer]:
     One module under two names, or a whole network that its attacker holds too, is saved twice.
     """
     kept: list[Layer] = []
-    by_signature: dict[object, list[Layer]] = {}
+    seen: set[object] = set()
     for layer in layers:
-        peers = by_signature.setdefault(layer.signature, [])
-        if any(_equal(layer, peer) for peer in peers):
-            continue
-        peers.append(layer)
-        kept.append(layer)
+        told = _told(layer)
+        if told is None or told not in seen:
+            kept.append(layer)
+        seen.add(told)
     return kept
 
 
-def _equal(one: Layer, other: Layer) -> bool:
-    """Whether all numbers agree; those of a fresh normalisation, all alike, prove nothing."""
-    pairs = [(tensor, other.tensors[role]) for role, tensor in one.tensors.items()]
-    told = any(tensor.numel() > 1 and bool((tensor != tensor.flatten()[0]).any()) for tensor, _ in pairs)
-    return told and all(torch.equal(a, b) for a, b in pairs)
+def _told(layer: Layer) -> object:
+    """What tells a layer's numbers from another's; None of a fresh normalisation, whose are all alike."""
+    if not any(
+        bool((tensor != tensor.flatten()[0]).any()) for tensor in layer.tensors.values() if tensor.numel() > 1
+    ):
+        return None
+    digest = hashlib.blake2b(digest_size=16)
+    for role, tensor in sorted(layer.tensors.items()):
+        digest.update(f"{role} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+    return layer.signature, digest.digest()
 
 
 def _last(layer: Layer) -> str:

@@ -1,0 +1,52 @@
+"""What the indicators of attack failure say about PGD-10's number, before any stronger attack has run.
+
+Pintor et al. 2022 (https://arxiv.org/abs/2106.09947), who alarm from a mean of 10 % on. They are measured by
+`audit.failures` on the probed examples that PGD-10 leaves standing; `benchmarks/detectors.py` holds them against
+networks of known truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: Indicator: the mean from which it counts, and what it says of PGD-10's failures. Of honest networks at a large radius
+#: up to 18 % would have been broken by as many steps again.
+ALARMS: dict[str, tuple[float, str]] = {
+    "unavailable_gradients": (0.10, "{share} had no gradient"),
+    "unstable_predictions": (0.10, "the loss changes by {share} beside the input"),
+    "silent_success": (0.10, "{share} had been broken on the way"),
+    "incomplete_optimization": (0.25, "{share} would have been broken by as many steps again"),
+    "transfer_failure": (0.10, "{share} broke the model that was attacked, not the one that is judged"),
+    "unconstrained_attack_failure": (0.10, "{share} were not broken without a bound either"),
+}
+#: The paper's six, by its names and in its order.
+INDICATORS = tuple(ALARMS)
+#: These two leave no doubt: no honest network of the calibration had any such failure.
+_BEYOND_DOUBT = ("unavailable_gradients", "unconstrained_attack_failure")
+_CLEAR_SHARE = 0.25
+
+
+def failure_alarms(probes: Mapping[str, float]) -> dict[str, float]:
+    """The indicators that count, with their means in [0, 1]."""
+    return {
+        name: probes[name] for name, (least, _) in ALARMS.items() if name in probes and probes[name] >= least
+    }
+
+
+def attack_fails(probes: Mapping[str, float]) -> bool:
+    """Whether PGD-10 fails so often for reasons of its own that its number says nothing."""
+    return any(probes.get(name, 0.0) >= _CLEAR_SHARE for name in _BEYOND_DOUBT)
+
+
+def failure_sentence(probes: Mapping[str, float]) -> str:
+    """What the indicators say, in one sentence; empty where none counts."""
+    said = [
+        ALARMS[name][1].format(share=f"{100 * value:.0f} %") for name, value in failure_alarms(probes).items()
+    ]
+    if not said:
+        return ""
+    failures = round(probes["pgd10"] * probes["examples"])
+    start = (
+        "PGD-10's number says nothing here" if attack_fails(probes) else "PGD-10 fails for reasons of its own"
+    )
+    return f"{start}: of its {failures} failures on {probes['examples']:.0f} examples {' and '.join(said)}."

@@ -1,0 +1,29 @@
+"""Hostile checkpoints of PyTorch: code, tensors that are not there, demands of time and memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hostile import payloads, tensors
+from tests.hostile.harness import Hostile, part
+
+KINDS = {
+    "calls": payloads.pickled_calls,
+    "hidden calls": payloads.hidden_calls,
+    "shapes": tensors.shapes,
+    "storages": tensors.storages,
+    "demands": tensors.demands,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part(hostile: Hostile, kind: str) -> None:
+    assert hostile.survey(part(KINDS[kind](), 14))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", KINDS)
+def test_all(hostile: Hostile, kind: str) -> None:
+    cases = KINDS[kind]()
+    assert len({case.name for case in cases}) == len(cases)
+    assert hostile.survey(cases) == len(cases)
