@@ -71,10 +71,15 @@ def _module(left: str) -> Any:
     finally:
         sys.dont_write_bytecode = keeps
         sys.path.remove(str(path.parent))
-        for name in set(sys.modules) - before:
-            if path.parent in Path(getattr(sys.modules[name], "__file__", None) or "/").parents:
-                _neighbours.add(name)
+        _neighbours.update(name for name in set(sys.modules) - before if _lies_in(name, path.parent))
     return module
+
+
+def _lies_in(name: str, folder: Path) -> bool:
+    """Whether a module is a file of a folder that was not installed there."""
+    place = Path(getattr(sys.modules[name], "__file__", None) or "/")
+    installed = {"site-packages", "dist-packages"} & set(place.parts) or name.partition(".")[0] == "robaudit"
+    return folder in place.parents and not installed
 
 
 class _AsWritten(SourceFileLoader):
