@@ -198,14 +198,11 @@ def _device(model: object, wanted: str) -> str:
 def _kept(
     model: object, classifier: Classifier, images: Images, settings: dict[str, Any], plan: AuditPlan
 ) -> Path | None:
-    """Where the evidence is kept; None for a module's.
-
-    What a module computes cannot be told from its tensors, so its evidence is never taken for another's by itself.
-    """
+    """Where the evidence is kept; None for a module's, which nobody would look for by a name."""
     if "evidence" in settings:
         place: Path = settings["evidence"]
         return place
-    if isinstance(model, str | PathLike) and classifier.info.sha256:
+    if isinstance(model, str | PathLike):
         return default_evidence(fspath(model), classifier.info, plan, images)
     return None
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import re
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -13,7 +11,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.fast import generators
-from robaudit.inputs import Classifier, ModelInfo, parse_normalisation, settled
+from robaudit.inputs import Classifier, ModelInfo, module_digest, parse_normalisation, settled
 
 #: `ModelInfo.format` of what is no file.
 MODULE = "module"
@@ -23,7 +21,7 @@ _loaded: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()
 
 def remember(classifier: Classifier) -> Classifier:
     """The same, known from now on as what was read from its file."""
-    _loaded[classifier] = digest(classifier)
+    _loaded[classifier] = module_digest(classifier)
     return classifier
 
 
@@ -39,7 +37,7 @@ def from_module(module: nn.Module, channels: int, normalise: str | None = None) 
         RobauditError: it cannot be copied, or no such normalisation.
 
     """
-    unchanged = isinstance(module, Classifier) and _loaded.get(module) == digest(module)
+    unchanged = isinstance(module, Classifier) and _loaded.get(module) == module_digest(module)
     network = _copied(_unwrapped(module))
     if isinstance(network, Classifier):
         if normalise not in (None, network.info.normalisation):
@@ -48,19 +46,22 @@ def from_module(module: nn.Module, channels: int, normalise: str | None = None) 
             )
         network.eval().requires_grad_(False)
         if not unchanged:
-            network.info = replace(network.info, sha256=digest(network), format=MODULE)
+            found = module_digest(network)
+            network.info = replace(network.info, sha256=found, digest=found, format=MODULE)
         return network
     norm = parse_normalisation(normalise or "none", channels)
     name = str(getattr(network, "original_name", type(network).__name__))  # as a scripted module remembers it
+    found = module_digest(network, norm.text)
     info = ModelInfo(
         path=f"<{name}>",
-        sha256=digest(network),
+        sha256=found,
         architecture=name,
         normalisation=norm.text,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         classes=0,
         input_shape=None,
         format=MODULE,
+        digest=found,
     )
     return Classifier(network, norm, info)
 
@@ -84,15 +85,6 @@ def settle(classifier: Classifier, x: torch.Tensor, classes: int) -> int:
     classifier.network = found.network
     classifier.info = replace(classifier.info, notes=(*classifier.info.notes, *found.notes))
     return found.classes
-
-
-def digest(module: nn.Module) -> str:
-    """A sha256 of the structure as printed, and of every parameter and buffer by name."""
-    found = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", f"{type(module).__qualname__} {module!r}").encode())
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

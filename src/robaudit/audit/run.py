@@ -65,7 +65,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
     sample = images.float(slice(0, 8)).to(where)
     bare = before_softmax(classifier, sample) if plan.eot == 1 else None
-    header = make_header(classifier, images, plan, where, findings, bare[1] if bare else "")
+    header = make_header(classifier, images, plan, where, findings, bare[1] if bare else "", claim)
     kept = f"what was finished is in {path}; the same command with --device cpu resumes it"
     with failures_explained(where, kept), joined() as ranks:
         shown = ranks.agree(finished_unwritable(path, header, claim) if ranks.first else None)
@@ -73,6 +73,8 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
             return shown
         with open_part(path, header, ranks) as file:
             models = Models(strict, search, bare[0] if bare else None)
+            if header.claim:
+                file.update(claim=header.claim)
             _carry_out(Session(models, images, plan, file, ranks, where, progress or Silent()), claim)
             found = ranks.agree(file.read())
         if not ranks.first:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from robaudit.verdict import Claim, Verdict
 
 COULD_NOT_AUDIT = 2
+#: Rows of the table of one checkpoint that that of several has as columns.
+_COLUMNS = ("clean", "pgd10", "square", "autoattack")
 #: Bytes of a list of checkpoints.
 _LARGEST_LIST = 16 << 20
 
@@ -176,31 +178,41 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
 
 
 def _line(checked: Checked) -> str:
+    from robaudit.reports import headline
 
-    message = checked.verdict.summary if checked.verdict else checked.error.splitlines()[0]
+    message = checked.error.splitlines()[0] if checked.error else ""
+    if checked.evidence is not None and checked.verdict is not None:
+        message = f"{headline(checked.evidence)} {checked.verdict.summary}"
     return plain(f"{checked.model}: {message}")
+
+
+def _cell(row: dict[str, Any]) -> str:
+    reduced = " (reduced)" if row["title"].endswith("(reduced)") else ""
+    return f"{100 * row['value']:.1f}{reduced}"
 
 
 def _table(results: list[Checked]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from robaudit.verdict import accuracy
+    from robaudit.plan import title
+    from robaudit.reports import side_by_side
 
     table = Table(box=None, pad_edge=False)
     table.add_column("checkpoint", overflow="fold")
     table.add_column("verdict")
-    for title in ("clean", "pgd10", "square", "autoattack"):
-        table.add_column(title, justify="right")
+    for column in _COLUMNS:
+        table.add_column(title(column), justify="right")
     table.add_column("examples", justify="right")
     for item in results:
         name = Text(plain(item.model))
         if item.evidence is None or item.verdict is None:
             table.add_row(name, "could not audit")
             continue
-        found = [accuracy(item.evidence, key) for key in ("clean", "pgd10", "square", "autoattack")]
-        cells = [f"{100 * value.value:.1f}" if value else "" for value in found]
-        table.add_row(name, item.verdict.outcome, *cells, str(len(item.evidence)))
+        shown = side_by_side(item.evidence)
+        found = {row["name"]: row for row in shown["rows"]}
+        cells = [_cell(found[key]) if key in found else "" for key in _COLUMNS]
+        table.add_row(name, item.verdict.outcome, *cells, str(shown["examples"]))
     return table
 
 

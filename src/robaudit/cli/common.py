@@ -28,10 +28,11 @@ _EXIT_CODES = {"not-overestimated": 0, "overestimated": 1, "inconclusive": 3}
 
 
 def exit_code(verdict: Verdict) -> int:
-    """1 when overestimated or the claim is refuted, 3 when either is open, else 0."""
+    """1 when overestimated, or less is left than is claimed or demanded; 3 when that is open; else 0."""
     codes = {_EXIT_CODES[verdict.outcome]}
-    if verdict.claim:
-        codes.add({"refuted": 1, "consistent": 0, "inconclusive": 3}[verdict.claim.outcome])
+    for asked in (verdict.claim, verdict.minimum):
+        if asked:
+            codes.add({"refuted": 1, "consistent": 0, "inconclusive": 3}[asked.outcome])
     return next(code for code in (1, 3, 0) if code in codes)
 
 

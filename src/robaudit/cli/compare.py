@@ -9,7 +9,7 @@ import typer
 from robaudit.cli.common import check_apart, check_writable, console, write_text
 from robaudit.errors import RobauditError
 
-_CODES = {"not-worse": 0, "worse": 1, "inconclusive": 3}
+_CODES = {"better": 0, "not-worse": 0, "worse": 1, "inconclusive": 3}
 
 
 def compare(
@@ -21,7 +21,8 @@ def compare(
 ) -> int:
     """Compare two evidences example by example.
 
-    Exit codes: 0 not worse; 1 worse by at least the margin, or overestimated now; 2 could not compare; 3 inconclusive.
+    Exit codes: 0 better, or not worse; 1 worse by at least the margin, or overestimated now; 2 could not compare; 3
+    inconclusive.
 
     Example: robaudit compare old.evidence new.evidence --margin 0.02
     """

@@ -37,9 +37,12 @@ KEYS: dict[str, tuple[type, ...]] = {
     "max-gap": _NUMBER,
     "max-autoattack-gap": _NUMBER,
     "evidence": _TEXT,
+    "recompute": _WHOLE,
     "budget": _TABLE,
     "exceptions": _LIST,
 }
+#: Survivors that `gate --verify` attacks again where the policy does not say.
+RECOMPUTE = 16
 _EXCEPTION_KEYS: dict[str, tuple[type, ...]] = {
     "model": _TEXT,
     "reason": _TEXT,
@@ -71,6 +74,7 @@ class Policy:
         minimum: the robust accuracy under AutoAttack that is demanded; None demands none.
         evidence: the folder that evidence is kept in.
         waivers: the exceptions.
+        recompute: how many survivors `--verify` attacks again.
 
     """
 
@@ -85,6 +89,7 @@ class Policy:
     minimum: float | None
     evidence: Path
     waivers: tuple[Waiver, ...]
+    recompute: int = RECOMPUTE
 
     def waiver(self, model: Path) -> Waiver | None:
         """The first exception whose pattern fits the checkpoint's path, relative to the policy, or its name."""
@@ -136,6 +141,9 @@ def read_policy(path: Path) -> Policy:
         raise RobauditError(f'{path}: names no dataset; add dataset = "cifar10"')
     minimum = data.get("min-robust-accuracy")
     _share(path, "min-robust-accuracy", minimum)
+    recompute = data.get("recompute", RECOMPUTE)
+    if recompute < 0:
+        raise RobauditError(f"{path}: recompute {recompute} must be 0 or more")
     folder = path.parent
     return Policy(
         path=path,
@@ -149,6 +157,7 @@ def read_policy(path: Path) -> Policy:
         minimum=minimum,
         evidence=folder / data.get("evidence", ".robaudit"),
         waivers=tuple(_waiver(path, item) for item in data.get("exceptions", [])),
+        recompute=recompute,
     )
 
 

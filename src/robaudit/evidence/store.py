@@ -15,7 +15,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import digest
 from robaudit.evidence.evidence import Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
-from robaudit.evidence.identity import IDENTITY, difference, from_rows, identity, to_rows
+from robaudit.evidence.identity import IDENTITY, difference, from_rows, same, to_rows
 from robaudit.evidence.opening import open_copy, refuse_foreign_journal
 from robaudit.evidence.reading import read_evidence, read_witnesses
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
@@ -94,13 +94,13 @@ class EvidenceFile:
     def other(self, header: Header) -> str:
         """In what it is of another audit than `header`, in words; empty where it is of the same."""
         with reading(self.path):
-            fields = self._fields()
-            stored = {key: identity(key, fields[key]) for key in IDENTITY}
-        wanted = {key: identity(key, json.loads(value)) for key, value in to_rows(header) if key in IDENTITY}
-        changed = [key for key in IDENTITY if stored[key] != wanted[key]]
+            stored = self._fields()
+            wanted = {key: json.loads(value) for key, value in to_rows(header) if key in IDENTITY}
+            changed = [key for key in IDENTITY if not same(key, stored[key], wanted[key])]
         if not changed:
             return ""
-        return f"{' and '.join(changed)}{difference(stored[changed[0]], wanted[changed[0]])}"
+        first = changed[0]
+        return f"{' and '.join(changed)}{difference(first, stored[first], wanted[first])}"
 
     def _fields(self) -> dict[str, Any]:
         return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM header")}
@@ -159,7 +159,7 @@ class EvidenceFile:
             )
 
     def update(self, **values: Any) -> None:
-        """Change header fields: `seconds`, `finished`, `probes`, `early_stopping`, `precision`."""
+        """Change header fields: `seconds`, `finished`, `probes`, `early_stopping`, `claim`, `precision`."""
         with (
             explained(self.path),
             self._db,
@@ -184,6 +184,13 @@ class EvidenceFile:
         header = self.header()
         with reading(self.path):
             return read_evidence(self._db, header)
+
+    def columns(self, table: str, *names: str) -> list[tuple[Any, ...]]:
+        """Some columns of one table, row by row; no row where the file is too old to have the table."""
+        with reading(self.path):
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                return []
+            return self._db.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall()
 
     def finished_ids(self, attack: str) -> list[int]:
         """The ids of the examples that `attack` has been run on."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.classifier import Classifier, ModelInfo
 from robaudit.inputs.data.images import Images
+from robaudit.inputs.identity import network_digest, program_digest
 from robaudit.inputs.programs import Shape
 from robaudit.inputs.recovery.candidates import assemble
 from robaudit.inputs.recovery.choice import ModelRequest, decide, normalisations_to_try
-from robaudit.inputs.sources import find_model
+from robaudit.inputs.sources import PROGRAMS, Found, find_model
 
 
 def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
@@ -74,5 +76,15 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         input_shape=found.shape,
         format=found.format,
         notes=(*found.notes, *how, *chosen),
+        key=request.key or "",
     )
-    return Classifier(network, choice.normalisation, info).to(device)
+    classifier = Classifier(network, choice.normalisation, info)
+    classifier.info = replace(info, digest=_digest(classifier, found))
+    return classifier.to(device)
+
+
+def _digest(classifier: Classifier, found: Found) -> str:
+    info = classifier.info
+    if found.format in PROGRAMS:
+        return program_digest(found.sha256, info.normalisation)
+    return network_digest(classifier.network, found.structure or info.architecture, info.normalisation)

@@ -14,8 +14,9 @@ from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_check
 from robaudit.inputs.files.copies import FileCopy, exists, read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
+from robaudit.inputs.identity import class_structure
 from robaudit.inputs.normalisation import Normalisation
-from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, settled
+from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, settled, source_digest
 from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
@@ -39,6 +40,7 @@ class Found:
         format: as in `ModelInfo`.
         sha256: as in `ModelInfo`.
         shape: (C, H, W) where it is known.
+        structure: what is computed, of a network that code makes; empty where the architecture's text says it.
 
     """
 
@@ -48,6 +50,7 @@ class Found:
     format: str
     sha256: str
     shape: Shape | None
+    structure: str = ""
 
 
 def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -152,7 +155,13 @@ def _ready(
         network, classes, notes = found.network, found.classes, [*notes, *found.notes]
     side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
     option = Candidate(source, (), channels, side, classes, 0.0, network)
-    return Found([option], stored, notes, kind, "", shape)
+    return Found([option], stored, notes, kind, "", shape, _structure(network, source))
+
+
+def _structure(network: nn.Module, name: str) -> str:
+    """What a network that code made computes: its classes, and the source of the user's own code."""
+    code = source_digest(name) if name.partition(":")[0] not in CATALOGUES else ""
+    return f"{code}\n{class_structure(network)}"
 
 
 def _program(contents: Contents, request: ModelRequest) -> Found:
@@ -192,14 +201,17 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
     shape = request.image_shape or (tuple(entry["input_shape"]) if entry else None)
     members = read_members(list(chosen.values()), contents.path)
+    structure = ""
     if request.arch and is_factory(request.arch):
         options = [_filled(request.arch, chosen, shape, contents.path)]
+        structure = _structure(assemble(options[0]), request.arch)
     else:
         options = member_options(members, request.arch, shape, contents.path)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
+    notes += members.notes
     digest = contents.copy.sha256
-    return Found(options, members.stored, [*notes, *members.notes], contents.format, digest, shape), request
+    return Found(options, members.stored, notes, contents.format, digest, shape, structure), request
 
 
 def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, path: Path) -> Candidate:

@@ -20,6 +20,7 @@ from robaudit.evidence import (
     WitnessRow,
     decode_image,
     decode_witness,
+    same_model,
 )
 from robaudit.reports.summary import summary
 from robaudit.verdict import Claim, Verdict, judge
@@ -52,6 +53,7 @@ class Case:
         pictures: the witnesses to show, worst first.
         surface: the loss around some images.
         data: `summary` of the evidence.
+        checked: a sentence on how far the evidence was checked before it was judged; empty where nobody asked.
 
     """
 
@@ -62,6 +64,7 @@ class Case:
     pictures: tuple[Picture, ...] = ()
     surface: Surface | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    checked: str = ""
 
     @property
     def name(self) -> str:
@@ -80,7 +83,9 @@ class Failure:
 def many_as_json(cases: Sequence[Case | Failure]) -> str:
     """The reports of several checkpoints as one JSON document."""
     reports = [
-        {"model": {"path": item.name}, "error": item.error} if isinstance(item, Failure) else item.data
+        {"model": {"path": item.name}, "error": item.error}
+        if isinstance(item, Failure)
+        else item.data | {"checked": item.checked}
         for item in cases
     ]
     return json_text({"schema": SCHEMA, "reports": reports})
@@ -124,7 +129,7 @@ def open_case(
             f"{path}: the audit is unfinished ({len(found)} of {found.header.data['n']} examples begun); "
             "resume it with the same `robaudit check`, or add --unfinished to report what there is"
         )
-    if surface is not None and surface.about.get("model", {}).get("sha256") != found.header.model["sha256"]:
+    if surface is not None and not _is_of(surface, found):
         raise RobauditError(
             f"{path}: the landscape is of another model; draw it of {found.header.model['path']}"
         )
@@ -136,6 +141,14 @@ def open_case(
     except RobauditError as error:
         raise RobauditError(f"{path}: {error}") from error
     return Case(found, verdict, str(path), digest, shown, surface, summary(found, verdict))
+
+
+def _is_of(surface: Surface, evidence: Evidence) -> bool:
+    """Whether a landscape is of the model that was audited."""
+    try:
+        return same_model(surface.about["model"], evidence.header.model)
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def worst(rows: Sequence[WitnessRow], evidence: Evidence) -> list[WitnessRow]:

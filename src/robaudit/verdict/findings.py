@@ -46,6 +46,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "Report AutoAttack's accuracy; select checkpoints by it, or by PGD-10 together with FOSC.",
     ),
+    "weak-black-box": (
+        "warning",
+        "Do not take this for a sign of honest gradients: audit again with the standard --square-queries.",
+    ),
     "imbalanced-gradients": (
         "warning",
         "Attack with margin losses (APGD-T) while training and validating; cross-entropy alone misleads here.",
