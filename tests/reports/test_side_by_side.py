@@ -236,4 +236,4 @@ def test_much_better_is_not_called_not_worse(audited, capsys):
     out = capsys.readouterr().out
     assert out.startswith("BETTER")
     assert "NOT WORSE" not in out
-    assert "autoattack" not in out
+    assert "under autoattack" not in out
