@@ -191,6 +191,7 @@ def gap(result: Path) -> float | None:
 
 def table(sweep: Sweep, jobs: list[Job]) -> Any:
     """One row a cell: unstable runs of finished ones, the share's 95 % interval, and the paper's own count."""
+    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
@@ -203,11 +204,11 @@ def table(sweep: Sweep, jobs: list[Job]) -> Any:
         name = " ".join(f"{key}={value}" for key, value in cell)
         low, high = _share(count, len(gaps))
         found.add_row(
-            *(Text(plain(value)) for _, value in cell),
+            *(escape(plain(value)) for _, value in cell),
             f"{count}/{len(gaps)}",
             f"{100 * low:.0f} … {100 * high:.0f} %" if gaps else "",
             f"{100 * sum(gaps) / len(gaps):+.1f}" if gaps else "",
-            Text(plain(sweep.paper.get(name, ""))),
+            escape(plain(sweep.paper.get(name, ""))),
         )
     return found
 

@@ -186,7 +186,8 @@ def _step(node: dict[str, Any]) -> Step:
         result = function(*positional, **named)
         return result if isinstance(result, (tuple, list)) and len(gives) > 1 else [result]
 
-    return Step(takes, tuple(gives), run)
+    overwrites = re.fullmatch(r".*[a-z0-9]_\.\w+", node["target"]) is not None
+    return Step(takes, tuple(gives), run, overwrites)
 
 
 def _names(argument: dict[str, Any]) -> Iterator[str]:

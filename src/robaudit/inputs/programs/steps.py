@@ -19,16 +19,18 @@ class Step:
     Attributes:
         takes, gives: names; an empty one is of nothing.
         run: from the values that there are to those that it gives, in order.
+        changes: whether it overwrites what it takes, so that it matters though nobody takes what it gives.
 
     """
 
     takes: tuple[str, ...]
     gives: tuple[str, ...]
     run: Callable[[dict[str, Any]], Iterable[Any]]
+    changes: bool = False
 
 
 def needed(steps: Sequence[Step], wanted: Iterable[str]) -> list[Step]:
-    """The steps that the wanted values depend on, in order.
+    """The steps that the wanted values depend on or may, in order.
 
     Raises:
         RobauditError: there are too many steps, or a value comes from two.
@@ -41,7 +43,7 @@ def needed(steps: Sequence[Step], wanted: Iterable[str]) -> list[Step]:
         raise RobauditError("gives two values one name; export it again")
     names, kept = set(wanted), []
     for step in reversed(steps):
-        if not names.isdisjoint(step.gives):
+        if step.changes or not names.isdisjoint(step.gives):
             kept.append(step)
             names.update(filter(None, step.takes))
     return kept[::-1]
