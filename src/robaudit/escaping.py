@@ -22,16 +22,16 @@ _COMMAND = re.compile(r"#(?=#\w*\[)|(?:^|(?<=\s)):(?=:)")
 LONGEST = 4096
 
 
-def plain(value: object) -> str:
+def plain(value: object, longest: int = LONGEST) -> str:
     """A value as one line of text: nothing in it moves the cursor, recolours, reorders, hides or stacks letters, or is
     a command to a CI system that reads the log.
 
     Control, formatting and unseen characters, other spaces and lone surrogates become U+FFFD; what is longer than
-    `LONGEST` characters loses its middle.
+    `longest` characters loses its middle.
     """
     text = str(value)
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST // 2]} […] {text[-LONGEST // 2 :]}"
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} […] {text[-(longest // 2) :]}"
     text = _COMMAND.sub(r"\g<0> ", text)
     if text.isascii() and text.isprintable():
         return text

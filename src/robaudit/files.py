@@ -6,12 +6,17 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_PARTIAL = re.compile(r"\.robaudit-[0-9a-f]{16}\.part")
+#: Seconds without a change after which a partial file is nobody's.
+_LEFT_SECONDS = 24 * 3600
 #: Links in here lead to what is already open, as /dev/stdout does: they are written to, never replaced.
 _OPEN_FILES = (Path("/dev"), Path("/proc"))
 
@@ -40,6 +45,7 @@ def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
             yield partial
             _send(partial, path)
         return
+    _clear_leftovers(path.parent)
     partial = _new_file(path.parent)
     try:
         mode = stat.S_IMODE(partial.stat().st_mode)
@@ -99,6 +105,17 @@ def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
             return whole.read(wanted)
 
 
+def read_text(path: Path, limit: int) -> str:
+    """The text of a plain file in UTF-8, without its byte-order mark.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no plain file, larger than `limit` bytes, or not UTF-8.
+
+    """
+    return read_file(path, limit).decode("utf-8-sig")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Make `data` the content of `path`, at once or not at all, as `replacing` does.
 
@@ -117,7 +134,7 @@ def write_text(path: Path, text: str) -> None:
         OSError: the place cannot be written.
 
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="replace"))
 
 
 def _link(partial: Path, path: Path) -> None:
@@ -138,6 +155,18 @@ def _new_file(folder: Path) -> Path:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(partial, _NEW, 0o666))
             return partial
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed in the middle of a write left here, once it is old enough."""
+    before = time.time() - _LEFT_SECONDS
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not _PARTIAL.fullmatch(entry.name):
+                continue
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode) and status.st_mtime < before:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 def _is_stream(path: Path) -> bool:

@@ -23,6 +23,26 @@ ATTACK_NAMES: tuple[str, ...] = ("pgd10", "apgd-ce", "apgd-dlr", "apgd-t", "fab-
 #: The audit of the paper: the usual white-box test, then AutoAttack's four, cheapest evidence first.
 STANDARD_ATTACKS: tuple[str, ...] = ("pgd10", "square", "apgd-ce", "apgd-t", "fab-t")
 
+#: What people call a row of the table, or a gap.
+TITLES: dict[str, str] = {
+    "clean": "Clean",
+    "pgd10": "PGD-10",
+    "apgd-ce": "APGD-CE",
+    "apgd-dlr": "APGD-DLR",
+    "apgd-t": "APGD-T",
+    "fab-t": "FAB-T",
+    "square": "Square",
+    "autoattack": "AutoAttack",
+    "square-scout": "Square's first queries",
+    "pgd10-square": "PGD-10 − Square",
+    "pgd10-autoattack": "PGD-10 − AutoAttack",
+}
+
+
+def title(name: str) -> str:
+    """What people call an attack, a row of the table or a gap; a name of a later version as it stands."""
+    return TITLES.get(name, name)
+
 
 def parse_fraction(text: str) -> float:
     """A number as people write it: `0.031`, `8/255`, `1e-2`.
@@ -97,6 +117,15 @@ class Bounds:
                 )
 
 
+#: Which parts of the budget each attack spends.
+_SPENDS: dict[str, tuple[str, ...]] = {
+    "pgd10": ("pgd_steps",),
+    "apgd-ce": ("apgd_steps",),
+    "apgd-dlr": ("apgd_steps",),
+    "apgd-t": ("apgd_steps", "targets"),
+    "fab-t": ("fab_steps", "targets"),
+    "square": ("square_queries",),
+}
 #: `AuditPlan.eot` where the number is chosen by a measurement when the audit begins.
 AUTO_DRAWS = 0
 _BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))
@@ -165,6 +194,40 @@ class AuditPlan:
         attacks = flags.pop("attacks", STANDARD_ATTACKS)
         names = (name.strip() for name in attacks.split(",")) if isinstance(attacks, str) else attacks
         return cls(threat, tuple(names), budget=Budget(**budget), bounds=Bounds(**bounds), **flags)
+
+    def reduced(self, classes: int) -> tuple[str, ...]:
+        """The attacks that get less than the standard budget, and with one of its four `autoattack`.
+
+        Args:
+            classes: of the data; there are no more targets than other classes.
+
+        """
+        usual, own = Budget(), self.budget
+        short = {
+            item.name
+            for item in dataclasses.fields(Budget)
+            if getattr(own, item.name) < getattr(usual, item.name)
+        }
+        if own.targets >= classes - 1:
+            short.discard("targets")
+        found = tuple(name for name in self.attacks if short & set(_SPENDS[name]))
+        return (*found, "autoattack") if set(found) & set(AUTOATTACK) else found
+
+    def title(self, name: str, classes: int) -> str:
+        """`title` with what this plan changes: PGD-20, AutoAttack (reduced).
+
+        Args:
+            name: of an attack, `clean`, `autoattack` or a gap.
+            classes: of the data.
+
+        """
+        pgd = f"PGD-{self.budget.pgd_steps}"
+        if name == "pgd10":
+            return pgd
+        first, gap, second = name.partition("pgd10-")
+        if gap and not first:
+            return f"{pgd} − {self.title(second, classes)}"
+        return f"{title(name)} (reduced)" if name in self.reduced(classes) else title(name)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready data, for the evidence file."""

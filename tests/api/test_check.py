@@ -441,17 +441,16 @@ class NonLeaf(nn.Module):
     ("bad", "kind", "message"),
     [
         (
-            Wrapped(lambda x: (x.flatten(1), x)),
+            Wrapped(lambda x: (x.flatten(1), x.flatten(1))),
             RobauditError,
-            "<Wrapped>: returned a tuple; expected one tensor",
+            r"<Wrapped>: gives \(2, 64\), \(2, 64\) for 2 images; expected",
         ),
-        (Wrapped(lambda x: {"logits": x.flatten(1)}), RobauditError, "returned a dict"),
-        (Wrapped(lambda x: x), RobauditError, r"returned shape \(2, 1, 8, 8\) for 2 images"),
-        (Wrapped(lambda x: x.flatten(1)[:, :1]), RobauditError, r"expected logits \(N, classes\)"),
+        (Wrapped(lambda x: {"text": "logits"}), RobauditError, "gives dict for 2 images"),
+        (Wrapped(lambda x: x), RobauditError, r"gives \(2, 1, 8, 8\) for 2 images"),
         (
             nn.Sequential(nn.Flatten(), nn.Linear(5, 10)),
             RobauditError,
-            r"<Sequential>: does not take images of",
+            r"<Sequential>: does not run on images of",
         ),
         (nn.Linear, TypeError, "model is the class Linear; expected an nn.Module instance"),
         (7, TypeError, "model is of type int; expected an nn.Module"),
@@ -462,6 +461,38 @@ class NonLeaf(nn.Module):
 def test_a_bad_model_is_one_clear_error(bad, kind, message):
     with pytest.raises(kind, match=message):
         robaudit.check(bad, X, Y, eps=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "note"),
+    [
+        (
+            Wrapped(lambda x: (x, x.flatten(1)[:, :10])),
+            "of 2 outputs, output '1' is audited",
+        ),
+        (Wrapped(lambda x: {"loss": None, "logits": x.flatten(1)[:, :10]}), ""),
+        (Wrapped(lambda x: x[:, :, 0].flatten(1)[:, :10, None, None].expand(-1, -1, 1, 1)[:, :8]), ""),
+    ],
+)
+def test_a_module_with_other_outputs_is_audited_by_its_logits(model, note):
+    labels = Y % 8
+    found = robaudit.check(model, X, labels, eps=0.1, attacks="pgd10", limit=8, force=True)
+    notes = found.evidence.header.model["notes"]
+    assert any(note in text for text in notes) if note else notes == []
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.Sigmoid()])
+def test_one_number_is_the_second_of_two_logits(last):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    found = robaudit.check(
+        nn.Sequential(plain, last), X, Y % 2, eps=0.1, attacks="pgd10", limit=8, force=True
+    )
+    assert found.evidence.header.model["classes"] == 2
+    assert ("sigmoid" in found.evidence.header.model["notes"][0]) == isinstance(last, nn.Sigmoid)
+    place = {int(key): row for row, key in enumerate(found.evidence.ids)}
+    answers = (plain(X) > 0).long().squeeze(1)
+    assert all(found.evidence.predictions[row] == answers[key] for key, row in place.items())
 
 
 @pytest.mark.data

@@ -14,7 +14,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, encode_witness
 from robaudit.inputs import Classifier, load_classifier, load_images
 from robaudit.inputs.normalisation import parse_normalisation
-from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.plan import AuditPlan, Budget, ThreatModel, title
 from robaudit.verdict import judge
 from tests.evidence.edits import editing
 from tests.models import Wrapped
@@ -86,7 +86,7 @@ def test_every_break_is_verified_and_a_forged_one_is_not(tmp_path, classifier, i
         blob = encode_witness(still, still, ThreatModel("Linf", 0.2), 127)
         db.execute("UPDATE outcomes SET witness = ? WHERE attack = ? AND id = ?", (blob, *row))
     assert verify(path, classifier).failures == (
-        f"{row[0]} on example {row[1]}: the model classifies it correctly",
+        f"{title(row[0])} on example {row[1]}: the model classifies it correctly",
     )
 
 

@@ -44,7 +44,7 @@ def hostile(audited, tmp_path_factory):
             elif key in {"device", "precision"}:
                 data = text
             elif key == "findings":
-                data = [{"code": text, "severity": "error", "message": text, "advice": text}]
+                data = [{"code": "near-chance", "severity": "error", "message": text, "advice": text}]
             db.execute("UPDATE header SET value = ? WHERE key = ?", (json.dumps(data), key))
     return path
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from robaudit.api.data import UNKNOWN, name_of, read, with_classes
-from robaudit.api.models import count_outputs, from_module, remember
+from robaudit.api.models import from_module, remember, settle
 from robaudit.api.result import Result
 from robaudit.api.settings import Settings, read_plan, read_settings, read_threat
 from robaudit.audit import audit, default_evidence, progress_bars
@@ -111,6 +111,7 @@ def load(
     normalise: str | None = None,
     key: str | None = None,
     device: str | torch.device | None = None,
+    trust_program: bool = False,
 ) -> nn.Module:
     """A model from whatever `robaudit check` takes, ready to use: from images in [0, 1] to logits.
 
@@ -123,6 +124,7 @@ def load(
         normalise: the normalisation, as `--normalise`.
         key: which model of a file that holds several.
         device: where the model goes; the CPU by default.
+        trust_program: run the code of a TorchScript file, with your rights, where it cannot be read as data.
 
     Returns:
         a frozen module in evaluation mode that normalises by itself. `info` says what it was found to be.
@@ -137,7 +139,7 @@ def load(
     with _in_python(), _own_modes():
         images = None if dataset is None else read(dataset, None, {}, 0)
         where = "cpu" if device is None else pick_device(str(device))
-        settings = {"arch": arch, "normalise": normalise, "key": key}
+        settings = {"arch": arch, "normalise": normalise, "key": key, "trust_program": trust_program}
         return remember(_from_source(fspath(source), images, settings, where)[1])
 
 
@@ -161,11 +163,12 @@ def _loaded(model: object, images: Images, settings: dict[str, Any]) -> tuple[Im
     if not isinstance(model, nn.Module):
         kind = f"the class {model.__name__}" if isinstance(model, type) else f"of type {type(model).__name__}"
         raise TypeError(f"model is {kind}; expected an nn.Module instance, a path, or the name of a model")
-    for name in ("arch", "key"):
+    for name in ("arch", "key", "trust_program"):
         if name in settings:
             raise TypeError(f"{name}: is for a checkpoint; an nn.Module is what it is, leave it out")
     classifier = from_module(model, images.shape[0], settings.get("normalise"))
-    outputs = count_outputs(classifier, images.float(slice(0, 2)))
+    known = 0 if images.classes == UNKNOWN else images.classes
+    outputs = settle(classifier, images.float(slice(0, 2)), known)
     classifier.info = replace(classifier.info, classes=outputs, input_shape=images.shape)
     return with_classes(images, outputs), classifier
 
@@ -175,6 +178,7 @@ def _from_source(
 ) -> tuple[Images | None, Classifier]:
     """The classifier that a path or a name stands for, and the images with its number of classes."""
     reading: dict[str, Any] = {name: settings.get(name) for name in ("arch", "normalise", "key")}
+    reading["trust_program"] = bool(settings.get("trust_program"))
     if images is not None and images.classes == UNKNOWN:  # a first look at the file tells
         known = load_classifier(source, shape=images.shape, **reading).info.classes
         images = with_classes(images, known or max(int(images.labels.max()) + 1, 2))
@@ -194,14 +198,11 @@ def _device(model: object, wanted: str) -> str:
 def _kept(
     model: object, classifier: Classifier, images: Images, settings: dict[str, Any], plan: AuditPlan
 ) -> Path | None:
-    """Where the evidence is kept; None for a module's.
-
-    What a module computes cannot be told from its tensors, so its evidence is never taken for another's by itself.
-    """
+    """Where the evidence is kept; None for a module's, which nobody would look for by a name."""
     if "evidence" in settings:
         place: Path = settings["evidence"]
         return place
-    if isinstance(model, str | PathLike) and classifier.info.sha256:
+    if isinstance(model, str | PathLike):
         return default_evidence(fspath(model), classifier.info, plan, images)
     return None
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import re
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
-from robaudit.audit import first_logits
 from robaudit.errors import RobauditError
 from robaudit.fast import generators
-from robaudit.inputs import Classifier, ModelInfo, parse_normalisation
+from robaudit.inputs import Classifier, ModelInfo, module_digest, parse_normalisation, settled
 
 #: `ModelInfo.format` of what is no file.
 MODULE = "module"
@@ -24,7 +21,7 @@ _loaded: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()
 
 def remember(classifier: Classifier) -> Classifier:
     """The same, known from now on as what was read from its file."""
-    _loaded[classifier] = digest(classifier)
+    _loaded[classifier] = module_digest(classifier)
     return classifier
 
 
@@ -40,7 +37,7 @@ def from_module(module: nn.Module, channels: int, normalise: str | None = None) 
         RobauditError: it cannot be copied, or no such normalisation.
 
     """
-    unchanged = isinstance(module, Classifier) and _loaded.get(module) == digest(module)
+    unchanged = isinstance(module, Classifier) and _loaded.get(module) == module_digest(module)
     network = _copied(_unwrapped(module))
     if isinstance(network, Classifier):
         if normalise not in (None, network.info.normalisation):
@@ -49,48 +46,45 @@ def from_module(module: nn.Module, channels: int, normalise: str | None = None) 
             )
         network.eval().requires_grad_(False)
         if not unchanged:
-            network.info = replace(network.info, sha256=digest(network), format=MODULE)
+            found = module_digest(network)
+            network.info = replace(network.info, sha256=found, digest=found, format=MODULE)
         return network
     norm = parse_normalisation(normalise or "none", channels)
     name = str(getattr(network, "original_name", type(network).__name__))  # as a scripted module remembers it
+    found = module_digest(network, norm.text)
     info = ModelInfo(
         path=f"<{name}>",
-        sha256=digest(network),
+        sha256=found,
         architecture=name,
         normalisation=norm.text,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         classes=0,
         input_shape=None,
         format=MODULE,
+        digest=found,
     )
     return Classifier(network, norm, info)
 
 
-def count_outputs(classifier: Classifier, x: torch.Tensor) -> int:
-    """K of the logits (n, K) of images `x`, (n, C, H, W).
+def settle(classifier: Classifier, x: torch.Tensor, classes: int) -> int:
+    """Let a classifier answer with logits, whatever its module gives, and say how many.
+
+    Args:
+        classifier: changed where its module gives several outputs or one number.
+        x: images (n, C, H, W).
+        classes: of the images, by which the logits are told from other outputs; 0 where they do not say.
 
     Raises:
-        RobauditError: it does not take such images, or gives anything else.
+        RobauditError: it does not take such images, or gives nothing of the kind.
 
     """
     name = classifier.info.path
     at = next(classifier.parameters(), x).device
-    with generators(0):
-        x, found = first_logits(classifier, x, at, name)
-    if found.ndim != 2 or len(found) != len(x) or found.shape[1] < 2:
-        raise RobauditError(
-            f"{name}: returned shape {tuple(found.shape)} for {len(x)} images; expected logits (N, classes)"
-        )
-    return int(found.shape[1])
-
-
-def digest(module: nn.Module) -> str:
-    """A sha256 of the structure as printed, and of every parameter and buffer by name."""
-    found = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", f"{type(module).__qualname__} {module!r}").encode())
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    with generators(0), torch.no_grad():
+        found = settled(classifier.network, classifier.normalise(x.to(at)), name, classes)
+    classifier.network = found.network
+    classifier.info = replace(classifier.info, notes=(*classifier.info.notes, *found.notes))
+    return found.classes
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

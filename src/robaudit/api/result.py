@@ -12,7 +12,16 @@ from robaudit import files
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, decode_image, decode_witness
-from robaudit.reports import REPORTS, notebook, open_case, summary, terminal, terminal_text
+from robaudit.reports import (
+    REPORTS,
+    headline,
+    notebook,
+    open_case,
+    side_by_side,
+    summary,
+    terminal,
+    terminal_text,
+)
 from robaudit.stats import Interval
 from robaudit.verdict import Claim, Verdict, accuracy, gap, gaps, rows
 
@@ -167,12 +176,16 @@ class Result:
         return target
 
     def __repr__(self) -> str:
-        shown = ("clean", "pgd10", "square", "autoattack")
-        found = [f"{name} {100 * self.accuracy[name].value:.1f} %" for name in shown if name in self.accuracy]
+        shown = side_by_side(self.evidence)
+        wanted = ("clean", "pgd10", "square", "autoattack")
+        found = [
+            f"{row['title']} {100 * row['value']:.1f} %" for row in shown["rows"] if row["name"] in wanted
+        ]
         model = plain(self.evidence.header.model["path"])
         return (
             f"Result of {model}: {self.verdict.outcome} after {len(self.evidence)} examples\n"
-            f"  {', '.join(found)}\n"
+            f"  {headline(self.evidence)}\n"
+            f"  {', '.join(found)} (the same {shown['examples']} examples)\n"
             f"  {plain(self.verdict.summary)}"
         )
 

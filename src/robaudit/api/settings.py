@@ -22,7 +22,8 @@ class Settings(TypedDict, total=False):
     """Under the names of the command line's flags, with the same defaults; None leaves the default.
 
     Attributes:
-        arch, normalise, key, force: how a model is read; for an `nn.Module` only `normalise` and `force`.
+        arch, normalise, key, force, trust_program: how a model is read; for an `nn.Module` only `normalise` and
+            `force`.
         device: where to compute; by default the module's own GPU, else the first one, else the CPU.
         data_dir, split, download: of a data set given by its name.
         limit: at most this many examples, a random subset fixed by the seed.
@@ -40,6 +41,7 @@ class Settings(TypedDict, total=False):
     normalise: str | None
     key: str | None
     force: bool | None
+    trust_program: bool | None
     device: str | torch.device | None
     data_dir: str | PathLike[str] | None
     split: str | None
@@ -125,6 +127,7 @@ _OTHERS: dict[str, Callable[[Any], Any]] = {
     "normalise": _text,
     "key": _text,
     "force": _switch,
+    "trust_program": _switch,
     "device": str,
     "data_dir": _place,
     "split": _text,

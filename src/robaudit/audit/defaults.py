@@ -15,7 +15,7 @@ from robaudit.plan import AuditPlan
 
 def default_evidence(model: str, info: ModelInfo, plan: AuditPlan, images: Images) -> Path:
     """A place in the cache folder that the same audit finds again and another never takes."""
-    parts = [info.sha256, info.architecture, info.normalisation, plan.to_dict(), images.sha256, images.split]
+    parts = [info.digest, plan.to_dict(), images.sha256, images.split]
     identity = json.dumps(parts, sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
     folder = Path(platformdirs.user_cache_dir("robaudit")) / "evidence"

@@ -12,6 +12,7 @@ import torch
 
 import robaudit
 from robaudit.attacks.randomness import Draws
+from robaudit.audit.header import identity_of
 from robaudit.audit.preflight import check_shape, first_logits
 from robaudit.devices import is_accelerator
 from robaudit.engine import on_threads, tune
@@ -117,6 +118,7 @@ def _about(classifier: Classifier, images: Images, threat: ThreatModel, seed: in
         "model": {
             "path": info.path,
             "sha256": info.sha256,
+            "digest": identity_of(classifier),
             "architecture": info.architecture,
             "normalisation": info.normalisation,
         },

@@ -7,13 +7,15 @@ whatever its number of ranks.
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 from typing import cast
 
 import torch.distributed as dist
 
-from robaudit.evidence import EvidenceFile, Header
+from robaudit.evidence import Evidence, EvidenceFile, Header
 from robaudit.ranks import Ranks
+from robaudit.verdict import Claim, judge
 
 
 def hand_over(file: EvidenceFile, ranks: Ranks) -> None:
@@ -30,10 +32,36 @@ def hand_over(file: EvidenceFile, ranks: Ranks) -> None:
         file.clear()
 
 
+def finished_unwritable(path: Path, header: Header, claim: Claim | None) -> Evidence | None:
+    """The finished evidence of this audit in a place that cannot be written to; None where it is to be worked on.
+
+    Raises:
+        RobauditError: it cannot be written to and is of another audit or damaged.
+
+    """
+    if not path.is_file() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return None
+    with EvidenceFile.open(path) as file:
+        if file.other(header):
+            return None
+        found = file.read()
+    complete = found.header.finished and (judge(found, claim).settled or len(found) == found.header.data["n"])
+    return found if complete else None
+
+
+def _part(path: Path, ranks: Ranks) -> Path:
+    return path.with_name(f"{path.name}.rank{ranks.rank}")
+
+
+def discard_part(path: Path, ranks: Ranks) -> None:
+    """Remove this rank's file, all of which rank 0 has."""
+    _part(path, ranks).unlink(missing_ok=True)
+
+
 def open_part(path: Path, header: Header, ranks: Ranks) -> EvidenceFile:
     """The file of this rank; rank 0's takes in what an earlier run's ranks left beside it."""
     if ranks.rank:
-        return EvidenceFile.create(path.with_name(f"{path.name}.rank{ranks.rank}"), header)
+        return EvidenceFile.create(_part(path, ranks), header)
     file = EvidenceFile.create(path, header)
     for left in sorted(path.parent.glob(f"{glob.escape(path.name)}.rank*")):
         number = left.suffix.removeprefix(".rank")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robaudit.attacks import PGD, PGD_STEP, Examples, forward, geometry
+from robaudit.attacks import PGD, PGD_STEP, Examples, PGDState, Retired, forward, geometry
 from robaudit.attacks.objectives import Evaluation, cross_entropy, evaluate, misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import take
@@ -21,6 +21,7 @@ from robaudit.audit.failures import indicators
 from robaudit.devices import in_parts
 from robaudit.engine import Engine
 from robaudit.evidence import Outcome
+from robaudit.measures import fosc, sgcs
 from robaudit.plan import ThreatModel
 from robaudit.verdict import INDICATORS
 
@@ -96,11 +97,55 @@ def _without_engine(
     found = {
         "fgsm": ~misclassified(forward(model, (x + step).clamp(0, 1)), y),
         "noise": _noise(model, examples, threat, seed),
-        "saturated": at.logits.softmax(1).amax(1) == 1,
+        "saturated": torch.where(_probabilities(at.logits), at.logits, at.logits.softmax(1)).amax(1) == 1,
         "silent": at.gradient.flatten(1).abs().amax(1) == 0,
         "linearity": _linearity_error(model, examples, at, step, threat, seed),
     }
     return {name: rows.cpu() for name, rows in found.items()}
+
+
+def _probabilities(answers: Tensor) -> Tensor:
+    """(n, 1) bool: answers (n, K) that are a softmax already."""
+    sums_to_one = (answers.sum(1, keepdim=True) - 1).abs() < 1e-3
+    return sums_to_one & (answers >= 0).all(1, keepdim=True)
+
+
+def compare_trajectories(
+    engines: dict[str, Engine], examples: Examples, threat: ThreatModel, seed: int
+) -> dict[str, Tensor]:
+    """PGD-10 on several forms of a model: what it leaves, and its FOSC and SGCS there.
+
+    Args:
+        engines: by what the names of the results begin with.
+        examples: as `probe`.
+        threat: the audit's.
+        seed: the audit's.
+
+    Returns:
+        (n,) each, on the CPU: `pgd10`, whether it stands, and `fosc`, `fosc_normalised`, `sgcs`, of each form.
+
+    """
+    attack = PGD(threat.norm, threat.eps, PGD_STEP * threat.eps, seed=seed)
+    found: dict[str, Tensor] = {}
+    for name, engine in engines.items():
+        rows = {
+            f"{name}{kind}": torch.zeros(len(examples))
+            for kind in ("pgd10", "fosc", "fosc_normalised", "sgcs")
+        }
+
+        def retire(retired: Retired, rows: dict[str, Tensor] = rows) -> None:
+            state: PGDState = retired.state
+            last = fosc(state.gradient, state.candidate, state.x, threat.norm, threat.eps)
+            similar = sgcs(state.direction_sum, state.directions, attack.steps)
+            standing = retired.outcome != int(Outcome.BROKEN)
+            for column, values in zip(
+                rows.values(), (standing, last.raw, last.normalised, similar), strict=True
+            ):
+                column[retired.rows] = values.float().cpu()
+
+        engine.run(attack, examples, retire)
+        found |= rows
+    return found | {f"{name}pgd10": found[f"{name}pgd10"].bool() for name in engines}
 
 
 def merged(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -32,7 +32,12 @@ def run_reference(
         RobauditError: the attack is not one of the four.
 
     """
-    import pyautoattack  # noqa: PLC0415  # slow to import, and rarely wanted
+    try:
+        import pyautoattack  # noqa: PLC0415  # slow to import, and rarely wanted
+    except ImportError as error:
+        raise RobauditError(
+            "engine reference: needs the pyautoattack package; pip install pyautoattack"
+        ) from error
 
     if name not in AUTOATTACK:
         raise RobauditError(

@@ -11,16 +11,16 @@ from torch import nn
 from robaudit.audit.draws import settle_draws
 from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
 from robaudit.audit.header import make_header
-from robaudit.audit.parts import hand_over, open_part
+from robaudit.audit.parts import discard_part, finished_unwritable, hand_over, open_part
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
-from robaudit.audit.session import Session
+from robaudit.audit.session import Models, Session
 from robaudit.audit.verify import judging
 from robaudit.devices import failures_explained
 from robaudit.engine import on_threads
 from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence
-from robaudit.fast import Averaged
+from robaudit.fast import Averaged, before_softmax
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan
 from robaudit.ranks import joined
@@ -63,20 +63,36 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     blocking = [item for item in findings if item.severity == "error"]
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
-    header = make_header(classifier, images, plan, where, findings)
+    sample = images.float(slice(0, 8)).to(where)
+    bare = before_softmax(classifier, sample) if plan.eot == 1 else None
+    header = make_header(classifier, images, plan, where, findings, bare[1] if bare else "", claim)
     kept = f"what was finished is in {path}; the same command with --device cpu resumes it"
-    with failures_explained(where, kept), joined() as ranks, open_part(path, header, ranks) as file:
-        session = Session((strict, search), images, plan, file, ranks, where, progress or Silent())
-        with on_threads(session.tuning.threads):
-            hand_over(file, ranks)
-            file.update(finished=False)
-            if can_stop_early(plan):
-                EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
-            else:
-                _every_attack(session, claim)
-            session.sync()
-        file.update(finished=True)
-        return ranks.agree(file.read())
+    with failures_explained(where, kept), joined() as ranks:
+        shown = ranks.agree(finished_unwritable(path, header, claim) if ranks.first else None)
+        if shown is not None:
+            return shown
+        with open_part(path, header, ranks) as file:
+            models = Models(strict, search, bare[0] if bare else None)
+            if header.claim:
+                file.update(claim=header.claim)
+            _carry_out(Session(models, images, plan, file, ranks, where, progress or Silent()), claim)
+            found = ranks.agree(file.read())
+        if not ranks.first:
+            discard_part(path, ranks)
+        return found
+
+
+def _carry_out(session: Session, claim: Claim | None) -> None:
+    """What is not done yet."""
+    with on_threads(session.tuning.threads):
+        hand_over(session.file, session.ranks)
+        session.file.update(finished=False)
+        if can_stop_early(session.plan):
+            EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
+        else:
+            _every_attack(session, claim)
+        session.sync()
+    session.file.update(finished=True)
 
 
 def _every_attack(session: Session, claim: Claim | None) -> None:

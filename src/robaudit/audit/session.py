@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from robaudit.attacks import ATTACKS, Examples, forward
 from robaudit.audit.parts import hand_over
-from robaudit.audit.probes import PROBE_EXAMPLES, merged, probe, summed_up
+from robaudit.audit.probes import PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
 from robaudit.audit.progress import Progress
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
@@ -28,15 +28,28 @@ _CLEAN_BATCH = 256
 _EXACT = ("pgd10",)
 
 
-class Session:
-    """One audit under way: the model, the images, the file. Places are rows of the images, in audit order.
+@dataclass(frozen=True)
+class Models:
+    """The forms of the model under audit, each from inputs in [0, 1] to answers (n, K).
 
-    `models` are that which judges and that which attacks search with; they differ for a randomised model only.
+    Attributes:
+        strict: that judges.
+        search: that attacks search with; another one for a randomised model only.
+        bare: `search` without its last softmax, if it has one: all attacks but PGD-10, the usual test, search with it.
+
     """
+
+    strict: nn.Module
+    search: nn.Module
+    bare: nn.Module | None = None
+
+
+class Session:
+    """One audit under way: the model, the images, the file. Places are rows of the images, in audit order."""
 
     def __init__(
         self,
-        models: tuple[nn.Module, nn.Module],
+        models: Models,
         images: Images,
         plan: AuditPlan,
         file: EvidenceFile,
@@ -44,11 +57,13 @@ class Session:
         device: torch.device,
         progress: Progress,
     ):
-        self.strict, source = models
+        self.strict = models.strict
         self.images, self.plan, self.file = images, plan, file
         self.ranks, self.device, self.progress = ranks, device, progress
         sample = images.float(slice(0, 8)).to(device)
-        self.search = search_model(source, device, plan.precision, sample)
+        self.whole = search_model(models.search, device, plan.precision, sample)
+        bare = models.bare
+        self.search = self.whole if bare is None else search_model(bare, device, plan.precision, sample)
         self.correct = torch.zeros(len(images), dtype=torch.bool)
         self.tuning: Tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
         self.logits = torch.empty(len(images), 0)
@@ -71,17 +86,15 @@ class Session:
         """The clean pass. It is cheap, and the attacks want the logits, so a resumed audit makes it again."""
         with strict_arithmetic():
             batches = in_parts(
-                lambda part: forward(self.strict, self.images.float(part).to(self.device)).cpu(),
-                stretch,
-                _CLEAN_BATCH,
+                lambda part: self._answers(self.images.float(part).to(self.device)), stretch, _CLEAN_BATCH
             )
-        logits = torch.cat(batches)
+        answers, logits = torch.cat(batches).unbind(1)
         if not self.logits.shape[1]:
             self.logits = torch.zeros(len(self.images), logits.shape[1])
         self.logits[stretch] = logits
         before = self.ranks.agree(self.file.read().predictions)
         recorded = len(before)
-        predictions = torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+        predictions = torch.where(answers.isfinite().all(1), answers.argmax(1), -1)
         # A resumed audit keeps to what it recorded; rounding on another device may tip a near-tie.
         known = stretch[stretch < recorded]
         predictions[: len(known)] = torch.from_numpy(before)[known]
@@ -91,6 +104,12 @@ class Session:
             for place, prediction in zip(stretch.tolist(), predictions.tolist(), strict=True)
             if place >= recorded
         )
+
+    def _answers(self, x: Tensor) -> Tensor:
+        """(n, 2, K): what the strict model answers, and the logits that attacks choose their targets by."""
+        answers = forward(self.strict, x)
+        logits = answers if self.search is self.whole else forward(self.search.exact, x)
+        return torch.stack([answers, logits], 1).cpu()
 
     def _probe(self, stretch: Tensor) -> None:
         """Why a gradient attack may be fooled, once, on the first correctly classified examples; not for PGD alone."""
@@ -104,11 +123,15 @@ class Session:
         rows = {}
         if len(mine):
             rows = probe(
-                lambda threat: self._engine(self.search.exact, threat),
+                lambda threat: self._engine(self.whole.exact, threat),
                 self._examples(mine),
                 self.plan.threat,
                 self.plan.seed,
             )
+        if len(mine) and self.search is not self.whole:
+            forms = {"": self.whole.exact, "before_": self.search.exact}
+            engines = {name: self._engine(form, self.plan.threat) for name, form in forms.items()}
+            rows |= compare_trajectories(engines, self._examples(mine), self.plan.threat, self.plan.seed)
         parts = [part for part in self.ranks.gather(rows) if part]
         if self.ranks.first:
             found = summed_up(merged(parts))
@@ -175,7 +198,7 @@ class Session:
                     lambda r: recorder.add(name, places, r, unbroken),
                 )
             else:
-                search = self.search.exact if name in _EXACT else self.search
+                search = self.whole.exact if name in _EXACT else self.search
                 if name not in _EXACT:
                     self.file.update(precision=search.precision)
                 engine = self._engine(search, self.plan.threat)

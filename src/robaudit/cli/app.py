@@ -1,15 +1,14 @@
 """The commands, and how they end.
 
 Exit codes: 0 nothing found against the robustness; 1 overestimated, or the claim refuted; 2 could not audit;
-3 inconclusive. An error that nobody foresaw exits 2 as well, never 1.
+3 inconclusive. An error that nobody foresaw exits 2 as well, never 1; an interrupt exits 130, SIGTERM 143.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
+import signal
 import sys
-import traceback
 
 import typer
 
@@ -21,6 +20,8 @@ from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
 from robaudit.cli.landscape import landscape
 from robaudit.cli.report import report
+from robaudit.cli.stopping import stoppable
+from robaudit.cli.streams import complain, guarded
 from robaudit.cli.sweep import sweep
 from robaudit.cli.train import train, with_heal_value
 from robaudit.cli.verify import verify
@@ -29,6 +30,8 @@ from robaudit.sandbox import parse_bytes
 
 COULD_NOT_AUDIT = 2
 INTERRUPTED = 130
+#: Commands that go on where they were stopped.
+_RESUMED = ("check", "gate", "sweep", "train")
 
 # Newer releases of typer carry their own copy of click; this is the base of its errors in either.
 _UsageError: type[Exception] = next(
@@ -85,30 +88,23 @@ def run(arguments: list[str]) -> int:
     # `--debug` is wanted where people think of it: after the command that failed.
     debug = "--debug" in arguments or bool(os.environ.get("ROBAUDIT_DEBUG"))
     arguments = [item for item in arguments if item != "--debug"]
-    try:
-        arguments = _with_memory(arguments)
-        result = app(with_heal_value(arguments), standalone_mode=False)
-        sys.stdout.flush()
-        return int(result) if isinstance(result, int) else 0
-    except typer.Exit as done:
-        return done.exit_code
-    except _UsageError as error:
-        error.show()  # type: ignore[attr-defined]
-        return COULD_NOT_AUDIT
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; what was finished is kept, the same command resumes it", debug)
-        return INTERRUPTED
-    except RobauditError as error:
-        _complain(str(error), debug)
-        return COULD_NOT_AUDIT
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_AUDIT
-    except (Exception, SystemExit) as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        advice = "This should not happen; run again with --debug and report it."
-        _complain(f"{type(error).__name__}: {first}\n{advice}", debug)
-        return COULD_NOT_AUDIT
+    with guarded(), stoppable() as stopped:
+        try:
+            arguments = _with_memory(arguments)
+            result = app(with_heal_value(arguments), standalone_mode=False)
+            sys.stdout.flush()
+            code = int(result) if isinstance(result, int) else 0
+            return _stopped(arguments, stopped, debug) if code == INTERRUPTED else code
+        except (KeyboardInterrupt, typer.Abort):
+            return _stopped(arguments, stopped, debug)
+        except typer.Exit as done:
+            return done.exit_code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return COULD_NOT_AUDIT
+        except (Exception, SystemExit) as error:
+            complain(_sentence(error), debug=debug)
+            return COULD_NOT_AUDIT
 
 
 def _with_memory(arguments: list[str]) -> list[str]:
@@ -134,9 +130,31 @@ def _with_memory(arguments: list[str]) -> list[str]:
     return rest
 
 
-def _complain(message: str, debug: bool) -> None:
-    printable = "".join(c if c.isprintable() or c == "\n" else "�" for c in message)
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be listening
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(f"{printable}\n")
+def _stopped(arguments: list[str], signals: list[int], debug: bool) -> int:
+    """What is said where somebody ended the command; the exit code that shells expect."""
+    kept = "; what was finished is kept, the same command resumes it"
+    resumed = any(name in arguments[:1] for name in _RESUMED)
+    complain(
+        f"{'terminated' if signal.SIGTERM in signals else 'interrupted'}{kept if resumed else ''}",
+        debug=debug,
+    )
+    return 128 + signal.SIGTERM if signal.SIGTERM in signals else INTERRUPTED
+
+
+def _sentence(error: BaseException) -> str:
+    """One or two lines on what went wrong: the offending thing, and what to do."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, RobauditError):
+        return str(error)
+    if isinstance(error, _UsageError):
+        asked = getattr(error, "ctx", None)
+        help_of = f"\n`{asked.command_path} --help` lists what there is." if asked else ""
+        return f"{error.format_message()}{help_of}"  # type: ignore[attr-defined]
+    if isinstance(error, MemoryError):
+        return "out of memory; pass a smaller model or data set, or fewer examples with --limit"
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename else ""
+        return (
+            f"{named}cannot be read or written ({error.strerror}); check the place, its rights and its space"
+        )
+    return f"{type(error).__name__}: {first}\nThis should not happen; run again with --debug and report it."

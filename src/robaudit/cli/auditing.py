@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.common import console, exit_code, write_text
+from robaudit.cli.streams import complain
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
+from robaudit.files import read_text
 
 if TYPE_CHECKING:
     from robaudit.evidence import Evidence
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from robaudit.verdict import Claim, Verdict
 
 COULD_NOT_AUDIT = 2
+#: Rows of the table of one checkpoint that that of several has as columns.
+_COLUMNS = ("clean", "pgd10", "square", "autoattack")
+#: Bytes of a list of checkpoints.
+_LARGEST_LIST = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class CheckRequest:
     device: str
     force: bool
     quiet: bool
+    trust_program: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,11 @@ def expand(models: list[str]) -> list[str]:
             found.append(name)
             continue
         try:
-            lines = Path(name).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_text(Path(name), _LARGEST_LIST).splitlines()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise RobauditError(
-                f"{name}: cannot be read as a list of checkpoints; give one path a line"
+                f"{name}: cannot be read as a list of checkpoints ({reason}); give one path a line"
             ) from error
         found += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
     if not found:
@@ -87,8 +95,10 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
         key=request.key,
         images=images,
         force=request.force,
+        trust_program=request.trust_program,
     )
     path = evidence or default_evidence(model, classifier.info, request.plan, images)
+    _tell_resumed(path)
     with progress_bars(quiet=request.quiet) as bars:
         found = audit(
             classifier,
@@ -101,6 +111,24 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
             claim=request.claim,
         )
     return Checked(model, path, found, judge(found, request.claim))
+
+
+def _tell_resumed(path: Path) -> None:
+    """Say how far an unfinished audit has come; what is wrong with its file is told by whoever opens it to write."""
+    from robaudit.evidence import EvidenceFile
+
+    if not path.is_file():
+        return
+    try:
+        with EvidenceFile.open(path) as file:
+            found = file.read()
+    except RobauditError:
+        return
+    if not found.header.finished and len(found):
+        attacks = ", ".join(sorted(found.attacks)) or "no attack"
+        complain(
+            f"{path}: resuming, {len(found)} of {found.header.data['n']} examples already begun ({attacks})"
+        )
 
 
 def report_one(checked: Checked, json_path: str | None) -> int:
@@ -150,31 +178,41 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
 
 
 def _line(checked: Checked) -> str:
+    from robaudit.reports import headline
 
-    message = checked.verdict.summary if checked.verdict else checked.error.splitlines()[0]
+    message = checked.error.splitlines()[0] if checked.error else ""
+    if checked.evidence is not None and checked.verdict is not None:
+        message = f"{headline(checked.evidence)} {checked.verdict.summary}"
     return plain(f"{checked.model}: {message}")
+
+
+def _cell(row: dict[str, Any]) -> str:
+    reduced = " (reduced)" if row["title"].endswith("(reduced)") else ""
+    return f"{100 * row['value']:.1f}{reduced}"
 
 
 def _table(results: list[Checked]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from robaudit.verdict import accuracy
+    from robaudit.plan import title
+    from robaudit.reports import side_by_side
 
     table = Table(box=None, pad_edge=False)
     table.add_column("checkpoint", overflow="fold")
     table.add_column("verdict")
-    for title in ("clean", "pgd10", "square", "autoattack"):
-        table.add_column(title, justify="right")
+    for column in _COLUMNS:
+        table.add_column(title(column), justify="right")
     table.add_column("examples", justify="right")
     for item in results:
         name = Text(plain(item.model))
         if item.evidence is None or item.verdict is None:
             table.add_row(name, "could not audit")
             continue
-        found = [accuracy(item.evidence, key) for key in ("clean", "pgd10", "square", "autoattack")]
-        cells = [f"{100 * value.value:.1f}" if value else "" for value in found]
-        table.add_row(name, item.verdict.outcome, *cells, str(len(item.evidence)))
+        shown = side_by_side(item.evidence)
+        found = {row["name"]: row for row in shown["rows"]}
+        cells = [_cell(found[key]) if key in found else "" for key in _COLUMNS]
+        table.add_row(name, item.verdict.outcome, *cells, str(shown["examples"]))
     return table
 
 

@@ -18,7 +18,12 @@ from robaudit.cli.auditing import (
     expand,
     report_one,
 )
-from robaudit.cli.common import check_present, check_writable
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_apart,
+    check_present,
+    check_writable,
+)
 from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
@@ -146,13 +151,16 @@ def check(
     force: bool = typer.Option(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
     ),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP, rich_help_panel=_MODEL),
 ) -> int:
     """Say whether the robustness of a checkpoint is overestimated, with evidence.
 
     Several checkpoints get one summary table; a bad file does not stop the rest.
     """
     check_writable(json_path)
+    check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
+    check_apart(json=json_path, evidence=evidence, model=paths[0] if len(paths) == 1 else None)
     if len(paths) == 1:
         check_present(paths[0])
     from robaudit.verdict import make_claim
@@ -191,6 +199,7 @@ def check(
         device=pick_device(device),
         force=force,
         quiet=json_path == "-",
+        trust_program=trust_program,
     )
     if evidence and len(paths) > 1:
         try:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.common import check_writable, console, write_text
+from robaudit.cli.common import check_apart, check_writable, console, write_text
 from robaudit.errors import RobauditError
 
-_CODES = {"not-worse": 0, "worse": 1, "inconclusive": 3}
+_CODES = {"better": 0, "not-worse": 0, "worse": 1, "inconclusive": 3}
 
 
 def compare(
@@ -21,7 +21,8 @@ def compare(
 ) -> int:
     """Compare two evidences example by example.
 
-    Exit codes: 0 not worse; 1 worse by at least the margin, or overestimated now; 2 could not compare; 3 inconclusive.
+    Exit codes: 0 better, or not worse; 1 worse by at least the margin, or overestimated now; 2 could not compare; 3
+    inconclusive.
 
     Example: robaudit compare old.evidence new.evidence --margin 0.02
     """
@@ -29,6 +30,8 @@ def compare(
     from robaudit.verdict import compare as compare_evidence
 
     check_writable(out)
+    check_apart(out=out, **{"evidence file": new})
+    check_apart(out=out, **{"evidence file": old})
     if form not in ("terminal", *COMPARISONS):
         raise RobauditError(f"format '{form}' is not known; use terminal, {' or '.join(COMPARISONS)}")
     cases = [open_case(path) for path in (old, new)]

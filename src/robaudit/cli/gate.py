@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.auditing import CheckRequest, check_one
-from robaudit.cli.common import check_writable, console, exit_code, image_shape, write_text
+from robaudit.cli.common import TRUST_HELP, check_apart, check_writable, console, exit_code, write_text
 from robaudit.cli.data import DataRequest
+from robaudit.cli.gate_evidence import evidence_place, expect_content, expect_policy, recheck
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from robaudit.inputs import Images
     from robaudit.reports import Case, Failure
     from robaudit.verdict import Claim
+
+
+#: How far evidence is checked that is still there from an earlier run.
+_KEPT = "The evidence is an earlier run's and was not checked again."
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,18 @@ def gate(
         None, help="robaudit.toml or pyproject.toml; by default the one here."
     ),
     verify: bool = typer.Option(
-        False, "--verify", help="Attack nothing: re-check the evidence that was made elsewhere, and judge it."
+        False,
+        "--verify",
+        help="Audit nothing: check the evidence that was made elsewhere, attack a few survivors again, and judge it.",
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda …"),
     markdown: str | None = typer.Option(None, help="Write a Markdown report, such as a step summary."),
     sarif: str | None = typer.Option(None, help="Write SARIF 2.1.0."),
     junit: str | None = typer.Option(None, help="Write JUnit XML."),
     json_path: str | None = typer.Option(None, "--json", help="Write the reports as JSON."),
+    trust_program: bool = typer.Option(
+        False, "--trust-program", help=f"{TRUST_HELP} A policy cannot say so."
+    ),
 ) -> int:
     """Hold checkpoints against the project's policy.
 
@@ -63,8 +73,9 @@ def gate(
     for place in outputs.values():
         check_writable(place)
     rules = read_policy(find_policy(policy))
+    check_apart(policy=rules.path, **outputs)
     _refuse_expired(rules, datetime.datetime.now(tz=datetime.UTC).date())
-    held = _Gate(rules, verify, pick_device(device))
+    held = _Gate(rules, verify, pick_device(device), trust_program)
     found = [held.judge(path) for path in _checkpoints(rules, models or [])]
     for name, place in outputs.items():
         if place:
@@ -89,7 +100,12 @@ def _checkpoints(rules: Policy, named: list[Path]) -> list[Path]:
         return named
     found: list[Path] = []
     for pattern in rules.models:
-        matches = sorted(path for path in rules.path.parent.glob(pattern) if path.is_file())
+        try:
+            matches = sorted(path for path in rules.path.parent.glob(pattern) if path.is_file())
+        except (NotImplementedError, ValueError, OSError) as error:
+            raise RobauditError(
+                f"{rules.path}: models '{pattern}' is no pattern ({error}); correct it"
+            ) from error
         if not matches:
             raise RobauditError(f"{rules.path}: models '{pattern}' fits no file; correct it")
         found += [path for path in matches if path not in found]
@@ -103,12 +119,24 @@ class _Gate:
     rules: Policy
     verify: bool
     device: str
+    trust_program: bool
 
     @cached_property
     def _images(self) -> Images:
         rules = self.rules
         request = DataRequest(rules.dataset, rules.data_dir, rules.split, rules.plan.seed)
         return request.load()
+
+    def _images_at_hand(self) -> Images | None:
+        """The images, or None where the data set is not here."""
+        try:
+            return self._images
+        except RobauditError:
+            return None
+
+    def _images_for_verifying(self) -> Images | None:
+        """The images; they may be missing only where nothing is to be attacked again."""
+        return self._images if self.rules.recompute else self._images_at_hand()
 
     def judge(self, model: Path) -> Judged:
         """One checkpoint; what cannot be audited does not stop the rest."""
@@ -122,7 +150,7 @@ class _Gate:
             text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
             return Judged(Failure(str(model), text), 2, f"could not audit: {text.splitlines()[0]}")
         code = exit_code(case.verdict)
-        message = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case, minimum)}"
+        message = f"{('pass', 'FAIL', '', 'inconclusive')[code]} ({how}): {_reason(case)}"
         if code and waiver is not None and waiver.minimum is None:
             return Judged(case, 0, f"{message} Waived {_until(waiver)}.")
         return Judged(case, code, message)
@@ -131,22 +159,36 @@ class _Gate:
         from robaudit.reports import open_case
         from robaudit.verdict import Claim
 
-        claim = None if minimum is None else Claim(minimum)
-        path = self._place(model)
+        claim = None if minimum is None else Claim(minimum, demanded=True)
+        path = evidence_place(model, self.rules)
         if self.verify:
-            _recheck(path, model, self.rules, self.device)
-            return open_case(path, claim=claim), "re-checked"
+            done = recheck(
+                path,
+                model,
+                self.rules,
+                self.device,
+                self._images_for_verifying(),
+                trust_program=self.trust_program,
+            )
+            return replace(open_case(path, claim=claim), checked=done), "re-checked"
         if path.is_file():
             known = open_case(path, claim=claim, unfinished=True)
+            expect_policy(path, known.evidence.header, self.rules)
+            expect_content(path, known.evidence.header, model, self.rules, self._images_at_hand())
             audited, wanted = len(known.evidence), int(known.data["data"]["n"])
             if known.evidence.header.finished and (known.verdict.settled or audited == wanted):
-                return known, "unchanged"
+                return replace(known, checked=_KEPT), "unchanged"
         self._audit(model, path, claim)
         return open_case(path, claim=claim), "audited"
 
     def _audit(self, model: Path, path: Path, claim: Claim | None) -> None:
         rules = self.rules
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RobauditError(
+                f"{path.parent}: cannot be created ({error.strerror}); choose another evidence"
+            ) from error
         request = CheckRequest(
             plan=rules.plan,
             claim=claim,
@@ -156,77 +198,17 @@ class _Gate:
             device=self.device,
             force=False,
             quiet=False,
+            trust_program=self.trust_program,
         )
         check_one(str(model), self._images, request, path)
 
-    def _place(self, model: Path) -> Path:
-        """The evidence file that this content of checkpoint, data and policy has; nothing else is taken for it."""
-        import hashlib
-        import json
 
-        rules = self.rules
-        parts = [
-            _digest(model),
-            _digest(Path(rules.dataset)),
-            rules.dataset if not Path(rules.dataset).exists() else "",
-        ]
-        text = json.dumps(
-            [*parts, rules.split, rules.arch, rules.normalise, rules.plan.to_dict()], sort_keys=True
-        )
-        return rules.evidence / f"{model.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.evidence"
+def _reason(case: Case) -> str:
+    from robaudit.reports import asked_texts
 
-
-def _recheck(path: Path, model: Path, rules: Policy, device: str) -> None:
-    from robaudit.audit import verify
-    from robaudit.evidence import EvidenceFile
-    from robaudit.inputs import load_classifier
-
-    if not path.is_file():
-        raise RobauditError(
-            f"{model}: no evidence of this content in {path.parent}; run `robaudit gate` first"
-        )
-    with EvidenceFile.open(path) as file:
-        header = file.header()
-    if rules.arch not in (None, header.model["architecture"]) or header.plan != rules.plan:
-        raise RobauditError(f"{path}: evidence of another policy; run `robaudit gate` where it was made")
-    recorded = rules.arch or header.model["architecture"]
-    from robaudit.inputs import is_factory
-
-    if rules.arch is None and is_factory(recorded):
-        raise RobauditError(
-            f"{path}: was made with code of its own ({recorded}); name it as arch in the policy"
-        )
-    shape, normalise = image_shape(header), header.model["normalisation"]
-    classifier = load_classifier(str(model), arch=recorded, normalise=normalise, shape=shape)
-    result = verify(path, classifier, device)
-    if result.failures:
-        raise RobauditError(
-            f"{path}: {len(result.failures)} of {result.witnesses} witnesses fail: {result.failures[0]}"
-        )
-
-
-def _digest(path: Path) -> str:
-    """Of a file's bytes, or of a folder's names and sizes; empty where there is nothing."""
-    import hashlib
-    import json
-
-    if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    if path.is_dir():
-        listing = sorted(
-            (str(item.relative_to(path)), item.stat().st_size) for item in path.rglob("*") if item.is_file()
-        )
-        return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
-    return ""
-
-
-def _reason(case: Case, minimum: float | None) -> str:
     data = case.data
-    strongest = data["accuracy"].get("autoattack")
-    left = f" AutoAttack leaves {100 * strongest['value']:.1f} %" if strongest else ""
-    wanted = f", {100 * minimum:g} % are demanded." if minimum is not None and strongest else "."
-    return f"{data['verdict']['summary']}{left}{wanted}" if left else str(data["verdict"]["summary"])
+    said = [data["headline"]["sentence"], data["verdict"]["summary"], *asked_texts(data), case.checked]
+    return " ".join(text for text in said if text)
 
 
 def _until(waiver: Waiver) -> str:

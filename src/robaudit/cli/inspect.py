@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robaudit.cli.common import check_present, check_writable, console, write_text
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_apart,
+    check_present,
+    check_writable,
+    console,
+    write_text,
+)
 from robaudit.escaping import json_text, plain
 
 if TYPE_CHECKING:
@@ -22,20 +29,22 @@ def inspect(
     model: str = typer.Argument(..., help="Checkpoint.", metavar="MODEL"),
     arch: str | None = typer.Option(None, help="An architecture to compare it with."),
     key: str | None = typer.Option(None, help="Which model of a file that holds several."),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP),
     tensors: bool = typer.Option(False, help="List every tensor."),
     json_path: str | None = typer.Option(None, "--json", help="Write it as JSON; - prints only it."),
 ) -> int:
     """Say what a checkpoint is: format, tensors, architecture, classes, and what else it carries.
 
-    Nothing in the file is executed.
+    Nothing in the file is executed, unless --trust-program says so.
 
     Example: robaudit inspect model.pt
     """
     check_writable(json_path)
     check_present(model)
+    check_apart(model=model, json=json_path)
     from robaudit.inputs import inspect_checkpoint
 
-    found = inspect_checkpoint(model, arch=arch, key=key)
+    found = inspect_checkpoint(model, arch=arch, key=key, trust_program=trust_program)
     if json_path:
         write_text(json_path, json_text(asdict(found)))
     if json_path != "-":

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.common import check_present, check_writable, console
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_apart,
+    check_present,
+    check_writable,
+    console,
+)
 from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 
 if TYPE_CHECKING:
     from robaudit.audit import Window
@@ -53,6 +60,7 @@ def landscape(
     arch: str | None = typer.Option(None, help="As for check."),
     normalise: str | None = typer.Option(None, help="As for check."),
     key: str | None = typer.Option(None, help="As for check."),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP),
     device: str = typer.Option("auto", help="auto, cpu, cuda …"),
 ) -> int:
     """Draw the loss around images along the input gradient's sign and a random direction.
@@ -78,17 +86,22 @@ def landscape(
     where = pick_device(device)
     all_images = DataRequest(dataset, data_dir, split, seed, download).load()
     chosen = _choose(all_images, example, images)
+    files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
+    for file in files:
+        for model in models:
+            check_apart(model=model, out=file)
     surfaces = []
     for model in models:
-        classifier = load_classifier(model, arch=arch, normalise=normalise, key=key, images=all_images)
+        classifier = load_classifier(
+            model, arch=arch, normalise=normalise, key=key, images=all_images, trust_program=trust_program
+        )
         surfaces.append(_measured(classifier, chosen, threat, window, seed, where))
-    files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
     for surface, file in zip(surfaces, files, strict=True):
         surface.save(file)
     draw_landscapes(surfaces, out, each=each)
     screen = console()
     screen.print(landscape_numbers(surfaces))
-    screen.print(f"picture: {out}   data: {', '.join(map(str, files))}", markup=False, soft_wrap=True)
+    screen.print(plain(f"picture: {out}   data: {', '.join(map(str, files))}"), markup=False, soft_wrap=True)
     return 0
 
 

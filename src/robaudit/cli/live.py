@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,14 +96,27 @@ class Board:
 def report_run(folder: Path, out: str | None) -> int:
     """Draw a run's curves and print its epochs."""
     from robaudit.cli.common import check_writable, console
+    from robaudit.reports import PICTURE_FORMATS
     from robaudit.reports.run_plots import draw_run, read_log
 
     check_writable(out)
     screen = console()
-    for row in read_log(folder):
-        screen.print(line(row), markup=False, soft_wrap=True)
-    for path in draw_run(folder, Path(out) if out else folder / "curves.png"):
-        screen.print(f"curves: {path}", markup=False, soft_wrap=True)
+    picture = Path(out) if out else folder / "curves.png"
+    if picture.suffix not in PICTURE_FORMATS:
+        raise RobauditError(
+            f"{picture}: unknown kind of picture; end its name in {' or '.join(PICTURE_FORMATS)}"
+        )
+    rows = read_log(folder)
+    try:
+        for row in rows:
+            screen.print(line(row), markup=False, soft_wrap=True)
+        drawn = draw_run(folder, picture)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RobauditError(
+            f"{folder}: its log is damaged ({error!r}); resume the run, which writes it anew"
+        ) from error
+    for path in drawn:
+        screen.print(plain(f"curves: {path}"), markup=False, soft_wrap=True)
     return 0
 
 

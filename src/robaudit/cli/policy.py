@@ -13,9 +13,12 @@ from typing import Any
 
 from robaudit.cli.data import threat_model
 from robaudit.errors import RobauditError
+from robaudit.files import read_text
 from robaudit.plan import AuditPlan, Bounds, Budget
 
 _TEXT, _NUMBER, _WHOLE, _LIST, _TABLE = (str,), (int, float), (int,), (list,), (dict,)
+#: Bytes of a policy.
+_LARGEST = 1 << 20
 #: Every key and the types it takes.
 KEYS: dict[str, tuple[type, ...]] = {
     "models": _LIST,
@@ -34,9 +37,12 @@ KEYS: dict[str, tuple[type, ...]] = {
     "max-gap": _NUMBER,
     "max-autoattack-gap": _NUMBER,
     "evidence": _TEXT,
+    "recompute": _WHOLE,
     "budget": _TABLE,
     "exceptions": _LIST,
 }
+#: Survivors that `gate --verify` attacks again where the policy does not say.
+RECOMPUTE = 16
 _EXCEPTION_KEYS: dict[str, tuple[type, ...]] = {
     "model": _TEXT,
     "reason": _TEXT,
@@ -68,6 +74,7 @@ class Policy:
         minimum: the robust accuracy under AutoAttack that is demanded; None demands none.
         evidence: the folder that evidence is kept in.
         waivers: the exceptions.
+        recompute: how many survivors `--verify` attacks again.
 
     """
 
@@ -82,6 +89,7 @@ class Policy:
     minimum: float | None
     evidence: Path
     waivers: tuple[Waiver, ...]
+    recompute: int = RECOMPUTE
 
     def waiver(self, model: Path) -> Waiver | None:
         """The first exception whose pattern fits the checkpoint's path, relative to the policy, or its name."""
@@ -119,10 +127,10 @@ def read_policy(path: Path) -> Policy:
 
     """
     try:
-        data: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        data: Any = tomllib.loads(read_text(path, _LARGEST))
     except OSError as error:
         raise RobauditError(f"{path}: cannot be read ({error.strerror}); name another --policy") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RobauditError(f"{path}: not TOML ({error}); correct it") from error
     if path.name == "pyproject.toml":
         data = data.get("tool", {}).get("robaudit") if isinstance(data.get("tool"), dict) else None
@@ -133,6 +141,9 @@ def read_policy(path: Path) -> Policy:
         raise RobauditError(f'{path}: names no dataset; add dataset = "cifar10"')
     minimum = data.get("min-robust-accuracy")
     _share(path, "min-robust-accuracy", minimum)
+    recompute = data.get("recompute", RECOMPUTE)
+    if recompute < 0:
+        raise RobauditError(f"{path}: recompute {recompute} must be 0 or more")
     folder = path.parent
     return Policy(
         path=path,
@@ -146,6 +157,7 @@ def read_policy(path: Path) -> Policy:
         minimum=minimum,
         evidence=folder / data.get("evidence", ".robaudit"),
         waivers=tuple(_waiver(path, item) for item in data.get("exceptions", [])),
+        recompute=recompute,
     )
 
 

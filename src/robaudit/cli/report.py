@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.common import check_writable, console, write_text
+from robaudit.cli.common import check_apart, check_writable, console, write_text
 from robaudit.errors import RobauditError
 
 
@@ -35,6 +35,7 @@ def report(
     from robaudit.reports import REPORTS, open_case, terminal
 
     check_writable(out)
+    check_apart(out=out, landscape=landscape, **{"evidence file": evidence})
     if form not in REPORTS:
         raise RobauditError(f"format '{form}' is not known; use {', '.join(REPORTS)}")
     surface = Surface.load(landscape) if landscape else None

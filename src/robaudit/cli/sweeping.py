@@ -16,9 +16,13 @@ from typing import Any, Self
 
 from robaudit.cli.common import console
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
+from robaudit.files import read_text
 from robaudit.stats import proportion
 
 Command = list[str]
+#: Bytes of a grid file or of a report.
+_LARGEST = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Sweep:
 
         """
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = tomllib.loads(read_text(path, _LARGEST))
             found = cls(
                 str(data["name"]),
                 dict(data["fixed"]),
@@ -79,7 +83,7 @@ class Sweep:
             )
         except OSError as error:
             raise RobauditError(f"{path}: cannot be read ({error.strerror}); give a .toml file") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RobauditError(
                 f"{path}: is no sweep ({error}); it needs name, seeds, [fixed] and [grid], as in examples/sweeps/"
             ) from error
@@ -147,14 +151,17 @@ def carry_out(
     if dry_run:
         for job in todo:
             for command in sweep.commands(job, data_dir):
-                screen.print(shlex.join(command), markup=False, soft_wrap=True)
+                screen.print(plain(shlex.join(command)), markup=False, soft_wrap=True)
         return 0
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RobauditError(f"{out}: cannot be created ({error.strerror}); choose another --out") from error
     work = [(sweep.commands(job, data_dir), str(job.result)) for job in todo]
     failures = dict(zip(todo, _on_ray(work, ray) if ray else _here(work, jobs), strict=True))
     for job, failure in failures.items():
         if failure:
-            screen.print(f"{job.folder.name}: {failure}", markup=False, soft_wrap=True)
+            screen.print(plain(f"{job.folder.name}: {failure}"), markup=False, soft_wrap=True)
     screen.print(table(sweep, todo))
     return 2 if any(failures.values()) else 0
 
@@ -177,29 +184,31 @@ def _on_ray(work: list[tuple[list[Command], str]], address: str) -> list[str]:
 def gap(result: Path) -> float | None:
     """PGD-10 minus Square of one audit; None where it is not there."""
     try:
-        return float(json.loads(result.read_text(encoding="utf-8"))["gap"]["pgd10-square"]["value"])
-    except (OSError, ValueError, KeyError):
+        return float(json.loads(read_text(result, _LARGEST))["gap"]["pgd10-square"]["value"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def table(sweep: Sweep, jobs: list[Job]) -> Any:
     """One row a cell: unstable runs of finished ones, the share's 95 % interval, and the paper's own count."""
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    found = Table(title=sweep.name, box=None, pad_edge=False)
+    found = Table(title=Text(plain(sweep.name)), box=None, pad_edge=False)
     for title in (*sweep.grid, "unstable", "95 % interval", "mean gap", "paper"):
-        found.add_column(title, justify="right")
+        found.add_column(Text(plain(title)), justify="right")
     for cell in dict.fromkeys(job.cell for job in jobs):
         gaps = [value for job in jobs if job.cell == cell and (value := gap(job.result)) is not None]
         count = sum(value >= sweep.bound for value in gaps)
         name = " ".join(f"{key}={value}" for key, value in cell)
         low, high = _share(count, len(gaps))
         found.add_row(
-            *(str(value) for _, value in cell),
+            *(escape(plain(value)) for _, value in cell),
             f"{count}/{len(gaps)}",
             f"{100 * low:.0f} … {100 * high:.0f} %" if gaps else "",
             f"{100 * sum(gaps) / len(gaps):+.1f}" if gaps else "",
-            sweep.paper.get(name, ""),
+            escape(plain(sweep.paper.get(name, ""))),
         )
     return found
 

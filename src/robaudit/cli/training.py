@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robaudit.cli.common import console
 from robaudit.cli.live import watched
 from robaudit.errors import RobauditError
+from robaudit.escaping import plain
 from robaudit.evidence import Evidence
 from robaudit.inputs import DATASETS, Classifier, Images, is_factory, load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.plan import title as title_of
 from robaudit.reports.run_plots import draw_run
 from robaudit.training import Inner, TrainSettings, preset, train
 from robaudit.training.checkpoints import BEST, LAST
-from robaudit.verdict import accuracy, judge
+from robaudit.verdict import accuracy, judge, shared
 
 #: Examples held out of the training split, and at most one in this many of it.
 _VALIDATION_EXAMPLES, _VALIDATION_ONE_IN = 1000, 5
@@ -83,7 +88,7 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     start = None
     if request.start:
         start = _load_start(request.start, images, given)
-        given |= {"start_from": start.info.sha256, "arch": start.info.architecture}
+        given |= {"start_from": start.info.digest, "arch": start.info.architecture}
         given.setdefault("normalise", start.info.normalisation)
         given.setdefault("clip", 1.0)  # strange weights: one wild step would wreck them
     settings = settings_for(request.dataset, given, len(images))
@@ -133,7 +138,7 @@ def _summary(rows: list[dict[str, Any]], request: TrainRequest) -> None:
         )
     if best.exists():
         out.print(
-            f"best: {best}   (robaudit check {best} --dataset {request.dataset})",
+            plain(f"best: {best}   (robaudit check {best} --dataset {request.dataset})"),
             soft_wrap=True,
             markup=False,
         )
@@ -165,10 +170,15 @@ def _before_and_after(request: TrainRequest, settings: TrainSettings, start: Cla
     for title in ("", "before", "after"):
         table.add_column(title, justify="right" if title else "left")
     table.add_row("verdict", *(judge(item).outcome for item in found))
+    masks = _in_common(found)
     for name in ("clean", "pgd10", "square", "autoattack"):
-        table.add_row(name, *(_cell(item, name) for item in found))
-    for name in ("fosc_normalised", "sgcs"):
-        table.add_row(name, *(f"{float(getattr(item, name).mean()):.3f}" for item in found))
+        table.add_row(
+            title_of(name), *(_cell(item, name, mask) for item, mask in zip(found, masks, strict=True))
+        )
+    for name, words in (("fosc_normalised", "FOSC, normalised"), ("sgcs", "SGCS")):
+        values = [getattr(item, name)[mask] for item, mask in zip(found, masks, strict=True)]
+        table.add_row(words, *(f"{float(item[np.isfinite(item)].mean()):.3f}" for item in values))
+    table.add_row("examples, the same", *(str(int(mask.sum())) for mask in masks))
     console().print(table)
 
 
@@ -181,6 +191,13 @@ def _audited(path: str, images: Images, plan: AuditPlan, device: str, quiet: boo
         return audit(model, images, plan, path=place, device=device, progress=bars)
 
 
-def _cell(evidence: Evidence, name: str) -> str:
-    found = accuracy(evidence, name)
+def _in_common(found: list[Evidence]) -> list[NDArray[np.bool_]]:
+    """(n,) bool of each audit: the examples known under every row of both, which took them in the same order."""
+    size = min(map(len, found))
+    both = np.logical_and.reduce([shared(item)[:size] for item in found])
+    return [np.concatenate([both, np.zeros(len(item) - size, dtype=bool)]) for item in found]
+
+
+def _cell(evidence: Evidence, name: str, among: NDArray[np.bool_]) -> str:
+    found = accuracy(evidence, name, among)
     return f"{100 * found.value:.1f} ({100 * found.low:.1f} … {100 * found.high:.1f})" if found else ""

@@ -2,62 +2,176 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.common import check_present, console, exit_code, image_shape
+from robaudit.cli.audited import load_audited
+from robaudit.cli.common import (
+    TRUST_HELP,
+    check_order,
+    check_present,
+    check_writable,
+    console,
+    exit_code,
+    write_text,
+)
+from robaudit.cli.data import DataRequest
 from robaudit.errors import RobauditError
+from robaudit.escaping import json_text, plain
+
+if TYPE_CHECKING:
+    from robaudit.audit import Recomputation, Verification
+    from robaudit.evidence import Header
+    from robaudit.inputs import Images
+
+_SHOWN = 20
 
 
 def verify(
     evidence: Path = typer.Argument(..., help="Evidence file."),
     model: str = typer.Argument(..., help="The checkpoint that was audited."),
+    dataset: str | None = typer.Option(
+        None, help="The data set that was audited: all clean predictions and images are compared too."
+    ),
+    data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),
+    recompute: int = typer.Option(
+        0, min=0, help="Attack so many of the survivors again, chosen by chance; needs --dataset."
+    ),
+    recompute_seed: int | None = typer.Option(
+        None,
+        min=0,
+        help="Choose the survivors that an earlier call chose; by default they are chosen afresh.",
+    ),
+    engine: str = typer.Option(
+        "robaudit",
+        help="Whose attacks --recompute uses: robaudit, or reference, the unmodified pyautoattack.",
+    ),
     arch: str | None = typer.Option(None, help="As for check; by default what the evidence says."),
     normalise: str | None = typer.Option(None, help="As for check; by default what the evidence says."),
-    key: str | None = typer.Option(None, help="As for check."),
+    key: str | None = typer.Option(None, help="As for check; by default what the evidence says."),
+    trust_program: bool = typer.Option(False, "--trust-program", help=TRUST_HELP),
     device: str = typer.Option("auto", help="auto, cpu, cuda …"),
+    json_path: str | None = typer.Option(None, "--json", help="Write what was checked as JSON."),
 ) -> int:
-    """Re-check every witness with one strict float32 pass, and say what they prove.
+    """Check evidence, and say what it proves and what it only says.
 
-    Exit codes: those of the verdict that the evidence carries; 2 when a witness fails.
+    A witness proves that an example is not robust. That the others survived is the file's word, as far as
+    --recompute has not attacked them again.
 
-    Example: robaudit verify model.evidence model.pt
+    Exit codes: those of the verdict that the evidence carries; 2 when something in the file is not true.
+
+    Example: robaudit verify model.evidence model.pt --dataset cifar10 --recompute 16
     """
     check_present(model)
-    from robaudit.audit import expect_model
-    from robaudit.audit import verify as recheck
+    check_order(evidence, model)
+    check_writable(json_path)
+    if engine not in ("robaudit", "reference"):
+        raise RobauditError(f"engine '{engine}' is not known; use robaudit or reference")
+    if recompute and dataset is None:
+        raise RobauditError(f"recompute {recompute}: needs the clean images; pass --dataset")
+    from robaudit.audit import Recompute
+    from robaudit.audit import verify as check_evidence
     from robaudit.devices import pick_device
     from robaudit.evidence import EvidenceFile
-    from robaudit.inputs import file_sha256, is_factory, load_classifier
+    from robaudit.reports import headline
     from robaudit.verdict import judge
 
     with EvidenceFile.open(evidence) as file:
-        header = file.header()
-    recorded = header.model["architecture"]
-    if arch is None and is_factory(recorded):
-        raise RobauditError(
-            f"{evidence}: was made with code of its own ({recorded}), which is never run on a file's word; "
-            "read that code and pass --arch"
-        )
-    if Path(model).is_file():  # before another model's structure is put to this file
-        expect_model(header, model, file_sha256(Path(model)))
-    classifier = load_classifier(
-        model,
-        arch=arch or recorded,
-        normalise=normalise or header.model["normalisation"],
-        key=key or header.model.get("key"),
-        shape=image_shape(header),
-    )
-    result = recheck(evidence, classifier, pick_device(device))
+        found = file.read()
+    header = found.header
+    given = {"arch": arch, "normalise": normalise, "key": key}
+    classifier = load_audited(model, header, evidence, given, trust_program=trust_program)
+    seed = secrets.randbits(32) if recompute_seed is None else recompute_seed
+    again = Recompute(recompute, seed, engine)  # type: ignore[arg-type]
+    images = None if dataset is None else images_of(header, dataset, data_dir)
+    result = check_evidence(evidence, classifier, pick_device(device), images, again)
+    if json_path:
+        write_text(json_path, _as_json(result))
     out = console()
     if result.failures:
-        out.print(f"{len(result.failures)} of {result.witnesses} witnesses FAIL", style="bold red")
-        for line in result.failures[:20]:
-            out.print(line, markup=False)
+        wrong = (
+            f"{result.bad} of {result.witnesses} witnesses FAIL" if result.bad else "Holds what is NOT true"
+        )
+        out.print(f"{wrong}, {len(result.failures)} findings in all:", style="bold red")
+        for line in result.failures[:_SHOWN]:
+            out.print(plain(line), markup=False, soft_wrap=True)
         return 2
-    with EvidenceFile.open(evidence) as file:
-        verdict = judge(file.read())
-    out.print(f"{result.witnesses} of {result.witnesses} witnesses hold.", style="bold")
-    out.print(f"The evidence says: {verdict.outcome}. {verdict.summary}", markup=False)
+    if not header.finished:
+        out.print("The audit is unfinished.", style="bold")
+    for line in summary_lines(result):
+        out.print(line, markup=False, soft_wrap=True)
+    verdict = judge(found)
+    out.print(
+        plain(f"The evidence says: {headline(found)} {verdict.outcome}. {verdict.summary}"), markup=False
+    )
     return exit_code(verdict)
+
+
+def images_of(header: Header, dataset: str, data_dir: Path | None) -> Images:
+    """The whole split that evidence is about, in the order of its seed."""
+    split = str(header.data["split"])
+    return DataRequest(dataset, data_dir, split, header.plan.seed).load()
+
+
+def summary_lines(result: Verification) -> list[str]:
+    """What is proven, what was repeated, and what is only said, a sentence each."""
+    lines = [f"{result.witnesses} of {result.witnesses} witnesses hold: so many breaks are proven."]
+    if result.with_data:
+        lines.append(
+            f"All {result.examples} examples are the data set's, and their clean predictions the model's own."
+        )
+    else:
+        lines.append(
+            f"{result.predictions} of {result.examples} clean predictions are the model's own; the others, and the "
+            "examples themselves, are the file's word (--dataset compares them)."
+        )
+    if result.doubtful:
+        lines.append(f"Of AutoAttack's survivors that another attack breaks: {repeated(result.doubtful)}.")
+    if result.recomputed:
+        lines.append(f"{repeated(result.recomputed)}. {assurance(result.recomputed)}")
+    else:
+        lines.append(
+            f"That {result.survivors} attacks found nothing is the file's word: none of them was made again "
+            "(--recompute does)."
+        )
+    lines.append("Only said: what PGD-10's trajectories and the probes gave, the cost, the device.")
+    return lines
+
+
+def repeated(found: Recomputation) -> str:
+    """How many survivors were attacked again, and what came of it."""
+    stands, close = len(found.of("stands")), found.of("close")
+    whose = "by pyautoattack" if found.engine == "reference" else "as planned"
+    text = (
+        f"{len(found.pairs)} of {found.among} survivors were attacked again {whose} (seed {found.seed}): "
+        f"{stands} stand"
+    )
+    if close:
+        reason = "its other random draws" if found.engine == "reference" else "rounding decides"
+        text += f", {len(close)} do not ({reason}: {', '.join(map(str, close[:3]))})"
+    return text
+
+
+def assurance(found: Recomputation) -> str:
+    """What a pass means."""
+    from robaudit.audit import CONFIDENCE
+
+    if not found.found_share:
+        return "That was every one of them."
+    return (
+        f"Had more than {100 * found.found_share:.0f} % of them been forged, it would have been found with "
+        f"probability {CONFIDENCE:g}."
+    )
+
+
+def _as_json(result: Verification) -> str:
+    data = asdict(result)
+    for name in ("doubtful", "recomputed"):
+        part = getattr(result, name)
+        if part:
+            data[name]["found_share"] = part.found_share
+    return json_text({"schema": "robaudit-verify/1", **data})

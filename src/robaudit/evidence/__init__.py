@@ -2,7 +2,9 @@
 
 from robaudit.evidence.ball import inside, seal
 from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness, encode_image, encode_witness
+from robaudit.evidence.consistency import contradictions, doubtful
 from robaudit.evidence.evidence import SCHEMA, SCOUT, AttackRecord, Evidence, Header, Outcome
+from robaudit.evidence.identity import same_model
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.store import EvidenceFile
 from robaudit.evidence.surface import Surface
@@ -21,10 +23,13 @@ __all__ = [
     "OutcomeRow",
     "Surface",
     "WitnessRow",
+    "contradictions",
     "decode_image",
     "decode_witness",
+    "doubtful",
     "encode_image",
     "encode_witness",
     "inside",
+    "same_model",
     "seal",
 ]

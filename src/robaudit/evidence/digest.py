@@ -81,11 +81,11 @@ def _of_rows(table: str, rows: Iterable[tuple[Any, ...]]) -> int:
 
 
 def _of_row(table: str, row: tuple[Any, ...]) -> int:
-    found = hashlib.blake2b(table.encode(), digest_size=_BYTES)
-    for value in row:
-        part = value if isinstance(value, bytes) else repr(value).encode()
-        found.update(f"{type(value).__name__}{len(part)}:".encode())
-        found.update(part)
+    blobs = [value for value in row if type(value) is bytes]
+    shown = [(len(value),) if type(value) is bytes else value for value in row]
+    found = hashlib.blake2b(repr((table, shown)).encode(), digest_size=_BYTES)
+    for blob in blobs:
+        found.update(blob)
     return int.from_bytes(found.digest())
 
 

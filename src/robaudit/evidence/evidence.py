@@ -49,8 +49,9 @@ class AttackRecord:
 class Header:
     """Everything about an audit but its examples; plain JSON-ready data.
 
+    `claim` is the published robust accuracy that the audit was asked about: `value` and `attack`, or nothing.
     `early_stopping` says how far an audit that may stop early has come (see `audit.early_stopping`), and where it was
-    decided: `examples`, `forwards` and `backwards` by then. `precision` is what attacks last searched in. Both are
+    decided: `examples`, `forwards` and `backwards` by then. `precision` is what attacks last searched in. All are
     empty in files of earlier versions.
     """
 
@@ -62,6 +63,7 @@ class Header:
     findings: tuple[dict[str, str], ...] = ()
     probes: dict[str, float] = field(default_factory=dict)
     early_stopping: dict[str, int] = field(default_factory=dict)
+    claim: dict[str, Any] = field(default_factory=dict)
     precision: str = ""
     seconds: float = 0.0
     finished: bool = False

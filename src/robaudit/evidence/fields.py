@@ -44,6 +44,15 @@ def _shape(value: Any) -> bool:
     return bool(sizes) and math.prod(value) <= LARGEST_IMAGE
 
 
+def _claim(value: Any) -> bool:
+    return value == {} or (
+        isinstance(value, dict)
+        and value.keys() == {"value", "attack"}
+        and _number(0, 1)(value["value"])
+        and _text(value["attack"])
+    )
+
+
 _COUNT = _whole(0, 1 << 40)
 _FINDING = {"code": _text, "severity": _text, "message": _text, "advice": _text}
 #: field: what it may hold, or its own fields; those that end in `?` may be absent.
@@ -88,6 +97,7 @@ HEADER: Fields = {
     "findings": lambda value: isinstance(value, list) and len(value) <= 100,
     "probes?": _named(_number(-1e300, 1e300)),
     "early_stopping?": _named(_COUNT),
+    "claim?": _claim,
     "precision?": _text,
     "seconds": _number(0, 1e12),
     "finished": lambda value: isinstance(value, bool),

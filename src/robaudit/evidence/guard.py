@@ -33,6 +33,8 @@ def explained(path: Path) -> Iterator[None]:
         raise RobauditError(f"{path}: evidence could not be written ({reason}); {advice}") from error
     except sqlite3.DatabaseError as error:
         raise _damaged(path, error) from error
+    except FileExistsError:  # whoever makes a new file acts on it
+        raise
     except OSError as error:
         raise RobauditError(
             f"{path}: evidence could not be written ({error.strerror or error}); choose another --evidence"

@@ -13,6 +13,8 @@ from robaudit.plan import AuditPlan
 
 # What must be the same for an unfinished audit to be resumed; the rest may differ (another device, say).
 IDENTITY = ("schema", "plan", "model", "data")
+# And what of these says nothing about that.
+_ASIDE = {"model": ("path", "notes", "key"), "data": ("class_names",)}
 # What files of earlier versions call a field.
 _RENAMED = {"course": "early_stopping"}
 
@@ -39,19 +41,49 @@ def from_rows(values: dict[str, Any]) -> Header:
     )
 
 
-def identity(key: str, value: Any) -> Any:
-    """A model is its weights and how they are used, wherever the file lies; data are their pixels and labels.
+def same(key: str, old: Any, new: Any) -> bool:
+    """Whether two header entries are of the same audit.
 
-    A plan is completed by the defaults of what earlier versions did not have.
+    A model is what it computes, wherever its file lies; data are their pixels and labels. A plan is completed by the
+    defaults of what earlier versions did not have.
+
+    Raises:
+        KeyError, TypeError, ValueError: an entry is damaged.
+
     """
+    if key == "model":
+        return same_model(old, new)
+    return bool(_bare(key, old) == _bare(key, new))
+
+
+def same_model(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether two headers' models are one: their digests tell.
+
+    A file of an earlier version has none. There the same checkpoint, read alike (its notes say which of several models
+    in it was taken), is the same model; what has no file of its own is not known to be.
+    """
+    if old.get("digest") and new.get("digest"):
+        return bool(old["digest"] == new["digest"])
+    alike = ("sha256", "architecture", "normalisation")
+    return (
+        bool(old["sha256"]) and all(old[name] == new[name] for name in alike) and _taken(old) == _taken(new)
+    )
+
+
+def _taken(model: dict[str, Any]) -> list[str]:
+    return [note for note in model.get("notes", []) if str(note).startswith("weights taken from ")]
+
+
+def _bare(key: str, value: Any) -> Any:
     if key == "plan":
         return AuditPlan.from_dict(value).to_dict()
-    aside = {"model": ("path", "notes"), "data": ("class_names",)}.get(key, ())
+    aside = _ASIDE.get(key, ())
     return {name: item for name, item in value.items() if name not in aside} if aside else value
 
 
-def difference(old: Any, new: Any) -> str:
+def difference(key: str, old: Any, new: Any) -> str:
     """The first field in which two header entries differ, as ` (seed: 0 there, 1 now)`."""
+    old, new = _bare(key, old), _bare(key, new)
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):

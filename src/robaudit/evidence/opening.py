@@ -6,7 +6,9 @@ has nothing beside it.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import sqlite3
 import time
@@ -46,8 +48,8 @@ _MAGIC = b"SQLite format 3\0"
 _NAMES_ANOTHER = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 
 
-def open_copy(path: Path) -> sqlite3.Connection:
-    """A database in memory with what the file holds, of exactly our tables.
+def open_copy(path: Path) -> tuple[sqlite3.Connection, str]:
+    """A database in memory with what the file holds, of exactly our tables, and the sha256 of the file.
 
     Raises:
         RobauditError: no such file, none of ours, damaged, of another schema, or left half-written.
@@ -65,7 +67,7 @@ def open_copy(path: Path) -> sqlite3.Connection:
         except BaseException:
             db.close()
             raise
-    return db
+    return db, hashlib.sha256(data).hexdigest()
 
 
 def refuse_foreign_journal(path: Path) -> None:
@@ -119,7 +121,7 @@ def _is_hot(journal: Path) -> bool:
 
 def _bytes(path: Path, first: int | None = None) -> bytes:
     try:
-        return read_file(path, LARGEST, first)
+        return read_file(path, _most_bytes(), first)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RobauditError(
             f"{path}: no such evidence file; `robaudit check --evidence` writes one"
@@ -127,6 +129,15 @@ def _bytes(path: Path, first: int | None = None) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RobauditError(f"{path}: cannot be read ({reason}); pass an evidence file") from error
+
+
+def _most_bytes() -> int:
+    """What there is memory for: the file, and SQLite's copy of it."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return LARGEST
+    return min(LARGEST, memory // 3) if memory > 0 else LARGEST
 
 
 def _restrict(db: sqlite3.Connection, size: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -10,10 +12,13 @@ import numpy as np
 
 from robaudit.evidence.evidence import SCOUT, AttackRecord, Evidence, Header, Ints, Outcome
 from robaudit.evidence.fields import UnknownFieldError
+from robaudit.evidence.rows import WitnessRow
 
 #: Passes or steps of one attack on one example.
 _MOST_STEPS = 1 << 40
 _LARGEST_ID = 1 << 53
+#: Of finite ones; they are made of float32 numbers.
+_LARGEST_METRIC = 1e40
 
 
 def read_evidence(db: sqlite3.Connection, header: Header) -> Evidence:
@@ -28,18 +33,46 @@ def read_evidence(db: sqlite3.Connection, header: Header) -> Evidence:
     if len(table) > header.data["n"]:
         raise ValueError(f"{len(table)} examples of {header.data['n']}")
     ids, labels, predictions = list(zip(*table, strict=True)) or [()] * 3
-    classes = max(header.model["classes"], header.data["classes"])
     evidence = Evidence(
         header,
         _whole("id", ids, 0, _LARGEST_ID),
-        _whole("label", labels, 0, classes - 1),
-        _whole("prediction", predictions, -1, classes - 1),
+        _whole("label", labels, 0, _classes(header) - 1),
+        _whole("prediction", predictions, -1, _classes(header) - 1),
     )
     place = {key: row for row, key in enumerate(ids)}
     if len(place) != len(ids):
         raise ValueError("an example stands twice")
     evidence.attacks.update(_outcomes(db, place, {*header.plan.attacks, SCOUT}))
     return _with_metrics(db, place, evidence)
+
+
+def read_witnesses(db: sqlite3.Connection, header: Header) -> list[WitnessRow]:
+    """Every claimed break, with the clean image it starts from, in the audit's order.
+
+    Raises:
+        ValueError, sqlite3.Error: the rows are damaged.
+
+    """
+    known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone()
+    column, join = (
+        ("p.prediction", "LEFT JOIN answers p ON p.attack = o.attack AND p.id = o.id ")
+        if known
+        else ("NULL", "")
+    )
+    rows = db.execute(
+        f"SELECT o.attack, o.id, e.label, i.image, o.witness, {column} FROM outcomes o "
+        f"JOIN examples e ON e.id = o.id LEFT JOIN images i ON i.id = o.id {join}"
+        "WHERE o.outcome = ? ORDER BY e.position, o.attack",
+        (int(Outcome.BROKEN),),
+    ).fetchall()
+    if any(type(image) is not bytes or type(witness) is not bytes for *_, image, witness, _ in rows):
+        raise ValueError("there is a break without its witness")
+    _whole("prediction", [row[-1] for row in rows if row[-1] is not None], 0, _classes(header) - 1)
+    return [WitnessRow(*row) for row in rows]
+
+
+def _classes(header: Header) -> int:
+    return max(int(header.model["classes"]), int(header.data["classes"]))
 
 
 def _outcomes(
@@ -74,8 +107,9 @@ def _with_metrics(db: sqlite3.Connection, place: dict[int, int], evidence: Evide
     measured = np.full((4, len(place)), np.nan)
     if rows:
         ids, *columns = zip(*rows, strict=True)
-        if any(value is not None and type(value) is not float for column in columns for value in column):
-            raise ValueError("a metric is no number")
+        for value in itertools.chain(*columns):
+            if not (value is None or (type(value) is float and not _LARGEST_METRIC < abs(value) < math.inf)):
+                raise ValueError(f"metric {value!r:.40}")
         measured[:, _places(place, ids)] = np.array(columns, dtype=np.float64)
     return Evidence(
         evidence.header, evidence.ids, evidence.labels, evidence.predictions, evidence.attacks, *measured

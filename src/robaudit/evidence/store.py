@@ -15,9 +15,9 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import digest
 from robaudit.evidence.evidence import Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
-from robaudit.evidence.identity import IDENTITY, difference, from_rows, identity, to_rows
+from robaudit.evidence.identity import IDENTITY, difference, from_rows, same, to_rows
 from robaudit.evidence.opening import open_copy, refuse_foreign_journal
-from robaudit.evidence.reading import read_evidence
+from robaudit.evidence.reading import read_evidence, read_witnesses
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.tables import ANSWERS, make_database
 
@@ -25,8 +25,10 @@ from robaudit.evidence.tables import ANSWERS, make_database
 class EvidenceFile:
     """An open evidence file. Every `add_…` is one transaction: all of it is on disk, or none."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, held: IO[bytes] | None = None):
-        self.path, self._db, self._held = path, connection, held
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, held: IO[bytes] | None = None, sha256: str = ""
+    ):
+        self.path, self._db, self._held, self.sha256 = path, connection, held, sha256
 
     @classmethod
     def create(cls, path: Path, header: Header) -> Self:
@@ -63,7 +65,8 @@ class EvidenceFile:
             RobauditError: missing, not an evidence file, damaged, or of another schema.
 
         """
-        return cls(path, open_copy(path))
+        db, sha256 = open_copy(path)
+        return cls(path, db, sha256=sha256)
 
     @classmethod
     def _resume(cls, path: Path, header: Header, held: IO[bytes] | None) -> Self:
@@ -74,23 +77,33 @@ class EvidenceFile:
                 held.close()
             raise
         file = cls(path, db, held)
-        with reading(path):
-            fields = {key: json.loads(value) for key, value in file._db.execute("SELECT * FROM header")}
-            from_rows(fields)
-            stored = {key: identity(key, fields[key]) for key in IDENTITY}
-        wanted = {key: identity(key, json.loads(value)) for key, value in to_rows(header) if key in IDENTITY}
-        changed = [key for key in IDENTITY if stored[key] != wanted[key]]
-        if changed:
+        try:
+            file.header()
+            other = file.other(header)
+            if other:
+                raise RobauditError(f"{path}: holds an audit with another {other}; choose another --evidence")
+            with explained(path), db:  # what files of the first releases lack
+                db.execute(ANSWERS)
+                if digest.FIELD not in file._fields():
+                    digest.begin(db)
+        except BaseException:
             file.close()
-            raise RobauditError(
-                f"{path}: holds an audit with another {' and '.join(changed)}"
-                f"{difference(stored[changed[0]], wanted[changed[0]])}; choose another --evidence"
-            )
-        with explained(path), file._db:  # what files of the first releases lack
-            file._db.execute(ANSWERS)
-            if digest.FIELD not in fields:
-                digest.begin(file._db)
+            raise
         return file
+
+    def other(self, header: Header) -> str:
+        """In what it is of another audit than `header`, in words; empty where it is of the same."""
+        with reading(self.path):
+            stored = self._fields()
+            wanted = {key: json.loads(value) for key, value in to_rows(header) if key in IDENTITY}
+            changed = [key for key in IDENTITY if not same(key, stored[key], wanted[key])]
+        if not changed:
+            return ""
+        first = changed[0]
+        return f"{' and '.join(changed)}{difference(first, stored[first], wanted[first])}"
+
+    def _fields(self) -> dict[str, Any]:
+        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM header")}
 
     def close(self) -> None:
         """Close the file."""
@@ -146,7 +159,7 @@ class EvidenceFile:
             )
 
     def update(self, **values: Any) -> None:
-        """Change header fields: `seconds`, `finished`, `probes`, `early_stopping`, `precision`."""
+        """Change header fields: `seconds`, `finished`, `probes`, `early_stopping`, `claim`, `precision`."""
         with (
             explained(self.path),
             self._db,
@@ -164,15 +177,20 @@ class EvidenceFile:
 
         """
         with reading(self.path):
-            return from_rows(
-                {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM header")}
-            )
+            return from_rows(self._fields())
 
     def read(self) -> Evidence:
         """Everything but the witnesses."""
         header = self.header()
         with reading(self.path):
             return read_evidence(self._db, header)
+
+    def columns(self, table: str, *names: str) -> list[tuple[Any, ...]]:
+        """Some columns of one table, row by row; no row where the file is too old to have the table."""
+        with reading(self.path):
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                return []
+            return self._db.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall()
 
     def finished_ids(self, attack: str) -> list[int]:
         """The ids of the examples that `attack` has been run on."""
@@ -201,24 +219,9 @@ class EvidenceFile:
 
     def witnesses(self) -> list[WitnessRow]:
         """Every claimed break, with the clean image it starts from."""
+        header = self.header()
         with reading(self.path):
-            known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone()
-            column, join = (
-                ("p.prediction", "LEFT JOIN answers p ON p.attack = o.attack AND p.id = o.id ")
-                if known
-                else ("NULL", "")
-            )
-            rows = self._db.execute(
-                f"SELECT o.attack, o.id, e.label, i.image, o.witness, {column} FROM outcomes o "
-                f"JOIN examples e ON e.id = o.id LEFT JOIN images i ON i.id = o.id {join}"
-                "WHERE o.outcome = ? ORDER BY e.position, o.attack",
-                (int(Outcome.BROKEN),),
-            ).fetchall()
-        if any(row[3] is None or row[4] is None for row in rows):
-            raise RobauditError(
-                f"{self.path}: a break without its witness; the file is damaged, run the audit again"
-            )
-        return [WitnessRow(*row) for row in rows]
+            return read_witnesses(self._db, header)
 
 
 def _writable(path: Path) -> sqlite3.Connection:
@@ -230,7 +233,7 @@ def _writable(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("BEGIN IMMEDIATE").close()
             db.rollback()
-            open_copy(path).close()  # it is ours, and whole
+            open_copy(path)[0].close()  # it is ours, and whole
         except BaseException:
             db.close()
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,11 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import RobauditError
-from robaudit.files import write_bytes
+from robaudit.evidence.arrays import read_arrays
+from robaudit.files import read_file, write_bytes
 
 SURFACE_SCHEMA = "robaudit-landscape/1"
-#: Bytes of arrays that a stranger's file may unpack to.
-_LARGEST = 1 << 30
+#: Bytes of a file, and of the arrays in it.
+_LARGEST = 1 << 28
+#: Losses and their measures are made of float32 numbers.
+_LARGEST_VALUE = 1e40
+#: What `about` says at least, and as what.
+_ABOUT: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "model": {"path": str, "sha256": str},
+    "data": {"name": str},
+    "threat": {"norm": str, "eps": (int, float)},
+}
 
 Floats = NDArray[np.float64]
 
@@ -97,21 +105,19 @@ class Surface:
             RobauditError: missing, damaged, or not such a file.
 
         """
-        if not path.is_file():
-            raise RobauditError(f"{path}: no such landscape; `robaudit landscape --out` writes one")
         try:
-            with zipfile.ZipFile(path) as archive:
-                if sum(item.file_size for item in archive.infolist()) > _LARGEST:
-                    raise ValueError("too large")
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(bytes(file["about"]).decode())
-                if not isinstance(about, dict) or about.pop("schema", None) != SURFACE_SCHEMA:
-                    raise ValueError(f"of another schema than {SURFACE_SCHEMA}")
-                found = cls(
-                    **{name: file[name].astype(kind) for name, (kind, _) in _SHAPES.items()}, about=about
-                )
+            arrays = read_arrays(read_file(path, _LARGEST), {"about": "uint8", **_KINDS}, _LARGEST)
+            about = json.loads(bytes(arrays.pop("about")).decode())
+            if not isinstance(about, dict) or about.pop("schema", None) != SURFACE_SCHEMA:
+                raise ValueError(f"of another schema than {SURFACE_SCHEMA}")
+            _check_about(about)
+            found = cls(**arrays, about=about)
             found._check()
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, RecursionError) as error:
+        except FileNotFoundError as error:
+            raise RobauditError(
+                f"{path}: no such landscape; `robaudit landscape --out` writes one"
+            ) from error
+        except (OSError, ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RobauditError(
                 f"{path}: not a landscape, or a damaged one ({reason}); draw it again"
@@ -119,6 +125,8 @@ class Surface:
         return found
 
     def _check(self) -> None:
+        if self.ids.ndim != 1 or self.offsets.ndim != 1:
+            raise ValueError("ids or offsets is no list")
         sizes = {"n": len(self.ids), "A": len(self.offsets)}
         for name, (_, axes) in _SHAPES.items():
             expected = tuple(sizes[axis] for axis in axes)
@@ -126,6 +134,10 @@ class Surface:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {expected}")
         if not sizes["n"] or sizes["A"] < 3 or not np.isfinite(self.offsets).all():
             raise ValueError("it is empty")
+        for name, (kind, _) in _SHAPES.items():
+            values = getattr(self, name)
+            if kind == "float64" and (np.abs(values[~np.isnan(values)]) > _LARGEST_VALUE).any():
+                raise ValueError(f"{name} is out of range")
 
 
 #: Each array's type and axes.
@@ -141,3 +153,11 @@ _SHAPES: dict[str, tuple[str, str]] = {
     "nonlinearity": ("float64", "n"),
     "has_gradient": ("bool", "n"),
 }
+_KINDS = {name: kind for name, (kind, _) in _SHAPES.items()}
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    for part, fields in _ABOUT.items():
+        for name, kind in fields.items():
+            if not isinstance(about.get(part), dict) or not isinstance(about[part].get(name), kind):
+                raise ValueError(f"its {part} has no {name}")

@@ -7,11 +7,12 @@ from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
 from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.files.copies import file_sha256
+from robaudit.inputs.identity import module_digest
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
-from robaudit.inputs.programs import is_factory
+from robaudit.inputs.programs import is_factory, settled, source_digest
 from robaudit.inputs.recovery.scoring import calibrated_losses, standard_errors
 
 __all__ = [
@@ -31,8 +32,11 @@ __all__ = [
     "load_classifier",
     "load_images",
     "make_images",
+    "module_digest",
     "parse_normalisation",
     "save_classifier",
+    "settled",
+    "source_digest",
     "standard_errors",
     "usual_normalisations",
 ]

@@ -33,6 +33,8 @@ class ModelInfo:
         input_shape: (C, H, W) where it is known.
         format: such as `safetensors`, `pytorch zip`, `torchscript`, `onnx`.
         notes: sentences for the report: how things were found, what to doubt.
+        key: which of several models in the file was asked for; empty where none was.
+        digest: of what is audited (`inputs.identity`); empty where nobody asked for it.
 
     """
 
@@ -45,10 +47,15 @@ class ModelInfo:
     input_shape: tuple[int, int, int] | None
     format: str
     notes: tuple[str, ...] = ()
+    key: str = ""
+    digest: str = ""
 
 
 class Classifier(nn.Module):
     """(N, C, H, W) float32 in [0, 1] to logits (N, K), in evaluation mode, without parameter gradients."""
+
+    #: The part whose answer is passed on as it is.
+    answers_with = "network"
 
     def __init__(self, network: nn.Module, normalisation: Normalisation, info: ModelInfo) -> None:
         super().__init__()

@@ -70,19 +70,25 @@ class Inspection:
     notes: tuple[str, ...]
 
 
-def inspect_checkpoint(source: str, *, arch: str | None = None, key: str | None = None) -> Inspection:
+def inspect_checkpoint(
+    source: str, *, arch: str | None = None, key: str | None = None, trust_program: bool = False
+) -> Inspection:
     """Say what a file is.
 
     Args:
         source: its path.
         arch: an architecture to compare it with.
         key: which of several state dicts in it.
+        trust_program: as `load_classifier`.
 
     Raises:
         RobauditError: no such file, or one that cannot be read safely.
 
     """
-    copy, request = read_copy(Path(source).expanduser()), ModelRequest(arch=arch, key=key)
+    copy, request = (
+        read_copy(Path(source).expanduser()),
+        ModelRequest(arch=arch, key=key, trust_program=trust_program),
+    )
     if arch and is_factory(arch):  # the user's own code is not for the child
         try_first(copy, request, unknown=True)
         return _inspect(source, copy, request)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.classifier import Classifier, ModelInfo
 from robaudit.inputs.data.images import Images
+from robaudit.inputs.identity import network_digest, program_digest
 from robaudit.inputs.programs import Shape
 from robaudit.inputs.recovery.candidates import assemble
 from robaudit.inputs.recovery.choice import ModelRequest, decide, normalisations_to_try
-from robaudit.inputs.sources import find_model
+from robaudit.inputs.sources import PROGRAMS, Found, find_model
 
 
 def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
@@ -25,6 +27,8 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
     device: str | torch.device = "cpu",
     force: bool = False,
     shape: Shape | None = None,
+    classes: int = 0,
+    trust_program: bool = False,
 ) -> Classifier:
     """A model, ready to be audited.
 
@@ -40,6 +44,9 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         device: where the classifier goes.
         force: return a model that is right no more often than chance instead of refusing it.
         shape: (C, H, W) of the images where none are given: a file of bare tensors seldom tells it.
+        classes: their classes, likewise; by them the logits of a program are told from its other outputs.
+        trust_program: run the code of a TorchScript file, with the rights of this process, where it cannot be read as
+            data. Only whoever calls can say so, never a file.
 
     Returns:
         A `Classifier`; `info.architecture` and `info.normalisation` given back as `arch` and `normalise`
@@ -49,7 +56,7 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         RobauditError: the file cannot be read safely, fits no architecture, or is near chance.
 
     """
-    request = ModelRequest(arch, normalise, key, images, str(device), force, shape)
+    request = ModelRequest(arch, normalise, key, images, str(device), force, shape, classes, trust_program)
     found, request = find_model(source, request)
     first = found.options[0]
     if images is not None and first.classes not in (0, images.classes):
@@ -69,5 +76,15 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         input_shape=found.shape,
         format=found.format,
         notes=(*found.notes, *how, *chosen),
+        key=request.key or "",
     )
-    return Classifier(network, choice.normalisation, info).to(device)
+    classifier = Classifier(network, choice.normalisation, info)
+    classifier.info = replace(info, digest=_digest(classifier, found))
+    return classifier.to(device)
+
+
+def _digest(classifier: Classifier, found: Found) -> str:
+    info = classifier.info
+    if found.format in PROGRAMS:
+        return program_digest(found.sha256, info.normalisation)
+    return network_digest(classifier.network, found.structure or info.architecture, info.normalisation)

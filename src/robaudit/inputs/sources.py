@@ -14,8 +14,9 @@ from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_check
 from robaudit.inputs.files.copies import FileCopy, exists, read_copy
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.hubs import CATALOGUES, fetch
+from robaudit.inputs.identity import class_structure
 from robaudit.inputs.normalisation import Normalisation
-from robaudit.inputs.programs import Shape, call_factory, count_classes, is_factory, load_program
+from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, settled, source_digest
 from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.members import member_options, read_members
@@ -39,6 +40,7 @@ class Found:
         format: as in `ModelInfo`.
         sha256: as in `ModelInfo`.
         shape: (C, H, W) where it is known.
+        structure: what is computed, of a network that code makes; empty where the architecture's text says it.
 
     """
 
@@ -48,6 +50,7 @@ class Found:
     format: str
     sha256: str
     shape: Shape | None
+    structure: str = ""
 
 
 def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -97,12 +100,15 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
         RobauditError: as `find_in`, or the child did not survive.
 
     """
-    key = copy.sha256, copy.path.suffix, request.arch, request.normalise, request.key, request.image_shape
+    asked = request.arch, request.normalise, request.key, request.image_shape, request.trust_program
+    key = copy.sha256, copy.path.suffix, *asked
     if key in _SURVIVED:
         return
 
     def look() -> None:
         contents = read_checkpoint(copy)
+        if request.trust_program and contents.format == "torchscript":
+            return  # whatever it does, the user wants it done
         try:
             if request.arch and is_factory(request.arch) and contents.format not in PROGRAMS:
                 read_members(
@@ -116,7 +122,7 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
             return
         network = assemble(found.options[0])
         if found.shape:
-            count_classes(network, torch.rand(1, *found.shape), str(copy.path))
+            settled(network, torch.rand(1, *found.shape), str(copy.path))
 
     in_child(str(copy.path), look, time_limits(copy))
     _SURVIVED.add(key)
@@ -143,11 +149,19 @@ def _ready(
     notes: list[str],
 ) -> Found:
     """A network made by code, with the weights it came with."""
-    shape = request.image_shape
-    classes = count_classes(network, torch.rand(1, *shape), source) if shape else 0
+    shape, classes = request.image_shape, 0
+    if shape:
+        found = settled(network, torch.rand(1, *shape), source, request.image_classes)
+        network, classes, notes = found.network, found.classes, [*notes, *found.notes]
     side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
     option = Candidate(source, (), channels, side, classes, 0.0, network)
-    return Found([option], stored, notes, kind, "", shape)
+    return Found([option], stored, notes, kind, "", shape, _structure(network, source))
+
+
+def _structure(network: nn.Module, name: str) -> str:
+    """What a network that code made computes: its classes, and the source of the user's own code."""
+    code = source_digest(name) if name.partition(":")[0] not in CATALOGUES else ""
+    return f"{code}\n{class_structure(network)}"
 
 
 def _program(contents: Contents, request: ModelRequest) -> Found:
@@ -156,10 +170,16 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
         raise RobauditError(
             f"--arch {request.arch}: {contents.path} is a {kind} program with its own; leave --arch out"
         )
-    network, shape, classes = load_program(contents.copy, kind, request.image_shape)
-    channels, side = (shape[0], shape[1]) if shape else (3, 0)
-    option = Candidate(kind, (), channels, side, classes, 0.0, network)
-    return Found([option], None, [], kind, contents.copy.sha256, shape)
+    found = load_program(
+        contents.copy,
+        kind,
+        request.image_shape,
+        classes=request.image_classes,
+        trusted=request.trust_program,
+    )
+    channels, side = (found.shape[0], found.shape[1]) if found.shape else (3, 0)
+    option = Candidate(kind, (), channels, side, found.classes, 0.0, found.network)
+    return Found([option], None, list(found.notes), kind, contents.copy.sha256, found.shape)
 
 
 def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -181,14 +201,17 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
     shape = request.image_shape or (tuple(entry["input_shape"]) if entry else None)
     members = read_members(list(chosen.values()), contents.path)
+    structure = ""
     if request.arch and is_factory(request.arch):
         options = [_filled(request.arch, chosen, shape, contents.path)]
+        structure = _structure(assemble(options[0]), request.arch)
     else:
         options = member_options(members, request.arch, shape, contents.path)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
+    notes += members.notes
     digest = contents.copy.sha256
-    return Found(options, members.stored, [*notes, *members.notes], contents.format, digest, shape), request
+    return Found(options, members.stored, notes, contents.format, digest, shape, structure), request
 
 
 def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, path: Path) -> Candidate:
@@ -201,7 +224,8 @@ def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, p
         if own.keys() <= renamed.keys() and all(own[key].shape == renamed[key].shape for key in own):
             network.load_state_dict({key: renamed[key] for key in own})
             channels, side = (shape[0], shape[1]) if shape else (3, 0)
-            classes = count_classes(network, torch.rand(1, *shape), arch) if shape else 0
+            found = settled(network, torch.rand(1, *shape), arch) if shape else None
+            network, classes = (found.network, found.classes) if found else (network, 0)
             return Candidate(arch, (), channels, side, classes, 0.0, network)
     missing = sorted(set(own) - set(state)) or sorted(
         key for key in own if own[key].shape != state[key].shape

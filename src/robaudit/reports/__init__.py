@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from robaudit.reports.badge import badge
 from robaudit.reports.case import Case, Failure, make_case, many_as_json, open_case
 from robaudit.reports.difference import difference_json, difference_markdown, difference_terminal
+from robaudit.reports.formatting import asked_texts
 from robaudit.reports.html import html
 from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
 from robaudit.reports.markdown import markdown
 from robaudit.reports.notebook import notebook
 from robaudit.reports.sarif import sarif
+from robaudit.reports.shared_table import headline, side_by_side
 from robaudit.reports.summary import as_json, summary
 from robaudit.reports.terminal import terminal, terminal_text
 from robaudit.verdict import Difference
@@ -47,9 +49,11 @@ __all__ = [
     "Case",
     "Failure",
     "as_json",
+    "asked_texts",
     "badge",
     "difference_terminal",
     "draw_landscapes",
+    "headline",
     "html",
     "junit",
     "landscape_numbers",
@@ -58,6 +62,7 @@ __all__ = [
     "notebook",
     "open_case",
     "sarif",
+    "side_by_side",
     "summary",
     "terminal",
     "terminal_text",

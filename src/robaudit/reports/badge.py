@@ -11,12 +11,17 @@ _CHARACTER, _MARGIN = 6.6, 8
 
 
 def badge(case: Case) -> str:
-    """`robust accuracy | 41.2 %`, coloured by the verdict; `overestimated` where that is what it is."""
+    """`robust accuracy | at most 41.2 %`, coloured by the verdict; `overestimated` where that is what it is.
+
+    What is said of it is said with it: by less than AutoAttack at its standard budget.
+    """
     verdict = case.data["verdict"]["outcome"]
-    strongest = next(
-        (name for name in ("autoattack", "square", "pgd10") if name in case.data["accuracy"]), "clean"
-    )
-    value = f"{100 * case.data['accuracy'][strongest]['value']:.1f} %"
+    value = f"at most {100 * case.data['headline']['at_most']:.1f} %"
+    strongest = case.data["accuracy"].get("autoattack")
+    if strongest is None:
+        value += " (without AutoAttack)"
+    elif strongest["reduced"]:
+        value += " (reduced AutoAttack)"
     right = {"overestimated": f"overestimated, {value}", "inconclusive": "inconclusive"}.get(verdict, value)
     left = "robust accuracy"
     widths = [round(len(text) * _CHARACTER) + 2 * _MARGIN for text in (left, right)]

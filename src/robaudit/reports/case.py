@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from robaudit.evidence import (
     WitnessRow,
     decode_image,
     decode_witness,
+    same_model,
 )
 from robaudit.reports.summary import summary
 from robaudit.verdict import Claim, Verdict, judge
@@ -53,6 +53,7 @@ class Case:
         pictures: the witnesses to show, worst first.
         surface: the loss around some images.
         data: `summary` of the evidence.
+        checked: a sentence on how far the evidence was checked before it was judged; empty where nobody asked.
 
     """
 
@@ -63,6 +64,7 @@ class Case:
     pictures: tuple[Picture, ...] = ()
     surface: Surface | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    checked: str = ""
 
     @property
     def name(self) -> str:
@@ -81,7 +83,9 @@ class Failure:
 def many_as_json(cases: Sequence[Case | Failure]) -> str:
     """The reports of several checkpoints as one JSON document."""
     reports = [
-        {"model": {"path": item.name}, "error": item.error} if isinstance(item, Failure) else item.data
+        {"model": {"path": item.name}, "error": item.error}
+        if isinstance(item, Failure)
+        else item.data | {"checked": item.checked}
         for item in cases
     ]
     return json_text({"schema": SCHEMA, "reports": reports})
@@ -117,6 +121,7 @@ def open_case(
     with EvidenceFile.open(path) as file:
         found = file.read()
         rows = file.witnesses() if pictures else []
+        digest = file.sha256
     if not len(found):
         raise RobauditError(f"{path}: no example is finished yet; resume it with `robaudit check`")
     if not found.header.finished and not unfinished:
@@ -124,7 +129,7 @@ def open_case(
             f"{path}: the audit is unfinished ({len(found)} of {found.header.data['n']} examples begun); "
             "resume it with the same `robaudit check`, or add --unfinished to report what there is"
         )
-    if surface is not None and surface.about.get("model", {}).get("sha256") != found.header.model["sha256"]:
+    if surface is not None and not _is_of(surface, found):
         raise RobauditError(
             f"{path}: the landscape is of another model; draw it of {found.header.model['path']}"
         )
@@ -133,9 +138,17 @@ def open_case(
         shown = tuple(_picture(row, found) for row in worst(rows, found))
     except ValueError as error:
         raise RobauditError(f"{path}: a damaged evidence file ({error}); run the audit again") from error
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except RobauditError as error:
+        raise RobauditError(f"{path}: {error}") from error
     return Case(found, verdict, str(path), digest, shown, surface, summary(found, verdict))
+
+
+def _is_of(surface: Surface, evidence: Evidence) -> bool:
+    """Whether a landscape is of the model that was audited."""
+    try:
+        return same_model(surface.about["model"], evidence.header.model)
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def worst(rows: Sequence[WitnessRow], evidence: Evidence) -> list[WitnessRow]:

@@ -34,6 +34,7 @@ def check_command(data: dict[str, Any]) -> str:
         ("split", images["split"], "test"),
         ("arch", model["architecture"], None),
         ("normalise", model["normalisation"], None),
+        ("key", model.get("key") or None, None),
     ]
     words = ["robaudit", "check", plain(model["path"])]
     for name, value, usual in own + _flags(data):
@@ -49,7 +50,7 @@ def python_call(data: dict[str, Any], model_in_memory: bool, images_in_memory: b
     parts += ["images", "labels"] if images_in_memory else [repr(plain(images["name"]))]
     own: list[Flag] = [("normalise", model["normalisation"], "none" if model_in_memory else None)]
     if not model_in_memory:
-        own.append(("arch", model["architecture"], None))
+        own += [("arch", model["architecture"], None), ("key", model.get("key") or None, None)]
     parts += [
         f"{name.replace('-', '_')}={_literal(name, value)}"
         for name, value, usual in _flags(data) + own
@@ -67,7 +68,7 @@ def _literal(name: str, value: object) -> str:
 
 def _flags(data: dict[str, Any]) -> list[Flag]:
     """(name, value, default) of everything that the plan says."""
-    plan = data["plan"]
+    plan, claim = data["plan"], data["claim"] or {}
     return [
         ("limit", plan["limit"], None),
         ("examples", plan["examples"], "auto"),
@@ -80,6 +81,8 @@ def _flags(data: dict[str, Any]) -> list[Flag]:
         ("engine", plan["engine"], "robaudit"),
         ("eot", plan.get("eot", 1), 1),
         *((name.replace("_", "-"), plan["budget"][name], getattr(Budget(), name)) for name in plan["budget"]),
+        ("claim", claim.get("value"), None),
+        ("claim-attack", claim.get("attack"), "autoattack"),
         ("square-bound", plan["bounds"]["pgd_square"], Bounds().pgd_square),
         ("autoattack-bound", plan["bounds"]["pgd_autoattack"], Bounds().pgd_autoattack),
     ]

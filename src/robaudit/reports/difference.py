@@ -9,12 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from robaudit.escaping import json_text, plain
-from robaudit.reports.formatting import label, percent
+from robaudit.reports.formatting import percent
 from robaudit.reports.markdown import code, escape
 from robaudit.verdict import Difference
 
-_TITLES = {"not-worse": "NOT WORSE", "worse": "WORSE", "inconclusive": "INCONCLUSIVE"}
-_COLOURS = {"not-worse": "green", "worse": "red", "inconclusive": "yellow"}
+_TITLES = {"better": "BETTER", "not-worse": "NOT WORSE", "worse": "WORSE", "inconclusive": "INCONCLUSIVE"}
+_COLOURS = {"better": "green", "not-worse": "green", "worse": "red", "inconclusive": "yellow"}
 _SHOWN_EXAMPLES = 12
 
 
@@ -53,7 +53,7 @@ def _rows(found: Difference) -> list[tuple[str, str, str, str]]:
     for name, item in found.losses.items():
         change = {"value": -item.value + 0.0, "low": -item.high + 0.0, "high": -item.low + 0.0}
         value, interval = percent(change, "+")
-        rows.append((label(name), value, interval, str(item.n)))
+        rows.append((plain(found.titles[name]), value, interval, str(item.n)))
     return rows
 
 
@@ -65,5 +65,7 @@ def _lines(found: Difference) -> list[str]:
     for title, ids in (("broken only now", found.broken), ("mended", found.mended)):
         if ids:
             more = f" and {len(ids) - _SHOWN_EXAMPLES} more" if len(ids) > _SHOWN_EXAMPLES else ""
-            lines.append(f"{title} under {found.attack}: {', '.join(map(str, ids[:_SHOWN_EXAMPLES]))}{more}")
+            lines.append(
+                f"{title} under {found.titles[found.attack]}: {', '.join(map(str, ids[:_SHOWN_EXAMPLES]))}{more}"
+            )
     return lines

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence, Outcome
 from robaudit.reports.charts import Axis, Plot, bars, histogram, tick_steps
-from robaudit.reports.formatting import bound_of, label
+from robaudit.reports.formatting import bound_of
+from robaudit.reports.shared_table import title_of
 from robaudit.stats import gap_path
 from robaudit.verdict import GAPS, paired, population
 
@@ -33,8 +34,8 @@ def accuracy_chart(data: dict[str, Any]) -> Markup:
     """Every attack's robust accuracy with its interval, as in the paper's Table 1."""
     styles = {"clean": "bar0", "pgd10": "bar1", "autoattack": "bar3"}
     rows = [
-        (label(name), item["value"], item["low"], item["high"], styles.get(name, "bar2"))
-        for name, item in data["accuracy"].items()
+        (item["title"], item["value"], item["low"], item["high"], styles.get(item["name"], "bar2"))
+        for item in data["table"]["rows"]
     ]
     return bars("Accuracy under each attack, with intervals", rows)
 
@@ -49,7 +50,7 @@ def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> Markup:
     last = float(found.after[-1])
     x = Axis("examples audited", 0, last, tick_steps(last))
     y = Axis("gap", -0.6, 1.0, tuple((k / 5, f"{20 * k:+d}") for k in range(-3, 6)))
-    plot = Plot(f"Gap {label(name)} after each example", x, y)
+    plot = Plot(f"Gap {title_of(evidence, name)} after each example", x, y)
     after = found.after.astype(float)
     plot.band(after, low, high, "band")
     plot.line(after, mean, "curve1")

@@ -5,19 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from robaudit.escaping import plain
+from robaudit.plan import title
 
-LABELS = {
-    "clean": "Clean",
-    "pgd10": "PGD-10",
-    "apgd-ce": "APGD-CE",
-    "apgd-dlr": "APGD-DLR",
-    "apgd-t": "APGD-T",
-    "fab-t": "FAB-T",
-    "square": "Square",
-    "autoattack": "AutoAttack",
-    "pgd10-square": "PGD-10 − Square",
-    "pgd10-autoattack": "PGD-10 − AutoAttack",
-}
 HEADLINES = {
     "overestimated": "OVERESTIMATED",
     "not-overestimated": "NOTHING FOUND",
@@ -27,7 +16,7 @@ HEADLINES = {
 
 def label(name: str) -> str:
     """The name of an attack or a gap as people write it; one of a later version as it stands."""
-    return LABELS.get(name, plain(name))
+    return plain(title(name))
 
 
 def eps_text(eps: float) -> str:
@@ -48,16 +37,43 @@ def where_text(cost: dict[str, Any]) -> str:
     return plain(cost["device"]) + (f", searched in {plain(precision)}" if precision else "")
 
 
+def asked_texts(data: dict[str, Any]) -> list[str]:
+    """A sentence on what became of the claim, and one on what the policy demands, where there are such."""
+    found = []
+    if data["claim"]:
+        found.append(claim_text(data["claim"]))
+    if data["minimum"]:
+        found.append(minimum_text(data["minimum"]))
+    return found
+
+
 def claim_text(claim: dict[str, Any]) -> str:
     """One sentence on what became of a claim."""
-    text = f"The claim of {100 * claim['value']:.2f} % under {label(claim['attack'])} is {claim['outcome']}"
-    if not claim["measured"]:
-        return text + "."
-    value, interval = percent(claim["measured"])
-    return f"{text}: measured {value} % ({interval})."
+    text = f"The claim of {100 * claim['value']:.2f} % under {claim['title']} is {claim['outcome']}"
+    return text + _measured(claim)
+
+
+def minimum_text(minimum: dict[str, Any]) -> str:
+    """One sentence on whether what a policy demands is there."""
+    word = {"refuted": "missed", "consistent": "met", "inconclusive": "open"}[minimum["outcome"]]
+    text = f"The policy's minimum of {100 * minimum['value']:g} % under {minimum['title']} is {word}"
+    return text + _measured(minimum)
+
+
+def _measured(asked: dict[str, Any]) -> str:
+    if not asked["measured"]:
+        return "."
+    value, interval = percent(asked["measured"])
+    return f": measured {value} % ({interval}) on {asked['measured']['n']} examples."
 
 
 def bound_of(data: dict[str, Any], gap: str) -> float:
     """The bound that a gap of a summary is held against."""
     field = {"pgd10-square": "pgd_square", "pgd10-autoattack": "pgd_autoattack"}[gap]
     return float(data["plan"]["bounds"][field])
+
+
+def table_caption(data: dict[str, Any]) -> str:
+    """What the rows of the table are of."""
+    text = f"Each attack alone, on the same {data['table']['examples']} examples, in %"
+    return text + ("; AutoAttack is the worst case of its four." if "autoattack" in data["accuracy"] else ".")

@@ -22,9 +22,18 @@ from robaudit.reports.figures import (
     metric_chart,
     references,
 )
-from robaudit.reports.formatting import HEADLINES, claim_text, eps_text, label, percent, where_text
+from robaudit.reports.formatting import (
+    HEADLINES,
+    asked_texts,
+    eps_text,
+    label,
+    percent,
+    table_caption,
+    where_text,
+)
 from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.landscape import NUMBERS
+from robaudit.reports.shared_table import beyond_text, title_of
 from robaudit.reports.surface_svg import surface_svg
 from robaudit.reports.templates import render
 
@@ -49,7 +58,10 @@ def html(case: Case) -> str:
         script=Markup(script),
         name=Path(case.name).name,
         headline=HEADLINES[data["verdict"]["outcome"]],
-        claim=claim_text(data["claim"]) if data["claim"] else "",
+        sentence=data["headline"]["sentence"],
+        asked=asked_texts(data),
+        caption=table_caption(data),
+        beyond=beyond_text(data),
         **{name: data[name] for name in ("verdict", "model", "data", "threat", "seed", "finished")},
         eps=eps_text(data["threat"]["eps"]),
         accuracy=accuracy_chart(data),
@@ -73,14 +85,16 @@ def _digest(text: str) -> str:
 
 
 def _gap(case: Case, name: str) -> dict[str, Any]:
-    value, interval = percent(case.data["gap"][name], "+")
+    found = case.data["gap"][name]
+    value, interval = percent(found, "+")
     chart = gap_chart(case.evidence, case.data, name)
-    return {"name": label(name), "value": value, "interval": interval, "chart": chart}
+    title = title_of(case.evidence, name)
+    return {"name": title, "value": value, "interval": interval, "examples": found["n"], "chart": chart}
 
 
 def _curves(case: Case) -> dict[str, Any]:
     chart, names = curves_chart(case.evidence)
-    return {"chart": chart, "names": [label(name) for name in names]}
+    return {"chart": chart, "names": [title_of(case.evidence, name) for name in names]}
 
 
 def _convergence(case: Case) -> dict[str, Any]:
@@ -125,7 +139,8 @@ def _facts(case: Case) -> list[tuple[str, str]]:
     return [
         (
             "model",
-            f"sha256 {model['sha256']}, {model['architecture']}, normalisation {model['normalisation']}",
+            f"digest {model.get('digest', '')}, file sha256 {model['sha256']}, {model['architecture']}, "
+            f"normalisation {model['normalisation']}",
         ),
         ("data", f"{images['name']} {images['split']}, sha256 {images['sha256']}"),
         ("evidence", f"{case.source}, sha256 {case.digest}"),

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import claim_text
+from robaudit.reports.formatting import claim_text, minimum_text
 
 
 def junit(cases: Sequence[Case | Failure]) -> str:
@@ -36,20 +36,21 @@ def _suite(root: ET.Element, item: Case | Failure) -> None:
 def _tests(suite: ET.Element, case: Case) -> None:
     data = case.data
     test = _test(suite, case.name, "robustness is not overestimated", data["cost"]["seconds"])
-    summary = plain(data["verdict"]["summary"])
+    summary = plain(f"{data['headline']['sentence']} {data['verdict']['summary']}")
     causes = "\n".join(plain(f"{c['code']}: {c['message']} {c['advice']}") for c in data["verdict"]["causes"])
     if data["verdict"]["outcome"] == "overestimated":
         ET.SubElement(test, "failure", message=summary, type="overestimated").text = causes
     elif data["verdict"]["outcome"] == "inconclusive":
         ET.SubElement(test, "skipped", message=summary)
-    if data["claim"]:
-        claim = data["claim"]
-        title = f"robust accuracy of at least {100 * claim['value']:g} % under {plain(claim['attack'])}"
+    for asked, text in ((data["claim"], claim_text), (data["minimum"], minimum_text)):
+        if not asked:
+            continue
+        title = f"robust accuracy of at least {100 * asked['value']:g} % under {asked['title']}"
         test = _test(suite, case.name, title, 0.0)
-        if claim["outcome"] == "refuted":
-            ET.SubElement(test, "failure", message=claim_text(claim), type="refuted")
-        elif claim["outcome"] == "inconclusive":
-            ET.SubElement(test, "skipped", message=claim_text(claim))
+        if asked["outcome"] == "refuted":
+            ET.SubElement(test, "failure", message=text(asked), type="refuted")
+        elif asked["outcome"] == "inconclusive":
+            ET.SubElement(test, "skipped", message=text(asked))
 
 
 def _test(suite: ET.Element, model: str, name: str, seconds: float) -> ET.Element:

@@ -8,7 +8,8 @@ from typing import Any
 
 from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import HEADLINES, bound_of, claim_text, eps_text, label, percent
+from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent
+from robaudit.reports.shared_table import beyond_text
 
 _SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}
 #: Anything but letters, digits, spaces and what is harmless in prose; a full stop or a hyphen only inside a number or
@@ -50,10 +51,10 @@ def _section(case: Case) -> str:
     lines = [
         f"## {_SIGNS[verdict['outcome']]} {HEADLINES[verdict['outcome']]}: {code(model['path'])}",
         "",
-        escape(verdict["summary"]),
+        f"**{escape(data['headline']['sentence'])}** {escape(verdict['summary'])}",
     ]
-    if data["claim"]:
-        lines += ["", claim_text(data["claim"])]
+    for text in asked_texts(data):
+        lines += ["", escape(text)]
     lines += [
         "",
         f"{code(images['name'])} {escape(images['split'])}, {images['audited']} of {images['total']} examples, "
@@ -68,7 +69,8 @@ def _section(case: Case) -> str:
             for item in verdict["causes"]
         ],
         "",
-        f"Model sha256 {code(model['sha256'][:16])}, {code(model['architecture'])}; "
+        *([escape(case.checked), ""] if case.checked else []),
+        f"Model {code((model.get('digest') or model['sha256'])[:16])}, {code(model['architecture'])}; "
         f"robaudit {escape(data['versions']['robaudit'])}. "
         "“Nothing found” is not a proof of robustness.",
         "",
@@ -78,11 +80,12 @@ def _section(case: Case) -> str:
 
 def _table(data: dict[str, Any]) -> list[str]:
     lines = ["| | % | interval | examples |", "|---|---:|---:|---:|"]
-    for name, item in data["accuracy"].items():
+    for item in data["table"]["rows"]:
         value, interval = percent(item)
-        lines.append(f"| {label(name)} | {value} | {interval} | {item['n']} |")
-    for name, item in data["gap"].items():
+        lines.append(f"| {escape(item['title'])} | {value} | {interval} | {item['n']} |")
+    for item in data["table"]["gaps"]:
         value, interval = percent(item, "+")
-        over = "**" if item["value"] >= bound_of(data, name) else ""
-        lines.append(f"| {label(name)} | {over}{value}{over} | {interval} | {item['n']} |")
-    return [*lines, ""]
+        over = "**" if item["value"] >= item["bound"] else ""
+        lines.append(f"| {escape(item['title'])} | {over}{value}{over} | {interval} | {item['n']} |")
+    beyond = beyond_text(data)
+    return [*lines, "", *([escape(beyond), ""] if beyond else [])]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from robaudit.evidence import Evidence
-from robaudit.reports.formatting import HEADLINES, bound_of, claim_text, eps_text, label, percent
+from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent
+from robaudit.reports.shared_table import beyond_text
 from robaudit.reports.summary import summary
 from robaudit.reports.templates import render
 from robaudit.verdict import Verdict
@@ -15,16 +16,18 @@ def notebook(evidence: Evidence, verdict: Verdict) -> str:
     """A fragment of HTML."""
     data = summary(evidence, verdict)
     judged = data["verdict"]
-    rows = [(label(name), *percent(item), str(item["n"])) for name, item in data["accuracy"].items()]
+    rows = [(item["title"], *percent(item), str(item["n"])) for item in data["table"]["rows"]]
     rows += [
-        (label(name), *percent(item, "+"), f"bound {100 * bound_of(data, name):g}")
-        for name, item in data["gap"].items()
+        (item["title"], *percent(item, "+"), f"{item['n']}, bound {100 * item['bound']:g}")
+        for item in data["table"]["gaps"]
     ]
     return render(
         "notebook.html",
         colour=_COLOURS[judged["outcome"]],
         headline=HEADLINES[judged["outcome"]],
-        claim=claim_text(data["claim"]) if data["claim"] else "",
+        sentence=data["headline"]["sentence"],
+        asked=asked_texts(data),
+        beyond=beyond_text(data),
         **{name: data[name] for name in ("verdict", "model", "data", "threat", "seed")},
         eps=eps_text(data["threat"]["eps"]),
         titles=("", "%", f"{100 * judged['confidence']:g} % interval", "examples"),

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.errors import RobauditError
-from robaudit.files import replacing
+from robaudit.files import read_text, replacing
 
 Rows = list[dict[str, Any]]
 
 #: Figure 2 scales FOSC up so that it can be seen beside the accuracies.
 _SCALE = 10
+#: Bytes of a log.
+_LARGEST = 1 << 28
 _NORMS = ("w_grad_norm", "ce_norm", "kl_norm", "grad_cosine_similarity")
 
 
@@ -25,14 +27,23 @@ def read_log(folder: Path, name: str = "log.jsonl") -> Rows:
     """
     path = folder / name
     try:
-        rows: Rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows: Rows = [_row(json.loads(line)) for line in read_text(path, _LARGEST).splitlines()]
     except OSError as error:
         raise RobauditError(f"{path}: cannot be read ({error.strerror}); give the folder of a run") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RobauditError(f"{path}: is damaged ({error}); resume the run, which writes it anew") from error
     if not rows:
         raise RobauditError(f"{path}: no epoch is finished yet; resume it with `robaudit train`")
     return rows
+
+
+def _row(row: Any) -> dict[str, Any]:
+    """An epoch's numbers, or a ValueError."""
+    if not isinstance(row, dict) or not all(
+        item is None or isinstance(item, int | float) for item in row.values()
+    ):
+        raise ValueError("a line is not an object of numbers")
+    return row
 
 
 def draw_run(folder: Path, out: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import robaudit
 from robaudit.escaping import json_text, plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import claim_text
+from robaudit.reports.formatting import claim_text, minimum_text
 from robaudit.verdict import ADVICE
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
@@ -21,6 +21,7 @@ _VERDICTS: dict[str, tuple[str, str]] = {
     "overestimated": ("error", "Report the accuracy that the stronger attack leaves, and retrain."),
     "inconclusive": ("warning", "Audit more examples, or resolve what the preflight check found."),
     "claim-refuted": ("error", "The model is less robust than was said; correct the claim or the model."),
+    "below-minimum": ("error", "The model is less robust than the policy demands; mend it, or the policy."),
     "could-not-audit": ("error", "Correct the file, the data set or the flags, and run again."),
 }
 
@@ -66,22 +67,30 @@ def _results(item: Case | Failure) -> list[dict[str, Any]]:
     found = []
     if verdict["outcome"] in _VERDICTS:
         code = verdict["outcome"]
-        found.append(_result(item.name, code, _VERDICTS[code][0], verdict["summary"]))
+        found.append(
+            _result(
+                item.name, code, _VERDICTS[code][0], f"{data['headline']['sentence']} {verdict['summary']}"
+            )
+        )
     if data["claim"] and data["claim"]["outcome"] == "refuted":
         found.append(_result(item.name, "claim-refuted", "error", claim_text(data["claim"])))
+    if data["minimum"] and data["minimum"]["outcome"] == "refuted":
+        found.append(_result(item.name, "below-minimum", "error", minimum_text(data["minimum"])))
     for cause in verdict["causes"]:
         text = f"{cause['message']} {cause['advice']}"
         found.append(_result(item.name, plain(cause["code"]), cause["severity"], text))
     for result in found:
         result["properties"] = {
             "sha256": data["model"]["sha256"],
-            "accuracy": {name: value["value"] for name, value in data["accuracy"].items()},
+            "digest": data["model"].get("digest", ""),
+            "accuracy": {row["name"]: row["value"] for row in data["table"]["rows"]},
+            "examples": data["table"]["examples"],
         }
     return found
 
 
 def _result(model: str, code: str, level: str, text: str) -> dict[str, Any]:
-    print_of = hashlib.sha256(f"{code}\0{model}".encode()).hexdigest()[:32]
+    print_of = hashlib.sha256(f"{code}\0{model}".encode(errors="surrogatepass")).hexdigest()[:32]
     return {
         "ruleId": code,
         "level": level,

@@ -8,8 +8,9 @@ import numpy as np
 
 from robaudit.escaping import json_text
 from robaudit.evidence import SCHEMA, Evidence
+from robaudit.reports.shared_table import classes_of, headline, side_by_side, standing_share, title_of
 from robaudit.stats import Interval
-from robaudit.verdict import INDICATORS, Verdict, accuracy, gap, gaps, population, rows
+from robaudit.verdict import INDICATORS, ClaimResult, Verdict, accuracy, gap, gaps, population, rows
 
 
 def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
@@ -17,6 +18,7 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     header = evidence.header
     plan = header.plan.to_dict()
     threat = plan.pop("threat")
+    reduced = header.plan.reduced(classes_of(evidence))
     return {
         "schema": SCHEMA,
         "verdict": {
@@ -26,9 +28,14 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
             "confidence": verdict.confidence,
             "decided_after": verdict.decided_after,
         },
-        "claim": _claim(verdict),
+        "headline": {"sentence": headline(evidence), **standing_share(evidence)},
+        "claim": _claim(evidence, verdict.claim),
+        "minimum": _claim(evidence, verdict.minimum),
+        "table": side_by_side(evidence),
         "accuracy": {
-            name: _interval(found) for name in rows(evidence) if (found := accuracy(evidence, name))
+            name: _interval(found) | {"reduced": name in reduced}
+            for name in rows(evidence)
+            if (found := accuracy(evidence, name))
         },
         "gap": {name: _interval(found) for name in gaps(evidence) if (found := gap(evidence, name))},
         "metrics": metrics(evidence),
@@ -45,17 +52,18 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
 
 
 def metrics(evidence: Evidence) -> dict[str, float | None]:
-    """Means over the examples that PGD-10 was run on; None before there is one."""
+    """Means over the `examples` that PGD-10 was run on; None before there is one."""
     measured = {
         "fosc": evidence.fosc,
         "fosc_normalised": evidence.fosc_normalised,
         "sgcs": evidence.sgcs,
         "zero_gradients": evidence.zero_gradients / (evidence.header.plan.budget.pgd_steps + 1),
     }
-    return {
+    means = {
         name: float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else None
         for name, values in measured.items()
     }
+    return means | {"examples": int(np.isfinite(evidence.fosc).sum())}
 
 
 def cost(evidence: Evidence) -> dict[str, Any]:
@@ -104,14 +112,14 @@ def as_json(evidence: Evidence, verdict: Verdict) -> str:
     return json_text(summary(evidence, verdict))
 
 
-def _claim(verdict: Verdict) -> dict[str, Any] | None:
-    if verdict.claim is None:
+def _claim(evidence: Evidence, found: ClaimResult | None) -> dict[str, Any] | None:
+    if found is None:
         return None
-    found = verdict.claim
     interval = _interval(found.interval) if found.interval else None
     return {
         "value": found.claim.value,
         "attack": found.claim.attack,
+        "title": title_of(evidence, found.claim.attack),
         "outcome": found.outcome,
         "measured": interval,
     }

@@ -14,15 +14,14 @@ from robaudit.escaping import plain
 from robaudit.evidence import Evidence
 from robaudit.reports.formatting import (
     HEADLINES,
-    bound_of,
-    claim_text,
+    asked_texts,
     eps_text,
-    label,
     percent,
     where_text,
 )
+from robaudit.reports.shared_table import beyond_text
 from robaudit.reports.summary import summary
-from robaudit.verdict import Verdict
+from robaudit.verdict import FEW_EXAMPLES, Verdict
 
 _COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
 #: How a note begins that says what to doubt.
@@ -33,7 +32,7 @@ _MARK = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cy
 def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
     """The whole report. Names that come from files are printed as plain text, never as markup."""
     data = summary(evidence, verdict)
-    parts: list[RenderableType] = [_headline(data), _accuracies(data), Text()]
+    parts: list[RenderableType] = [_headline(data), _accuracies(data), _beyond(data)]
     parts += [part for part in (_gaps(data), _metrics(data), _causes(data)) if part is not None]
     return Group(*parts, _footer(data))
 
@@ -51,12 +50,13 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     model, threat, images = data["model"], data["threat"], data["data"]
     body = Text()
     body.append(title, style=f"bold {colour}")
-    ended = "open after" if outcome == "inconclusive" else "decided by the first"
-    body.append(f"   {ended} {data['verdict']['decided_after']} examples at confidence ")
-    body.append(f"{data['verdict']['confidence']:g}\n")
+    body.append(f"   {plain(data['headline']['sentence'])}\n")
     body.append(plain(data["verdict"]["summary"]) + "\n")
-    if data["claim"]:
-        body.append(claim_text(data["claim"]) + "\n")
+    for text in asked_texts(data):
+        body.append(text + "\n")
+    ended = "Open after" if outcome == "inconclusive" else "Decided by the first"
+    body.append(f"{ended} {data['verdict']['decided_after']} examples at confidence ")
+    body.append(f"{data['verdict']['confidence']:g}.\n")
     body.append("\n")
     body.append(f"{plain(model['path'])}", style="bold")
     body.append(
@@ -84,38 +84,45 @@ def _accuracies(data: dict[str, Any]) -> RenderableType:
     table.add_column("%", justify="right")
     table.add_column(f"{100 * data['verdict']['confidence']:g} % interval", justify="right")
     table.add_column("examples", justify="right")
-    table.add_column("passes", justify="right")
-    for name, item in data["accuracy"].items():
+    table.add_column("passes in all", justify="right")
+    for item in data["table"]["rows"]:
         value, interval = percent(item)
-        passes = data["cost"]["by_attack"].get(name)
+        passes = data["cost"]["by_attack"].get(item["name"])
         total = f"{passes['forwards'] + passes['backwards']:,}" if passes else ""
-        style = "bold" if name in ("clean", "autoattack") else ""
-        table.add_row(label(name), value, interval, str(item["n"]), total, style=style)
+        style = "bold" if item["name"] in ("clean", "autoattack") else ""
+        table.add_row(item["title"], value, interval, str(item["n"]), total, style=style)
     return table
 
 
+def _beyond(data: dict[str, Any]) -> RenderableType:
+    words = beyond_text(data)
+    return Text(f"{words}\n" if words else "", style="dim")
+
+
 def _gaps(data: dict[str, Any]) -> RenderableType | None:
-    if not data["gap"]:
+    if not data["table"]["gaps"]:
         return None
     table = Table(box=None, pad_edge=False)
     table.add_column("gap")
     table.add_column("points", justify="right")
     table.add_column("interval", justify="right")
     table.add_column("bound", justify="right")
-    for name, item in data["gap"].items():
+    table.add_column("examples", justify="right")
+    for item in data["table"]["gaps"]:
         value, interval = percent(item, "+")
-        style = "red" if item["value"] >= bound_of(data, name) else ""
-        table.add_row(label(name), value, interval, f"{100 * bound_of(data, name):g}", style=style)
+        style = "red" if item["value"] >= item["bound"] else ""
+        table.add_row(item["title"], value, interval, f"{100 * item['bound']:g}", str(item["n"]), style=style)
     return Group(table, Text())
 
 
 def _metrics(data: dict[str, Any]) -> RenderableType | None:
     found = data["metrics"]
-    if found["fosc"] is None:
+    if any(value is None for value in found.values()):
         return None
     return Text(
         f"PGD-10's convergence: FOSC {found['fosc']:.4g} (normalised {found['fosc_normalised']:.3f}), "
-        f"SGCS {found['sgcs']:.3f}, gradients exactly zero {100 * found['zero_gradients']:.1f} %\n"
+        f"SGCS {found['sgcs']:.3f}, gradients exactly zero {100 * found['zero_gradients']:.1f} %, on "
+        f"{found['examples']} examples\n"
     )
 
 
@@ -147,7 +154,7 @@ def _footer(data: dict[str, Any]) -> RenderableType:
             f"\nTo decide it took {decided['forwards'] + decided['backwards']:,} passes, on up to "
             f"{decided['examples']} examples; the rest fills the table."
         )
-    if whole["measured"] and data["data"]["audited"] < whole["examples"]:
+    if whole["measured"] >= FEW_EXAMPLES and data["data"]["audited"] < whole["examples"]:
         passes = whole["forwards"] + whole["backwards"]
         done = 100 * (spent["forwards"] + spent["backwards"]) / passes
         text.append(

@@ -71,7 +71,7 @@ class TrainSettings:
             device has them, else `eager`, one operation after the other; `compile` is torch.compile, which takes
             a minute or two before the first step.
         batch_metrics: every how many steps Appendix G's metrics are taken; 0 for never.
-        start_from: the sha256 of the checkpoint whose weights the run starts from, or empty.
+        start_from: the digest of the model whose weights the run starts from (`ModelInfo.digest`), or empty.
         save_every: seconds between two savings within an epoch.
 
     """

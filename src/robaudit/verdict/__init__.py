@@ -1,15 +1,27 @@
 """Evidence in, judgement out."""
 
 from robaudit.verdict.attack_failure import INDICATORS, failure_alarms, failure_sentence
-from robaudit.verdict.causes import causes_of
+from robaudit.verdict.causes import FEW_EXAMPLES, causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
-from robaudit.verdict.table import GAPS, accuracy, bounded, gap, gaps, paired, population, rows
+from robaudit.verdict.table import (
+    GAPS,
+    accuracy,
+    bounded,
+    gap,
+    gaps,
+    paired,
+    population,
+    rows,
+    shared,
+    standing,
+)
 
 __all__ = [
     "ADVICE",
+    "FEW_EXAMPLES",
     "GAPS",
     "INDICATORS",
     "Claim",
@@ -33,4 +45,6 @@ __all__ = [
     "paired",
     "population",
     "rows",
+    "shared",
+    "standing",
 ]

@@ -10,12 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.evidence import Evidence
+from robaudit.plan import Budget
 from robaudit.verdict import table
 from robaudit.verdict.attack_failure import failure_sentence
 from robaudit.verdict.findings import Finding, finding
 
 #: Below this many examples the report says that there are few.
 FEW_EXAMPLES = 50
+#: Fewer probed examples are no share of anything.
+FEWEST_PROBED = 20
+#: Points by which Square may leave more than PGD-10 before it is said that its budget was too small to tell, and by
+#: this many examples.
+WEAK_GAP, WEAK_EXAMPLES = 0.08, 6
 #: A share of exactly zero PGD gradients that no honest model of the calibration reached.
 ZERO_GRADIENT_SHARE = 0.10
 #: With this share of zero gradients, though few softmaxes are saturated, the input itself has no derivative.
@@ -81,15 +87,16 @@ def causes_of(evidence: Evidence) -> list[Finding]:
     if lost:
         message = f"{lost} attacked examples gave no finite, repeatable answer."
         found.append(finding("no-answer-under-attack", message))
-    found += _imbalance(evidence)
+    found += _imbalance(evidence) + _weak_square(evidence)
     # Zero gradients explain whatever the trajectory looks like.
     found += _gradients(evidence) or _trajectory(evidence)
-    if evidence.header.probes:
+    if evidence.header.probes.get("examples", 0) >= FEWEST_PROBED:
         found += _from_probes(evidence.header.probes)
         if not {"rugged-surface", "vanishing-gradients", "shattered-gradients"} & {
             item.code for item in found
         }:
             found += _nonlinear(evidence.header.probes)
+    found += _last_softmax(evidence.header.probes)
     if 0 < len(evidence) < FEW_EXAMPLES:
         found.append(finding("few-examples", f"Only {len(evidence)} examples were audited."))
     classes = int(evidence.header.model.get("classes", 4))
@@ -106,9 +113,26 @@ def _imbalance(evidence: Evidence) -> list[Finding]:
     if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE_GAP or values.sum() < IMBALANCED_EXAMPLES:
         return []
     message = (
-        f"APGD on a targeted margin leaves {100 * values.mean():.1f} points less than on the cross-entropy."
+        f"APGD on a targeted margin leaves {100 * values.mean():.1f} points less of {len(values)} examples than on the "
+        "cross-entropy."
     )
     return [finding("imbalanced-gradients", message)]
+
+
+def _weak_square(evidence: Evidence) -> list[Finding]:
+    """Square without its usual queries says little: whatever it leaves more than PGD-10 is what it was not given."""
+    plan = evidence.header.plan
+    if "square" not in plan.reduced(1 << 30) or not {"pgd10", "square"} <= set(evidence.attacks):
+        return []
+    values = table.paired(evidence, "square", "pgd10").values
+    if not len(values) or values.mean() < WEAK_GAP or values.sum() < WEAK_EXAMPLES:
+        return []
+    message = (
+        f"Square leaves {100 * values.mean():.1f} points more of {len(values)} examples than "
+        f"{plan.title('pgd10', 1 << 30)}, with {plan.budget.square_queries:,} of its usual "
+        f"{Budget().square_queries:,} queries: the black-box attack was too weak to tell."
+    )
+    return [finding("weak-black-box", message)]
 
 
 def _gradients(evidence: Evidence) -> list[Finding]:
@@ -118,11 +142,14 @@ def _gradients(evidence: Evidence) -> list[Finding]:
     share = float(zeros.mean()) / (steps + 1) if len(zeros) else 0.0
     if share < ZERO_GRADIENT_SHARE:
         return []
-    saturated = evidence.header.probes.get("saturated")
-    message = f"{100 * share:.0f} % of PGD-10's gradients are exactly zero"
-    if saturated is None:
+    saturated, probed = (evidence.header.probes.get(name) for name in ("saturated", "examples"))
+    message = f"{100 * share:.0f} % of PGD-10's gradients on {len(zeros)} examples are exactly zero"
+    if saturated is None or not probed or probed < FEWEST_PROBED:
         return [finding("vanishing-gradients", f"{message}.")]
-    message += f"; the softmax of {100 * saturated:.0f} % of the clean inputs is exactly 1 in float32."
+    message += (
+        f"; the softmax of {round(saturated * probed)} of {probed:.0f} clean inputs that were probed is exactly 1 in "
+        "float32."
+    )
     shattered = share >= SHATTERED_SHARE and saturated < share / 2
     return [finding("shattered-gradients" if shattered else "vanishing-gradients", message)]
 
@@ -147,6 +174,22 @@ def _nonlinear(probes: dict[str, float]) -> list[Finding]:
         return []
     message = f"The loss leaves its tangent plane by {error:.1f} times log K within the ball."
     return [finding("rugged-surface", message)]
+
+
+def _last_softmax(probes: dict[str, float]) -> list[Finding]:
+    """PGD-10 on the model as it is, and before its last softmax."""
+    if "before_pgd10" not in probes:
+        return []
+
+    def told(name: str) -> str:
+        left = f"leaves {100 * probes[f'{name}pgd10']:.0f} %"
+        return f"{left} (FOSC / (eps |g|) {probes[f'{name}fosc_normalised']:.2f}, SGCS {probes[f'{name}sgcs']:.2f})"
+
+    message = (
+        f"Of {int(probes.get('examples', 0))} examples PGD-10 {told('')}; before the network's last softmax or sigmoid "
+        f"it {told('before_')}."
+    )
+    return [finding("last-softmax", message)]
 
 
 def _mean_standing(evidence: Evidence, values: NDArray[np.float64]) -> float | None:

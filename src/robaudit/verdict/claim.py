@@ -16,10 +16,14 @@ CONSISTENT_WIDTH = 0.03
 
 @dataclass(frozen=True)
 class Claim:
-    """`value`, a robust accuracy in [0, 1], said to be left by `attack`: `autoattack` or one by name."""
+    """`value`, a robust accuracy in [0, 1], said to be left by `attack`: `autoattack` or one by name.
+
+    `demanded`: nobody claimed it, a policy asks for at least so much.
+    """
 
     value: float
     attack: str = "autoattack"
+    demanded: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.value <= 1:
@@ -48,6 +52,17 @@ def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | Non
     if not needed <= set(plan.attacks):
         raise ValueError(f"claim-attack '{attack}' needs {', '.join(sorted(needed))} among --attacks")
     return Claim(value, name)
+
+
+def claim_kept(evidence: Evidence) -> Claim | None:
+    """The claim that the evidence itself holds.
+
+    Raises:
+        ValueError: it is no accuracy, or about no attack.
+
+    """
+    kept = evidence.header.claim
+    return Claim(float(kept["value"]), str(kept["attack"])) if kept else None
 
 
 @dataclass(frozen=True)

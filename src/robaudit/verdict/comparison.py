@@ -13,7 +13,7 @@ from robaudit.stats import Interval, decide, gap_sequence, paired_gap
 from robaudit.verdict import table
 from robaudit.verdict.judge import judge
 
-Comparison = Literal["not-worse", "worse", "inconclusive"]
+Comparison = Literal["better", "not-worse", "worse", "inconclusive"]
 
 #: What an accuracy is compared under, the strongest first.
 _STRONGEST = ("autoattack", "square", "pgd10")
@@ -25,9 +25,11 @@ class Difference:
 
     Attributes:
         outcome: `worse` when the robust accuracy fell by at least `margin`, or robustness became overestimated;
-            `not-worse` when it is known to have fallen by less.
+            `better` when it is known to have risen by at least as much; `not-worse` when it is known to have fallen by
+            less, and no more than that.
         summary: the reason in one sentence.
         attack: under which the robust accuracy was compared.
+        titles: what people call the rows, a smaller budget said.
         losses: old minus new by row of the accuracy table, paired, with its interval; positive where the new model
             is worse.
         margin: the loss that is still accepted, a fraction.
@@ -40,6 +42,7 @@ class Difference:
     outcome: Comparison
     summary: str
     attack: str
+    titles: dict[str, str]
     losses: dict[str, Interval]
     margin: float
     broken: tuple[int, ...]
@@ -74,7 +77,9 @@ def compare(old: Evidence, new: Evidence, margin: float = 0.02) -> Difference:
         name: _interval(item[0], total, confidence, fixed) for name, item in values.items() if len(item[0])
     }
     lost, ids = values[attack]
-    outcome, summary = _outcome(lost, attack, losses, margin, (total, confidence, fixed))
+    plan, classes = new.header.plan, int(new.header.data.get("classes", 1 << 30))
+    titles = {name: plan.title(name, classes) for name in names}
+    outcome, summary = _outcome(lost, titles[attack], losses.get(attack), margin, (total, confidence, fixed))
     before, after = judge(old), judge(new)
     if after.outcome == "overestimated" != before.outcome:
         outcome, summary = (
@@ -86,7 +91,7 @@ def compare(old: Evidence, new: Evidence, margin: float = 0.02) -> Difference:
     if before.outcome != after.outcome:
         changed.insert(0, ("verdict", before.outcome, after.outcome))
     return Difference(
-        outcome, summary, attack, losses, margin,
+        outcome, summary, attack, titles, losses, margin,
         tuple(ids[lost > 0].tolist()), tuple(ids[lost < 0].tolist()), tuple(changed),
         tuple(sorted(codes[1] - codes[0])), tuple(sorted(codes[0] - codes[1])),
     )  # fmt: skip
@@ -140,24 +145,27 @@ def _interval(values: NDArray[np.int64], total: int | None, confidence: float, f
 
 def _outcome(
     lost: NDArray[np.int64],
-    attack: str,
-    losses: dict[str, Interval],
+    title: str,
+    found: Interval | None,
     margin: float,
     setting: tuple[int | None, float, bool],
 ) -> tuple[Comparison, str]:
-    if attack not in losses:
-        return "inconclusive", f"No example is known under {attack} in both."
+    if found is None:
+        return "inconclusive", f"No example is known under {title} in both."
     total, confidence, fixed = setting
-    found = losses[attack]
     if fixed:
         side = "above" if found.low >= margin else "below" if found.high < margin else "undecided"
+        better = found.high <= -margin
     else:
         side = decide(lost, total, margin, confidence).kind
+        better = side == "below" and decide(-lost, total, margin, confidence).kind == "above"
     points = f"{abs(100 * found.value):.1f} points {'less' if found.value > 0 else 'more'}"
-    message = f"The new model keeps {points} robust accuracy under {attack} than the old one"
+    message = f"The new model keeps {points} robust accuracy under {title} than the old one"
     limit = f"the margin is {100 * margin:g}"
     if side == "above":
         return "worse", f"{message}; {limit}."
+    if better:
+        return "better", f"{message}, more than the margin of {100 * margin:g}."
     if side == "below":
         return "not-worse", f"{message}, and has lost less than the margin of {100 * margin:g}."
     return (

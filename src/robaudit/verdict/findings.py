@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from robaudit.errors import RobauditError
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -43,6 +45,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     "autoattack-beats-pgd": (
         "warning",
         "Report AutoAttack's accuracy; select checkpoints by it, or by PGD-10 together with FOSC.",
+    ),
+    "weak-black-box": (
+        "warning",
+        "Do not take this for a sign of honest gradients: audit again with the standard --square-queries.",
     ),
     "imbalanced-gradients": (
         "warning",
@@ -134,6 +140,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "Find the inputs inside the ball at which the model overflows or changes its mind, and audit again.",
     ),
+    "last-softmax": (
+        "note",
+        "Judge and compare the network before it; what differs comes from the softmax alone.",
+    ),
     "probabilities": (
         "warning",
         "Return logits: behind a softmax the cross-entropy flattens and gradients shrink.",
@@ -156,7 +166,8 @@ def from_dict(data: dict[str, str]) -> Finding:
     """The finding that `to_dict` wrote, as plain data.
 
     Raises:
-        ValueError: a field is missing, or the code or severity is unknown.
+        RobauditError: the code is unknown.
+        ValueError: a field is missing, or the severity is unknown.
 
     """
     try:
@@ -164,7 +175,10 @@ def from_dict(data: dict[str, str]) -> Finding:
     except TypeError as error:
         raise ValueError(f"finding is damaged: {error}") from error
     if found.code not in ADVICE:
-        raise ValueError(f"the finding '{found.code:.40}' is not known")
+        raise RobauditError(
+            f"finding '{found.code:.40}': is not known to this version of robaudit; upgrade it, and do not trust the "
+            "evidence if no version knows it"
+        )
     if found.severity not in get_args(Severity):
         raise ValueError(f"finding is damaged: severity '{found.severity}'")
     return found

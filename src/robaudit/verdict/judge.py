@@ -13,10 +13,12 @@ from robaudit.stats import Decision, Side, decide
 from robaudit.verdict import table
 from robaudit.verdict.attack_failure import attack_fails, failure_sentence
 from robaudit.verdict.causes import causes_of
-from robaudit.verdict.claim import Claim, ClaimResult, judge_claim
+from robaudit.verdict.claim import Claim, ClaimResult, claim_kept, judge_claim
 from robaudit.verdict.findings import Finding, finding, from_dict
 
 Integers = NDArray[np.int64]
+#: With PGD-10 breaking all of these, at most 13 % of all examples can stand up to it, at confidence 0.99.
+FEWEST_BROKEN = 32
 Result = Literal["overestimated", "not-overestimated", "inconclusive"]
 
 
@@ -31,6 +33,7 @@ class Verdict:
         confidence: probability with which a decided outcome is right, whatever the model.
         decided_after: examples that it took; all audited ones where it is inconclusive.
         claim: what became of the claim, if there was one.
+        minimum: what became of what a policy demands, if one does.
         blocked: a finding of the preflight check or of the probes makes it inconclusive although the attacks have said
             what they can.
 
@@ -42,17 +45,23 @@ class Verdict:
     confidence: float
     decided_after: int
     claim: ClaimResult | None = None
+    minimum: ClaimResult | None = None
     blocked: bool = False
 
     @property
     def settled(self) -> bool:
         """Whether more examples could change nothing that was asked."""
         decided = self.blocked or self.outcome != "inconclusive"
-        return decided and (self.claim is None or self.claim.outcome != "inconclusive")
+        asked = [item for item in (self.claim, self.minimum) if item]
+        return decided and all(item.outcome != "inconclusive" for item in asked)
 
 
 def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
-    """The verdict on the evidence so far, and on a claim about it.
+    """The verdict on the evidence so far, on a claim about it, and on what a policy demands.
+
+    Args:
+        evidence: what was found.
+        claim: to be judged instead of that which the evidence holds, or, if `demanded`, beside it.
 
     Raises:
         ValueError: the claim is about an attack that the plan lacks.
@@ -60,7 +69,7 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     """
     preflight = tuple(from_dict(item) for item in evidence.header.findings)
     decisions = {name: _decide(evidence, name) for name in table.gaps(evidence)}
-    outcome, summary, after = _outcome(evidence, decisions)
+    outcome, summary, after = _nothing_to_lose(evidence) or _outcome(evidence, decisions)
     blocking = [item for item in preflight if item.severity == "error"]
     blocked = bool(blocking) and outcome != "inconclusive"
     if blocking:
@@ -73,8 +82,11 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
         (*preflight, *_gap_causes(evidence, decisions), *causes_of(evidence)),
         key=lambda item: ("error", "warning", "note").index(item.severity),
     )
-    answer = judge_claim(evidence, claim) if claim else None
-    return Verdict(outcome, summary, tuple(causes), evidence.header.plan.confidence, after, answer, blocked)
+    demanded = claim if claim and claim.demanded else None
+    said = claim_kept(evidence) if claim is None or claim.demanded else claim
+    answers = [judge_claim(evidence, item) if item else None for item in (said, demanded)]
+    confidence = evidence.header.plan.confidence
+    return Verdict(outcome, summary, tuple(causes), confidence, after, answers[0], answers[1], blocked)
 
 
 def gap_sides(evidence: Evidence) -> dict[str, Side]:
@@ -111,6 +123,20 @@ def _decide_with(evidence: Evidence, name: str, values: Integers, side: Side) ->
     )
 
 
+def _nothing_to_lose(evidence: Evidence) -> tuple[Result, str, int] | None:
+    """Where PGD-10 leaves nothing there is no robustness that it could overestimate."""
+    n = len(evidence)
+    if n < FEWEST_BROKEN or not evidence.known("pgd10").all() or evidence.survives("pgd10").any():
+        return None
+    most = 1 - (1 - evidence.header.plan.confidence) ** (1 / n)
+    return (
+        "not-overestimated",
+        f"{_title(evidence, 'pgd10')} leaves none of {n} examples standing (so at most {100 * most:.1f} % of all, at "
+        "this confidence): there is no robustness that could be overestimated.",
+        n,
+    )
+
+
 def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> tuple[Result, str, int]:
     bounds = evidence.header.plan.bounds
     above = [(after, name) for name, (decision, after) in decisions.items() if decision.kind == "above"]
@@ -120,7 +146,8 @@ def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> 
         least = 100 * decisions[name][0].low
         return (
             "overestimated",
-            f"{_title(first)} reports at least {least:.1f} points more robust accuracy than {_title(second)} leaves; "
+            f"{_title(evidence, first)} reports at least {least:.1f} points more robust accuracy than "
+            f"{_title(evidence, second)} leaves; "
             f"the bound is {100 * getattr(bounds, field):.0f}.",
             after,
         )
@@ -128,25 +155,37 @@ def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> 
     if missing:
         return (
             "inconclusive",
-            f"The gap {' and '.join(missing)} was not measured: the attacks it needs were not asked for.",
+            f"{_gap_title(evidence, missing)} not measured: the attacks that needs were not asked for.",
             len(evidence),
         )
     open_gaps = [name for name, (decision, _) in decisions.items() if decision.kind == "undecided"]
     if open_gaps:
         return (
             "inconclusive",
-            f"{len(evidence)} examples do not settle on which side of its bound the gap {open_gaps[0]} lies.",
+            f"{len(evidence)} examples do not settle whether {_title(evidence, 'pgd10')} reports too much beside what "
+            f"{' and '.join(_title(evidence, table.GAPS[name][1]) for name in open_gaps)} leaves.",
             len(evidence),
         )
     return (
         "not-overestimated",
-        "Nothing found: PGD-10's robust accuracy stays within the bounds of what stronger attacks leave.",
+        f"Nothing found: {_title(evidence, 'pgd10')}'s robust accuracy stays within the bounds of what "
+        f"{'weakened' if evidence.header.plan.reduced(_classes(evidence)) else 'stronger'} attacks leave.",
         max(after for _, after in decisions.values()),
     )
 
 
-def _title(name: str) -> str:
-    return {"pgd10": "PGD-10", "square": "Square", "autoattack": "AutoAttack"}[name]
+def _classes(evidence: Evidence) -> int:
+    return int(evidence.header.data.get("classes", 1 << 30))
+
+
+def _title(evidence: Evidence, name: str) -> str:
+    return evidence.header.plan.title(name, _classes(evidence))
+
+
+def _gap_title(evidence: Evidence, names: list[str]) -> str:
+    """The gaps as the beginning of a sentence about what was not done to them."""
+    seconds = " and ".join(_title(evidence, table.GAPS[name][1]) for name in names)
+    return f"The gap between {_title(evidence, 'pgd10')} and {seconds} was"
 
 
 def _gap_causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> list[Finding]:
@@ -156,8 +195,11 @@ def _gap_causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) 
     for name, (decision, _) in decisions.items():
         if decision.kind == "above":
             _, second, _ = table.GAPS[name]
-            message = f"{_title(second)} leaves at least {100 * decision.low:.1f} points less than PGD-10"
             gap = table.gap(evidence, name)
-            message += f", {100 * gap.value:.1f} on {gap.n} examples." if gap else "."
+            seen = f", {100 * gap.value:.1f} on {gap.n} examples." if gap else "."
+            message = (
+                f"{_title(evidence, second)} leaves at least {100 * decision.low:.1f} points less than "
+                f"{_title(evidence, 'pgd10')}{seen}"
+            )
             found.append(finding(codes[name], message))
     return found

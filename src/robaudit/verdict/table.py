@@ -18,6 +18,8 @@ from robaudit.stats import (
     proportion_sequence,
 )
 
+Bools = NDArray[np.bool_]
+
 #: The gaps that the verdict rests on, and the field of `plan.bounds` that each is held against.
 GAPS: dict[str, tuple[str, str, str]] = {
     "pgd10-square": ("pgd10", "square", "pgd_square"),
@@ -69,14 +71,52 @@ def rows(evidence: Evidence) -> list[str]:
     return names
 
 
-def accuracy(evidence: Evidence, name: str) -> Interval | None:
+def known(evidence: Evidence, name: str) -> Bools:
+    """(n,) bool: the examples that count in a row of the table."""
+    return np.ones(len(evidence), dtype=bool) if name == "clean" else evidence.known(name)
+
+
+def shared(evidence: Evidence) -> Bools:
+    """(n,) bool: the examples known under every row that has any, so that the rows may stand side by side."""
+    found = np.ones(len(evidence), dtype=bool)
+    for name in rows(evidence):
+        here = known(evidence, name)
+        if here.any():
+            found &= here
+    return found
+
+
+def standing(evidence: Evidence) -> tuple[Bools, Bools]:
+    """Which examples PGD-10 leaves standing, and which no witness of any attack breaks: what can stand up at most.
+
+    Both (t,) bool, of the same examples: those known under PGD-10; without that attack all, and the first is the
+    second.
+    """
+    unbroken = evidence.correct.copy()
+    for name in evidence.attacks:
+        unbroken &= ~evidence.broken(name)
+    if "pgd10" not in evidence.attacks:
+        return unbroken, unbroken
+    here = evidence.known("pgd10")
+    return evidence.survives("pgd10")[here], unbroken[here]
+
+
+def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Interval | None:
     """The accuracy left by an attack, `clean` or `autoattack`; None while no example is known.
 
     The interval is two-sided at the plan's confidence: for `--examples all` of fixed size (the examples as a
     sample of all images like them), otherwise valid whenever the audit stopped (and about the split).
+
+    Args:
+        evidence: what was found.
+        name: one of `rows`.
+        among: (n,) bool, the examples to count; all that are known by default.
+
     """
-    known = np.ones(len(evidence), dtype=bool) if name == "clean" else evidence.known(name)
-    values = (evidence.correct if name == "clean" else evidence.survives(name))[known]
+    here = known(evidence, name)
+    if among is not None:
+        here = here & among
+    values = (evidence.correct if name == "clean" else evidence.survives(name))[here]
     if not len(values):
         return None
     plan = evidence.header.plan
@@ -112,19 +152,22 @@ def bounded(evidence: Evidence, first: str, second: str) -> Bounded:
     )
 
 
-def gap(evidence: Evidence, name: str) -> Interval | None:
+def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval | None:
     """One of `GAPS` with its interval; None while no example is known under both attacks.
 
     The value is of the `n` examples before the first that is not known under both. The limits of an audit that may
-    stop early use what is known of the others too.
+    stop early use what is known of the others too. With `among` (n,) bool both are of these examples alone.
     """
     first, second, _ = GAPS[name]
-    values = paired(evidence, first, second).values
+    found = paired(evidence, first, second)
+    values = found.values if among is None else found.values[among[found.after - 1]]
     if not len(values):
         return None
     plan = evidence.header.plan
     if plan.examples == "all":
         return paired_gap(int((values > 0).sum()), int((values < 0).sum()), len(values), plan.confidence)
+    if among is not None:
+        return gap_sequence(values, population(evidence), plan.confidence)
     all_seen = bounded(evidence, first, second)
     if (all_seen.low == all_seen.high).all():
         return gap_sequence(all_seen.low, population(evidence), plan.confidence)

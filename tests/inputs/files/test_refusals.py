@@ -212,8 +212,10 @@ def test_what_people_keep_beside_their_weights_is_taken(tmp_path: Path) -> None:
     """Plain objects of every protocol and both formats; of what is no plain data, no more than that it is there."""
     extra = {
         "default": collections.defaultdict(list, a=[1]), "deque": collections.deque([1, 2], maxlen=5),
-        "sets": [{1, 2}, frozenset({3})], "path": Path("/x"), "pure": PureWindowsPath("C:\\x"), "number": np.float64(0.5),
-        "array": np.arange(3.0), "state": np.random.default_rng(0).bit_generator.state, "args": argparse.Namespace(lr=0.1),
+        "sets": [{1, 2}, frozenset({3})], "path": Path("/x"), "pure": PureWindowsPath("C:\\x"),
+        "number": np.float64(0.5),
+        "array": np.arange(3.0), "state": np.random.default_rng(0).bit_generator.state,
+        "args": argparse.Namespace(lr=0.1),
         "loss": torch.nn.CrossEntropyLoss(), "function": torch.nn.functional.cross_entropy, "kind": np.dtype("float32"),
     }  # fmt: skip
     for protocol in (2, 3, 4, 5):

@@ -15,6 +15,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from robaudit.fast.folding import fold_batch_norm, trace
 from robaudit.inputs import build_architecture
+from robaudit.inputs.files.copies import read_copy
 from robaudit.inputs.programs.exported import read_exported
 from robaudit.inputs.programs.network import build_network
 from robaudit.inputs.programs.onnx import read_onnx
@@ -67,7 +68,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 #: Those whose Python `torch.jit.script` understands.
 SCRIPTED = ("resnet of basic blocks", "mobilenet_v2", "normalised", "softmax", "log_softmax")
-READERS = {"ts": read_torchscript, "pt2": read_exported, "onnx": read_onnx}
+READERS = {
+    kind: (lambda path, read=read: read(read_copy(path)))
+    for kind, read in (("ts", read_torchscript), ("pt2", read_exported), ("onnx", read_onnx))
+}
 
 
 def made(name: str) -> tuple[nn.Module, torch.Tensor]:
@@ -188,7 +192,7 @@ def test_a_graph_whose_images_are_not_independent_gets_the_batch_that_it_was_wri
 ) -> None:
     network, x = Centred(), torch.rand(6, 3, 4, 4)
     torch.export.save(torch.export.export(network, (x[:2],)), str(tmp_path / "a"))
-    found: Any = build_network(read_exported(tmp_path / "a"), (3, 4, 4))
+    found: Any = build_network(READERS["pt2"](tmp_path / "a"), (3, 4, 4))
     assert found.fixed_batch == 2
     assert torch.allclose(found(x), torch.cat([network(part) for part in x.split(2)]), atol=1e-5)
     assert found(x[:5]).shape == (5, 10)
@@ -198,6 +202,6 @@ def test_a_weight_that_is_used_twice_stays_one(tmp_path: Path) -> None:
     conv = nn.Conv2d(3, 3, 3, padding=1)
     network, x = nn.Sequential(conv, nn.ReLU(), conv, nn.Flatten(), nn.Linear(48, 10)), torch.rand(2, 3, 4, 4)
     export(network, x, "ts traced", tmp_path / "a")
-    found = build_network(read_torchscript(tmp_path / "a"), (3, 4, 4))  # type: ignore[arg-type]
+    found = build_network(READERS["ts"](tmp_path / "a"), (3, 4, 4))  # type: ignore[arg-type]
     assert torch.allclose(found(x), network(x), atol=1e-5)
     assert sum(p.numel() for p in found.parameters()) == sum(p.numel() for p in network.parameters())

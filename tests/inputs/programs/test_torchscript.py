@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -18,7 +20,8 @@ from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier
 from robaudit.inputs.programs.network import ProgramNetwork
 from robaudit.inputs.programs.torchscript import evaluation
-from robaudit.inputs.programs.torchscript.archive import Class, Instance, Script, UnreadError
+from robaudit.inputs.programs.torchscript.archive import Class, Script
+from robaudit.inputs.programs.torchscript.objects import Instance, UnreadError
 from tests.inputs.files.hostile import CANARY, Evil
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -35,8 +38,7 @@ def script(body: str) -> Script:
         "def forward(self, x):\n" + "\n".join(f"  {line}" for line in body.splitlines())
     ).body[0]
     assert isinstance(definition, ast.FunctionDef)
-    root = Instance()
-    root.kind = "__torch__.Net"  # type: ignore[misc]
+    root = Instance("__torch__.Net")
     return Script(root, (), {"__torch__.Net": Class({"forward": definition}, {})}, {})
 
 
@@ -118,6 +120,8 @@ def test_absurd_tensors_are_refused_before_they_are_allocated(body: str) -> None
         "y = 3\nfor i in range(60):\n  y = torch.mul(y, y)\nreturn y",
         "return torch.pow(10, 1000000000)",
         "return torch.abs(x, out=x)",
+        "y = [0]\nz = [0]\nfor i in range(60):\n  y = [y, y]\n  z = [z, z]\nreturn torch.eq(y, z)",
+        "y = [0]\nfor i in range(60):\n  y = [y, y]\nreturn torch.tensor(y)",
     ],
 )
 def test_absurd_lists_and_numbers_are_refused(body: str) -> None:
@@ -193,11 +197,28 @@ class Chooses(nn.Module):
 
 
 @pytest.mark.parametrize("network", [Mutates(), Chooses()], ids=lambda network: type(network).__name__)
-def test_what_cannot_be_followed_is_left_to_torch(tmp_path: Path, network: nn.Module) -> None:
-    torch.jit.save(torch.jit.script(network.eval()), str(tmp_path / "a.pt"))
-    found = loaded(tmp_path / "a.pt")
-    assert isinstance(found, torch.jit.ScriptModule)
+def test_what_cannot_be_followed_is_refused_unless_the_user_trusts_it(
+    tmp_path: Path, network: nn.Module
+) -> None:
+    path = tmp_path / "a.pt"
+    torch.jit.save(torch.jit.script(network.eval()), str(path))
+    with pytest.raises(RobauditError, match=r"\n.*--trust-program.*your rights"):
+        loaded(path)
+    found = load_classifier(str(path), normalise="none", shape=(3, 8, 8), force=True, trust_program=True)
+    assert isinstance(found.network, torch.jit.ScriptModule)
+    assert "--trust-program" in found.info.notes[0]
     assert torch.allclose(found(X), network(X), atol=1e-5)
+
+
+def test_the_interpreter_is_never_asked_without_the_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("torch.jit.load"))
+    for number, network in enumerate((Mutates(), Chooses(), Remembers(), Grows())):
+        path = tmp_path / f"{number}.pt"
+        torch.jit.save(torch.jit.script(network.eval()), str(path))
+        with contextlib.suppress(RobauditError):
+            loaded(path)
 
 
 class Grows(nn.Module):
@@ -238,3 +259,60 @@ def test_a_model_saved_in_training_mode_is_evaluated(tmp_path: Path) -> None:
     found = loaded(tmp_path / "a.pt")
     assert isinstance(found, ProgramNetwork)
     assert torch.allclose(found(X), network.eval()(X), atol=1e-5)
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Both(NamedTuple):
+    logits: torch.Tensor
+    extra: torch.Tensor
+
+
+class Rich(nn.Module):
+    """Enumerations, tuples with names, tables, masks written piece by piece, types that are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(192, 10)
+        self.colour = Colour.BLUE
+        self.table = {"a": 1}
+
+    def forward(self, x: torch.Tensor) -> Both:
+        mask = torch.zeros(8, 8)
+        mask[2:, :3] = 1.0
+        mask[:4, 5:] += 2.0
+        y = self.fc((x * mask).flatten(1))
+        values = [y, y * 2]
+        if isinstance(values, list) and self.colour == Colour.BLUE:
+            y = torch.addcmul(y, values[0], values[1], value=0.5)
+        return Both(y, y[:, :3])
+
+
+def test_the_richer_language(tmp_path: Path) -> None:
+    network = Rich().eval()
+    torch.jit.save(torch.jit.script(network), str(tmp_path / "a.pt"))
+    found = load_classifier(str(tmp_path / "a.pt"), normalise="none", shape=(3, 8, 8), classes=10)
+    assert torch.allclose(found(X), network(X).logits, atol=1e-5)
+    assert "output 'logits' is audited, the only one of 10 columns" in found.info.notes[0]
+    with pytest.raises(RobauditError, match=r"gives \(1, 10\), \(1, 3\) for 1 images") as refused:
+        loaded(tmp_path / "a.pt")
+    assert "--trust-program" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["swin_t", "googlenet", "vit_b_32"])
+@pytest.mark.parametrize("how", ["traced", "scripted"])
+@pytest.mark.heavy
+def test_torchvision_reads_as_data(tmp_path: Path, name: str, how: str) -> None:
+    import torchvision
+
+    settings = {"googlenet": {"init_weights": False}, "vit_b_32": {"image_size": 64}}.get(name, {})
+    network = getattr(torchvision.models, name)(num_classes=10, **settings).eval()
+    x = torch.rand(2, 3, 64, 64)
+    made = torch.jit.script(network) if how == "scripted" else torch.jit.trace(network, x, check_trace=False)
+    torch.jit.save(made, str(tmp_path / "a.pt"))
+    found = load_classifier(str(tmp_path / "a.pt"), normalise="none", shape=(3, 64, 64), force=True)
+    assert isinstance(found.network, ProgramNetwork)
+    assert torch.allclose(found(x), network(x), atol=1e-4)

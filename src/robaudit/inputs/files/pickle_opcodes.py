@@ -152,8 +152,8 @@ class Reader:
 
     def call(self, function: Any, arguments: Any) -> Any:
         """What stands for a call: what the reader's own builder makes, or an `Inert`."""
-        if not isinstance(arguments, tuple):
-            raise UnsafePickle("its pickle is damaged (a call without arguments)")
+        if not isinstance(arguments, tuple):  # as torch writes the members of enumerations
+            arguments = (arguments,)
         if not isinstance(function, Name):
             return Inert("an object")
         builder = self.builders.get(function.text)

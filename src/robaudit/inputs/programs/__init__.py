@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from robaudit.inputs.programs.factories import call_factory, is_factory
-from robaudit.inputs.programs.loading import count_classes, load_program
+from robaudit.inputs.programs.factory_source import source_digest
+from robaudit.inputs.programs.loading import load_program, settled
 from robaudit.inputs.programs.network import Shape
 
-__all__ = ["Shape", "call_factory", "count_classes", "is_factory", "load_program"]
+__all__ = ["Shape", "call_factory", "is_factory", "load_program", "settled", "source_digest"]

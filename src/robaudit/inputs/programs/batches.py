@@ -24,7 +24,9 @@ class OneSizeOnlyError(Exception):
     """Two recordings differ by more than the size of the batch."""
 
 
-def record_any_batch(run: Callable[[Any], Any], shape: tuple[int, ...], written_for: int = 1) -> Recording:
+def record_any_batch(
+    run: Callable[[Any], Any], shape: tuple[int, ...], written_for: int = 1, own: int = 0
+) -> Recording:
     """Write down what `run` does to batches of images (N, *shape) of any size; `batch` is 0. Arguments as `record`.
 
     Raises:
@@ -32,7 +34,7 @@ def record_any_batch(run: Callable[[Any], Any], shape: tuple[int, ...], written_
         Exception: as `record`.
 
     """
-    return _Merger(*(record(run, shape, size, written_for) for size in SIZES)).merged()
+    return _Merger(*(record(run, shape, size, written_for, own) for size in SIZES)).merged()
 
 
 class _Merger:

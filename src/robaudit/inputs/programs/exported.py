@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,8 +18,11 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.archives import Archive, open_archive
 from robaudit.inputs.files.checkpoints import read_archive
 from robaudit.inputs.files.copies import FileCopy
+from robaudit.inputs.files.pickles import UnsafePickle
+from robaudit.inputs.files.tensors import TENSORS, Storage, flat_tensor
 from robaudit.inputs.programs.aten import OPERATORS
 from robaudit.inputs.programs.network import Program, Shape
+from robaudit.inputs.programs.steps import Step, follow, needed
 
 #: `torch._export.serde.schema.ScalarType`.
 DTYPES = {
@@ -29,13 +32,10 @@ DTYPES = {
 GRAPH = 256 << 20
 #: Settings that say where and how a tensor lies, which does not change what it holds.
 PLACING = {"layout", "device", "pin_memory", "memory_format", "non_blocking"}
-ARITHMETIC = {
-    "_operator.mul": OPERATORS["mul"], "_operator.add": OPERATORS["add"], "_operator.sub": OPERATORS["sub"],
-    "_operator.floordiv": operator.floordiv, "_operator.truediv": operator.truediv, "_operator.mod": operator.mod,
-    "_operator.getitem": operator.getitem, "_operator.eq": operator.eq, "_operator.ge": operator.ge,
-    "_operator.le": operator.le, "_operator.gt": operator.gt, "_operator.lt": operator.lt,
-    "_operator.pow": OPERATORS["pow"], "_operator.neg": operator.neg,
-}  # fmt: skip
+ARITHMETIC = {"_operator.getitem": operator.getitem, "_operator.truediv": OPERATORS["div"]} | {
+    f"_operator.{name}": OPERATORS[name]
+    for name in ("mul", "add", "sub", "floordiv", "mod", "eq", "ge", "le", "gt", "lt", "pow", "neg")
+}
 
 
 def read_exported(copy: FileCopy) -> Program:
@@ -78,26 +78,22 @@ def _documents(archive: Archive) -> tuple[dict[str, Any], dict[str, torch.Tensor
 
 
 def _json(archive: Archive, name: str) -> Any:
-    return json.loads(bytes(archive.read(name, GRAPH)))
+    return json.loads(bytes(archive.read(name, GRAPH)), parse_int=_whole)
 
 
 def _tensor(archive: Archive, name: str, entry: dict[str, Any]) -> torch.Tensor:
     if entry.get("use_pickle"):
-        raise RobauditError(f"keeps {name} as a pickle; export plain tensors only")
+        raise RobauditError(f"keeps {name[:60]!r} as a pickle; export plain tensors only")
     meta = entry["tensor_meta"]
-    sizes: list[int]
-    sizes, strides = ([int(n["as_int"]) for n in meta[key]] for key in ("sizes", "strides"))
-    offset = int(meta.get("storage_offset", {}).get("as_int", 0))
-    dtype = DTYPES[meta["dtype"]]
-    data = archive.read(name, archive.size(name))
-    count = len(data) // dtype.itemsize
-    total = torch.Size(sizes).numel()
-    last = offset + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
-    if min([*sizes, *strides, offset, 0]) < 0 or (total and (last >= count or total > count)):
-        raise RobauditError(f"{name} claims shape {sizes}, more than it holds; export it again")
-    if not count:
-        return torch.zeros(sizes, dtype=dtype)
-    return torch.frombuffer(bytearray(data), dtype=dtype).as_strided(sizes, strides, offset).clone()
+    sizes, strides = (tuple(n["as_int"] for n in meta[key]) for key in ("sizes", "strides"))
+    dtype, data = DTYPES[meta["dtype"]], archive.read(name, archive.size(name))
+    storage = Storage(flat_tensor(data, dtype, len(data) // dtype.itemsize))
+    offset = meta.get("storage_offset", {}).get("as_int", 0)
+    try:
+        found: torch.Tensor = TENSORS["torch._utils _rebuild_tensor_v2"](storage, offset, sizes, strides)
+    except UnsafePickle as error:
+        raise RobauditError(f"{name[:60]!r}: {error}; export it again") from error
+    return found
 
 
 def _pickled(archive: Archive, name: str) -> dict[str, torch.Tensor]:
@@ -117,10 +113,10 @@ def _operator(target: str) -> Any:
     """
     if target in ARITHMETIC:
         return ARITHMETIC[target]
-    match = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.\w+", target)
-    if not match or match[1] not in OPERATORS:
+    match = re.fullmatch(r"torch\.ops\.aten\.(\w+)\.(\w+)", target)
+    if not match or match[1] not in OPERATORS or "out" in match[2]:
         raise RobauditError(
-            f"needs the operator {target[:80]}, which is not torch's own arithmetic; export it without"
+            f"needs the operator {target[:80]!r}, which is not torch's own arithmetic; export it without"
         )
     return OPERATORS[match[1]]
 
@@ -134,7 +130,6 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
 
     """
     graph, signature = module["graph"], module["signature"]
-    nodes = [(_operator(node["target"]), node) for node in graph["nodes"]]
     known: dict[str, Any] = {}
     learned, images = [], []
     for entry in signature["input_specs"]:
@@ -152,10 +147,13 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
     shape: Shape | None = None
     if len(sizes) == 4 and min(sizes[1:]) > 0:
         shape = sizes[1], sizes[2], sizes[3]
-    outputs = [spec["user_output"] for spec in signature["output_specs"] if "user_output" in spec]
-    run = partial(
-        _run, nodes=nodes, known=known, image=images[0], output=outputs[0]["arg"]["as_tensor"]["name"]
-    )
+    outputs = [spec["user_output"]["arg"] for spec in signature["output_specs"] if "user_output" in spec]
+    names = [arg["as_tensor"]["name"] for arg in outputs if "as_tensor" in arg]
+    steps = needed([_step(node) for node in graph["nodes"]], names)
+
+    def run(x: Any) -> Any:
+        return dict(zip(names, follow(steps, {**known, images[0]: x}, names), strict=True))
+
     return Program(run, learned, shape, max(sizes[0], 0))
 
 
@@ -164,14 +162,20 @@ def _single(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _run(
-    x: Any, *, nodes: list[tuple[Any, dict[str, Any]]], known: dict[str, Any], image: str, output: str
-) -> Any:
-    """Evaluate the nodes in order; the first output."""
-    values: dict[str, Any] = {**known, image: x}
-    for function, node in nodes:
+def _step(node: dict[str, Any]) -> Step:
+    function, arguments = _operator(node["target"]), node["inputs"]
+    takes = tuple(dict.fromkeys(name for item in arguments for name in _names(item["arg"])))
+    gives: list[Any] = []
+    for output in node["outputs"]:
+        kind, where = next(iter(output.items()))
+        names = where if kind == "as_tensors" else [where]
+        gives += [
+            name.get("name", name.get("as_name", "")) if isinstance(name, dict) else "" for name in names
+        ]
+
+    def run(values: dict[str, Any]) -> Any:
         positional, named = [], {}
-        for item in node["inputs"]:
+        for item in arguments:
             value = _argument(item["arg"], values)
             if item.get("kind", 1) != 2:
                 positional.append(value)
@@ -179,8 +183,20 @@ def _run(
                 raise RobauditError("writes into a tensor that it is given; export it without")
             elif item["name"] not in PLACING:
                 named[item["name"]] = value
-        _store(node["outputs"], function(*positional, **named), values)
-    return values[output]
+        result = function(*positional, **named)
+        return result if isinstance(result, (tuple, list)) and len(gives) > 1 else [result]
+
+    overwrites = re.fullmatch(r".*[a-z0-9]_\.\w+", node["target"]) is not None
+    return Step(takes, tuple(gives), run, overwrites)
+
+
+def _names(argument: dict[str, Any]) -> Iterator[str]:
+    """The values that an argument is made of."""
+    kind, value = next(iter(argument.items()))
+    if kind in ("as_tensor", "as_tensors", "as_optional_tensors") or kind.startswith("as_sym_"):
+        for item in value if isinstance(value, list) else [value]:
+            name = item.get("name", item.get("as_name", item.get("as_tensor", {})))
+            yield from [name] if isinstance(name, str) else [name["name"]] if name else []
 
 
 def _argument(argument: dict[str, Any], values: dict[str, Any]) -> Any:
@@ -206,17 +222,13 @@ def _argument(argument: dict[str, Any], values: dict[str, Any]) -> Any:
     if kind in ("as_int", "as_ints", "as_floats", "as_bool", "as_bools", "as_string"):
         return value
     raise RobauditError(
-        f"has an argument of kind {kind}, which is not supported; pass the PyTorch checkpoint"
+        f"has an argument of the kind {kind[:40]!r}, not supported; pass the PyTorch checkpoint"
     )
 
 
-def _store(outputs: list[dict[str, Any]], result: Any, values: dict[str, Any]) -> None:
-    results = list(result) if isinstance(result, (tuple, list)) and len(outputs) > 1 else [result]
-    for output, value in zip(outputs, results, strict=False):
-        kind, where = next(iter(output.items()))
-        if kind == "as_tensors":
-            values.update({item["name"]: part for item, part in zip(where, value, strict=True)})
-        elif kind == "as_tensor":
-            values[where["name"]] = value
-        elif kind.startswith("as_sym_"):
-            values[where["as_name"]] = value
+def _whole(digits: str) -> int:
+    """A number of the document, if torch could have written it."""
+    number = int(digits) if len(digits) <= 20 else 1 << 64
+    if not -(1 << 63) <= number < 1 << 63:
+        raise RobauditError("has a number of absurd size; export it again")
+    return number

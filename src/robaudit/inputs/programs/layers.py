@@ -34,16 +34,9 @@ def _convolution(kind: type[nn.Module]) -> _Maker:
 
 
 def _batch_norm(  # noqa: PLR0913
-    running_mean: Any,
-    running_var: Any,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    *,
-    ndim: int,
-) -> nn.Module | None:
+    running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, training: bool = False,
+    momentum: float = 0.1, eps: float = 1e-5, *, ndim: int,
+) -> nn.Module | None:  # fmt: skip
     if training or running_mean is None:
         return None
     kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[ndim]

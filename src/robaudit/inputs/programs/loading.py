@@ -1,11 +1,13 @@
-"""Files that are networks already: ONNX, TorchScript and `.pt2`."""
+"""Networks that are code, made to answer with logits: ONNX, TorchScript and `.pt2` files, a user's own modules."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.copies import FileCopy
@@ -18,28 +20,50 @@ from robaudit.inputs.programs.network import (
     example_image,
 )
 from robaudit.inputs.programs.onnx import read_onnx
+from robaudit.inputs.programs.outputs import Answer, OneAnswer
 from robaudit.inputs.programs.torchscript import read_torchscript
 
-READERS: dict[str, Callable[[FileCopy], Program | nn.Module]] = {
-    "onnx": read_onnx,
-    "torchscript": read_torchscript,
-    "pt2": read_exported,
-}
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network that answers with logits (N, K).
+
+    Attributes:
+        network: from images (N, C, H, W), already normalised.
+        shape: (C, H, W) of the images where it is known.
+        classes: K; 0 where the shape is not known.
+        notes: sentences for the report.
+
+    """
+
+    network: nn.Module
+    shape: Shape | None
+    classes: int = 0
+    notes: tuple[str, ...] = ()
 
 
-def load_program(copy: FileCopy, kind: str, shape: Shape | None) -> tuple[nn.Module, Shape | None, int]:
-    """A program's network, the (C, H, W) it takes (the images' where it does not say) and its classes.
+def load_program(
+    copy: FileCopy, kind: str, shape: Shape | None, *, classes: int = 0, trusted: bool = False
+) -> Loaded:
+    """A file's network.
 
     Args:
         copy: the file.
         kind: `onnx`, `torchscript` or `pt2`.
         shape: (C, H, W) of the images, None where there are none.
+        classes: of the images, by which the logits are told from other outputs; 0 where there are none.
+        trusted: whether the user said that TorchScript's own code may run where it is not read as data.
 
     Raises:
         RobauditError: it cannot be loaded safely, or takes other images.
 
     """
-    program, path = READERS[kind](copy), copy.path
+    readers: dict[str, Callable[[FileCopy], Program | nn.Module]] = {
+        "onnx": read_onnx,
+        "torchscript": partial(read_torchscript, trusted=trusted),
+        "pt2": read_exported,
+    }
+    program, path = readers[kind](copy), copy.path
     declared = program.image_shape if isinstance(program, Program) else None
     if shape and declared and tuple(shape) != declared:
         raise RobauditError(
@@ -47,44 +71,51 @@ def load_program(copy: FileCopy, kind: str, shape: Shape | None) -> tuple[nn.Mod
         )
     shape = shape or declared
     if shape is None:
-        return UnshapedNetwork(program) if isinstance(program, Program) else program, None, 0
-    network = program if isinstance(program, nn.Module) else _built(program, shape, str(path))
-    return network, shape, count_classes(network, example_image(shape), str(path))
-
-
-def _built(program: Program, shape: Shape, name: str) -> nn.Module:
+        return Loaded(UnshapedNetwork(program) if isinstance(program, Program) else program, None)
+    answer = Answer(classes)
     try:
-        return build_network(program, shape)
+        network = program if isinstance(program, nn.Module) else build_network(program, shape, answer)
     except Exception as error:
-        raise _does_not_run(error, shape, name) from error
+        raise _does_not_run(error, shape, str(path)) from error
+    notes = answer.notes
+    if isinstance(network, torch.jit.ScriptModule):
+        notes = ("its own code is run by torch, as --trust-program says",)
+    found = settled(network, example_image(shape), str(path), classes)
+    return Loaded(found.network, shape, found.classes, notes + found.notes)
 
 
-def count_classes(network: nn.Module, example: torch.Tensor, name: str) -> int:
-    """Outputs for one image.
+def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) -> Loaded:
+    """A module that answers with logits (N, K): itself, or one that takes them out of its answer.
+
+    Args:
+        network: from images to logits, or to several tensors one of which they are.
+        example: images (N, C, H, W).
+        name: for messages.
+        classes: as `load_program`.
 
     Raises:
-        RobauditError: it does not run, or gives anything but (1, K) with K >= 2.
+        RobauditError: it does not run, or gives nothing of the kind.
 
     """
+    answer = Answer(classes)
     try:
         with torch.no_grad():
-            logits = network.eval()(example)
+            given = network.eval()(example)
+            logits = answer.logits(given, len(example))
     except Exception as error:
         raise _does_not_run(error, tuple(example.shape[1:]), name) from error
-    if (
-        not isinstance(logits, torch.Tensor)
-        or logits.ndim != 2
-        or logits.shape[0] != 1
-        or logits.shape[1] < 2
-    ):
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise RobauditError(f"{name}: gives {got} for one image; expected (1, classes)")
-    return int(logits.shape[1])
+    _, channels, height, width = example.shape
+    shape, columns = (channels, height, width), int(logits.shape[1])
+    if logits is given:
+        return Loaded(network, shape, columns)
+    found = OneAnswer(network, answer)
+    return Loaded(found, shape, columns, found.notes)
 
 
 def _does_not_run(error: Exception, shape: tuple[int, ...], name: str) -> RobauditError:
     if isinstance(error, RobauditError):
-        return RobauditError(f"{name}: {error}")
+        text = str(error)
+        return RobauditError(text if text.startswith(name) else f"{name}: {text}")
     reason = str(error).strip().splitlines()[-1][:120] if str(error).strip() else type(error).__name__
     return RobauditError(
         f"{name}: does not run on images of {_text(shape)} ({reason}); pass its own --dataset"

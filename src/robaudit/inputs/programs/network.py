@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from robaudit.inputs.programs.batches import record_any_batch
 from robaudit.inputs.programs.layers import graph_module
+from robaudit.inputs.programs.outputs import Answer, NoLogitsError
 from robaudit.inputs.programs.recording import record
 
 Shape = tuple[int, int, int]
@@ -21,11 +22,12 @@ class Program:
     """What a file says, before the shape of the images is known.
 
     Attributes:
-        run: from images (N, C, H, W), as tensors or as a `recording.Value`, to the answer (N, classes).
+        run: from images (N, C, H, W), as tensors or as a `recording.Value`, to the answer: logits (N, classes), or
+            several tensors, one of which they are.
         tensors: learned numbers.
         image_shape: (C, H, W) where the file says it.
         batch: images that it was written for at once; 0 where it does not say, or takes any number.
-        otherwise: another way to a network, where this one fails.
+        otherwise: what follows from this one's failure: another way to a network, or advice.
 
     """
 
@@ -33,7 +35,7 @@ class Program:
     tensors: list[Tensor]
     image_shape: Shape | None = None
     batch: int = 0
-    otherwise: Callable[[], nn.Module] | None = None
+    otherwise: Callable[[Exception], nn.Module] | None = None
 
 
 class ProgramNetwork(nn.Module):
@@ -44,6 +46,9 @@ class ProgramNetwork(nn.Module):
         fixed_batch: how many images the graph takes at once; 0: any number.
 
     """
+
+    #: The part whose answers are passed on as they are.
+    answers_with = "body"
 
     def __init__(self, body: fx.GraphModule, fixed_batch: int) -> None:
         super().__init__()
@@ -76,8 +81,8 @@ class UnshapedNetwork(nn.Module):
         return self._networks[shape].to(x.device)(x)
 
 
-def build_network(program: Program, shape: Shape) -> nn.Module:
-    """The program's network for images of one shape.
+def build_network(program: Program, shape: Shape, answer: Answer | None = None) -> nn.Module:
+    """The program's network for images of one shape; `answer` says which of its outputs are the logits.
 
     Raises:
         RobauditError: it asks for what is never needed, or for too much.
@@ -85,28 +90,32 @@ def build_network(program: Program, shape: Shape) -> nn.Module:
 
     """
     try:
-        return _recorded(program, shape)
-    except Exception:
-        if program.otherwise is None:
+        return _recorded(program, shape, answer or Answer())
+    except Exception as error:
+        if program.otherwise is None or isinstance(error, NoLogitsError):
             raise
-        return program.otherwise()
+        return program.otherwise(error)
 
 
-def _recorded(program: Program, shape: Shape) -> ProgramNetwork:
+def _recorded(program: Program, shape: Shape, answer: Answer) -> ProgramNetwork:
     """The program's graph for images of one shape.
 
     Its graph takes batches of any size where that gives the same answers as one image at a time, and as the batch
     that the file was written for; otherwise only that batch.
     """
-    size = program.batch or 1
+    size, own = program.batch or 1, sum(tensor.nbytes for tensor in program.tensors)
+
+    def run(x: Any) -> Any:
+        return answer.logits(program.run(x), len(x))
+
     fixed: ProgramNetwork | None = None
     reason: Exception | None = None
     try:
-        fixed = ProgramNetwork(graph_module(record(program.run, shape, size, size)), size)
+        fixed = ProgramNetwork(graph_module(record(run, shape, size, size, own)), size)
     except Exception as error:  # a file may say a size that its operations do not take
         reason = error
     try:
-        free = ProgramNetwork(graph_module(record_any_batch(program.run, shape, size)), 0)
+        free = ProgramNetwork(graph_module(record_any_batch(run, shape, size, own)), 0)
         if _agree(free, fixed or free, shape):
             return free
     except Exception as error:  # operations for one size of batch fail in many ways at another

@@ -18,10 +18,13 @@ from torch.fx.proxy import Scope, TracerBase
 from torch.utils._pytree import tree_leaves, tree_map
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import BoundedSizes, check_size
+from robaudit.inputs.programs.limits import HELD, WORK, BoundedSizes, held
+from robaudit.inputs.programs.sizes import check_size, work_of
 
 #: Operations in one graph.
-MOST_NODES = 200_000
+MOST_NODES = 20_000
+#: Images of a batch that a file was written for whose memory counts.
+MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Recording:
     batch: int
 
 
-def record(run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, written_for: int = 1) -> Recording:
+def record(
+    run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, written_for: int = 1, own: int = 0
+) -> Recording:
     """Write down what `run` does to images (batch, *shape).
 
     Args:
@@ -49,20 +54,23 @@ def record(run: Callable[[Any], Any], shape: tuple[int, ...], batch: int, writte
         shape: (C, H, W) of an image.
         batch: how many images.
         written_for: how many `run` was written for, where its operations hold one number only.
+        own: bytes of the tensors that `run` has from its file.
 
     Raises:
-        RobauditError: its answer is no tensor that depends on the images, or one of its tensors is absurdly large.
+        RobauditError: its answer is no tensor that depends on the images, or it asks for absurd memory or work.
         Exception: whatever `run` meets: shapes that do not fit, numbers that are needed but depend on the images.
 
     """
-    recorder = _Recorder(batch, written_for)
-    with torch.no_grad(), BoundedSizes():
+    with torch.no_grad(), BoundedSizes(own) as limits:
+        recorder = _Recorder(batch, written_for, limits)
         images = recorder.graph.placeholder("x")
         result = run(recorder.value(images, torch.zeros(()).expand(batch, *shape)))
     if not isinstance(result, Value):
         raise RobauditError("gives an answer that does not depend on the images; export it again")
     recorder.graph.output(result.node)
     recorder.graph.eliminate_dead_code()
+    if held(recorder.graph) > HELD * min(batch, MOST_AT_ONCE):
+        raise RobauditError("holds absurdly much for an image; export it again")
     return Recording(recorder.graph, recorder.tensors, batch)
 
 
@@ -150,9 +158,10 @@ class _Memory:
 class _Recorder(TracerBase):
     """Turns operations on `Value`s into nodes."""
 
-    def __init__(self, batch: int, written_for: int) -> None:
+    def __init__(self, batch: int, written_for: int, limits: BoundedSizes) -> None:
         super().__init__()
-        self.batch, self.written_for = batch, written_for
+        self.batch, self.written_for, self.limits = batch, written_for, limits
+        self.work = WORK * batch
         self.graph = fx.Graph()
         self.tensors: dict[str, Tensor] = {}
         self.scope, self.module_stack, self.node_name_to_scope = Scope("", None), OrderedDict(), {}
@@ -176,11 +185,22 @@ class _Recorder(TracerBase):
         if shape is not None:
             example = positional[0].new_zeros(()).expand(shape)
         else:
-            example = function(*positional, **named)
+            example = self._tried(function, positional, named)
             memory = _shared(example, nodes)
-        if not all(isinstance(leaf, Tensor) for leaf in tree_leaves(example)):
+        leaves = tree_leaves(example)
+        if not all(isinstance(leaf, Tensor) for leaf in leaves):
             raise RobauditError(f"needs a number of {target} that depends on the images; export it without")
+        self.work -= sum(work_of(function, positional, leaf.shape) for leaf in leaves)
+        if self.work < 0:
+            raise RobauditError("computes absurdly much for an image; export it again")
         return self.value(self.graph.create_node(kind, target, *nodes), example, memory)
+
+    def _tried(self, function: Callable[..., Any], positional: Any, named: Any) -> Any:
+        self.limits.counting = False
+        try:
+            return function(*positional, **named)
+        finally:
+            self.limits.counting = True
 
     def create_arg(self, a: Any) -> Any:
         """Constants as nodes of their own, each tensor once."""
@@ -190,6 +210,7 @@ class _Recorder(TracerBase):
             name = f"constant_{len(self._constants)}"
             node = self.graph.create_node("get_attr", name)
             self.value(node, a)
+            self.limits.keep(a)
             self.tensors[name] = a
             self._constants[id(a)] = (a, node)
         return self._constants[id(a)][1]

@@ -32,6 +32,8 @@ class ModelRequest:
         device: where to compute.
         force: load even what is right no more often than chance.
         shape: (C, H, W) of the images where they are not at hand.
+        classes: and how many classes they have; 0 where it is not known.
+        trust_program: `--trust-program`; nothing in a file or a policy can say so.
 
     """
 
@@ -42,6 +44,13 @@ class ModelRequest:
     device: str = "cpu"
     force: bool = False
     shape: tuple[int, int, int] | None = None
+    classes: int = 0
+    trust_program: bool = False
+
+    @property
+    def image_classes(self) -> int:
+        """How many classes the images have; 0 where it is not known."""
+        return self.images.classes if self.images else self.classes
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from robaudit.inputs.programs.aten.operators import OPERATORS
-from robaudit.inputs.programs.aten.shapes import DTYPES
+from robaudit.inputs.programs.aten.shapes import DTYPES, is_tensor
 
-__all__ = ["DTYPES", "OPERATORS"]
+__all__ = ["DTYPES", "OPERATORS", "is_tensor"]

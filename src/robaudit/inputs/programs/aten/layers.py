@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.sizes import bounded
 
 _FORWARD = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 _BACKWARD = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
@@ -54,12 +54,6 @@ def _batch_norm(  # noqa: PLR0913, PLR0917
     return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
 
 
-def _native_batch_norm(
-    input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
-) -> Any:
-    return _batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps), None, None
-
-
 def _batch_norm_of_batch(input: Any, weight: Any, bias: Any, *rest: Any) -> Any:
     """`_native_batch_norm_legit`, with or without statistics among the arguments."""
     statistics = rest if len(rest) == 5 else (None, None, *rest)
@@ -81,14 +75,8 @@ def _multi_head_attention(  # noqa: PLR0913, PLR0917
 
 
 def _layer_norm(
-    input: Any,
-    normalized_shape: Any,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-    *_: Any,
-    **__: Any,
-) -> Any:
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any, **__: Any
+) -> Any:  # fmt: skip
     return F.layer_norm(input, list(normalized_shape), weight, bias, eps)
 
 
@@ -96,12 +84,6 @@ def _group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any, **__: Any
 ) -> Any:
     return F.group_norm(input, num_groups, weight, bias, eps)
-
-
-def _native_group_norm(  # noqa: PLR0913, PLR0917
-    input: Any, weight: Any, bias: Any, N: Any, C: Any, HxW: Any, group: int, eps: float
-) -> Any:
-    return F.group_norm(input, group, weight, bias, eps), None, None
 
 
 def _instance_norm(  # noqa: PLR0913, PLR0917
@@ -128,31 +110,8 @@ def _attention(  # noqa: PLR0913, PLR0917
     return F.scaled_dot_product_attention(query, key, value, **options)
 
 
-def _flash_attention(
-    query: Any, key: Any, value: Any, dropout_p: float = 0.0, is_causal: bool = False, *, attn_mask: Any = None,
-    scale: Any = None,
-) -> Any:  # fmt: skip
-    return _attention(query, key, value, attn_mask, dropout_p, is_causal, scale), None
-
-
-def _max_pool(dimensions: int) -> Callable[..., Any]:
-    pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[dimensions]
-
-    def run(
-        self: Any,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
-    ) -> Any:
-        return pool(self, kernel_size, stride or kernel_size, padding, dilation, ceil_mode)
-
-    return run
-
-
-def _average_pool(dimensions: int) -> Callable[..., Any]:
-    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[dimensions]
+def _pool(pool: Callable[..., Any]) -> Callable[..., Any]:
+    """In steps of the window's size where no other is given."""
 
     def run(self: Any, kernel_size: Any, stride: Any = None, *rest: Any, **named: Any) -> Any:
         return pool(self, kernel_size, stride or kernel_size, *rest, **named)
@@ -178,8 +137,38 @@ def _resize(mode: str) -> Callable[..., Any]:
     return run
 
 
-def _adaptive_max(self: Any, output_size: Any) -> Any:
-    return F.adaptive_max_pool2d(self, list(output_size)), None
+def _adaptive(pool: Callable[..., Any]) -> Callable[..., Any]:
+    def run(self: Any, output_size: Any) -> Any:
+        sizes = list(output_size)
+        bounded([*self.shape[: -len(sizes)], *sizes])
+        return pool(self, sizes)
+
+    return run
+
+
+def _unfold(self: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    """`im2col`."""
+    _check_windows(self.shape[-2:], kernel_size, dilation, padding, stride)
+    places = [
+        (size + 2 * pad - space * (kernel - 1) - 1) // step + 1
+        for size, kernel, space, pad, step in zip(
+            self.shape[-2:], kernel_size, dilation, padding, stride, strict=True
+        )
+    ]
+    bounded([*self.shape[:-2], *kernel_size, *places])
+    return F.unfold(self, kernel_size, dilation, padding, stride)
+
+
+def _fold(self: Any, output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    """`col2im`."""
+    _check_windows(output_size, kernel_size, dilation, padding, stride)
+    bounded([*self.shape[:-2], *output_size])
+    return F.fold(self, output_size, kernel_size, dilation, padding, stride)
+
+
+def _check_windows(*settings: Any) -> None:
+    if not all(0 <= int(number) < 1 << 16 for setting in settings for number in setting):
+        raise RobauditError("cuts an image in an absurd way; export it again")
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -187,18 +176,24 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "_convolution": _convolution, "_convolution_mode": _convolve,
     "conv_transpose1d": _transposed, "conv_transpose2d": _transposed,
     "linear": lambda input, weight, bias=None: F.linear(input, weight, bias),
-    "batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _native_batch_norm,
+    "batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": lambda x, w, b, mean, var, *rest: (
+        _batch_norm(x, w, b, mean, var, False, *rest), None, None),
     "_native_batch_norm_legit": _batch_norm_of_batch, "_native_multi_head_attention": _multi_head_attention,
     "layer_norm": _layer_norm, "native_layer_norm": lambda *args: (_layer_norm(*args), None, None),
-    "group_norm": _group_norm, "native_group_norm": _native_group_norm, "instance_norm": _instance_norm,
-    "max_pool1d": _max_pool(1), "max_pool2d": _max_pool(2), "max_pool3d": _max_pool(3),
-    "max_pool2d_with_indices": lambda *args, **named: (_max_pool(2)(*args, **named), None),
-    "avg_pool1d": _average_pool(1), "avg_pool2d": _average_pool(2), "avg_pool3d": _average_pool(3),
-    "adaptive_avg_pool1d": F.adaptive_avg_pool1d, "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
-    "_adaptive_avg_pool2d": F.adaptive_avg_pool2d, "adaptive_max_pool2d": _adaptive_max,
+    "group_norm": _group_norm,
+    "native_group_norm": lambda x, w, b, n, c, hw, group, eps: (_group_norm(x, group, w, b, eps), None, None),
+    "instance_norm": _instance_norm,
+    **{f"{kind}_pool{n}d": _pool(getattr(F, f"{kind}_pool{n}d")) for kind in ("max", "avg") for n in (1, 2, 3)},
+    "max_pool2d_with_indices": lambda *args, **named: (_pool(F.max_pool2d)(*args, **named), None),
+    "adaptive_avg_pool1d": _adaptive(F.adaptive_avg_pool1d), "adaptive_avg_pool2d": _adaptive(F.adaptive_avg_pool2d),
+    "_adaptive_avg_pool2d": _adaptive(F.adaptive_avg_pool2d),
+    "adaptive_max_pool2d": lambda self, size: (_adaptive(F.adaptive_max_pool2d)(self, size), None),
+    "im2col": _unfold, "col2im": _fold, "upsample_bicubic2d": _resize("bicubic"),
     "upsample_nearest2d": _resize("nearest"), "upsample_bilinear2d": _resize("bilinear"),
     "dropout": _dropout, "feature_dropout": _dropout, "alpha_dropout": _dropout,
     "native_dropout": lambda input, p, train: (_dropout(input, p, bool(train)), None),
-    "scaled_dot_product_attention": _attention, "_scaled_dot_product_flash_attention_for_cpu": _flash_attention,
+    "scaled_dot_product_attention": _attention,
+    "_scaled_dot_product_flash_attention_for_cpu": lambda q, k, v, p=0.0, causal=False, attn_mask=None, scale=None: (
+        _attention(q, k, v, attn_mask, p, causal, scale), None),
     "channel_shuffle": F.channel_shuffle,
 }  # fmt: skip

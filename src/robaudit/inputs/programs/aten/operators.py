@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.programs.aten import layers, reductions, shapes
 from robaudit.inputs.programs.aten.shapes import is_tensor
 from robaudit.inputs.programs.recording import Value
+from robaudit.inputs.programs.sizes import LONGEST
 
 Operator = Callable[..., Any]
-#: Items in a list that is computed.
-LONGEST = 1_000_000
 
 
 def _sized(value: Any) -> Any:
@@ -63,6 +63,18 @@ def _pow(self: Any, exponent: Any) -> Any:
     )
 
 
+def _compared(function: Operator) -> Operator:
+    def run(self: Any, other: Any) -> Any:
+        inside = (
+            (*self, *other) if isinstance(self, (list, tuple)) and isinstance(other, (list, tuple)) else ()
+        )
+        if any(isinstance(part, (list, tuple, dict)) for part in inside):  # may take time without end
+            raise RobauditError("compares lists of lists; export it without")
+        return function(self, other)
+
+    return run
+
+
 def _clamp(self: Any, min: Any = None, max: Any = None) -> Any:
     if (min, max) == (0, 6):
         return F.relu6(self)
@@ -86,12 +98,14 @@ def _einsum(equation: str, tensors: Sequence[Any], path: Any = None) -> Any:
 
 
 def _inplace(function: Operator) -> Operator:
-    """As `function`; its first argument may not be used afterwards."""
+    """As `function`; its first argument may not be used afterwards, or is changed where it depends on no image."""
 
     def run(self: Any, *args: Any, **named: Any) -> Any:
-        if not isinstance(self, Value):
-            raise RobauditError("changes a tensor of its own; export it after model.eval()")
         result = function(self, *args, **named)
+        if isinstance(self, Tensor) and isinstance(result, Tensor):
+            return self.copy_(result)
+        if not isinstance(self, Value):
+            raise RobauditError("writes an image's numbers into a tensor of its own; export it without")
         if not isinstance(result, Value) or result.shape != self.shape or result.dtype != self.dtype:
             raise RobauditError("changes a tensor in place into another kind; export it without")
         if result is not self:
@@ -111,19 +125,19 @@ def _of_one(function: Operator) -> Operator:
 
 
 def _numbers(of_number: Operator, of_tensor: Operator) -> Operator:
-    """A function of a plain number or of a tensor."""
-    return lambda self: of_tensor(self) if is_tensor(self) else of_number(self)
+    """A function of a plain number, or a list, or of a tensor."""
+    return lambda self, *rest: of_tensor(self, *rest) if is_tensor(self) else of_number(self, *rest)
 
 
 #: Functions of torch that take the operator's own arguments.
 _SAME = {
     name: getattr(torch, name)
     for name in (
-        "abs", "all", "amax", "amin", "any", "argmax", "argmin", "baddbmm", "bmm", "cos", "cumsum", "erf",
+        "abs", "amax", "amin", "argmax", "argmin", "baddbmm", "bmm", "cos", "erf",
         "exp", "expm1", "flip", "fmod", "index_select", "isfinite", "isinf", "isnan", "log", "log1p", "log2",
         "logical_and", "logical_not", "logical_or", "logsumexp", "masked_fill", "matmul", "maximum", "minimum",
         "mm", "movedim", "mv", "narrow", "permute", "pixel_shuffle", "pixel_unshuffle", "reciprocal", "roll",
-        "rsqrt", "select", "sigmoid", "sign", "sin", "square", "squeeze", "tanh", "transpose", "unsqueeze",
+        "rsqrt", "select", "sigmoid", "sign", "sin", "square", "squeeze", "swapaxes", "tanh", "transpose", "unsqueeze",
         "where",
     )
 }  # fmt: skip
@@ -142,16 +156,18 @@ OPERATORS: dict[str, Operator] = _SAME | _OF_ONE | layers.OPERATORS | reductions
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "true_divide": _div, "pow": _pow,
     "subtract": _sub, "multiply": _mul, "divide": _div,
     "rsub": lambda self, other, alpha=1: other - (self if alpha == 1 else self * alpha),
-    "floordiv": operator.floordiv, "floor_divide": operator.floordiv, "remainder": operator.mod,
-    "neg": operator.neg, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
-    "gt": operator.gt, "ge": operator.ge, "bitwise_and": operator.and_, "bitwise_or": operator.or_,
+    "floordiv": operator.floordiv, "floor_divide": operator.floordiv, "remainder": operator.mod, "mod": operator.mod,
+    "neg": operator.neg, **{name: _compared(getattr(operator, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    "bitwise_and": operator.and_, "bitwise_or": operator.or_,
     "bitwise_not": operator.invert, "__and__": operator.and_, "__or__": operator.or_,
     "sqrt": _numbers(math.sqrt, torch.sqrt), "floor": _numbers(math.floor, torch.floor),
     "ceil": _numbers(math.ceil, torch.ceil), "round": _numbers(round, torch.round),
     "clamp": _clamp, "clip": _clamp, "clamp_min": lambda self, min: self.clamp(min=min),
     "clamp_max": lambda self, max: self.clamp(max=max),
     "addmm": lambda self, mat1, mat2, beta=1, alpha=1: layers.affine(self, mat1, mat2, beta, alpha),
-    "einsum": _einsum,
+    "einsum": _einsum, "addcmul": lambda self, tensor1, tensor2, value=1: _add(self, tensor1 * tensor2, value),
+    "addcdiv": lambda self, tensor1, tensor2, value=1: _add(self, tensor1 / tensor2, value),
+    "cumsum": lambda self, dim, dtype=None: torch.cumsum(shapes.convert(self, dtype=dtype), dim),
     # activations
     "hardtanh": _hardtanh,
     "leaky_relu": lambda self, negative_slope=0.01: F.leaky_relu(self, negative_slope),
@@ -162,7 +178,7 @@ OPERATORS: dict[str, Operator] = _SAME | _OF_ONE | layers.OPERATORS | reductions
     "prelu": torch.prelu, "_prelu_kernel": torch.prelu, "glu": F.glu,
     "threshold": F.threshold,
     # what does nothing to a classifier that is evaluated
-    "contiguous": _idle, "clone": _idle,
+    "contiguous": _idle, "clone": lambda self, *_, **__: self.clone() if isinstance(self, Tensor) else self,
     "detach": _idle, "alias": _idle, "lift_fresh": _idle, "lift_fresh_copy": _idle, "positive": _idle, "data": _idle,
     "_assert_tensor_metadata": lambda *_, **__: None, "_assert_scalar": lambda *_, **__: None,
     "sym_constrain_range_for_size": lambda *_, **__: None,     # shapes
@@ -184,7 +200,12 @@ OPERATORS: dict[str, Operator] = _SAME | _OF_ONE | layers.OPERATORS | reductions
     # conversions and constants
     "to": shapes.convert, "_to_copy": shapes.convert, "type_as": lambda self, other: shapes.convert(self, other=other),
     "zeros": shapes.filled(0), "ones": shapes.filled(1), "full": shapes.full, "zeros_like": shapes.filled_like(0),
-    "ones_like": shapes.filled_like(1), "full_like": shapes.filled_like(None), "new_zeros": shapes.new_filled(0),
+    "fill": shapes.filled_like(None), "zero": shapes.filled_like(0), "ones_like": shapes.filled_like(1),
+    "copy": lambda self, src=None, *_: (
+        list(self) if src is None else shapes.expand(shapes.convert(src, other=self), self.shape)),
+    "all": _numbers(all, torch.all), "any": _numbers(any, torch.any),
+    "repeat_interleave": shapes.repeat_rows, "slice_scatter": shapes.put_slice, "select_scatter": shapes.put_row,
+    "full_like": shapes.filled_like(None), "new_zeros": shapes.new_filled(0),
     "new_ones": shapes.new_filled(1), "new_full": shapes.new_filled(None), "arange": shapes.counted,
     "tensor": shapes.as_tensor, "scalar_tensor": shapes.as_tensor, "item": shapes.item,
     "_local_scalar_dense": shapes.item,
@@ -195,6 +216,6 @@ OPERATORS |= {
     for name in (
         "add", "sub", "mul", "div", "relu", "relu6", "hardtanh", "leaky_relu", "elu", "selu", "celu", "silu", "mish",
         "hardswish", "hardsigmoid", "sigmoid", "tanh", "clamp", "clamp_min", "clamp_max", "dropout", "exp", "neg",
-        "feature_dropout", "alpha_dropout", "threshold", "masked_fill", "pow",
+        "feature_dropout", "alpha_dropout", "threshold", "masked_fill", "pow", "fill", "copy", "zero",
     )
 }  # fmt: skip

@@ -18,6 +18,8 @@ def _reduction(function: Operator) -> Operator:
     """One with (dim, keepdim, dtype) or, without dimensions, with (dtype)."""
 
     def run(self: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None, **_: Any) -> Any:
+        if isinstance(self, list):
+            return sum(self)
         self = shapes.convert(self, dtype=dtype)
         axes = list(range(self.ndim)) if dim is None or dim == [] else dim
         return function(self, dim=axes, keepdim=keepdim)

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.recording import Value
+from robaudit.inputs.programs.sizes import bounded, short
 from robaudit.inputs.programs.static import fitted, joined
 
 #: Number types by the numbers that TorchScript has for them.
@@ -85,6 +85,17 @@ def repeat(self: Any, repeats: Sequence[int]) -> Any:
     return self.repeat(list(repeats))
 
 
+def repeat_rows(self: Any, repeats: Any, dim: int | None = None, output_size: Any = None) -> Any:
+    """`repeat_interleave`: each row several times, all as often or each as a list of numbers says."""
+    if dim is None:
+        self, dim = self.flatten(), 0
+    times = repeats if isinstance(repeats, Tensor) else torch.tensor(int(item(repeats)))
+    size = self.shape[dim]
+    short(range(int(times.sum() if times.ndim else times * size)))
+    rows = torch.repeat_interleave(torch.arange(size), times.expand(size))
+    return self.index_select(dim, rows)
+
+
 def cut(self: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
     """`slice`: part of a list or of a dimension."""
     if isinstance(self, (list, str)):
@@ -94,6 +105,21 @@ def cut(self: Any, dim: int = 0, start: Any = None, end: Any = None, step: int =
     if step == 1 and start == 0 and end >= size:
         return self
     return self[(slice(None),) * (dim % self.ndim) + (slice(start, min(end, size), step),)]
+
+
+def put_slice(self: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+    """`slice_scatter`: with other numbers in part of a dimension."""
+    rows = range(self.shape[dim])[slice(start, end, step)]
+    if step != 1:
+        raise RobauditError("writes every so many rows of a tensor, not supported; export it without")
+    before, after = self.narrow(dim, 0, rows.start), self.narrow(dim, rows.stop, self.shape[dim] - rows.stop)
+    return torch.cat([before, src, after], dim) if len(rows) else self
+
+
+def put_row(self: Any, src: Any, dim: int, index: int) -> Any:
+    """`select_scatter`: with other numbers in one row of a dimension."""
+    row = range(self.shape[dim])[index]
+    return put_slice(self, src.unsqueeze(dim), dim, row, row + 1)
 
 
 def index(self: Any, indices: Sequence[Any]) -> Any:
@@ -137,7 +163,7 @@ def filled_like(value: float | None) -> Callable[..., Tensor]:
     def make(self: Any, *args: Any, dtype: Any = None, fill_value: Any = None, **_: Any) -> Tensor:
         if value is None and args:
             fill_value, *args = args  # type: ignore[assignment]
-        number = fill_value if value is None else value
+        number = item(fill_value) if value is None else value
         kind = as_dtype(args[0] if args else dtype) or self.dtype
         return torch.full(bounded(self.shape), number, dtype=kind)
 
@@ -167,6 +193,11 @@ def counted(*args: Any, dtype: Any = None, **named: Any) -> Tensor:
 
 def as_tensor(data: Any, dtype: Any = None, *_: Any, **__: Any) -> Tensor:
     """A number, or lists of numbers, as a tensor."""
+    sizes, inner = [], data
+    while isinstance(inner, (list, tuple)) and inner:
+        sizes.append(len(inner))
+        inner = inner[0]
+    short(range(math.prod(sizes)))
     return torch.tensor(data, dtype=as_dtype(dtype))
 
 

@@ -6,6 +6,7 @@ from attribute to input, both are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -13,9 +14,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from robaudit.inputs.programs.limits import bounded
+from robaudit.errors import RobauditError
+from robaudit.inputs.programs.aten import OPERATORS as ATEN
 from robaudit.inputs.programs.onnx import shapes, windows
 from robaudit.inputs.programs.onnx.shapes import Attributes, Values, as_list, given
+from robaudit.inputs.programs.sizes import bounded
+from robaudit.inputs.programs.static import joined
 
 
 def _norm(x: Values, a: Attributes) -> torch.Tensor:
@@ -120,108 +124,87 @@ def _global(x: Values, largest: bool) -> torch.Tensor:
     return result
 
 
+def _scattered(x: Values, a: Attributes) -> torch.Tensor:
+    """ScatterND: with other numbers at some places."""
+    if a.get("reduction", b"none") != b"none":
+        raise RobauditError("adds at places of a tensor, not supported; export it without")
+    return torch.index_put(x[0], tuple(x[1].unbind(-1)), x[2])
+
+
+def _summed_up(x: Values, a: Attributes) -> torch.Tensor:
+    axis = int(x[1])
+    values = x[0].flip(axis) if a.get("reverse") else x[0]
+    sums = torch.cumsum(values, axis) - (values if a.get("exclusive") else 0)
+    return sums.flip(axis) if a.get("reverse") else sums
+
+
+def _lrn(x: Values, a: Attributes) -> torch.Tensor:
+    bounded([*x[0].shape, a["size"]])
+    return F.local_response_norm(
+        x[0], a["size"], a.get("alpha", 1e-4), a.get("beta", 0.75), a.get("bias", 1.0)
+    )
+
+
+#: Operators that are PyTorch's under another name, without attributes.
+_SAME = {
+    "Abs": "abs", "And": "__and__", "Ceil": "ceil", "Cos": "cos", "Equal": "eq", "Erf": "erf", "Exp": "exp",
+    "Floor": "floor", "Greater": "gt", "GreaterOrEqual": "ge", "HardSwish": "hardswish", "Less": "lt",
+    "LessOrEqual": "le", "Log": "log", "Mish": "mish", "Neg": "neg", "Not": "bitwise_not", "Or": "__or__",
+    "Reciprocal": "reciprocal", "Relu": "relu", "Round": "round", "Sigmoid": "sigmoid", "Sign": "sign", "Sin": "sin",
+    "Softplus": "softplus", "Softsign": "softsign", "Sqrt": "sqrt", "Tanh": "tanh", "Where": "where",
+}  # fmt: skip
+#: And those with one attribute: its name here and its value where it is not given.
+_OF_ONE_ATTRIBUTE: dict[str, tuple[str, str, Any]] = {
+    "Celu": ("celu", "alpha", 1.0), "Elu": ("elu", "alpha", 1.0), "LeakyRelu": ("leaky_relu", "alpha", 0.01),
+}  # fmt: skip
+
+
+def _renamed(name: str, attribute: str = "", default: Any = None) -> Callable[[Values, Attributes], Any]:
+    function = ATEN[name]
+    return lambda x, a: function(*x, *([a.get(attribute, default)] if attribute else []))
+
+
 OPERATORS: dict[str, Callable[[Values, Attributes], Any]] = {
-    "Abs": lambda x, a: x[0].abs(),
-    "Add": _arithmetic(lambda p, q: p + q),
+    **{name: _renamed(other) for name, other in _SAME.items()},
+    **{name: _renamed(*other) for name, other in _OF_ONE_ATTRIBUTE.items()},
+    "Add": _arithmetic(ATEN["add"]), "Div": _arithmetic(_divide), "Mul": _arithmetic(ATEN["mul"]),
+    "Pow": _arithmetic(ATEN["pow"]), "Sub": _arithmetic(ATEN["sub"]),
     "ArgMax": lambda x, a: x[0].argmax(a.get("axis", 0), bool(a.get("keepdims", 1))),
-    "And": lambda x, a: x[0] & x[1],
-    "AveragePool": windows.average_pool,
-    "BatchNormalization": _norm,
-    "Cast": shapes.cast,
-    "Ceil": lambda x, a: x[0].ceil(),
-    "Celu": lambda x, a: F.celu(x[0], a.get("alpha", 1.0)),
-    "Clip": _clip,
-    "Concat": shapes.concat,
-    "CastLike": lambda x, a: x[0].to(x[1].dtype),
+    "AveragePool": windows.average_pool, "BatchNormalization": _norm, "Cast": shapes.cast,
+    "CastLike": lambda x, a: x[0].to(x[1].dtype), "Clip": _clip, "Concat": lambda x, a: joined(x, a.get("axis", 1)),
     "Constant": shapes.constant,
-    "ConstantOfShape": shapes.filled,
-    "Conv": windows.convolution,
-    "ConvTranspose": windows.transposed_convolution,
-    "Cos": lambda x, a: x[0].cos(),
-    "DepthToSpace": windows.depth_to_space,
-    "Div": _arithmetic(_divide),
-    "Dropout": lambda x, a: x[0],
-    "Einsum": lambda x, a: torch.einsum(a["equation"].decode(), *x),
-    "Elu": lambda x, a: F.elu(x[0], a.get("alpha", 1.0)),
-    "Equal": lambda x, a: x[0] == x[1],
-    "Erf": lambda x, a: x[0].erf(),
-    "Exp": lambda x, a: x[0].exp(),
-    "Expand": shapes.expand,
-    "Flatten": shapes.flatten,
-    "Floor": lambda x, a: x[0].floor(),
-    "Gather": shapes.gather,
-    "Gelu": lambda x, a: F.gelu(x[0], approximate=a.get("approximate", b"none").decode()),
-    "Gemm": _gemm,
-    "GlobalAveragePool": lambda x, a: _global(x, largest=False),
-    "GlobalMaxPool": lambda x, a: _global(x, largest=True),
-    "Greater": lambda x, a: x[0] > x[1],
-    "GreaterOrEqual": lambda x, a: x[0] >= x[1],
-    "GroupNormalization": _group_norm,
+    "ConstantOfShape": shapes.filled, "Conv": windows.convolution, "ConvTranspose": windows.transposed_convolution,
+    "DepthToSpace": windows.depth_to_space, "Dropout": lambda x, a: x[0],
+    "Einsum": lambda x, a: torch.einsum(a["equation"].decode(), *x), "Expand": shapes.expand,
+    "Flatten": lambda x, a: x[0].reshape(math.prod(x[0].shape[: a.get("axis", 1)]), -1),
+
+    "Gather": shapes.gather, "Gelu": lambda x, a: F.gelu(x[0], approximate=a.get("approximate", b"none").decode()),
+    "Gemm": _gemm, "GlobalAveragePool": lambda x, a: _global(x, largest=False),
+    "GlobalMaxPool": lambda x, a: _global(x, largest=True), "GroupNormalization": _group_norm,
     "HardSigmoid": lambda x, a: (a.get("alpha", 0.2) * x[0] + a.get("beta", 0.5)).clamp(0, 1),
-    "HardSwish": lambda x, a: F.hardswish(x[0]),
     "Identity": lambda x, a: x[0],
     "InstanceNormalization": lambda x, a: F.instance_norm(
         x[0], None, None, x[1], x[2], eps=a.get("epsilon", 1e-5)
     ),
-    "LRN": lambda x, a: F.local_response_norm(
-        x[0], a["size"], a.get("alpha", 1e-4), a.get("beta", 0.75), a.get("bias", 1.0)
-    ),
-    "LayerNormalization": _layer_norm,
-    "LeakyRelu": lambda x, a: F.leaky_relu(x[0], a.get("alpha", 0.01)),
-    "Less": lambda x, a: x[0] < x[1],
-    "LessOrEqual": lambda x, a: x[0] <= x[1],
-    "Log": lambda x, a: x[0].log(),
-    "LogSoftmax": lambda x, a: _softmax(x, a, log=True),
-    "MatMul": _matmul,
-    "Max": lambda x, a: reduce(torch.maximum, x),
-    "MaxPool": windows.max_pool,
-    "Mean": lambda x, a: sum(x) / len(x),
-    "Min": lambda x, a: reduce(torch.minimum, x),
-    "Mish": lambda x, a: F.mish(x[0]),
+    "LRN": _lrn, "LayerNormalization": _layer_norm, "LogSoftmax": lambda x, a: _softmax(x, a, log=True),
+    "MatMul": _matmul, "Max": lambda x, a: reduce(torch.maximum, x), "MaxPool": windows.max_pool,
+    "Mean": lambda x, a: sum(x) / len(x), "Min": lambda x, a: reduce(torch.minimum, x),
     "Mod": lambda x, a: x[0].fmod(x[1]) if a.get("fmod", 0) else x[0].remainder(x[1]),
-    "Mul": _arithmetic(lambda p, q: p * q),
-    "Neg": lambda x, a: -x[0],
-    "Not": lambda x, a: ~x[0],
-    "Or": lambda x, a: x[0] | x[1],
-    "PRelu": lambda x, a: torch.where(x[0] >= 0, x[0], x[0] * x[1]),
-    "Pad": shapes.pad,
-    "Pow": _arithmetic(lambda p, q: p**q),
-    "Reciprocal": lambda x, a: 1 / x[0],
-    "Range": shapes.counted,
+    "PRelu": lambda x, a: torch.where(x[0] >= 0, x[0], x[0] * x[1]), "Pad": shapes.pad, "Range": shapes.counted,
+    "CumSum": _summed_up, "ScatterND": _scattered,
     "ReduceL1": _reduce(lambda x, dim, keepdim: x.abs().sum(dim, keepdim)),
     "ReduceL2": _reduce(lambda x, dim, keepdim: x.pow(2).sum(dim, keepdim).sqrt()),
-    "ReduceLogSumExp": _reduce(torch.logsumexp),
-    "ReduceMax": _reduce(torch.amax),
-    "ReduceMean": _reduce(torch.mean),
-    "ReduceMin": _reduce(torch.amin),
-    "ReduceSum": _reduce(torch.sum),
-    "ReduceSumSquare": _reduce(lambda x, dim, keepdim: x.pow(2).sum(dim, keepdim)),
-    "Relu": lambda x, a: F.relu(x[0]),
-    "Reshape": shapes.reshape,
-    "Selu": _selu,
-    "Resize": windows.resize,
-    "Round": lambda x, a: x[0].round(),
+    "ReduceLogSumExp": _reduce(torch.logsumexp), "ReduceMax": _reduce(torch.amax), "ReduceMean": _reduce(torch.mean),
+    "ReduceMin": _reduce(torch.amin), "ReduceSum": _reduce(torch.sum),
+    "ReduceSumSquare": _reduce(lambda x, dim, keepdim: x.pow(2).sum(dim, keepdim)), "Reshape": shapes.reshape,
+    "Resize": windows.resize, "Selu": _selu,
     "Shape": lambda x, a: torch.tensor(x[0].shape[a.get("start", 0) : a.get("end")]),
-    "Sigmoid": lambda x, a: x[0].sigmoid(),
-    "Sign": lambda x, a: x[0].sign(),
-    "Sin": lambda x, a: x[0].sin(),
-    "Size": lambda x, a: torch.tensor(x[0].numel()),
-    "Slice": shapes.sliced,
-    "Softmax": lambda x, a: _softmax(x, a, log=False),
-    "Softplus": lambda x, a: F.softplus(x[0]),
-    "Softsign": lambda x, a: F.softsign(x[0]),
-    "SpaceToDepth": windows.space_to_depth,
-    "Split": shapes.split,
-    "Sqrt": lambda x, a: x[0].sqrt(),
-    "Squeeze": shapes.squeeze,
-    "Sub": _arithmetic(lambda p, q: p - q),
-    "Sum": lambda x, a: sum(x),
+    "Size": lambda x, a: torch.tensor(x[0].numel()), "Slice": shapes.sliced,
+    "Softmax": lambda x, a: _softmax(x, a, log=False), "SpaceToDepth": windows.space_to_depth, "Split": shapes.split,
+    "Squeeze": shapes.squeeze, "Sum": lambda x, a: sum(x),
     "Swish": lambda x, a: x[0] * (a.get("alpha", 1.0) * x[0]).sigmoid(),
-    "Tanh": lambda x, a: x[0].tanh(),
     "ThresholdedRelu": lambda x, a: torch.where(x[0] > a.get("alpha", 1.0), x[0], 0.0),
-    "Tile": lambda x, a: x[0].tile(bounded(as_list(x[1]))),
-    "Transpose": shapes.transpose,
-    "Unsqueeze": shapes.unsqueeze,
-    "Upsample": windows.resize,
-    "Where": lambda x, a: torch.where(x[0], x[1], x[2]),
-}
+    "Tile": lambda x, a: ATEN["repeat"](x[0], as_list(x[1])),
+    "Transpose": lambda x, a: x[0].permute(a.get("perm", list(range(x[0].ndim))[::-1])),
+    "Unsqueeze": shapes.unsqueeze, "Upsample": windows.resize,
+}  # fmt: skip

@@ -7,7 +7,6 @@ these networks has) is refused.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +15,15 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.programs.network import Program, Shape
 from robaudit.inputs.programs.onnx.operators import OPERATORS
+from robaudit.inputs.programs.sizes import bounded
+from robaudit.inputs.programs.steps import Step, follow, needed
 
 #: Larger files do not fit protobuf.
 LIMIT = 2 << 30
+#: Names of the domain whose operators are read.
+STANDARD = ("", "ai.onnx")
+#: The type of tensors that hold texts.
+_TEXT = 8
 
 
 def read_onnx(copy: FileCopy) -> Program:
@@ -32,7 +37,6 @@ def read_onnx(copy: FileCopy) -> Program:
     path = copy.path
     try:
         import onnx  # noqa: PLC0415  an extra
-        from onnx import numpy_helper  # noqa: PLC0415
     except ImportError as error:
         raise RobauditError(
             f"{path}: reading ONNX needs the onnx package; pip install 'robaudit[onnx]'"
@@ -41,43 +45,12 @@ def read_onnx(copy: FileCopy) -> Program:
         raise RobauditError(f"{path}: larger than an ONNX file can be; pass another one")
     try:
         model = onnx.load_model_from_string(bytes(copy.data))
-        graph = model.graph
-        if not graph.node or not graph.output:
+        if not model.graph.node or not model.graph.output:
             raise ValueError("no graph")
     except Exception as error:
         raise RobauditError(f"{path}: is no ONNX file, or damaged; download it again") from error
-    for node in graph.node:
-        if node.domain not in ("", "ai.onnx"):
-            raise RobauditError(
-                f"{path}: needs the custom operator {node.domain}.{node.op_type}; export it without"
-            )
-        if node.op_type not in OPERATORS:
-            raise RobauditError(
-                f"{path}: uses the operator {node.op_type}, not supported; pass the PyTorch checkpoint"
-            )
     try:
-        tensors = {item.name: _tensor(item, numpy_helper) for item in graph.initializer}
-        nodes = [_Node(node, numpy_helper) for node in graph.node]
-        sizes = [item for item in graph.input if item.name not in tensors]
-        shape = [size.dim_value for size in sizes[0].type.tensor_type.shape.dim]
-        opset = max(
-            (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
-        )
-        run = partial(
-            _run,
-            nodes=nodes,
-            tensors=tensors,
-            source=sizes[0].name,
-            shape=shape,
-            output=graph.output[0].name,
-            opset=opset,
-        )
-        return Program(
-            run,
-            [t for t in tensors.values() if t.is_floating_point()],
-            _image_shape(shape),
-            max(shape[0], 0) if len(shape) in (2, 4) else 0,
-        )
+        return _program(model)
     except RobauditError as error:
         raise RobauditError(f"{path}: {error}") from error
     except Exception as error:
@@ -86,64 +59,76 @@ def read_onnx(copy: FileCopy) -> Program:
         ) from error
 
 
-def _tensor(item: Any, helper: Any) -> torch.Tensor:
+def _program(model: Any) -> Program:
+    graph = model.graph
+    if any(function.domain in STANDARD for function in model.functions):
+        raise RobauditError("gives the standard operators another meaning; export it without functions")
+    tensors = {item.name: _tensor(item) for item in graph.initializer}
+    opset = max((entry.version for entry in model.opset_import if entry.domain in STANDARD), default=1)
+    wanted = [item.name for item in graph.output]
+    steps = needed([_Node(node, opset).step() for node in graph.node], wanted)
+    for step in steps:
+        step.run.__self__.read()  # type: ignore[attr-defined]
+    sizes = [item for item in graph.input if item.name not in tensors]
+    shape = [size.dim_value for size in sizes[0].type.tensor_type.shape.dim]
+
+    def run(x: Any) -> Any:
+        values = {**tensors, sizes[0].name: _laid_out(x, shape), "": None}
+        return dict(zip(wanted, follow(steps, values, wanted), strict=True))
+
+    learned = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    return Program(run, learned, _image_shape(shape), max(shape[0], 0) if len(shape) in (2, 4) else 0)
+
+
+def _tensor(item: Any) -> torch.Tensor:
+    from onnx import numpy_helper  # noqa: PLC0415  an extra
+
     if item.data_location == 1 or item.external_data:
-        raise RobauditError(f"keeps '{item.name}' in another file; export it as one file")
-    array = helper.to_array(item)
-    if array.dtype.hasobject:
-        raise RobauditError(f"'{item.name}' holds no numbers; export it again")
-    tensor = torch.from_numpy(array.copy())
+        raise RobauditError(f"keeps {item.name[:60]!r} in another file; export it as one file")
+    if item.data_type == _TEXT or min([*item.dims, 0]) < 0:
+        raise RobauditError(f"{item.name[:60]!r} holds no numbers; export it again")
+    bounded(item.dims)
+    tensor = torch.from_numpy(numpy_helper.to_array(item).copy())
     return tensor.float() if tensor.dtype in (torch.float16, torch.float64, torch.bfloat16) else tensor
 
 
 class _Node:
     """An operator with its attributes as Python values."""
 
-    def __init__(self, node: Any, helper: Any) -> None:
-        self.operator: str = node.op_type
-        self.inputs: list[str] = list(node.input)
-        self.outputs: list[str] = list(node.output)
-        self.attributes: dict[str, Any] = {}
+    def __init__(self, node: Any, opset: int) -> None:
+        self.node = node
+        self.attributes: dict[str, Any] = {"_opset": opset, "_outputs": len(node.output)}
+
+    def step(self) -> Step:
+        """The node as a step."""
+        return Step(tuple(self.node.input), tuple(self.node.output), self.run)
+
+    def read(self) -> None:
+        """Look the operator up, and read the attributes.
+
+        Raises:
+            RobauditError: the operator is not in the table, or it needs other graphs.
+
+        """
+        node = self.node
+        name = f"{node.domain}.{node.op_type}".removeprefix(".")[:80]
+        if node.domain not in STANDARD:
+            raise RobauditError(f"needs the custom operator {name!r}; export it without")
+        if node.op_type not in OPERATORS:
+            raise RobauditError(f"uses the operator {name!r}, not supported; pass the PyTorch checkpoint")
         for item in node.attribute:
-            if item.type == 4:
-                self.attributes[item.name] = _tensor(item.t, helper)
-            elif item.type in (5, 10, 11):
-                raise RobauditError(f"uses control flow in {node.op_type}; export it without")
-            else:
-                value = {
-                    1: item.f,
-                    2: item.i,
-                    3: item.s,
-                    6: list(item.floats),
-                    7: list(item.ints),
-                    8: list(item.strings),
-                }
-                self.attributes[item.name] = value[item.type]
+            value = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}.get(item.type)
+            if value is None:
+                raise RobauditError(f"has an attribute of {name!r} that is no number; export it without")
+            found = getattr(item, value)
+            self.attributes[item.name] = (
+                _tensor(found) if value == "t" else list(found) if item.type > 5 else found
+            )
 
-
-def _run(
-    x: Any,
-    *,
-    nodes: list[_Node],
-    tensors: dict[str, torch.Tensor],
-    source: str,
-    shape: list[int],
-    output: str,
-    opset: int,
-) -> Any:
-    """Evaluate the nodes in order; the first output as (N, classes)."""
-    values: dict[str, Any] = {**tensors, source: _laid_out(x, shape), "": None}
-    for node in nodes:
-        inputs = [values[name] for name in node.inputs]
-        result = OPERATORS[node.operator](
-            inputs, node.attributes | {"_opset": opset, "_outputs": len(node.outputs)}
-        )
-        results = result if isinstance(result, (list, tuple)) else [result]
-        values.update(zip(node.outputs, results, strict=False))
-    y = values[output]
-    if len(x) == 1:
-        return y.reshape(1, -1) if y.ndim != 2 else y
-    return y.flatten(1) if y.ndim > 2 else y
+    def run(self, values: dict[str, Any]) -> list[Any]:
+        """What it gives."""
+        result = OPERATORS[self.node.op_type]([values[name] for name in self.node.input], self.attributes)
+        return list(result) if isinstance(result, (list, tuple)) else [result]
 
 
 def _channels_last(shape: list[int]) -> bool:

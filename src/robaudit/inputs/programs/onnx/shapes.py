@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import bounded
+from robaudit.inputs.programs.aten.shapes import cut
 from robaudit.inputs.programs.recording import Value
-from robaudit.inputs.programs.static import fitted, joined
+from robaudit.inputs.programs.sizes import bounded, short
+from robaudit.inputs.programs.static import fitted
 
 Values = list[Any]
 Attributes = dict[str, Any]
@@ -27,7 +27,8 @@ def as_list(value: Any) -> list[int]:
     """
     if isinstance(value, Value):
         raise RobauditError("takes a shape from the numbers of an image; export it without")
-    return [int(n) for n in (value.flatten().tolist() if isinstance(value, torch.Tensor) else value)]
+    items = short(value)
+    return [int(n) for n in (items.flatten().tolist() if isinstance(items, torch.Tensor) else items)]
 
 
 def given(x: Values, i: int, a: Attributes, name: str, default: Any = None) -> Any:
@@ -43,21 +44,10 @@ def reshape(x: Values, a: Attributes) -> torch.Tensor:
     return image.reshape(bounded(fitted(image, shape)))
 
 
-def flatten(x: Values, a: Attributes) -> torch.Tensor:
-    """To two dimensions at `axis`."""
-    axis = a.get("axis", 1)
-    axis = axis + x[0].ndim if axis < 0 else axis
-    return x[0].reshape(math.prod(x[0].shape[:axis]), -1)
-
-
 def squeeze(x: Values, a: Attributes) -> torch.Tensor:
-    """Without dimensions of size 1."""
+    """Without dimensions of size 1: all, or those that are said."""
     axes = given(x, 1, a, "axes")
-    result: torch.Tensor = x[0]
-    if axes is None:
-        return result.squeeze()
-    for axis in sorted((n % result.ndim for n in as_list(axes)), reverse=True):
-        result = result.squeeze(axis)
+    result: torch.Tensor = x[0].squeeze() if axes is None else x[0].squeeze(tuple(as_list(axes)))
     return result
 
 
@@ -80,14 +70,9 @@ def sliced(x: Values, a: Attributes) -> torch.Tensor:
         size = result.shape[axis]
         rows = range(size)[slice(start, end if step > 0 or end > -(1 << 31) else None, step)]
         if step > 0:
-            result = result.narrow(axis, rows.start, max(rows.stop - rows.start, 0))
-            result = (
-                result
-                if step == 1
-                else result[(slice(None),) * (axis % result.ndim) + (slice(None, None, step),)]
-            )
+            result = cut(result, axis, rows.start, max(rows.stop, rows.start), step)
         else:
-            result = result.index_select(axis, torch.tensor(list(rows)))
+            result = result.index_select(axis, torch.tensor(list(short(rows)), dtype=torch.int64))
     return result
 
 
@@ -152,25 +137,21 @@ def constant(x: Values, a: Attributes) -> torch.Tensor:
     raise RobauditError("holds a constant without value; export it again")
 
 
+#: Number types by ONNX's numbers; half and double become single.
+_KINDS = {
+    1: torch.float32, 2: torch.uint8, 3: torch.int8, 5: torch.int16, 6: torch.int32, 7: torch.int64, 9: torch.bool,
+    10: torch.float32, 11: torch.float32, 16: torch.float32,
+}  # fmt: skip
+#: Their names in operator set 1.
+_NAMED = {b"FLOAT": 1, b"INT32": 6, b"INT64": 7, b"BOOL": 9, b"FLOAT16": 10, b"DOUBLE": 11}
+
+
 def cast(x: Values, a: Attributes) -> torch.Tensor:
-    """To another number type; half and double become single."""
-    kinds = {
-        1: torch.float32,
-        2: torch.uint8,
-        3: torch.int8,
-        5: torch.int16,
-        6: torch.int32,
-        7: torch.int64,
-        9: torch.bool,
-        10: torch.float32,
-        11: torch.float32,
-        16: torch.float32,
-    }
-    target = a["to"]
-    if isinstance(target, bytes):  # operator set 1
-        target = {b"FLOAT": 1, b"INT32": 6, b"INT64": 7, b"BOOL": 9, b"FLOAT16": 10, b"DOUBLE": 11}[target]
+    """To another number type."""
+    to = a["to"]
+    target = _KINDS[_NAMED[to] if isinstance(to, bytes) else to]
     result: torch.Tensor = x[0]
-    return result if result.dtype == kinds[target] else result.to(kinds[target])
+    return result if result.dtype == target else result.to(target)
 
 
 def filled(x: Values, a: Attributes) -> torch.Tensor:
@@ -183,14 +164,3 @@ def expand(x: Values, a: Attributes) -> torch.Tensor:
     """Broadcast to a shape."""
     shape = bounded(np.broadcast_shapes(tuple(as_list(x[1])), tuple(x[0].shape)))
     return x[0] if shape == list(x[0].shape) else x[0].expand(shape)
-
-
-def concat(x: Values, a: Attributes) -> torch.Tensor:
-    """One after the other along an axis."""
-    return joined(x, a.get("axis", 1))
-
-
-def transpose(x: Values, a: Attributes) -> torch.Tensor:
-    """Axes in another order."""
-    result: torch.Tensor = x[0].permute(a.get("perm", list(range(x[0].ndim))[::-1]))
-    return result

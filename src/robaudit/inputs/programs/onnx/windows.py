@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.programs.limits import bounded
 from robaudit.inputs.programs.onnx.shapes import Attributes, Values, as_list
+from robaudit.inputs.programs.sizes import bounded
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int, upper: bool) -> tuple[int, int]:
@@ -134,7 +134,7 @@ def transposed_convolution(x: Values, a: Attributes) -> torch.Tensor:
 
 
 def resize(x: Values, a: Attributes) -> torch.Tensor:
-    """Images larger or smaller by nearest or linear interpolation, in the two ways that PyTorch writes.
+    """Images larger or smaller by nearest, linear or cubic interpolation, in the ways that PyTorch writes.
 
     Raises:
         RobauditError: another way, or other axes than height and width.
@@ -158,10 +158,11 @@ def resize(x: Values, a: Attributes) -> torch.Tensor:
     bounded([*image.shape[:-2], *sizes])
     if mode == b"nearest" and (how == b"asymmetric" or whole):
         return F.interpolate(image, sizes, mode="nearest")
-    if mode == b"linear" and how in (b"half_pixel", b"pytorch_half_pixel", b"align_corners"):
-        return F.interpolate(image, sizes, mode="bilinear", align_corners=how == b"align_corners")
+    smooth = {b"linear": "bilinear", b"cubic": "bicubic"} if a.get("cubic_coeff_a", -0.75) == -0.75 else {}
+    if mode in smooth and how in (b"half_pixel", b"pytorch_half_pixel", b"align_corners"):
+        return F.interpolate(image, sizes, mode=smooth[mode], align_corners=how == b"align_corners")
     raise RobauditError(
-        f"uses Resize in the mode {mode.decode()}, {how.decode()}, not supported; pass the PyTorch checkpoint"
+        f"uses Resize in the mode {mode[:20]!r}, {how[:30]!r}, not supported; pass the PyTorch checkpoint"
     )
 
 

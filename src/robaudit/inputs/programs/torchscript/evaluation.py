@@ -8,22 +8,24 @@ tensors may be `recording.Value`s, which end up in a graph.
 from __future__ import annotations
 
 import ast
+import copy
 import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from robaudit.inputs.programs.torchscript.archive import Instance, Script, UnreadError, dotted
-from robaudit.inputs.programs.torchscript.operators import OPERATORS
+from robaudit.inputs.programs.torchscript.archive import Script, dotted
+from robaudit.inputs.programs.torchscript.objects import Instance, Record, UnreadError
+from robaudit.inputs.programs.torchscript.operators import OPERATORS, is_a
 
 #: Expressions and statements followed in one run, and calls inside calls.
 STEPS = 3_000_000
 DEPTH = 100
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: OPERATORS["torch.add"], ast.Sub: OPERATORS["torch.sub"], ast.Eq: operator.eq, ast.NotEq: operator.ne,
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-    ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.Add: OPERATORS["torch.add"], ast.Sub: OPERATORS["torch.sub"], ast.Eq: OPERATORS["torch.eq"],
+    ast.NotEq: OPERATORS["torch.ne"], ast.Lt: OPERATORS["torch.lt"], ast.LtE: OPERATORS["torch.le"],
+    ast.Gt: OPERATORS["torch.gt"], ast.GtE: OPERATORS["torch.ge"], ast.Is: operator.is_, ast.IsNot: operator.is_not,
 }  # fmt: skip
 _NAMES = {"inf": math.inf, "nan": math.nan}
 
@@ -49,6 +51,7 @@ class Evaluator:
         self.script = script
         self.steps = STEPS
         self.depth = DEPTH
+        self.copies: dict[tuple[int, str], Any] = {}
 
     def forward(self, x: Any) -> Any:
         """What the model answers to images.
@@ -58,9 +61,11 @@ class Evaluator:
             RobauditError: likewise, as the operators say it.
 
         """
-        return self._call(self._method(self.script.root, "forward"), [x], {})
+        return self._call(self._member(self.script.root, "forward"), [x], {})
 
     def _call(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        if isinstance(function, tuple) and not named:
+            return Record.of(function, args)
         if not isinstance(function, _Function):
             raise UnreadError("a call of what is no function")
         if self.depth <= 0:
@@ -75,7 +80,7 @@ class Evaluator:
         for name in names:
             if name not in scope:
                 if name not in defaults:
-                    raise UnreadError(f"a function that wants {name[:40]} too")
+                    raise UnreadError(f"a function that wants {name[:40]!r} too")
                 scope[name] = self._value(defaults[name], {})
         self.depth -= 1
         try:
@@ -144,34 +149,41 @@ class Evaluator:
             return scope[node.id]
         if node.id in _NAMES:
             return _NAMES[node.id]
-        raise UnreadError(f"the name {node.id[:40]}")
+        raise UnreadError(f"the name {node.id[:40]!r}")
 
     def _attribute(self, node: Any, scope: dict[str, Any]) -> Any:
         path = dotted(node)
         if path and path[0] == "CONSTANTS" and len(path) == 2 and path[1][1:].isdecimal():
             return self.script.constants[int(path[1][1:])]
-        if path and path[0] == "__torch__" and ".".join(path) in self.script.functions:
-            return _Function(self.script.functions[".".join(path)])
+        if path and path[0] == "__torch__":
+            name = ".".join(path)
+            if name in self.script.functions:
+                return _Function(self.script.functions[name])
+            if name in self.script.records:
+                return self.script.records[name]
+            members = self.script.enums.get(".".join(path[:-1]), {})
+            if path[-1] in members:
+                return members[path[-1]]
         return self._member(self._value(node.value, scope), node.attr)
 
     def _member(self, owner: Any, name: str) -> Any:
-        """An attribute of an object, a constant of its class, or a method."""
+        """An attribute of an object, a constant of its class, or a method; an item of a tuple by its name."""
+        if isinstance(owner, Record) and name in owner.names:
+            return owner[owner.names.index(name)]
         if not isinstance(owner, Instance):
-            raise UnreadError(f"the attribute {name[:40]}")
+            raise UnreadError(f"the attribute {name[:40]!r}")
         if name == "training":
             return False
         if name in owner.attributes:
             value = owner.attributes[name]
-            return list(value) if isinstance(value, list) else value  # its own, so that nothing lasts
+            if isinstance(value, (list, dict)):  # this run's own, so that nothing lasts
+                return self.copies.setdefault((id(owner), name), copy.copy(value))
+            return value
         kind = self.script.classes.get(owner.kind)
         if kind and name in kind.constants:
             return self._value(kind.constants[name], {})
-        return self._method(owner, name)
-
-    def _method(self, owner: Instance, name: str) -> _Function:
-        kind = self.script.classes.get(owner.kind)
         if kind is None or name not in kind.methods:
-            raise UnreadError(f"the method {name[:40]}")
+            raise UnreadError(f"the attribute {name[:40]!r}")
         return _Function(kind.methods[name], owner)
 
     def _called(self, node: Any, scope: dict[str, Any]) -> Any:
@@ -181,6 +193,8 @@ class Evaluator:
             return self._value(node.args[1], scope)
         if name == "uninitialized":
             return None
+        if name == "isinstance":
+            return is_a(self._value(node.args[0], scope), node.args[1])
         args = [self._value(arg, scope) for arg in node.args]
         named = {item.arg: self._value(item.value, scope) for item in node.keywords if item.arg}
         if name == "getattr" and len(args) == 2 and isinstance(args[1], str):
@@ -188,7 +202,7 @@ class Evaluator:
         if path and path[0] not in scope and path[0] != "__torch__":
             function = OPERATORS.get(name)
             if function is None or "out" in named:
-                raise UnreadError(f"the function {name[:60]}")
+                raise UnreadError(f"the function {name[:60]!r}")
             return function(*args, **named)
         return self._call(self._value(node.func, scope), args, named)
 
@@ -199,16 +213,17 @@ class Evaluator:
         return owner[place]
 
     def _compared(self, node: Any, scope: dict[str, Any]) -> Any:
-        if len(node.ops) != 1 or type(node.ops[0]) not in _BINARY:
-            raise UnreadError("a comparison")
-        return _BINARY[type(node.ops[0])](
-            self._value(node.left, scope), self._value(node.comparators[0], scope)
-        )
+        if len(node.ops) != 1:
+            raise UnreadError("a chain of comparisons")
+        return self._binary(node.ops[0], node.left, node.comparators[0], scope)
 
     def _combined(self, node: Any, scope: dict[str, Any]) -> Any:
-        if type(node.op) not in _BINARY:
-            raise UnreadError("arithmetic")
-        return _BINARY[type(node.op)](self._value(node.left, scope), self._value(node.right, scope))
+        return self._binary(node.op, node.left, node.right, scope)
+
+    def _binary(self, operation: ast.AST, left: ast.expr, right: ast.expr, scope: dict[str, Any]) -> Any:
+        if type(operation) not in _BINARY:
+            raise UnreadError("arithmetic of another kind")
+        return _BINARY[type(operation)](self._value(left, scope), self._value(right, scope))
 
     def _unary(self, node: Any, scope: dict[str, Any]) -> Any:
         value = self._value(node.operand, scope)
@@ -221,9 +236,6 @@ class Evaluator:
             if bool(value) == isinstance(node.op, ast.Or):
                 break
         return value
-
-    def _choice(self, node: Any, scope: dict[str, Any]) -> Any:
-        return self._value(node.body if bool(self._value(node.test, scope)) else node.orelse, scope)
 
     def _listed(self, node: Any, scope: dict[str, Any]) -> Any:
         values = [self._value(part, scope) for part in node.elts]
@@ -244,5 +256,6 @@ _EXPRESSIONS: dict[type, Callable[[Evaluator, Any, dict[str, Any]], Any]] = {
     ast.Constant: lambda _, node, __: node.value, ast.Name: Evaluator._name, ast.Attribute: Evaluator._attribute,
     ast.Call: Evaluator._called, ast.Subscript: Evaluator._subscript, ast.Compare: Evaluator._compared,
     ast.BinOp: Evaluator._combined, ast.UnaryOp: Evaluator._unary, ast.BoolOp: Evaluator._logical,
-    ast.IfExp: Evaluator._choice, ast.List: Evaluator._listed, ast.Tuple: Evaluator._listed, ast.Dict: Evaluator._dict,
+    ast.IfExp: lambda e, node, scope: e._value(node.body if e._value(node.test, scope) else node.orelse, scope),
+    ast.List: Evaluator._listed, ast.Tuple: Evaluator._listed, ast.Dict: Evaluator._dict,
 }  # fmt: skip

@@ -1,0 +1,214 @@
+"""Attacking again what an evidence file calls survivors: a random part of them, chosen when nobody can prepare for it.
+
+An outcome depends on the seed and the example alone, up to rounding. So one that does not come again is told apart
+from rounding by 16 further runs on the same image moved by as little as the recorded arithmetic rounds: a break that
+rounding decides comes in some of them, one that was left out of the file in all.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from robaudit.attacks import ATTACKS, Examples, Retired, forward
+from robaudit.attacks.randomness import Draws
+from robaudit.attacks.state import take
+from robaudit.audit.reference import run_reference
+from robaudit.audit.witnesses import batch_of
+from robaudit.devices import in_parts
+from robaudit.engine import Engine, on_threads, tune
+from robaudit.evidence import Header, Outcome
+from robaudit.fast import Averaged, SearchModel, before_softmax, search_model, strict_arithmetic
+from robaudit.inputs import Classifier
+from robaudit.plan import AUTOATTACK, title
+from robaudit.plan import Engine as EngineName
+
+#: (attack, id of the example)
+Pair = tuple[str, int]
+#: Further runs of a pair that did not come out as recorded.
+_RUNS = 16
+#: How far the image is moved in them, by what attacks are said to have searched in: a few units in the last place.
+_ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-9}
+#: Of the pairs drawn, the share that rounding may decide, and a number that it always may.
+_ROUNDED_SHARE, _ROUNDED_LEAST = 1 / 8, 2
+#: The probability with which a share of forged survivors would have been found.
+CONFIDENCE = 0.99
+
+
+@dataclass(frozen=True)
+class Recompute:
+    """How many pairs to attack again, the seed that chooses them, and whose attacks."""
+
+    pairs: int
+    seed: int
+    engine: EngineName = "robaudit"
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """One pair: it `stands` again, `breaks`, or is so `close` that rounding, or the reference's luck, decides."""
+
+    attack: str
+    id: int
+    outcome: Literal["stands", "breaks", "close"]
+
+    def __str__(self) -> str:
+        return f"{title(self.attack)} on example {self.id}"
+
+
+@dataclass(frozen=True)
+class Recomputation:
+    """Pairs that were attacked again.
+
+    Attributes:
+        pairs: each with what came of it.
+        among: how many there were to choose from.
+        seed: what chose them.
+        engine: whose attacks.
+        stronger: the reference, whose budget is the standard one, tried longer than the plan asks for.
+
+    """
+
+    pairs: tuple[Repeated, ...]
+    among: int
+    seed: int
+    engine: EngineName
+    stronger: bool = False
+
+    def of(self, outcome: str) -> list[Repeated]:
+        """The pairs of one outcome."""
+        return [pair for pair in self.pairs if pair.outcome == outcome]
+
+    def failures(self) -> list[str]:
+        """What speaks against the file; empty where nothing does.
+
+        The reference draws other random numbers, so a few of its breaks are its luck.
+        """
+        broken, close = self.of("breaks"), self.of("close")
+        most = max(_ROUNDED_LEAST, int(_ROUNDED_SHARE * len(self.pairs)))
+        named = [f"{pair}: is said to survive, but the attack breaks it" for pair in broken]
+        if len(close) > most and not self.stronger:
+            named.append(
+                f"{close[0]} and {len(close) - 1} others: are said to survive and do not; chance explains {most}"
+            )
+        return named
+
+    @property
+    def found_share(self) -> float:
+        """Had a larger share of the survivors been forged, it would have been found with probability `CONFIDENCE`."""
+        if len(self.pairs) == self.among:
+            return 0.0
+        return 1 - float((1 - CONFIDENCE) ** (1 / len(self.pairs)))
+
+
+def draw(pairs: list[Pair], request: Recompute) -> list[Pair]:
+    """The pairs to attack again, without replacement, each as likely as any other."""
+    chosen = random.Random(request.seed)
+    return sorted(chosen.sample(sorted(pairs), min(request.pairs, len(pairs))))
+
+
+def recompute(
+    models: tuple[Classifier, nn.Module],
+    header: Header,
+    examples: Examples,
+    pairs: list[Pair],
+    among: int,
+    request: Recompute,
+    device: str,
+) -> Recomputation:
+    """Attack `pairs` as the recorded plan says, in float32.
+
+    Args:
+        models: the classifier, and what judges (`verify.judging`).
+        header: of the evidence.
+        examples: clean images that hold those of the pairs, on the CPU.
+        pairs: at least one.
+        among: how many these were drawn from.
+        request: what drew them, and whose attacks to use.
+        device: where to compute.
+
+    """
+    work = _Work(models, header, examples, torch.device(device))
+    place = {int(key): row for row, key in enumerate(examples.ids.tolist())}
+    found = []
+    with on_threads(work.threads):
+        for name in sorted({attack for attack, _ in pairs}):
+            ids = [key for attack, key in pairs if attack == name]
+            rows = torch.tensor([place[key] for key in ids])
+            theirs = name in AUTOATTACK and "reference" in (request.engine, header.plan.engine)
+            broken = work.breaks(name, take(examples, rows), reference=theirs)
+            for key, row, lost in zip(ids, rows.tolist(), broken.tolist(), strict=True):
+                # The reference's draws cannot be repeated one example at a time.
+                sure = lost and not theirs and work.breaks_always(name, row)
+                found.append(Repeated(name, key, "breaks" if sure else "close" if lost else "stands"))
+    engine: EngineName = "reference" if header.plan.engine == "reference" else request.engine
+    stronger = engine == "reference" and bool(header.plan.reduced(int(header.data["classes"])))
+    return Recomputation(tuple(found), among, request.seed, engine, stronger)
+
+
+class _Work:
+    """The model in the form that attacks search with, in float32, and its attacks."""
+
+    def __init__(
+        self, models: tuple[Classifier, nn.Module], header: Header, examples: Examples, device: torch.device
+    ) -> None:
+        classifier, self.strict = models
+        self.header, self.plan, self.examples, self.device = header, header.plan, examples, device
+        source = (
+            Averaged(classifier, self.plan.eot, self.plan.seed, "search") if self.plan.eot > 1 else classifier
+        )
+        sample = examples.x[:8].to(device)
+        self.whole = search_model(source, device, "fp32", sample)
+        bare = before_softmax(classifier, sample) if self.plan.eot == 1 else None
+        self.search = search_model(bare[0], device, "fp32", sample) if bare else self.whole
+        self.tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
+        self.threads = self.tuning.threads
+
+    def breaks(self, name: str, examples: Examples, *, reference: bool = False) -> Tensor:
+        """(n,) bool: which of the examples the attack breaks."""
+        broken = torch.zeros(len(examples), dtype=torch.bool)
+
+        def retire(retired: Retired) -> None:
+            broken[retired.rows] = retired.outcome != int(Outcome.ROBUST)
+
+        if reference:
+            run_reference(name, self.plan, self.strict, examples, self.device, retire)
+        else:
+            self._run(name, examples, retire)
+        return broken
+
+    def _run(self, name: str, examples: Examples, retire: Callable[[Retired], None]) -> None:
+        tuned = self.tuning
+        search = self.whole if name == "pgd10" else self.search  # as `Session` chooses
+        if search is not self.whole:
+            examples = replace(examples, logits=self._logits(search, examples.x))
+        engine = Engine(
+            search=search,
+            strict=self.strict,
+            threat=self.plan.threat,
+            slots=tuned.slots,
+            device=self.device,
+            workers=tuned.workers,
+            least=tuned.least,
+        )
+        engine.run(ATTACKS[name](self.plan), examples, retire)
+
+    def _logits(self, search: SearchModel, x: Tensor) -> Tensor:
+        def answers(part: Tensor) -> Tensor:
+            with strict_arithmetic():
+                return forward(search, x[part].to(self.device)).cpu()
+
+        return torch.cat(in_parts(answers, torch.arange(len(x)), batch_of(x.shape[1:])))
+
+    def breaks_always(self, name: str, row: int) -> bool:
+        """Whether the attack breaks the example in every one of `_RUNS` runs that differ by rounding."""
+        copies = take(self.examples, torch.full((_RUNS,), row))
+        size = copies.x[0].numel()
+        signs = Draws(self.plan.seed, "rounding").signs(torch.arange(_RUNS), 0, size).reshape(copies.x.shape)
+        moved = (copies.x + _ROUNDING.get(self.header.precision, _ROUNDING["fp32"]) * signs).clamp(0, 1)
+        return bool(self.breaks(name, Examples(moved, copies.y, copies.ids, copies.logits)).all())

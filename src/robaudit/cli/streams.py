@@ -1,0 +1,106 @@
+"""Standard output and error as strangers' text can reach them: any encoding, no command to a CI system, no crash."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from typing import Any, TextIO, cast
+
+from robaudit.escaping import plain
+
+#: What stands for characters that an encoding lacks.
+_INSTEAD = str.maketrans(
+    {
+        "…": "...",
+        "−": "-",
+        "–": "-",
+        "→": "->",
+        "×": "x",
+        "✗": "x",
+        "·": "-",
+        "“": '"',
+        "”": '"',
+        "’": "'",
+        "±": "+-",
+    }
+    | dict.fromkeys("─━┄┈═╌", "-")
+    | dict.fromkeys("│┃║╎", "|")
+    | dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯", "+")
+)
+#: A colon of `::` at the start of a line, and the bracket of `##[` and `##vso[`: a space goes behind or before them.
+_COLON = re.compile(r"((?:\A|[\r\n])[^\S\r\n]*:)(?=:)")
+_BRACKET = re.compile(r"(##\w*)(?=\[)")
+#: Characters of an unfinished line that are kept to look at.
+_KEPT = 100
+#: Characters of a line of an error message.
+_LONGEST_LINE = 700
+
+
+class Guarded:
+    """A text stream on which no line is a command to GitHub, Azure or TeamCity (`::error::`, `##[error]`)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._line = stream, ""
+
+    def write(self, text: str) -> int:
+        """Pass `text` on, with a space in what would be a command."""
+        whole = _BRACKET.sub(r"\1 ", _COLON.sub(r"\1 ", self._line + text))
+        self._stream.write(whole[len(self._line) :])
+        line = re.split(r"[\r\n]", whole)[-1]
+        self._line = line if len(line) <= _KEPT else "x" + line[-_KEPT:]
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Each line."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Standard output and error are `Guarded` in the block, warnings are plain lines, and nothing cannot be encoded."""
+    codecs.register_error("robaudit", _replaced)
+    before, formatted = (sys.stdout, sys.stderr), warnings.formatwarning
+    for stream in before:
+        with suppress(AttributeError, ValueError, OSError):  # closed, or somebody's own
+            cast("TextIOWrapper", stream).reconfigure(errors="robaudit")
+    sys.stdout, sys.stderr = (stream and Guarded(stream) for stream in before)
+    warnings.formatwarning = _formatted
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        warnings.formatwarning = formatted
+
+
+def complain(message: str, *, debug: bool = False) -> None:
+    """Write an error's one or two lines to standard error, before them the traceback if wanted.
+
+    The last line break is taken for ours; those before it came with a file's name.
+    """
+    head, _, last = message.rpartition("\n")
+    lines = [plain(line, _LONGEST_LINE) for line in (head, last) if line]
+    if debug:
+        lines = [*map(plain, traceback.format_exc().splitlines()), *lines]
+    with suppress(OSError, ValueError, AttributeError):  # nobody may be listening
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+def _formatted(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> str:
+    return f"{category.__name__}: {plain(message)}\n"
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_INSTEAD)
+    return "".join(c if c.isascii() else "?" for c in text), error.end

@@ -1,0 +1,90 @@
+"""The numbers that every report shows, side by side only where they are of the same examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robaudit.evidence import Evidence
+from robaudit.stats import Interval
+from robaudit.verdict import GAPS, accuracy, gap, gaps, rows, shared, standing
+
+
+def side_by_side(evidence: Evidence) -> dict[str, Any]:
+    """The table, JSON-ready: fractions, intervals two-sided at the plan's confidence.
+
+    `rows` and `gaps` are of the same `examples`; `beyond` are the rows and gaps that are known of more, each of its own
+    `n`. Each has `name`, `title`, `value`, `low`, `high`, `n`; a gap also its `bound`.
+    """
+    among = shared(evidence)
+    found = [(name, accuracy(evidence, name, among)) for name in rows(evidence)]
+    between = [(name, gap(evidence, name, among)) for name in gaps(evidence)]
+    more = [
+        *((name, accuracy(evidence, name)) for name in rows(evidence)),
+        *((name, gap(evidence, name)) for name in gaps(evidence)),
+    ]
+    count = int(among.sum())
+    return {
+        "examples": count,
+        "rows": [_row(evidence, name, item) for name, item in found if item],
+        "gaps": [_row(evidence, name, item) for name, item in between if item],
+        "beyond": [_row(evidence, name, item) for name, item in more if item and item.n > count],
+    }
+
+
+def _row(evidence: Evidence, name: str, found: Interval) -> dict[str, Any]:
+    plan = evidence.header.plan
+    row: dict[str, Any] = {
+        "name": name,
+        "title": title_of(evidence, name),
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+    }
+    return row | {"bound": getattr(plan.bounds, GAPS[name][2])} if name in GAPS else row
+
+
+def title_of(evidence: Evidence, name: str) -> str:
+    """A row or a gap as people write it; one of less than the standard budget says so."""
+    return evidence.header.plan.title(name, classes_of(evidence))
+
+
+def classes_of(evidence: Evidence) -> int:
+    """The classes of the data, or more than any budget has targets where evidence does not say."""
+    return int(evidence.header.data.get("classes", 1 << 30))
+
+
+def standing_share(evidence: Evidence) -> dict[str, float | int]:
+    """`reported`: PGD-10's robust accuracy; `at_most`: what no witness of any attack breaks, of the same `examples`."""
+    reported, unbroken = standing(evidence)
+    count = len(reported)
+    return {
+        "reported": float(reported.mean()) if count else 0.0,
+        "at_most": float(unbroken.mean()) if count else 0.0,
+        "examples": count,
+    }
+
+
+def headline(evidence: Evidence) -> str:
+    """The first sentence of every report: what the usual test says, and what at most stands up to all attacks."""
+    share = standing_share(evidence)
+    reported, most, count = 100 * share["reported"], 100 * share["at_most"], share["examples"]
+    of = f"({count} example{'' if count == 1 else 's'})"
+    pgd, others = title_of(evidence, "pgd10"), [name for name in evidence.attacks if name != "pgd10"]
+    if not count:
+        return "Nothing is known yet."
+    if "pgd10" not in evidence.attacks:
+        return f"At most {most:.1f} % stands up {of}."
+    if not others:
+        return f"{pgd} reports {reported:.1f} % {of}; no other attack was run."
+    return f"{pgd} reports {reported:.1f} %; at most {most:.1f} % stands up {of}."
+
+
+def beyond_text(data: dict[str, Any]) -> str:
+    """What is known of more examples than the table's, as one sentence; empty where nothing is."""
+    parts = []
+    for row in data["table"]["beyond"]:
+        sign, unit = ("+", "points") if "bound" in row else ("", "%")
+        value, low, high = (f"{100 * row[name]:{sign}.1f}" for name in ("value", "low", "high"))
+        parts.append(f"{row['title']} {value} {unit} ({low} … {high}) of {row['n']}")
+    return f"Of more examples: {'; '.join(parts)}." if parts else ""

@@ -1,0 +1,71 @@
+"""TorchScript, `.pt2` and ONNX files that were made to do harm: none does, each is told in a line or two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from tests.hostile import exported_files, onnx_files, torchscript_files
+from tests.hostile.harness import Case, Hostile, part
+
+pytest.importorskip("onnx")
+
+MUTATIONS = 150
+#: A whole check, short: what a program does shows when it meets images.
+CHECK = ("check", "{}", "--dataset", "digits", "--limit", "8", "--attacks", "pgd10", "--force", "--json", "-")
+
+
+def tried(hostile: Hostile, cases: Iterable[Case], *command: str) -> None:
+    """Every case, each in evidence of its own."""
+    evidence = str(hostile.folder / "case.evidence")
+    for case in cases:
+        (hostile.folder / "case.evidence").unlink(missing_ok=True)
+        hostile.survey([case], *command, "--evidence", evidence)
+
+
+def test_what_the_files_are_made_from_is_fine(hostile: Hostile) -> None:
+    from onnx import helper
+
+    relu = exported_files.with_node("torch.ops.aten.relu.default", {"as_tensor": {"name": "IMAGE"}})
+    same = onnx_files.with_nodes([helper.make_node("Identity", ["x"], ["y0"])])
+    script = torchscript_files.with_lines("y = torch.ones([4])\nx = torch.add(x, torch.sum(y))")
+    for ending, data in (("pt2", relu), ("onnx", same), ("pt", script)):
+        found = hostile.run("inspect", hostile.write(f"fine.{ending}", data))
+        assert found.code == 0 and not found.err, found
+
+
+def test_some_of_the_tricks(hostile: Hostile) -> None:
+    tried(hostile, part(list(torchscript_files.torchscript_tricks(str(hostile.canary))), 4), *CHECK)
+    hostile.survey(part(list(exported_files.exported_tricks()), 5))
+    hostile.survey(part(list(onnx_files.onnx_tricks()), 6))
+
+
+@pytest.mark.heavy
+def test_torchscript_reaches_for_nothing(hostile: Hostile) -> None:
+    tried(hostile, torchscript_files.torchscript_tricks(str(hostile.canary)), *CHECK)
+
+
+@pytest.mark.heavy
+def test_exported_graphs_reach_for_nothing(hostile: Hostile) -> None:
+    hostile.survey(exported_files.exported_tricks())
+
+
+@pytest.mark.heavy
+def test_onnx_graphs_reach_for_nothing(hostile: Hostile) -> None:
+    hostile.survey(onnx_files.onnx_tricks())
+
+
+@pytest.mark.heavy
+def test_mutated_torchscript(hostile: Hostile) -> None:
+    tried(hostile, torchscript_files.torchscript_mutations(MUTATIONS), *CHECK)
+
+
+@pytest.mark.heavy
+def test_mutated_exported_graphs(hostile: Hostile) -> None:
+    assert hostile.survey(exported_files.exported_mutations(MUTATIONS)) == MUTATIONS
+
+
+@pytest.mark.heavy
+def test_mutated_onnx_graphs(hostile: Hostile) -> None:
+    assert hostile.survey(onnx_files.onnx_mutations(MUTATIONS)) == MUTATIONS

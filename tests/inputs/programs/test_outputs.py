@@ -1,0 +1,99 @@
+"""Several outputs, one output, outputs with more dimensions: what is audited, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs import load_classifier
+
+pytest.importorskip("onnx")
+pytestmark = pytest.mark.filterwarnings("ignore")
+X = torch.rand(3, 3, 8, 8)
+
+
+class Answers(nn.Module):
+    """10 logits and 4 features, answered with as `how` says."""
+
+    def __init__(self, how: Callable[[torch.Tensor, torch.Tensor], Any]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features, self.fc, self.how = nn.Linear(192, 4), nn.Linear(4, 10), how
+
+    def forward(self, x: torch.Tensor) -> Any:
+        features = torch.tanh(self.features(x.flatten(1)))
+        return self.how(self.fc(features), features)
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.tanh(self.features(x.flatten(1))))
+
+
+def save(network: nn.Module, kind: str, path: Path) -> None:
+    if kind == "torchscript":
+        torch.jit.save(torch.jit.trace(network, X[:1], strict=False, check_trace=False), str(path))
+    elif kind == "pt2":
+        torch.export.save(torch.export.export(network, (X[:1],)), str(path))
+    else:
+        torch.onnx.export(network, (X[:1],), str(path), dynamo=False, input_names=["x"])  # type: ignore[arg-type]
+
+
+KINDS = ("torchscript", "pt2", "onnx")
+ENDINGS = {"torchscript": "a.pt", "pt2": "a.pt2", "onnx": "a.onnx"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "how",
+    [lambda z, f: (z, f), lambda z, f: (f, z), lambda z, f: {"a": f, "logits": z}],
+    ids=["first", "last", "table"],
+)
+def test_the_only_output_with_the_classes_columns(tmp_path: Path, kind: str, how: Any) -> None:
+    network = Answers(how).eval()
+    path = tmp_path / ENDINGS[kind]
+    save(network, kind, path)
+    found = load_classifier(str(path), normalise="none", shape=(3, 8, 8), classes=10)
+    assert torch.allclose(found(X), network.logits(X), atol=1e-5)
+    assert found.info.classes == 10
+    assert any("of 2 outputs" in note and "the only one of 10 columns" in note for note in found.info.notes)
+    with pytest.raises(RobauditError, match=r"gives .*\(1, \d+\).* expected"):  # nothing says which
+        load_classifier(str(path), normalise="none", shape=(3, 8, 8))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_outputs_with_the_classes_columns_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ENDINGS[kind]
+    save(Answers(lambda z, f: (z, z.softmax(1))).eval(), kind, path)
+    with pytest.raises(RobauditError, match="expected one of 10 columns: let it return only its logits"):
+        load_classifier(str(path), normalise="none", shape=(3, 8, 8), classes=10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dimensions_of_size_one_are_dropped(tmp_path: Path, kind: str) -> None:
+    network = Answers(lambda z, f: z[:, :, None, None]).eval()
+    path = tmp_path / ENDINGS[kind]
+    save(network, kind, path)
+    found = load_classifier(str(path), normalise="none", shape=(3, 8, 8))
+    assert torch.allclose(found(X), network.logits(X), atol=1e-5) and not found.info.notes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("last", ["logit", "sigmoid", "flat"])
+def test_one_number(tmp_path: Path, kind: str, last: str) -> None:
+    ends = {
+        "logit": lambda z, f: z[:, :1],
+        "sigmoid": lambda z, f: torch.sigmoid(z[:, :1]),
+        "flat": lambda z, f: torch.sigmoid(z[:, :1]).squeeze(1),
+    }
+    network = Answers(ends[last]).eval()
+    path = tmp_path / ENDINGS[kind]
+    save(network, kind, path)
+    found = load_classifier(str(path), normalise="none", shape=(3, 8, 8), classes=2)
+    second = network.logits(X)[:, 0]
+    assert torch.allclose(found(X), torch.stack([torch.zeros(3), second], 1), atol=1e-5)
+    assert ("sigmoid" in found.info.notes[0]) == (last != "logit")
