@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 
@@ -59,3 +60,13 @@ def usual_eps(name: str, norm: str) -> float | None:
     if spec is None:
         return None
     return spec.eps_l2 if norm == "L2" else spec.eps_linf
+
+
+def no_such_data(source: str) -> str:
+    """What to say of a data set that is neither known by name nor there."""
+    likely = difflib.get_close_matches(source.lower(), DATASETS, 1)
+    meant = f" (did you mean {likely[0]}?)" if likely else ""
+    return (
+        f"{source}: no such data set, file or folder{meant}; pass one of {', '.join(DATASETS)}, "
+        "a folder of class folders, an .npz or a .safetensors file"
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.datasets import usual_eps
+from robaudit.datasets import DATASETS, no_such_data, usual_eps
 from robaudit.errors import RobauditError
 from robaudit.plan import ThreatModel, parse_fraction
 
@@ -62,6 +62,8 @@ def _radius(eps: str | None, dataset: str, norm: str) -> float:
     if eps is not None:
         return parse_fraction(eps)
     usual = usual_eps(dataset, norm)
+    if dataset not in DATASETS and not Path(dataset).expanduser().exists():
+        raise RobauditError(no_such_data(dataset))
     if usual is None:
         raise RobauditError(f"{dataset}: has no usual radius; pass --eps, for example --eps 8/255")
     return usual

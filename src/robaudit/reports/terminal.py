@@ -24,6 +24,8 @@ from robaudit.reports.summary import summary
 from robaudit.verdict import FEW_EXAMPLES, Verdict
 
 _COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
+#: How a note begins that says what to doubt.
+WARNING = "warning: "
 _MARK = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 
 
@@ -63,9 +65,17 @@ def _headline(data: dict[str, Any]) -> RenderableType:
         f"{plain(images['name'])} {plain(images['split'])}, {images['audited']} of {images['total']} examples, "
         f"{threat['norm']} eps {eps_text(threat['eps'])}, seed {data['seed']}"
     )
+    for note in _warnings(data):
+        body.append(f"\n{note}", style="yellow")
     if not data["finished"]:
         body.append("\nThis audit is unfinished; run the same command to resume it.", style="yellow")
     return Panel(body, border_style=colour)
+
+
+def _warnings(data: dict[str, Any]) -> list[str]:
+    """What makes it doubtful which model was audited: it belongs beside the verdict."""
+    notes = (plain(note) for note in data["model"].get("notes", []))
+    return [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
 
 
 def _accuracies(data: dict[str, Any]) -> RenderableType:
@@ -131,7 +141,8 @@ def _footer(data: dict[str, Any]) -> RenderableType:
     spent = data["cost"]
     text = Text(style="dim")
     for note in data["model"].get("notes", []):
-        text.append(f"{plain(note)}\n")
+        if not note.startswith(WARNING):
+            text.append(f"{plain(note)}\n")
     text.append(
         f"{spent['forwards']:,} forward and {spent['backwards']:,} backward passes in {spent['seconds']:.1f} s on "
         f"{where_text(spent)}; robaudit {plain(data['versions']['robaudit'])}, "

@@ -13,6 +13,8 @@ from robaudit.errors import RobauditError
 Rows = slice | torch.Tensor
 #: A split whose largest class is at most this many times its smallest counts as balanced.
 BALANCED_RATIO = 1.1
+#: Floats beyond [0, 1] by no more than this were rounded there: a hundredth of a step of 8 bits.
+ROUNDING = 4e-5
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,9 @@ def _checked_floats(pixels: torch.Tensor, name: str) -> torch.Tensor:
     if not bool(torch.isfinite(pixels).all()):
         raise RobauditError(f"{name}: images hold NaN or infinite values; expected floats in [0, 1]")
     low, high = float(pixels.min()), float(pixels.max())
-    if low < 0 or high > 1:
-        raise RobauditError(
-            f"{name}: images run from {low:.3g} to {high:.3g}; expected [0, 1], before any normalisation "
-            "(the model does that)"
-        )
-    return pixels
+    if -ROUNDING <= low and high <= 1 + ROUNDING:
+        return pixels if 0 <= low and high <= 1 else pixels.clamp(0, 1)
+    raise RobauditError(
+        f"{name}: images run from {low:.3g} to {high:.3g}; expected [0, 1], before any normalisation "
+        "(the model does that)"
+    )

@@ -10,12 +10,13 @@ import numpy as np
 import platformdirs
 import torch
 
-from robaudit.datasets import DATASETS, DatasetSpec
+from robaudit.datasets import DATASETS, DatasetSpec, no_such_data
 from robaudit.errors import RobauditError
 from robaudit.inputs.data import readers as files
+from robaudit.inputs.data.folders import read_folder
 from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.reachability import careful, unreachable
-from robaudit.inputs.data.user_files import read_folder, read_npz, read_safetensors
+from robaudit.inputs.data.user_files import read_npz, read_safetensors
 from robaudit.inputs.files.copies import exists
 from robaudit.sandbox import Limits, Parts, in_child
 
@@ -63,10 +64,7 @@ def load_images(
     if source in DATASETS:
         images = _load_named(source, data_dir, split, download)
     elif not exists(path):
-        raise RobauditError(
-            f"{source}: no such data set, file or folder; pass one of {', '.join(DATASETS)}, "
-            "a folder of class folders, an .npz or a .safetensors file"
-        )
+        raise RobauditError(no_such_data(source))
     elif path.is_dir():
         images = _read(str(path), split, lambda: read_folder(path, split))
     elif path.suffix == ".npz" and path.is_file():

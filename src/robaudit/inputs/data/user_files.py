@@ -1,4 +1,4 @@
-"""Images from a user's own files: `.npz`, `.safetensors`, a folder of class folders. All read in a child process."""
+"""Images from a user's own files: `.npz` and `.safetensors`. All read in a child process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.data.pictures import ENDINGS, decode
+from robaudit.inputs.data.labels import class_labels
 from robaudit.inputs.files.archives import Archive, open_archive
 from robaudit.inputs.files.copies import read_copy
 from robaudit.inputs.files.safetensors_files import read_safetensors as read_tensors
@@ -60,9 +60,7 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if f"{key}.npy" not in archive:
             raise RobauditError(f"{path}: holds no '{key}'; expected arrays 'images' and 'labels'")
     images, labels = (_read_array(archive, f"{key}.npy") for key in ("images", "labels"))
-    if labels.dtype.kind not in "iu":
-        raise RobauditError(f"{path}: labels are {labels.dtype}; expected whole numbers")
-    return images, labels.astype(np.int64)
+    return images, class_labels(labels, str(path))
 
 
 def _read_array(archive: Archive, name: str) -> np.ndarray:
@@ -113,41 +111,16 @@ def read_safetensors(path: Path) -> Parts:
     if missing:
         raise RobauditError(f"{path}: holds no '{min(missing)}'; expected tensors 'images' and 'labels'")
     images, labels = (_numbers(tensors[key], key, path) for key in ("images", "labels"))
-    return found(to_pixels(images, str(path)), labels)
+    return found(to_pixels(images, str(path)), class_labels(labels, str(path)))
 
 
 def _numbers(tensor: torch.Tensor, key: str, path: Path) -> np.ndarray:
     """A tensor as numpy's; what numpy has no type for is refused."""
     try:
-        array: np.ndarray[Any, Any] = tensor.numpy()
+        narrow = tensor.dtype in (torch.bfloat16, torch.float16)
+        array: np.ndarray[Any, Any] = (tensor.float() if narrow else tensor).numpy()
     except TypeError as error:
         raise RobauditError(f"{path}: '{key}' is {tensor.dtype}; save uint8 or float32") from error
     if array.dtype.kind not in "biuf":
         raise RobauditError(f"{path}: '{key}' is {tensor.dtype}; save uint8 or float32")
     return array
-
-
-def read_folder(path: Path, split: str) -> Parts:
-    """A folder with one folder of images a class; classes are numbered in the order of their names.
-
-    A subfolder called as `split` is taken instead, where there is one.
-
-    Raises:
-        RobauditError: fewer than two class folders, or an unreadable image.
-
-    """
-    root = path / split if (path / split).is_dir() else path
-    folders = sorted(
-        folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith(".")
-    )
-    listing = [(file, label) for label, folder in enumerate(folders) for file in _image_files(folder)]
-    if len({label for _, label in listing}) < 2:
-        raise RobauditError(f"{root}: holds no two folders of images; expected one folder a class")
-    pixels = decode([file for file, _ in listing], LIMIT)
-    labels = np.array([label for _, label in listing])
-    names = tuple(folder.name for folder in folders)
-    return found(to_pixels(pixels, "images"), labels, len(folders), names)
-
-
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())

@@ -11,7 +11,7 @@ from robaudit.inputs.data.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.scoring import Choice, loss_gap
-from robaudit.inputs.recovery.search import choose
+from robaudit.inputs.recovery.search import choose, choose_behind
 from robaudit.stats import near_chance
 
 #: Images that another structure must have seen for the choice to be called close; another normalisation all.
@@ -89,7 +89,7 @@ def decide(
         nothing = torch.zeros(0, dtype=torch.int64)
         return Choice(options[0], norms[0], torch.zeros(0, 1), nothing, 0.0), notes
     try:
-        choices = choose(options, norms, request.images, request.device)
+        choices = _choices(options, norms, request.images, request)
     except RobauditError as error:
         raise RobauditError(f"{source}: {error}") from error
     best = choices[0]
@@ -106,9 +106,24 @@ def decide(
     return best, _notes(choices, norms)
 
 
+def _choices(
+    options: list[Candidate], norms: list[Normalisation], images: Images, request: ModelRequest
+) -> list[Choice]:
+    """What images choose, where the user leaves a choice; the user's words are never changed."""
+    if request.normalise and not request.arch:
+        usual = usual_normalisations(images.name, options[0].in_channels)
+        return choose_behind(norms[0], options, usual, images, request.device)
+    return choose(options, norms, images, request.device, named=bool(request.arch))
+
+
 def _level(choice: Choice) -> str:
     """Accuracy and mean loss."""
     return f"{choice.accuracy:.1%} and {choice.loss:.3f}"
+
+
+def _clearly_better(rival: Choice, best: Choice) -> bool:
+    """Whether another normalisation than the only one allowed is better by more than a close call."""
+    return rival.accuracy >= best.accuracy and loss_gap(best, rival) >= CLOSE_NORMALISATION
 
 
 def _notes(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
@@ -117,6 +132,11 @@ def _notes(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
     notes = [f"clean accuracy {best.accuracy:.1%} on {len(best)} images"]
     same = [c for c in choices[1:] if c.candidate.plan == best.candidate.plan]
     other = [c for c in choices[1:] if c.candidate.plan != best.candidate.plan]
+    if len(norms) == 1 and same and _clearly_better(same[0], best):
+        notes.append(
+            f"warning: with normalisation {same[0].normalisation.text} it is right on {same[0].accuracy:.1%}: "
+            f"is {best.normalisation.text} what it was trained with?"
+        )
     if len(norms) > 1 and same:
         rival = same[0]
         notes.append(

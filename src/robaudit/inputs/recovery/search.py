@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
@@ -35,12 +36,24 @@ BETTER_THAN_NONE, BETTER_THAN_LISTED, BETTER_IF_UNUSUAL = 3.5, 0.35, 3.5
 
 
 def choose(
-    candidates: list[Candidate], normalisations: list[Normalisation], images: Images, device: str = "cpu"
+    candidates: list[Candidate],
+    normalisations: list[Normalisation],
+    images: Images,
+    device: str = "cpu",
+    *,
+    named: bool = False,
 ) -> list[Choice]:
     """Try candidates under normalisations; the chosen one first, then its rivals.
 
     Many guesses are looked at on few images, the better ones on more. The best and those level with it are then changed
     step by step in what shapes cannot tell, normalisation included, as long as the images prefer the change.
+
+    Args:
+        candidates: the likeliest first.
+        normalisations: likewise.
+        images: labelled.
+        device: where to compute.
+        named: the user named the structure, which is not changed.
 
     Raises:
         RobauditError: no candidate runs on such images.
@@ -49,8 +62,8 @@ def choose(
     trial = Trial(images, device, normalisation_prices(normalisations))
     trial.measure(candidates)
     guesses = list(itertools.product(candidates, normalisations))
-    alone = len(guesses) == 1
-    found = trial.race(guesses, GLANCE) if alone else first_look(trial, candidates, normalisations)
+    settled = named or len(guesses) == 1
+    found = trial.race(guesses, GLANCE) if settled else first_look(trial, candidates, normalisations)
     if not found:
         shape = "x".join(str(size) for size in images.shape)
         raise RobauditError(
@@ -61,15 +74,45 @@ def choose(
         raise RobauditError(
             f"{found[0].candidate.text}: runs on some images and not on all; pass --arch FILE.py:FACTORY"
         )
-    best = race[0] if alone else climb(trial, starts(trial, race), normalisations)
+    best = race[0] if settled else climb(trial, starts(trial, race), normalisations)
     return [best, *rivals(trial, best)]
+
+
+def choose_behind(
+    normalisation: Normalisation,
+    candidates: list[Candidate],
+    normalisations: list[Normalisation],
+    images: Images,
+    device: str = "cpu",
+) -> list[Choice]:
+    """As `choose`, behind a normalisation that the user named: the structure is what the images say without it.
+
+    A wrong normalisation is made up for by a wrong structure, so the structure is searched for under the usual ones too,
+    and only then put behind the named one.
+
+    Raises:
+        RobauditError: as `choose`.
+
+    """
+    others = [norm for norm in normalisations if not same(norm, normalisation)]
+    choices = choose(candidates, [normalisation, *others], images, device)
+    best = choices[0]
+    if best.normalisation is normalisation:
+        return choices
+    chosen = choose([best.candidate], [normalisation], images, device)[0]
+    return [chosen, *(c for c in choices if c.candidate.plan == best.candidate.plan and c.key != chosen.key)]
+
+
+def same(one: Normalisation, other: Normalisation) -> bool:
+    """Whether two normalisations do the same, whatever they are called."""
+    return replace(one, text="") == replace(other, text="")
 
 
 def normalisation_prices(normalisations: list[Normalisation]) -> dict[Normalisation, float]:
     """How unusual each normalisation is, none and those listed first being the likeliest."""
     return {
         norm: 0.0
-        if norm.text == "none"
+        if norm.text == "none" or rank == 0
         else (BETTER_THAN_NONE + BETTER_THAN_LISTED * rank + BETTER_IF_UNUSUAL * norm.unusual) / PRICE_WORTH
         for rank, norm in enumerate(normalisations)
     }
