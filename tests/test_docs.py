@@ -181,7 +181,7 @@ def test_the_documented_targets_exist():
     for page, words in ALL:
         if words[0] == "make":
             assert words[1] in targets, page
-        assert words[0] in ("make", "robaudit", "pip", "python"), (page, words)
+        assert words[0] in ("make", "robaudit", "pip", "python", "gh", "ssh-keygen"), (page, words)
 
 
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):

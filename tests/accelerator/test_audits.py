@@ -222,7 +222,7 @@ def test_a_device_that_fails_in_the_middle_leaves_what_was_finished_and_the_cpu_
         audit(classifier, images, plan, path=tmp_path / "whole", device=NAME)
         operations = machine.operations
     path = tmp_path / "there"
-    with pretending(fails_after=operations * 2 // 3) as machine:
+    with pretending(fails_after=operations * 9 // 10) as machine:
         with pytest.raises(RobauditError, match=r"device 'pretend' failed .*--device cpu") as raised:
             audit(classifier, images, plan, path=path, device=NAME)
         assert "\n" not in str(raised.value)

@@ -237,7 +237,7 @@ def test_the_adversarial_examples_are_what_they_say(model, plain):
 
 def test_what_a_result_shows_and_writes(plain, tmp_path):
     assert plain.verdict.outcome in repr(plain)
-    assert "pgd10" in repr(plain)
+    assert "PGD-4 reports" in repr(plain)
     assert "AutoAttack" in str(plain)
     bundle = plain._repr_mimebundle_()
     assert bundle["text/plain"] == str(plain)

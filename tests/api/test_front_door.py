@@ -35,7 +35,15 @@ def test_the_signatures_are_those_of_the_contract():
         "model", "data", "labels", "norm", "eps", "**plan",
     ]  # fmt: skip
     assert check.parameters["norm"].default == "Linf"
-    assert list(load.parameters) == ["source", "dataset", "arch", "normalise", "key", "device"]
+    assert list(load.parameters) == [
+        "source",
+        "dataset",
+        "arch",
+        "normalise",
+        "key",
+        "device",
+        "trust_program",
+    ]
     assert all(p.kind == p.KEYWORD_ONLY for p in list(load.parameters.values())[1:])
 
 

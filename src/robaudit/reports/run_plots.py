@@ -38,9 +38,10 @@ def read_log(folder: Path, name: str = "log.jsonl") -> Rows:
 
 
 def _row(row: Any) -> dict[str, Any]:
-    """An epoch's numbers, or a ValueError."""
+    """An epoch's numbers, and why the network is held to be masked, or a ValueError."""
     if not isinstance(row, dict) or not all(
-        item is None or isinstance(item, int | float) for item in row.values()
+        item is None or isinstance(item, str if name == "reason" else int | float)
+        for name, item in row.items()
     ):
         raise ValueError("a line is not an object of numbers")
     return row

@@ -34,9 +34,7 @@ def read_folder(path: Path, split: str) -> Parts:
 
     """
     root = path / split if (path / split).is_dir() else path
-    folders = sorted(
-        folder for folder in root.iterdir() if folder.is_dir() and not _is_hidden(folder.name)
-    )
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not _is_hidden(folder.name))
     if folders and all(folder.name.lower() in SPLITS for folder in folders):
         names = ", ".join(folder.name for folder in folders)
         raise RobauditError(
@@ -103,9 +101,7 @@ def _read_classes(path: Path) -> dict[str, int]:
         for key, value in content.items():
             pairs += [(name, int(key[:8])) for name in (value if isinstance(value, list) else [value])]
     indices = dict(pairs) if all(isinstance(name, str) for name, _ in pairs) else {}
-    if not indices or not all(
-        type(label) is int and 0 <= label < MOST_CLASSES for label in indices.values()
-    ):
+    if not indices or not all(type(label) is int and 0 <= label < MOST_CLASSES for label in indices.values()):
         raise RobauditError(
             f'{path}: expected a list of class names in the network\'s order, or {{"FOLDER": INDEX, ...}}'
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -156,7 +157,11 @@ def svhn(root: Path, split: str) -> Parts:
     try:
         wanted = {name: (shape, kind) for name, shape, kind in whosmat(copy.stream()) if name in ("X", "y")}
         (shape, kind), (count, numbers) = wanted["X"], wanted["y"]
-        if kind != "uint8" or numbers not in ("uint8", "double") or shape[:3] != (32, 32, 3):
+        if (
+            kind != "uint8"
+            or not re.fullmatch(r"u?int\d+|single|double", numbers)
+            or shape[:3] != (32, 32, 3)
+        ):
             raise ValueError("no images of bytes")
         if math.prod(shape) > SVHN_LIMIT or math.prod(count) != shape[3]:
             raise ValueError("too large")
