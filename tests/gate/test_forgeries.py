@@ -327,20 +327,8 @@ def test_honest_evidence_of_another_machine_passes(how, project, capsys, monkeyp
         words = ["--precision", "bf16"] if how == "bf16" else []
         arguments = [f"--{name}={value}" for name, value in BUDGET.items()]
         model = str(project / "masked.safetensors")
-        run(
-            [
-                "check",
-                model,
-                "--dataset",
-                "digits",
-                "--limit",
-                "64",
-                "--evidence",
-                str(path),
-                *arguments,
-                *words,
-            ]
-        )
+        common = ["--dataset", "digits", "--limit", "64", "--evidence", str(path)]
+        assert run(["check", model, *common, *arguments, *words]) == 1, capsys.readouterr().err
     code, out = verified(project, "masked", capsys)
     assert code == 1, out
     assert "re-checked" in out

@@ -9,7 +9,6 @@ from typing import Any
 from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
 from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent
-from robaudit.reports.shared_table import beyond_text
 
 _SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}
 #: Anything but letters, digits, spaces and what is harmless in prose; a full stop or a hyphen only inside a number or
@@ -87,5 +86,11 @@ def _table(data: dict[str, Any]) -> list[str]:
         value, interval = percent(item, "+")
         over = "**" if item["value"] >= item["bound"] else ""
         lines.append(f"| {escape(item['title'])} | {over}{value}{over} | {interval} | {item['n']} |")
-    beyond = beyond_text(data)
-    return [*lines, "", *([escape(beyond), ""] if beyond else [])]
+    lines.append("")
+    if data["table"]["beyond"]:
+        lines += ["| of more examples | % | interval | examples |", "|---|---:|---:|---:|"]
+        for item in data["table"]["beyond"]:
+            value, interval = percent(item, "+" if "bound" in item else "")
+            lines.append(f"| {escape(item['title'])} | {value} | {interval} | {item['n']} |")
+        lines.append("")
+    return lines
