@@ -1,4 +1,4 @@
-"""The network that is audited is the one the user has: of several in a file, behind a named normalisation, as printed."""
+"""The network that is audited is the one the user has: of several in a file, as printed, in any precision."""
 
 from __future__ import annotations
 
@@ -296,3 +296,12 @@ def test_a_factory_that_runs_out_of_memory_is_not_the_data_set_s_fault(tmp_path:
     )
     with pytest.raises(RobauditError, match="memory does not hold one example"):
         load_classifier(f"{tmp_path / 'big.py'}:net", shape=(1, 8, 8))
+
+
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "pytorch_model-00012-of-00012.bin"])
+def test_a_part_of_a_network_is_not_taken_for_one(tmp_path: Path, name: str) -> None:
+    torch.save(small().state_dict(), tmp_path / name)
+    with pytest.raises(RobauditError, match=r"is one of (2|12) parts of a network"):
+        load_classifier(str(tmp_path / name))
+    torch.save(small().state_dict(), tmp_path / "model-00001-of-00001.bin")
+    assert load_classifier(str(tmp_path / "model-00001-of-00001.bin"), shape=(1, 8, 8)).info.classes == 10

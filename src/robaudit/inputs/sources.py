@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from robaudit.sandbox import Limits, in_child
 
 #: Formats that are networks already; also the word for their architecture.
 PROGRAMS = ("onnx", "torchscript", "pt2")
+#: The names of parts of one checkpoint.
+SHARD = re.compile(r"-0*[1-9]\d*-of-(0*(?:[2-9]|[1-9]\d+))\.(?:safetensors|bin|pt|pth)$")
 #: Processor time that the first look at a file may take: a start, and one second for so many bytes.
 SECONDS = 60
 PER_SECOND = 8 << 20
@@ -76,6 +79,11 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
             return replace(found, notes=[*notes, *found.notes]), request
         if is_factory(source):
             return _ready(source, call_factory(source), "factory", request, None, []), request
+    if match := SHARD.search(path.name):
+        raise RobauditError(
+            f"{path}: is one of {int(match[1])} parts of a network; write all tensors into one file "
+            "(save_pretrained with max_shard_size='100GB') and pass that"
+        )
     copy = read_copy(path)
     try_first(copy, request)
     return find_in(read_checkpoint(copy), request)
