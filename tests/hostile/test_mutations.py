@@ -17,7 +17,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
 from robaudit.inputs import build_architecture
-from tests.hostile import mutating
+from tests.hostile import mutating, mutating_data
 from tests.hostile.assembling import saved
 from tests.hostile.harness import Case, Hostile
 
@@ -91,7 +91,7 @@ def test_all_models(hostile: Hostile, kind: str) -> None:
 def _npz() -> mutating.Mutate:
     stream = io.BytesIO()
     np.savez(stream, images=PIXELS, labels=LABELS)
-    return lambda draw: mutating.npz(stream.getvalue(), draw)
+    return lambda draw: mutating_data.npz(stream.getvalue(), draw)
 
 
 def _data_tensors() -> mutating.Mutate:
@@ -104,7 +104,7 @@ def _mat() -> mutating.Mutate:
 
     stream = io.BytesIO()
     savemat(stream, {"X": np.zeros((32, 32, 3, 6), np.uint8), "y": np.arange(1, 7, dtype=np.uint8)[:, None]})
-    return lambda draw: mutating.mat(stream.getvalue(), draw)
+    return lambda draw: mutating_data.mat(stream.getvalue(), draw)
 
 
 def _cifar() -> mutating.Mutate:
@@ -117,7 +117,7 @@ def _idx() -> mutating.Mutate:
     data = bytes([0, 0, 8, 3]) + np.array([20, 28, 28], ">u4").tobytes() + bytes(20 * 784)
 
     def make(draw: random.Random) -> bytes:
-        changed = mutating.idx(data, draw)
+        changed = mutating_data.idx(data, draw)
         return gzip.compress(changed) if draw.random() < 0.3 else changed
 
     return make
@@ -127,7 +127,7 @@ def _picture(kind: str) -> Callable[[], mutating.Mutate]:
     def prepare() -> mutating.Mutate:
         stream = io.BytesIO()
         Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(stream, kind)
-        change = mutating.png if kind == "PNG" else mutating.picture
+        change = mutating_data.png if kind == "PNG" else mutating_data.picture
         return lambda draw: change(stream.getvalue(), draw)
 
     return prepare

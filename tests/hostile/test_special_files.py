@@ -70,7 +70,7 @@ def _png(path: Path) -> Path:
 
 
 def _header(width: int, height: int) -> bytes:
-    from tests.hostile.mutating import chunk
+    from tests.hostile.mutating_data import chunk
 
     sizes = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sizes) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")

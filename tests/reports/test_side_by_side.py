@@ -140,6 +140,8 @@ def test_where_pgd_leaves_nothing_there_is_nothing_to_overestimate(n):
     verdict = judge(evidence(n, n // 2, same(0)))
     assert verdict.outcome == "not-overestimated"
     assert "no robustness that could be overestimated" in verdict.summary
+    page = REPORTS["html"](case_of(whole(evidence(n, n // 2, same(0)))))
+    assert "is wrong with probability" not in page, "that is about the gaps, which nobody decided"
 
 
 def test_few_examples_without_robustness_prove_nothing():
@@ -236,4 +238,4 @@ def test_much_better_is_not_called_not_worse(audited, capsys):
     out = capsys.readouterr().out
     assert out.startswith("BETTER")
     assert "NOT WORSE" not in out
-    assert "autoattack" not in out
+    assert "under autoattack" not in out

@@ -60,6 +60,7 @@ def html(case: Case) -> str:
         headline=HEADLINES[data["verdict"]["outcome"]],
         sentence=data["headline"]["sentence"],
         asked=asked_texts(data),
+        reported=data["headline"]["reported"],
         caption=table_caption(data),
         beyond=beyond_text(data),
         **{name: data[name] for name in ("verdict", "model", "data", "threat", "seed", "finished")},

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from robaudit.inputs.files.pickle_opcodes import Builders, Inert, Name, Reader, UnsafePickle
+from robaudit.inputs.files.pickle_opcodes import ACTIONS
+from robaudit.inputs.files.pickle_reader import Builders, Inert, Name, Reader, UnsafePickle
 
 __all__ = ["PICKLE", "Builders", "Inert", "Name", "UnsafePickle", "pickled_objects", "read_pickle", "scan"]
 
@@ -48,7 +49,7 @@ def read_pickle(
     """
     reader = Reader(memoryview(data), start, builders or {}, persistent, texts)
     try:
-        value = reader.read()
+        value = reader.read(ACTIONS)
     except UnsafePickle:
         raise
     except (IndexError, KeyError, ValueError, TypeError, struct.error, UnicodeError, OverflowError) as error:
