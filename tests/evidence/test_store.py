@@ -97,7 +97,7 @@ def test_autoattack_is_the_worst_case_of_the_four(tmp_path):
     ("change", "reason"),
     [
         ({"model": MODEL | {"sha256": "other"}}, "another model"),
-        ({"data": DATA | {"name": "mnist"}}, "another data"),
+        ({"data": DATA | {"sha256": "other"}}, "another data"),
         ({"plan": AuditPlan(ThreatModel("Linf", 0.2))}, "another plan"),
     ],
 )

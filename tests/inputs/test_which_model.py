@@ -86,7 +86,7 @@ def test_no_name_that_the_loader_prints_is_taken_for_code() -> None:
     assert is_factory("my.module:net") and is_factory("/x/timm.py:net") and is_factory("mynets:build")
 
 
-@pytest.mark.parametrize("name", ["torchvision:shufflenet_v2_x0_5", "torchvision:squeezenet1_1"])
+@pytest.mark.parametrize("name", ["torchvision:mnasnet0_5", "torchvision:squeezenet1_1"])
 def test_a_catalogue_s_network_is_found_again_by_what_was_printed(tmp_path: Path, name: str) -> None:
     torch.save(build_catalogue(*name.split(":"), 10, 3).state_dict(), tmp_path / "a.pth")
     found = load_classifier(str(tmp_path / "a.pth")).info
