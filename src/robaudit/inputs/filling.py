@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.several import State, is_average, one_of
+from robaudit.inputs.files.several import State, is_average, one_of, put_in
 from robaudit.inputs.programs import Loaded, Shape, call_factory, settled
 
 #: What wrappers put into names, wherever they stand: `torch.compile`, `DataParallel`.
@@ -43,7 +43,7 @@ def fill_factory(
         raise RobauditError(f"{path}: does not fit {arch}: {_difference(own, state)}; pass its own factory")
     names = {prefix.rstrip("."): prefix for prefix in found}
     taken = "" if "" in found else names[one_of({name: found[names[name]] for name in names}, str(path))]
-    network.load_state_dict(found[taken], strict=False)
+    put_in(network, found[taken])
     averages = [name for name in names if is_average(name) and names[name] != taken]
     notes = tuple(as_float32(network))
     if shape is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 
 import torch
+from torch import nn
 
 from robaudit.errors import RobauditError
 
@@ -102,6 +104,16 @@ def averages_beside(taken: str, found: dict[str, State], aside: list[str]) -> li
 def _shapes(state: State) -> dict[str, tuple[int, ...]]:
     """Shapes by name, without what wrappers put before all names, and without counters."""
     return {WRAPPERS.sub("", key): tuple(tensor.shape) for key, tensor in state.items() if tensor.ndim}
+
+
+def put_in(network: nn.Module, state: State) -> None:
+    """Load a state dict of a network's names, as one that this version of its code wrote.
+
+    Some code asks which version did, and that stands beside the tensors, where a file's reader does not look.
+    """
+    versioned = OrderedDict(state)
+    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(versioned, strict=False)
 
 
 def same_numbers(one: State, other: State) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.state_dicts import State
+from robaudit.inputs.files.several import State, put_in
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels
 
@@ -119,5 +119,5 @@ def _loaded(network: nn.Module, state: State) -> str:
         renamed = dict(zip(own, theirs.values(), strict=False))
     if len(own) != len(theirs) or any(own[key].shape != renamed[key].shape for key in own):
         return ""
-    network.load_state_dict({key: tensor.float() for key, tensor in renamed.items()}, strict=False)
+    put_in(network, {key: tensor.float() for key, tensor in renamed.items()})
     return how
