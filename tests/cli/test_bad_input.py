@@ -140,3 +140,22 @@ def test_a_factory_that_exits_is_no_verdict(tmp_path, capsys):
 def test_nobody_listening_is_no_verdict(tmp_path):
     command = f"{sys.executable} -m robaudit check {tmp_path}/none.pt --dataset digits 2>&-"
     assert subprocess.run(command, shell=True, check=False, stdout=subprocess.DEVNULL).returncode == 2
+
+
+def test_a_misspelt_data_set_is_named_before_its_radius(capsys):
+    code = check(ADVERSARIAL, "--dataset", "cifra10")
+    assert_clear(capsys, code, "cifra10: no such data set, file or folder (did you mean cifar10?)")
+
+
+def test_an_error_in_a_table_names_its_file_once():
+    from robaudit.cli.auditing import Checked, _line
+
+    assert (
+        _line(Checked("a/b.pt", error="a/b.pt: is damaged; download it")) == "a/b.pt: is damaged; download it"
+    )
+    assert _line(Checked("a/b.pt", error="out of memory")) == "a/b.pt: out of memory"
+
+
+def test_the_report_of_a_run_has_no_format(tmp_path, capsys):
+    code = run(["report", str(tmp_path), "--format", "html", "--out", str(tmp_path / "x.html")])
+    assert code == 2 and "leave --format out" in capsys.readouterr().err

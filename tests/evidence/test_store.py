@@ -97,7 +97,7 @@ def test_autoattack_is_the_worst_case_of_the_four(tmp_path):
     ("change", "reason"),
     [
         ({"model": MODEL | {"sha256": "other"}}, "another model"),
-        ({"data": DATA | {"name": "mnist"}}, "another data"),
+        ({"data": DATA | {"sha256": "other"}}, "another data"),
         ({"plan": AuditPlan(ThreatModel("Linf", 0.2))}, "another plan"),
     ],
 )
@@ -225,3 +225,50 @@ def test_a_flipped_byte_never_crashes_a_reader(tmp_path_factory, position, value
             file.witnesses()
     except RobauditError:
         pass
+
+
+def test_the_same_data_by_another_path_are_the_same_audit(tmp_path):
+    path = tmp_path / "a.evidence"
+    with EvidenceFile.create(path, header(data=DATA | {"name": "x/test.npz"})) as file:
+        fill(file)
+    with EvidenceFile.create(path, header(data=DATA | {"name": "/y/z/test.npz", "split": "val"})) as file:
+        assert len(file.read()) == 3
+    with pytest.raises(RobauditError, match="another data"):
+        EvidenceFile.create(path, header(data=DATA | {"sha256": "ef"}))
+
+
+def test_an_audit_that_two_versions_made_says_both(tmp_path):
+    path = tmp_path / "a.evidence"
+    EvidenceFile.create(path, header()).close()
+    for version in ("1", "1", "2"):
+        versions = {"robaudit": version, "torch": "2", "python": "3"}
+        EvidenceFile.create(path, header(versions=versions)).close()
+    with EvidenceFile.open(path) as file:
+        assert file.header().versions == {"robaudit": "0, then 1, then 2", "torch": "2", "python": "3"}
+        file.header()
+    with EvidenceFile.create(path, header(versions={"robaudit": "2", "torch": "2", "python": "3"})) as file:
+        file.update(finished=True)
+    EvidenceFile.create(path, header(versions={"robaudit": "3", "torch": "2", "python": "3"})).close()
+    with EvidenceFile.open(path) as file:
+        assert file.header().versions["robaudit"] == "0, then 1, then 2"
+
+
+@pytest.mark.parametrize("part", ["budget", "bounds"])
+def test_a_later_version_s_field_of_the_plan_is_no_damage(tmp_path, part):
+    path = tmp_path / "a.evidence"
+    EvidenceFile.create(path, header()).close()
+    plan = header().plan.to_dict()
+    plan[part]["new_thing"] = 0.5 if part == "bounds" else 3
+    with editing(path) as db:
+        db.execute("UPDATE header SET value = ? WHERE key = 'plan'", (json.dumps(plan),))
+    says = rf"the field 'plan\.{part}\.new_thing', which this version"
+    with EvidenceFile.open(path) as file, pytest.raises(RobauditError, match=says):
+        file.header()
+
+
+def test_no_attack_of_autoattack_breaks_nothing(tmp_path):
+    path = tmp_path / "a.evidence"
+    with EvidenceFile.create(path, header(plan=AuditPlan(ThreatModel("Linf", 0.1), ("pgd10",)))) as file:
+        fill(file)
+        evidence = file.read()
+    assert not evidence.survives("autoattack").any() and not evidence.broken("autoattack").any()

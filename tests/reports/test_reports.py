@@ -1,5 +1,6 @@
 """Every format against its own standard, and strangers' text in each."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from markdown_it import MarkdownIt
 from robaudit.cli import run
 from robaudit.reports import MANY, REPORTS, Failure, open_case
 from robaudit.reports.images import perturbation_uri, png_uri
+from robaudit.reports.terminal import terminal_text
 from tests.evidence.edits import editing
 
 HOSTILE = (
@@ -216,3 +218,34 @@ def test_the_cost_is_set_against_that_of_every_attack_on_the_whole_split(cases):
         text = REPORTS["terminal"](case)
         assert f"on up to {decided['examples']} examples" in text
         assert "% of what every attack on all 797 examples would take" in text
+
+
+def test_a_result_points_into_the_repository_wherever_it_was_run(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    names = [
+        "a.pt",
+        "models/../b.pt",
+        "../c d.pt",
+        str(tmp_path / "sub" / "e.pt"),
+        "/elsewhere/f.pt",
+        "hf:me/net",
+    ]
+    log = json.loads(MANY["sarif"]([Failure(name, "x") for name in names]))
+    found = [
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for result in log["runs"][0]["results"]
+    ]
+    assert found == ["sub/a.pt", "sub/b.pt", "c%20d.pt", "sub/e.pt", "file:///elsewhere/f.pt", "hf%3Ame/net"]
+
+
+def test_what_makes_the_model_doubtful_stands_beside_the_verdict(cases):
+    case = cases["honest"]
+    doubt = "warning: a close call between normalisations; --normalise settles it"
+    model = case.evidence.header.model
+    header = dataclasses.replace(case.evidence.header, model=model | {"notes": ["found so", doubt]})
+    text = terminal_text(dataclasses.replace(case.evidence, header=header), case.verdict)
+    box = text[: text.index("╰")]
+    assert "a close call between normalisations" in box and "found so" not in box
+    assert text.count("a close call") == 1 and "found so" in text

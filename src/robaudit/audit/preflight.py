@@ -77,7 +77,7 @@ def preflight(
     if isinstance(model, Classifier):
         found += _normalisation(model, images, x, labels, accuracy)
     seen = torch.bincount(labels, minlength=images.classes).tolist()
-    if near_chance(round(accuracy * count), seen):
+    if near_chance(round(accuracy * count), seen, int(logits.argmax(1).unique().numel())):
         found.append(
             finding(
                 "near-chance",
@@ -185,7 +185,7 @@ def check_shape(logits: Tensor, images: Images) -> None:
     classes = logits.shape[1]
     if classes < 2:
         raise RobauditError("model: it has one output; an audit needs logits of at least 2 classes")
-    if classes != images.classes:
+    if classes < images.classes:
         raise RobauditError(
             f"model: it has {classes} classes and {images.name} has {images.classes}; check --dataset and --arch"
         )

@@ -180,7 +180,7 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
 def _line(checked: Checked) -> str:
     from robaudit.reports import headline
 
-    message = checked.error.splitlines()[0] if checked.error else ""
+    message = checked.error.splitlines()[0].removeprefix(f"{checked.model}: ") if checked.error else ""
     if checked.evidence is not None and checked.verdict is not None:
         message = f"{headline(checked.evidence)} {checked.verdict.summary}"
     return plain(f"{checked.model}: {message}")

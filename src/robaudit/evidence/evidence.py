@@ -139,8 +139,10 @@ class Evidence:
 
     def _worst(self, names: tuple[str, ...]) -> Ints:
         """The worst case: broken by any, robust if robust under all, otherwise not known yet."""
-        rows = np.stack([self._outcome(name) for name in names])
         worst = np.full(len(self), int(Outcome.NOT_RUN))
+        if not names:
+            return worst
+        rows = np.stack([self._outcome(name) for name in names])
         worst[(rows == Outcome.ROBUST).all(axis=0)] = Outcome.ROBUST
         worst[(rows == Outcome.NONFINITE).any(axis=0) & (rows != Outcome.NOT_RUN).all(axis=0)] = (
             Outcome.NONFINITE

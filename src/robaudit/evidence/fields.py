@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import robaudit
+from robaudit.plan import Bounds, Budget
 
 #: Whether a value is one that a field takes.
 Rule = Callable[[Any], bool]
@@ -67,8 +69,8 @@ HEADER: Fields = {
         "limit": lambda value: value is None or _whole(1, 1 << 40)(value),
         "engine": _text,
         "precision": _text,
-        "budget": _named(_whole(1, 1 << 32)),
-        "bounds": _named(_number(0, 1)),
+        "budget": {f"{item.name}?": _whole(1, 1 << 32) for item in dataclasses.fields(Budget)},
+        "bounds": {f"{item.name}?": _number(0, 1) for item in dataclasses.fields(Bounds)},
         "eot?": _whole(1, 10_000),
     },
     "model": {

@@ -14,7 +14,7 @@ from robaudit.plan import AuditPlan
 # What must be the same for an unfinished audit to be resumed; the rest may differ (another device, say).
 IDENTITY = ("schema", "plan", "model", "data")
 # And what of these says nothing about that.
-_ASIDE = {"model": ("path", "notes", "key"), "data": ("class_names",)}
+_ASIDE = {"model": ("path", "notes", "key"), "data": ("class_names", "name", "split")}
 # What files of earlier versions call a field.
 _RENAMED = {"course": "early_stopping"}
 
@@ -68,6 +68,14 @@ def same_model(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return (
         bool(old["sha256"]) and all(old[name] == new[name] for name in alike) and _taken(old) == _taken(new)
     )
+
+
+def joined(before: dict[str, str], now: dict[str, str]) -> dict[str, str]:
+    """The versions of an audit that one began and another goes on with: `0.1.0, then 0.2.0`."""
+    return {
+        name: old if old.rpartition(", then ")[2] == now.get(name, old) else f"{old}, then {now[name]}"
+        for name, old in before.items()
+    }
 
 
 def _taken(model: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import digest
 from robaudit.evidence.evidence import Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
-from robaudit.evidence.identity import IDENTITY, difference, from_rows, same, to_rows
+from robaudit.evidence.identity import IDENTITY, difference, from_rows, joined, same, to_rows
 from robaudit.evidence.opening import open_copy, refuse_foreign_journal
 from robaudit.evidence.reading import read_evidence, read_witnesses
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
@@ -86,6 +86,9 @@ class EvidenceFile:
                 db.execute(ANSWERS)
                 if digest.FIELD not in file._fields():
                     digest.begin(db)
+            before = file.header()
+            if not before.finished and before.versions != header.versions:
+                file.update(versions=joined(before.versions, header.versions))
         except BaseException:
             file.close()
             raise

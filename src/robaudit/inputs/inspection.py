@@ -106,7 +106,7 @@ def _inspect(source: str, copy: FileCopy, request: ModelRequest) -> Inspection:
     contents, path = read_checkpoint(copy), copy.path
     if contents.format in PROGRAMS:
         return _program(source, contents, request)
-    chosen, _ = choose_states(contents.tree, source, request.key)
+    chosen, _ = choose_states(contents.tree, source, request.key, whole=True)
     members = read_members(list(chosen.values()), path)
     tensors = [item for state in chosen.values() for item in state.items()]
     nearest: tuple[tuple[str, str], ...] = ()

@@ -8,10 +8,11 @@ from dataclasses import replace
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.averages import better_average
 from robaudit.inputs.classifier import Classifier, ModelInfo
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.identity import network_digest, program_digest
-from robaudit.inputs.programs import Shape
+from robaudit.inputs.programs import ONE_OUTPUT, Shape
 from robaudit.inputs.recovery.candidates import assemble
 from robaudit.inputs.recovery.choice import ModelRequest, decide, normalisations_to_try
 from robaudit.inputs.sources import PROGRAMS, Found, find_model
@@ -59,10 +60,10 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
     request = ModelRequest(arch, normalise, key, images, str(device), force, shape, classes, trust_program)
     found, request = find_model(source, request)
     first = found.options[0]
-    if images is not None and first.classes not in (0, images.classes):
-        raise RobauditError(
-            f"{source}: has {first.classes} classes, {images.name} has {images.classes}; pass the right --dataset"
-        )
+    if images is not None and first.classes:
+        _check_classes(source, max(first.classes, 2), images)
+    if first.classes == 1:
+        found.notes.append(ONE_OUTPUT)
     norms, how = normalisations_to_try(request, found.stored, first.in_channels)
     choice, chosen = decide(found.options, norms, request, source)
     network = copy.deepcopy(assemble(choice.candidate))  # its own memory, not the file's
@@ -72,7 +73,7 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         architecture=choice.candidate.text,
         normalisation=choice.normalisation.text,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        classes=choice.candidate.classes,
+        classes=2 if choice.candidate.classes == 1 else choice.candidate.classes,
         input_shape=found.shape,
         format=found.format,
         notes=(*found.notes, *how, *chosen),
@@ -80,7 +81,39 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
     )
     classifier = Classifier(network, choice.normalisation, info)
     classifier.info = replace(info, digest=_digest(classifier, found))
-    return classifier.to(device)
+    classifier = classifier.to(device)
+    if not (found.averages and images):
+        return classifier
+
+    def load(name: str) -> Classifier:
+        return load_classifier(
+            source,
+            arch=info.architecture,
+            normalise=info.normalisation,
+            key=name,
+            device=device,
+            shape=images.shape,
+            classes=images.classes,
+        )
+
+    best, said = better_average(classifier, found.averages, load, images)
+    best.info = replace(best.info, notes=(*best.info.notes, *said))
+    return best
+
+
+def _check_classes(source: str, classes: int, images: Images) -> None:
+    """Nothing, unless the images have classes that the network has no answer for.
+
+    Raises:
+        RobauditError: they have.
+
+    """
+    if images.classes <= classes:
+        return
+    hint = "pass the right --dataset"
+    if images.classes == classes + 1 and int(images.labels.min()) == 1:
+        hint = f"its labels run from 1 to {classes}: subtract 1"
+    raise RobauditError(f"{source}: has {classes} classes, {images.name} has {images.classes}; {hint}")
 
 
 def _digest(classifier: Classifier, found: Found) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -18,7 +18,10 @@ NAMED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     **{name: (spec.mean, spec.std) for name, spec in DATASETS.items()},
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-#: Other habits, by number: the means of per-image deviations for CIFAR-10, [-1, 1], raw bytes.
+#: What a text begins with whose network takes blue first, as OpenCV reads images; numbers are of red, green, blue.
+BGR = "bgr:"
+#: Other habits, by number: the means of per-image deviations for CIFAR-10, [-1, 1], raw bytes, these less 128, blue
+#: first, and Caffe's.
 UNNAMED: dict[int, tuple[str, ...]] = {
     1: ("0.5/0.5", "0/0.00392156862745098", "0.5/1", "0.1307/1"),
     3: (
@@ -28,6 +31,10 @@ UNNAMED: dict[int, tuple[str, ...]] = {
         "0,0,0/0.00392156862745098,0.00392156862745098,0.00392156862745098",
         "0.4914,0.4822,0.4465/1,1,1",
         "0.5,0.5,0.5/1,1,1",
+        "0.501960784,0.501960784,0.501960784/0.00392156862745098,0.00392156862745098,0.00392156862745098",
+        "bgr:none",
+        "bgr:imagenet",
+        "bgr:0.485019608,0.457956863,0.407603922/0.00392156862745098,0.00392156862745098,0.00392156862745098",
         "per-image",
     ),
 }
@@ -40,13 +47,14 @@ STDS = ("std", "sigma", "stds", "sd", "stdev", "stddev", "dev", "scale")
 
 @dataclass(frozen=True)
 class Normalisation:
-    """(x - mean) / std a channel; `per_image` takes each image's own mean and deviation.
+    """(x - mean) / std a channel; `per_image` takes each image's own mean and deviation; then perhaps blue first.
 
     Attributes:
         text: what `--normalise` takes to get exactly this.
         mean: one a channel; empty for none.
         std: likewise, above 0.
         per_image: as TensorFlow's per-image standardisation.
+        blue_first: the channels come in the order blue, green, red.
 
     """
 
@@ -54,12 +62,14 @@ class Normalisation:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     per_image: bool = False
+    blue_first: bool = False
 
     @property
     def unusual(self) -> bool:
-        """Whether the network sees raw bytes, images less their mean but not scaled, or each scaled by itself."""
+        """Whether the network sees raw bytes, blue first, images less their mean but not scaled, or each by itself."""
         return (
             self.per_image
+            or self.blue_first
             or any(std < RAW for std in self.std)
             or (any(self.mean) and set(self.std) == {1.0})
         )
@@ -69,13 +79,18 @@ def parse_normalisation(text: str, channels: int) -> Normalisation:
     """What a text of `--normalise` means for images of so many channels.
 
     Args:
-        text: `none`, a data set's name, `imagenet`, `per-image`, or numbers `m,m,m/s,s,s` (one each will do).
+        text: `none`, a data set's name, `imagenet`, `per-image`, or numbers `m,m,m/s,s,s` (one each will do); with
+            `bgr:` before it for a network that takes blue first.
         channels: C of the images.
 
     Raises:
         RobauditError: unknown, or not one number a channel, or a deviation not above 0.
 
     """
+    if text.startswith(BGR):
+        if channels != 3:
+            raise RobauditError(f"--normalise {text}: is for 3 channels, the model takes {channels}")
+        return replace(parse_normalisation(text.removeprefix(BGR), channels), text=text, blue_first=True)
     if text in ("none", "per-image"):
         return Normalisation(text, per_image=text == "per-image")
     if text in NAMED:
@@ -159,6 +174,7 @@ class Normalise(nn.Module):
         super().__init__()
         self.plain = not normalisation.mean
         self.per_image = normalisation.per_image
+        self.blue_first = normalisation.blue_first
         self.register_buffer("mean", torch.tensor(normalisation.mean or (0.0,)).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(normalisation.std or (1.0,)).view(1, -1, 1, 1))
 
@@ -166,5 +182,7 @@ class Normalise(nn.Module):
         """Normalised images; the input itself where there is nothing to do."""
         if self.per_image:
             std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True, unbiased=False)
-            return (x - mean) / std.clamp_min(x[0].numel() ** -0.5)
-        return x if self.plain else (x - self.mean) / self.std
+            x = (x - mean) / std.clamp_min(x[0].numel() ** -0.5)
+        elif not self.plain:
+            x = (x - self.mean) / self.std
+        return x.flip(1) if self.blue_first else x

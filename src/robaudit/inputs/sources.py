@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import nn
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
 from robaudit.inputs.files.copies import FileCopy, exists, read_copy
-from robaudit.inputs.files.state_dicts import choose_states
+from robaudit.inputs.files.several import averages_beside
+from robaudit.inputs.files.state_dicts import choose_states, find_states
+from robaudit.inputs.filling import as_float32, fill_factory
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.identity import class_structure
 from robaudit.inputs.normalisation import Normalisation
@@ -24,6 +27,8 @@ from robaudit.sandbox import Limits, in_child
 
 #: Formats that are networks already; also the word for their architecture.
 PROGRAMS = ("onnx", "torchscript", "pt2")
+#: The names of parts of one checkpoint.
+SHARD = re.compile(r"-0*[1-9]\d*-of-(0*(?:[2-9]|[1-9]\d+))\.(?:safetensors|bin|pt|pth)$")
 #: Processor time that the first look at a file may take: a start, and one second for so many bytes.
 SECONDS = 60
 PER_SECOND = 8 << 20
@@ -41,6 +46,7 @@ class Found:
         sha256: as in `ModelInfo`.
         shape: (C, H, W) where it is known.
         structure: what is computed, of a network that code makes; empty where the architecture's text says it.
+        averages: what `--key` takes for averages (EMA, SWA) of the same weights in the file.
 
     """
 
@@ -51,6 +57,7 @@ class Found:
     sha256: str
     shape: Shape | None
     structure: str = ""
+    averages: list[str] = field(default_factory=list)
 
 
 def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]:
@@ -72,6 +79,11 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
             return replace(found, notes=[*notes, *found.notes]), request
         if is_factory(source):
             return _ready(source, call_factory(source), "factory", request, None, []), request
+    if match := SHARD.search(path.name):
+        raise RobauditError(
+            f"{path}: is one of {int(match[1])} parts of a network; write all tensors into one file "
+            "(save_pretrained with max_shard_size='100GB') and pass that"
+        )
     copy = read_copy(path)
     try_first(copy, request)
     return find_in(read_checkpoint(copy), request)
@@ -112,7 +124,8 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
         try:
             if request.arch and is_factory(request.arch) and contents.format not in PROGRAMS:
                 read_members(
-                    list(choose_states(contents.tree, str(copy.path), request.key)[0].values()), copy.path
+                    list(choose_states(contents.tree, str(copy.path), request.key, whole=True)[0].values()),
+                    copy.path,
                 )
                 return
             found, _ = find_in(contents, request)
@@ -150,6 +163,7 @@ def _ready(
 ) -> Found:
     """A network made by code, with the weights it came with."""
     shape, classes = request.image_shape, 0
+    notes = [*notes, *as_float32(network)]
     if shape:
         found = settled(network, torch.rand(1, *shape), source, request.image_classes)
         network, classes, notes = found.network, found.classes, [*notes, *found.notes]
@@ -195,41 +209,29 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
             arch=request.arch or entry["architecture"],
             normalise=request.normalise or entry["normalisation"],
         )
-    chosen, aside = choose_states(contents.tree, str(contents.path), request.key)
+    by_code = bool(request.arch and is_factory(request.arch))
+    chosen, aside = choose_states(contents.tree, str(contents.path), request.key, whole=by_code)
+    averages = [] if request.key else averages_beside(next(iter(chosen)), find_states(contents.tree), aside)
     notes = [f"weights taken from {', '.join(chosen)}"] if any(chosen) else []
     if aside:
         notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
     shape = request.image_shape or (tuple(entry["input_shape"]) if entry else None)
     members = read_members(list(chosen.values()), contents.path)
     structure = ""
-    if request.arch and is_factory(request.arch):
-        options = [_filled(request.arch, chosen, shape, contents.path)]
+    if request.arch and by_code:
+        filled, inner = fill_factory(
+            request.arch, next(iter(chosen.values())), shape, contents.path, request.image_classes
+        )
+        averages += inner
+        channels, size = (shape[0], shape[1]) if shape else (3, 0)
+        options = [Candidate(request.arch, (), channels, size, filled.classes, 0.0, filled.network)]
         structure = _structure(assemble(options[0]), request.arch)
+        notes += filled.notes
     else:
         options = member_options(members, request.arch, shape, contents.path)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
     notes += members.notes
     digest = contents.copy.sha256
-    return Found(options, members.stored, notes, contents.format, digest, shape, structure), request
-
-
-def _filled(arch: str, chosen: dict[str, dict[str, Any]], shape: Shape | None, path: Path) -> Candidate:
-    """A user's network with the file's tensors, matched by name after cutting true prefixes."""
-    network = call_factory(arch)
-    state = next(iter(chosen.values()))
-    own = network.state_dict()
-    for prefix in ("", *(f"{p}." for p in {key.split(".")[0] for key in state})):
-        renamed = {key.removeprefix(prefix): value for key, value in state.items()}
-        if own.keys() <= renamed.keys() and all(own[key].shape == renamed[key].shape for key in own):
-            network.load_state_dict({key: renamed[key] for key in own})
-            channels, side = (shape[0], shape[1]) if shape else (3, 0)
-            found = settled(network, torch.rand(1, *shape), arch) if shape else None
-            network, classes = (found.network, found.classes) if found else (network, 0)
-            return Candidate(arch, (), channels, side, classes, 0.0, network)
-    missing = sorted(set(own) - set(state)) or sorted(
-        key for key in own if own[key].shape != state[key].shape
-    )
-    raise RobauditError(
-        f"{path}: does not fit {arch}, which has {missing[0]} of another name or shape; pass its own factory"
-    )
+    found = Found(options, members.stored, notes, contents.format, digest, shape, structure, averages)
+    return found, request

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -103,7 +104,16 @@ def _result(model: str, code: str, level: str, text: str) -> dict[str, Any]:
 
 
 def _uri(path: str) -> str:
-    """A path as a relative or file URI; what is no path (`hf:OWNER/NAME`) as a relative one."""
-    pure = PurePath(plain(path))
-    text = quote(pure.as_posix(), safe="/")
-    return f"file://{text}" if pure.is_absolute() else text
+    """A path as a URI relative to the repository that this runs in, else a file URI.
+
+    Code scanning looks for it from the root, wherever the policy or the working directory is. What is no path
+    (`hf:OWNER/NAME`) is a relative URI as it stands.
+    """
+    text = plain(path)
+    if ":" not in text:
+        here = Path.cwd()
+        root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+        place = Path(os.path.normpath(here / text))
+        text = (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
+    quoted = quote(text, safe="/")
+    return f"file://{quoted}" if PurePath(text).is_absolute() else quoted

@@ -12,19 +12,26 @@ CLEAR_STANDARD_ERRORS = 2.5
 LEAST_SHARE, ENOUGH_SHARE = 0.1, 0.25
 #: Images for each class from which on the commonest one is told from one that is common by luck.
 COUNTED_PER_CLASS = 30
+#: Images of which a model tells at least two apart, if it tells any.
+TOLD_APART = 16
 
 
-def near_chance(right: int, labels: Sequence[int]) -> bool:
+def near_chance(right: int, labels: Sequence[int], answers: int = 0) -> bool:
     """Whether so many right answers are hardly more than guessing gives.
+
+    A model that always gives one answer guesses, however many are right.
 
     Guessing is one class of K at random, or always the commonest one where images are enough to know it.
 
     Args:
         right: answers that are right.
         labels: K numbers, how many of the images are of each class; at least one is.
+        answers: how many different classes it answered with; 0 where that is not known.
 
     """
     count, classes = sum(labels), len(labels)
+    if answers == 1 and count >= TOLD_APART and max(labels) < count:
+        return True
     known = count >= COUNTED_PER_CLASS * classes
     guessing = max(labels) / count if known else 1 / classes
     if guessing == 1:

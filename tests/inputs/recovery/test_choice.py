@@ -12,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from robaudit.errors import RobauditError
 from robaudit.inputs import Images, build_architecture, load_classifier, load_images, make_images
 from robaudit.inputs.networks.families import parse
 from robaudit.inputs.networks.family import RARE
-from robaudit.inputs.normalisation import parse_normalisation
+from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery import search
 from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.choice import ModelRequest, decide
 from robaudit.inputs.recovery.scoring import (
     ERROR,
     PRICE_WORTH,
@@ -30,6 +32,7 @@ from robaudit.inputs.recovery.scoring import (
 )
 from robaudit.inputs.recovery.search import choose
 from robaudit.inputs.recovery.trials import FIRST_LAP, Trial, multiplications
+from robaudit.stats import near_chance
 
 NONE = parse_normalisation("none", 1)
 
@@ -306,3 +309,77 @@ def test_the_divisor_found_is_the_best_of_all(scale: float, free: bool) -> None:
     powers = range(-11 if free else 0, 24)
     best = min(float(F.cross_entropy(logits / 1.5**power, labels)) for power in powers)
     assert float(calibrated_losses(logits, labels, free=free).mean()) == pytest.approx(best, rel=1e-5)
+
+
+def test_a_named_normalisation_opens_no_search() -> None:
+    """A wrong structure makes up for a wrong normalisation; what images say without the user's word stands."""
+    centred = parse_normalisation("0.5/0.5", 1)
+    right = Candidate("right", (), 1, 2, 2, 0.0, Centred(0.98, 0.40))
+    wrong = Candidate("wrong", (), 1, 2, 2, 0.5, Centred(0.30, 0.80))
+    images = replace(numbered(), classes=10)
+    assert choose([right, wrong], [centred], images)[0].candidate is wrong
+    request = ModelRequest(normalise="0.5/0.5", images=images)
+    choice, notes = decide([right, wrong], [centred], request, "x")
+    assert (choice.candidate.text, choice.normalisation) == ("right", centred)
+    assert any("warning: with normalisation none it is right on 98" in note for note in notes)
+
+
+def test_a_right_named_normalisation_is_as_before() -> None:
+    centred = parse_normalisation("0.5/0.5", 1)
+    right = Candidate("right", (), 1, 2, 2, 0.0, Centred(0.30, 0.95))
+    request = ModelRequest(normalise="0.5/0.5", images=replace(numbered(), classes=10))
+    choice, notes = decide([right, runner(0.2)], [centred], request, "x")
+    assert (choice.candidate.text, choice.normalisation) == ("right", centred)
+    assert not any("warning" in note for note in notes)
+
+
+def test_a_named_structure_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "neighbours", lambda *_: [(runner(0.99), NONE)])
+    request = ModelRequest(arch="level0.6", images=numbered())
+    choice, _ = decide([runner(0.6)], [NONE, parse_normalisation("0/0.1", 1)], request, "x")
+    assert choice.candidate.text == "level0.6"
+
+
+def test_a_large_network_known_by_its_names_is_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, other = replace(runner(0.7), exact=True), runner(0.9)
+    for work, found in ((1e9, "level0.7"), (1e6, "level0.9")):
+        monkeypatch.setattr(Trial, "_work", lambda _, candidate, work=work: work)
+        assert choose([known, other], [NONE], numbered())[0].candidate.text == found
+
+
+def test_memory_that_ran_out_says_nothing_about_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Right, "forward", full)
+    with pytest.raises(RobauditError, match="memory does not hold one example"):
+        decide([runner(0.9)], [NONE], ModelRequest(images=numbered()), "x")
+
+
+class Blue(nn.Module):
+    """Right where the first channel, as it is given, is what the label says of blue."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([0.5 - x[:, 0, 0, 0], x[:, 0, 0, 0] - 0.5], 1)
+
+
+def test_blue_first_and_bytes_less_128_are_found() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(400, 3, 2, 2, generator=generator)
+    images = make_images(pixels, (pixels[:, 2, 0, 0] > 0.5).long(), name="x", split="test", classes=2)
+    candidate = Candidate("blue", (), 3, 2, 2, 0.0, Blue())
+    choice, _ = decide([candidate], usual_normalisations("x", 3), ModelRequest(images=images), "x")
+    assert choice.normalisation.blue_first and choice.accuracy > 0.99
+    again = parse_normalisation(choice.normalisation.text, 3)
+    assert again == choice.normalisation
+    bytes_less_128 = Normalise(
+        next(n for n in usual_normalisations("x", 3) if n.text.startswith("0.501960784"))
+    )
+    assert torch.allclose(bytes_less_128(pixels), 255 * pixels - 128, atol=1e-3)
+    assert torch.equal(Normalise(parse_normalisation("bgr:none", 3))(pixels), pixels.flip(1))
+
+
+def test_a_constant_answer_is_chance_however_common_its_class() -> None:
+    assert near_chance(25, [25, 4, 1], answers=1) and not near_chance(28, [25, 4, 1], answers=2)
+    assert near_chance(95, [95, 5], answers=1) and near_chance(95, [95, 5])
+    assert not near_chance(40, [40, 0], answers=1)

@@ -36,9 +36,9 @@ def read_folder(path: Path, split: str) -> Parts:
     root = path / split if (path / split).is_dir() else path
     folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not _is_hidden(folder.name))
     if folders and all(folder.name.lower() in SPLITS for folder in folders):
-        names = ", ".join(folder.name for folder in folders)
+        parts = ", ".join(folder.name for folder in folders)
         raise RobauditError(
-            f"{root}: holds parts of a data set ({names}), no classes; choose one with --split, for example "
+            f"{root}: holds parts of a data set ({parts}), no classes; choose one with --split, for example "
             f"--split {folders[-1].name}"
         )
     indices, names = _indices(root if (root / CLASSES).is_file() else path, [f.name for f in folders])
@@ -81,8 +81,8 @@ def _indices(root: Path, folders: list[str]) -> tuple[dict[str, int], tuple[str,
 def _read_classes(path: Path) -> dict[str, int]:
     """Class indices by name, of any of the forms in which they are usually kept.
 
-    A list of names in the network's order; `{"cat": 3}`; `{"3": "cat"}`; `{"0": ["n01440764", "tench"]}`, where each name
-    of a list is the class's; or a `label2id` or `id2label` of those within.
+    A list of names in the network's order; `{"cat": 3}`; `{"3": "cat"}`; `{"0": ["n01440764", "tench"]}`, where each
+    name of a list is the class's; or a `label2id` or `id2label` of those within.
     """
     try:
         content: Any = json.loads(bytes(read_copy(path, _BYTES, "a list of classes").data))

@@ -167,8 +167,8 @@ def _checked_floats(pixels: torch.Tensor, name: str) -> torch.Tensor:
     if not bool(torch.isfinite(pixels).all()):
         raise RobauditError(f"{name}: images hold NaN or infinite values; expected floats in [0, 1]")
     low, high = float(pixels.min()), float(pixels.max())
-    if -ROUNDING <= low and high <= 1 + ROUNDING:
-        return pixels if 0 <= low and high <= 1 else pixels.clamp(0, 1)
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
+        return pixels if low >= 0 and high <= 1 else pixels.clamp(0, 1)
     raise RobauditError(
         f"{name}: images run from {low:.3g} to {high:.3g}; expected [0, 1], before any normalisation "
         "(the model does that)"

@@ -35,7 +35,7 @@ def decode(paths: list[Path], limit: int, channels: int | None = None) -> np.nda
         uint8, or float32 in [0, 1] where greyscale files have more than 8 bits.
 
     Raises:
-        RobauditError: a file is no image, or sizes or depths differ, or there are too many, or nothing tells what is white.
+        RobauditError: a file is no image, or sizes or depths differ, or there are too many, or white is unknown.
 
     """
     stack: np.ndarray | None = None
@@ -76,7 +76,7 @@ def _is_grey(pixels: np.ndarray) -> bool:
 
 
 def _read(path: Path, channels: int | None) -> np.ndarray:
-    """One picture: uint8 (H, W) or (H, W, 3), as wanted or as the file has it; deeper ones as int32 or float32 (H, W)."""
+    """One picture: uint8 (H, W) or (H, W, 3), as wanted or as the file has it; deeper ones int32 or float32 (H, W)."""
     copy = read_copy(path, BYTES, "images")
     try:
         with warnings.catch_warnings():
@@ -109,7 +109,7 @@ def _scaled(stack: np.ndarray, folder: Path) -> np.ndarray:
     """Deep greyscale pictures as float32 in [0, 1], where they tell what is white."""
     low, high = stack.min(), stack.max()
     if stack.dtype == np.float32:
-        if not (np.isfinite(stack).all() and 0 <= low and high <= 1):
+        if not (np.isfinite(stack).all() and low >= 0 and high <= 1):
             raise RobauditError(
                 f"{folder}: its images are of floats from {low:.3g} to {high:.3g}; write them in [0, 1]"
             )
@@ -117,7 +117,7 @@ def _scaled(stack: np.ndarray, folder: Path) -> np.ndarray:
     if low < 0 or high > FULL or high <= FULL // 2:
         bits = f", as of {int(high).bit_length()} bits" if 255 < high <= FULL // 2 else ""
         raise RobauditError(
-            f"{folder}: its images have more than 8 bits and run from {low} to {high}{bits}, which does not tell what is "
-            f"white; write them with 0 to {FULL}, with 8 bits, or as floats in [0, 1]"
+            f"{folder}: its images have more than 8 bits and run from {low} to {high}{bits}, which does not tell "
+            f"what is white; write them with 0 to {FULL}, with 8 bits, or as floats in [0, 1]"
         )
     return stack.astype(np.float32) / np.float32(FULL)

@@ -10,8 +10,9 @@ import torch
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import RESAVE
 from robaudit.inputs.files.pickles import Inert, pickled_objects
+from robaudit.inputs.files.several import State, one_of, part_of, twins
 
-State = dict[str, torch.Tensor]
+__all__ = ["State", "choose_states", "find_states"]
 #: Names of what is not the model.
 SIDE = (
     "optim",
@@ -106,11 +107,19 @@ def _rank(path: str) -> tuple[int, int]:
     return order, path.count(".")
 
 
-def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, State], list[str]]:
+def choose_states(
+    tree: Any, path: str, key: str | None, *, whole: bool = False
+) -> tuple[dict[str, State], list[str]]:
     """The model's state dict (several for an ensemble) by path, and the paths left aside.
 
+    Args:
+        tree: the file's contents.
+        path: begins every error.
+        key: the user's choice; what all names of a part of a state dict begin with will do.
+        whole: no part of a state dict is chosen, though it holds several networks.
+
     Raises:
-        RobauditError: none there, or `key` names none.
+        RobauditError: none there, or `key` names none, or nothing tells which of several is meant.
 
     """
     found = find_states(tree)
@@ -119,10 +128,11 @@ def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, Stat
     if strange and (inside or not found):
         raise RobauditError(f"{path}: {strange}; pass the plain float weights")
     if key is not None:
-        if key not in found:
+        state = found.get(key) or part_of(found, key)
+        if not state:
             names = ", ".join(name or "(whole file)" for name in found) or "no state dict"
             raise RobauditError(f"--key {key}: not in {path}, which holds {names}")
-        return {key: found[key]}, [name for name in found if name != key]
+        return {key: state}, [name for name in found if name != key]
     if not found:
         objects = pickled_objects(tree)
         if objects:
@@ -134,6 +144,10 @@ def choose_states(tree: Any, path: str, key: str | None) -> tuple[dict[str, Stat
     best = ordered[0]
     peers = [name for name in found if _alike(found[best], found[name]) and _siblings(best, name)]
     chosen = peers if 1 < len(peers) <= MEMBERS and _rank(best)[0] >= len(USUAL) else [best]
+    if len(chosen) == 1 and not whole and (inner := twins(found[best])):
+        named = {f"{best}.{name}" if best else name: state for name, state in inner.items()}
+        taken = one_of(named, path)
+        return {taken: named[taken]}, [name for name in named if name != taken]
     return {name: found[name] for name in chosen}, [name for name in found if name not in chosen]
 
 

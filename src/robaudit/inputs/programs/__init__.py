@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from robaudit.inputs.programs.factories import call_factory, is_factory
 from robaudit.inputs.programs.factory_source import source_digest
-from robaudit.inputs.programs.loading import load_program, settled
+from robaudit.inputs.programs.loading import Loaded, load_program, settled
 from robaudit.inputs.programs.network import Shape
+from robaudit.inputs.programs.outputs import ONE_OUTPUT
 
-__all__ = ["Shape", "call_factory", "is_factory", "load_program", "settled", "source_digest"]
+__all__ = [
+    "ONE_OUTPUT",
+    "Loaded",
+    "Shape",
+    "call_factory",
+    "is_factory",
+    "load_program",
+    "settled",
+    "source_digest",
+]

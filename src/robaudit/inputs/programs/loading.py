@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from robaudit.devices import NO_ROOM, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.programs.exported import read_exported
@@ -106,13 +107,15 @@ def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) ->
         raise _does_not_run(error, tuple(example.shape[1:]), name) from error
     _, channels, height, width = example.shape
     shape, columns = (channels, height, width), int(logits.shape[1])
-    if logits is given:
+    if logits is given and logits.dtype == torch.float32:
         return Loaded(network, shape, columns)
     found = OneAnswer(network, answer)
     return Loaded(found, shape, columns, found.notes)
 
 
 def _does_not_run(error: Exception, shape: tuple[int, ...], name: str) -> RobauditError:
+    if out_of_memory(error):
+        return RobauditError(f"{name}: {NO_ROOM.removeprefix('model: ')}")
     if isinstance(error, RobauditError):
         text = str(error)
         return RobauditError(text if text.startswith(name) else f"{name}: {text}")

@@ -77,15 +77,16 @@ class Answer:
         if columns > 1:
             return value
         before = _before_sigmoid(value)
-        self.notes += (_ONE if before is None else _SIGMOID,)
-        return _two(value if before is None else before.reshape(value.shape))
+        self.notes += (ONE_OUTPUT if before is None else _SIGMOID,)
+        return two_logits(value if before is None else before.reshape(value.shape))
 
 
-_ONE = "its one output z is audited as the logits (0, z) of two classes"
+ONE_OUTPUT = "its one output z is audited as the logits (0, z) of two classes"
 _SIGMOID = "its one output is a sigmoid, audited before it: of z as the logits (0, z) of two classes"
 
 
-def _two(value: Any) -> Any:
+def two_logits(value: Any) -> Any:
+    """One output z (n, 1) as the logits (0, z) of two classes."""
     return torch.cat([value * 0, value], 1)
 
 
@@ -130,18 +131,20 @@ class OneAnswer(nn.Module):
 
     def __init__(self, network: nn.Module, answer: Answer) -> None:
         super().__init__()
-        self.path, self.one = answer.path, _ONE in answer.notes
+        self.path, self.one = answer.path, ONE_OUTPUT in answer.notes
         bare = _without_sigmoid(network) if self.one else None
         self.network = network if bare is None else bare
-        self.notes = tuple(_SIGMOID if bare is not None and note == _ONE else note for note in answer.notes)
+        self.notes = tuple(
+            _SIGMOID if bare is not None and note == ONE_OUTPUT else note for note in answer.notes
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, C, H, W) to logits (n, K)."""
         answer = self.network(x)
         for key in self.path:
             answer = answer[key]
-        logits: Tensor = answer.reshape(x.shape[0], -1)
-        return _two(logits) if self.one else logits
+        logits: Tensor = answer.reshape(x.shape[0], -1).float()
+        return two_logits(logits) if self.one else logits
 
 
 def _without_sigmoid(network: nn.Module) -> nn.Module | None:

@@ -12,6 +12,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.networks.families import build, text_of
 from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.networks.noise import add_noise
+from robaudit.inputs.programs.outputs import two_logits
 from robaudit.inputs.recovery.layers import Layer, module_layers
 
 
@@ -27,6 +28,7 @@ class Candidate:
         classes: outputs.
         price: how unusual it is; the least is the likeliest before anything is tried (`networks.family`).
         network: the network itself where it needs no building: a program, a user's factory.
+        exact: a published network's, by the names of the file's tensors and not by their shapes only.
 
     """
 
@@ -37,6 +39,7 @@ class Candidate:
     classes: int
     price: float
     network: nn.Module | None = field(default=None, repr=False)
+    exact: bool = False
 
     @cached_property
     def text(self) -> str:
@@ -67,7 +70,21 @@ def assemble(candidate: Candidate) -> nn.Module:
             image_size=candidate.image_size,
         )
     fill(network, list(candidate.layers), candidate.text)
+    network = TwoLogits(network) if candidate.classes == 1 else network
     return network.eval().requires_grad_(False)
+
+
+class TwoLogits(nn.Module):
+    """A network of one output z as one of two classes, with the logits (0, z)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, 2)."""
+        logits: torch.Tensor = two_logits(self.network(x))
+        return logits
 
 
 def fits(own: list[Layer], theirs: list[Layer]) -> bool:

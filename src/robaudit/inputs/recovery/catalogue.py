@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.files.state_dicts import State
+from robaudit.inputs.files.several import State, put_in
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels
 
@@ -93,26 +93,31 @@ def catalogue_options(
             network = build_catalogue(kind, name, classes, channels)
         except RobauditError:
             continue
-        if _loaded(network, state):
-            found.append(Candidate(text, (), channels, shape[1] if shape else 224, classes, -0.5, network))
+        loaded = _loaded(network, state)
+        if loaded:
+            size = shape[1] if shape else 224
+            exact = loaded == "by name"
+            found.append(Candidate(text, (), channels, size, classes, -0.5, network, exact))
     return found
 
 
-def _loaded(network: nn.Module, state: State) -> bool:
-    """Whether the tensors were put into the network."""
+def _loaded(network: nn.Module, state: State) -> str:
+    """How the tensors were put into the network: by name, in order, or not at all (empty)."""
     own = {
         key: tensor
         for key, tensor in network.state_dict().items()
         if tensor.ndim or tensor.is_floating_point()
     }
     theirs = {key: tensor for key, tensor in state.items() if tensor.ndim or tensor.is_floating_point()}
+    how = "by name"
     for prefix in ("", *sorted({key.split(".")[0] + "." for key in theirs})):
         renamed = {key.removeprefix(prefix): tensor for key, tensor in theirs.items()}
         if own.keys() == renamed.keys():
             break
     else:
+        how = "in order"
         renamed = dict(zip(own, theirs.values(), strict=False))
     if len(own) != len(theirs) or any(own[key].shape != renamed[key].shape for key in own):
-        return False
-    network.load_state_dict({key: tensor.float() for key, tensor in renamed.items()}, strict=False)
-    return True
+        return ""
+    put_in(network, {key: tensor.float() for key, tensor in renamed.items()})
+    return how

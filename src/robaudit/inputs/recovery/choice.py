@@ -95,13 +95,19 @@ def decide(
     best = choices[0]
     count = len(best)
     labels = torch.bincount(best.labels, minlength=request.images.classes)
-    if near_chance(int(best.right.sum()), labels.tolist()) and not request.force:
+    answers = int(best.logits.argmax(1).unique().numel())
+    if near_chance(int(best.right.sum()), labels.tolist(), answers) and not request.force:
         tried = "; ".join(
             f"{c.candidate.text[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
         )
+        more = best.logits.shape[1] > request.images.classes
+        order = (
+            f"it has {best.logits.shape[1]} classes, the data {request.images.classes}: a classes.json in their folder "
+            "says which is which\n"
+        )
         raise RobauditError(
             f"{source}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"
-            "pass the right --dataset, --arch or --normalise, or --force to go on"
+            f"{order if more else ''}pass the right --dataset, --arch or --normalise, or --force to go on"
         )
     return best, _notes(choices, norms)
 

@@ -82,9 +82,14 @@ def read_layers(state: State) -> list[Layer]:
             role = "weight" if match[2].lower().startswith("w") else "bias"
             groups.setdefault(match[1] + match[3], {})[role] = tensor
         else:
-            groups.setdefault(key, {})["weight"] = tensor
+            groups.setdefault(key, {})["value" if _is_constant(last, tensor) else "weight"] = tensor
     layers = [Layer(*_lone_bias(name, tensors, state)) for name, tensors in groups.items()]
     return _paired([layer for layer in layers if layer.kind != "other" or layer.tensors], state)
+
+
+def _is_constant(name: str, tensor: torch.Tensor) -> bool:
+    """Whether a tensor with a name of its own is a number, or one a channel, in the shape of images."""
+    return not name.isdigit() and tensor.ndim == 4 and tensor.numel() == tensor.shape[1]
 
 
 def _lone_bias(name: str, tensors: State, state: State) -> tuple[str, Kind, State]:

@@ -63,6 +63,8 @@ def choose(
     trial.measure(candidates)
     guesses = list(itertools.product(candidates, normalisations))
     settled = named or len(guesses) == 1
+    if not settled and (known := known_by_name(trial, candidates, normalisations)):
+        return [known, *rivals(trial, known)]
     found = trial.race(guesses, GLANCE) if settled else first_look(trial, candidates, normalisations)
     if not found:
         shape = "x".join(str(size) for size in images.shape)
@@ -78,6 +80,20 @@ def choose(
     return [best, *rivals(trial, best)]
 
 
+def known_by_name(
+    trial: Trial, candidates: list[Candidate], normalisations: list[Normalisation]
+) -> Choice | None:
+    """A large published network whose names the file has, under the best normalisation, where that sees.
+
+    Its structure is known, and for large images every other guess costs minutes.
+    """
+    exact = [candidate for candidate in candidates if candidate.exact]
+    if not exact or trial.work < LIGHT_WORK:
+        return None
+    race = trial.race(itertools.product(exact, normalisations), trial.count)
+    return race[0] if race and sees(race[0], trial.images.classes) else None
+
+
 def choose_behind(
     normalisation: Normalisation,
     candidates: list[Candidate],
@@ -87,8 +103,8 @@ def choose_behind(
 ) -> list[Choice]:
     """As `choose`, behind a normalisation that the user named: the structure is what the images say without it.
 
-    A wrong normalisation is made up for by a wrong structure, so the structure is searched for under the usual ones too,
-    and only then put behind the named one.
+    A wrong normalisation is made up for by a wrong structure, so the structure is searched for under the usual ones
+    too, and only then put behind the named one.
 
     Raises:
         RobauditError: as `choose`.

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from robaudit.devices import NO_ROOM, out_of_memory
 from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.networks.family import Plan
@@ -65,6 +66,17 @@ def multiplications(network: nn.Module, image: torch.Tensor) -> int:
     return total or USUAL_WORK * sum(parameter.numel() for parameter in network.parameters())
 
 
+def _refuse_no_room(error: Exception) -> None:
+    """Nothing, unless memory ran out: that says nothing about a guess.
+
+    Raises:
+        RobauditError: it did.
+
+    """
+    if out_of_memory(error):
+        raise RobauditError(NO_ROOM.removeprefix("model: ")) from error
+
+
 @dataclass
 class Trial:
     """The images that candidates are tried on, and what is known already.
@@ -113,7 +125,8 @@ class Trial:
             try:
                 image = self.images.float(slice(0, 1)).to(self.device)
                 work: float = max(multiplications(self._network(candidate), image), 1)
-            except (RobauditError, RuntimeError, ValueError):
+            except (RobauditError, RuntimeError, ValueError, MemoryError) as error:
+                _refuse_no_room(error)
                 work = math.inf
             self._works[candidate.plan] = work
         return self._works[candidate.plan]
@@ -151,7 +164,8 @@ class Trial:
         try:
             network = nn.Sequential(Normalise(norm).to(self.device), self._network(candidate)).eval()
             logits = self.logits(network, range(len(known) if known else 0, count))
-        except (RobauditError, RuntimeError, ValueError):
+        except (RobauditError, RuntimeError, ValueError, MemoryError) as error:
+            _refuse_no_room(error)
             self.tried[key] = None
             return None
         logits = torch.cat([known.logits, logits]) if known else logits
