@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +14,11 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import build_architecture
-from robaudit.inputs.recovery.candidates import assemble
+from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.catalogue import catalogue_options
 from robaudit.inputs.recovery.layers import read_layers
 from robaudit.inputs.recovery.matching import candidates
+from robaudit.inputs.recovery.members import member_options, read_members
 from tests.inputs.recovery.recovering import NETWORKS, nameless, varied
 
 
@@ -155,3 +157,18 @@ def test_any_sequence_of_layers_is_read_without_a_crash(parts: list[dict[str, to
             assemble(option)
         except RobauditError:
             continue
+
+
+def test_an_ensemble_is_never_a_catalogue_s_network_of_its_first_member(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a network is filled already, with the tensors of one member."""
+    states = [build_architecture("resnet20", classes=10).state_dict() for _ in range(2)]
+    filled = Candidate("torchvision:x", (), 3, 32, 10, -5.0, nn.Flatten())
+    monkeypatch.setattr("robaudit.inputs.recovery.members.catalogue_options", lambda *_, **__: [filled])
+    options = member_options(read_members(states, Path("x")), None, (3, 32, 32), Path("x"))
+    assert options and all(option.text.startswith("ensemble:2*resnet20") for option in options[:1])
+    assert all(option.network is None for option in options)
+    monkeypatch.setattr("robaudit.inputs.recovery.members.candidates", lambda *_: [])
+    with pytest.raises(RobauditError, match="x: holds 2 networks of torchvision:x; --key chooses one"):
+        member_options(read_members(states, Path("x")), None, (3, 32, 32), Path("x"))

@@ -110,14 +110,20 @@ def member_options(
     if len(members.layers) == 1:
         return options
     names = [{layer.name: layer for layer in member} for member in members.layers]
-    return [
+    together = [
         replace(
             option,
             plan=EnsemblePlan(len(members.layers), option.plan),
             layers=tuple(by[layer.name] for by in names for layer in option.layers),
         )
         for option in options
+        if option.network is None  # a catalogue's holds the first member's tensors only
     ]
+    if not together:
+        raise RobauditError(
+            f"{path}: holds {len(names)} networks of {options[0].text}; --key chooses one, or pass --arch FILE.py:FACTORY"
+        )
+    return together
 
 
 def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | None) -> list[Candidate]:
