@@ -121,7 +121,7 @@ def member_options(
     ]
     if not together:
         raise RobauditError(
-            f"{path}: holds {len(names)} networks of {options[0].text}; --key chooses one, or pass --arch FILE.py:FACTORY"
+            f"{path}: holds {len(names)} networks of {options[0].text}; --key chooses one"
         )
     return together
 
