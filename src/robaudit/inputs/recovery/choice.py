@@ -10,7 +10,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.scoring import Choice, loss_gap
+from robaudit.inputs.recovery.scoring import Choice, accuracy_gap, loss_gap
 from robaudit.inputs.recovery.search import choose, choose_behind
 from robaudit.stats import near_chance
 
@@ -18,6 +18,8 @@ from robaudit.stats import near_chance
 CLOSE_IMAGES = 48
 #: Standard errors of the mean loss between two normalisations, and two structures, below which the choice is close.
 CLOSE_NORMALISATION, CLOSE_STRUCTURE = 3.0, 1.0
+#: Standard deviations (sign test) of accuracy by which another normalisation than the user's is worth a warning.
+CLEAR_ACCURACY = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,9 @@ def decide(
         nothing = torch.zeros(0, dtype=torch.int64)
         return Choice(options[0], norms[0], torch.zeros(0, 1), nothing, 0.0), notes
     try:
-        choices = _choices(options, norms, request.images, request)
+        best, choices = _chosen(options, norms, request.images, request)
     except RobauditError as error:
         raise RobauditError(f"{source}: {error}") from error
-    best = choices[0]
     count = len(best)
     labels = torch.bincount(best.labels, minlength=request.images.classes)
     answers = int(best.logits.argmax(1).unique().numel())
@@ -109,17 +110,18 @@ def decide(
             f"{source}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"
             f"{order if more else ''}pass the right --dataset, --arch or --normalise, or --force to go on"
         )
-    return best, _notes(choices, norms)
+    return best, _notes(best, choices, norms)
 
 
-def _choices(
+def _chosen(
     options: list[Candidate], norms: list[Normalisation], images: Images, request: ModelRequest
-) -> list[Choice]:
-    """What images choose, where the user leaves a choice; the user's words are never changed."""
+) -> tuple[Choice, list[Choice]]:
+    """What is taken, and what images choose where the user says nothing; what the user names is never changed."""
     if request.normalise and not request.arch:
         usual = usual_normalisations(images.name, options[0].in_channels)
         return choose_behind(norms[0], options, usual, images, request.device)
-    return choose(options, norms, images, request.device, named=bool(request.arch))
+    choices = choose(options, norms, images, request.device, named=bool(request.arch))
+    return choices[0], choices
 
 
 def _level(choice: Choice) -> str:
@@ -127,21 +129,16 @@ def _level(choice: Choice) -> str:
     return f"{choice.accuracy:.1%} and {choice.loss:.3f}"
 
 
-def _clearly_better(rival: Choice, best: Choice) -> bool:
-    """Whether another normalisation than the only one allowed is better by more than a close call."""
-    return rival.accuracy >= best.accuracy and loss_gap(best, rival) >= CLOSE_NORMALISATION
-
-
-def _notes(choices: list[Choice], norms: list[Normalisation]) -> list[str]:
+def _notes(taken: Choice, choices: list[Choice], norms: list[Normalisation]) -> list[str]:
     """How the choice was made, in sentences."""
     best = choices[0]
-    notes = [f"clean accuracy {best.accuracy:.1%} on {len(best)} images"]
+    notes = [f"clean accuracy {taken.accuracy:.1%} on {len(taken)} images"]
     same = [c for c in choices[1:] if c.candidate.plan == best.candidate.plan]
     other = [c for c in choices[1:] if c.candidate.plan != best.candidate.plan]
-    if len(norms) == 1 and same and _clearly_better(same[0], best):
+    if best is not taken and accuracy_gap(taken, best) > CLEAR_ACCURACY:
         notes.append(
-            f"warning: with normalisation {same[0].normalisation.text} it is right on {same[0].accuracy:.1%}: "
-            f"is {best.normalisation.text} what it was trained with?"
+            f"warning: with normalisation {best.normalisation.text} it is right on {best.accuracy:.1%}: "
+            f"is {taken.normalisation.text} what it was trained with?"
         )
     if len(norms) > 1 and same:
         rival = same[0]

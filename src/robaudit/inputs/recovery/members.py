@@ -120,9 +120,7 @@ def member_options(
         if option.network is None  # a catalogue's holds the first member's tensors only
     ]
     if not together:
-        raise RobauditError(
-            f"{path}: holds {len(names)} networks of {options[0].text}; --key chooses one, or pass --arch FILE.py:FACTORY"
-        )
+        raise RobauditError(f"{path}: holds {len(names)} networks of {options[0].text}; --key chooses one")
     return together
 
 

@@ -100,11 +100,11 @@ def choose_behind(
     normalisations: list[Normalisation],
     images: Images,
     device: str = "cpu",
-) -> list[Choice]:
-    """As `choose`, behind a normalisation that the user named: the structure is what the images say without it.
+) -> tuple[Choice, list[Choice]]:
+    """What images say behind a normalisation that the user named, and what `choose` says of the usual ones beside it.
 
-    A wrong normalisation is made up for by a wrong structure, so the structure is searched for under the usual ones
-    too, and only then put behind the named one.
+    A wrong normalisation is made up for by a wrong structure, so the structure is that of the second, put behind the
+    named one.
 
     Raises:
         RobauditError: as `choose`.
@@ -112,11 +112,9 @@ def choose_behind(
     """
     others = [norm for norm in normalisations if not same(norm, normalisation)]
     choices = choose(candidates, [normalisation, *others], images, device)
-    best = choices[0]
-    if best.normalisation is normalisation:
-        return choices
-    chosen = choose([best.candidate], [normalisation], images, device)[0]
-    return [chosen, *(c for c in choices if c.candidate.plan == best.candidate.plan and c.key != chosen.key)]
+    if choices[0].normalisation is normalisation:
+        return choices[0], choices
+    return choose([choices[0].candidate], [normalisation], images, device)[0], choices
 
 
 def same(one: Normalisation, other: Normalisation) -> bool:
