@@ -206,7 +206,7 @@ def test_an_exception_with_a_minimum_excuses_nothing_else(project, tmp_path):
         ("dataset = 'digits'\nconfidence = 99", "confidence 99"),
         ("dataset = 'digits'\nmax-gap = 8.0", "pgd_square bound 8"),
         ("dataset = 'digits'\n[budget]\nsteps = 3", "unknown key 'budget.steps'"),
-        ("dataset = 'nosuch'", "has no usual radius"),
+        ("dataset = 'nosuch'", "no such data set"),
         ("limit = 3", "names no dataset"),
         ("dataset = ", "not TOML"),
         ("dataset = 'digits'\n[[exceptions]]\nmodel = 'a'", "without 'reason'"),

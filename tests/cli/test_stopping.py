@@ -18,10 +18,13 @@ CHECK = ["check", str(DISTILLED), "--dataset", "digits"]
     ("number", "code", "says"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
 )
 @pytest.mark.parametrize("command", [CHECK, ["compare", "a", "b"]])
-def test_a_signal_is_told_in_one_line(number, code, says, command, capsys, monkeypatch):
+def test_a_signal_is_told_in_one_line(number, code, says, command, capsys, monkeypatch, request):
     def stop(*_, **__):
         os.kill(os.getpid(), number)
 
+    # A shell that starts its commands in the background has them ignore Ctrl-C.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, ignored))
     monkeypatch.setattr("robaudit.cli.check.AuditPlan.from_flags", stop)
     monkeypatch.setattr("robaudit.cli.compare.check_apart", stop)
     before = signal.getsignal(signal.SIGTERM)

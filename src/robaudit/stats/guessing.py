@@ -32,7 +32,9 @@ def near_chance(right: int, labels: Sequence[int], answers: int = 0) -> bool:
     count, classes = sum(labels), len(labels)
     if answers == 1 and count >= TOLD_APART and max(labels) < count:
         return True
-    known = count >= COUNTED_PER_CLASS * classes and max(labels) < count  # one class alone says nothing of its share
+    known = (
+        count >= COUNTED_PER_CLASS * classes and max(labels) < count
+    )  # one class alone says nothing of its share
     guessing = max(labels) / count if known else 1 / classes
     error = math.sqrt(guessing / (1 - guessing) / count)  # of accuracy, as a share of the way to perfection
     needed = min(max(CLEAR_STANDARD_ERRORS * error, LEAST_SHARE), ENOUGH_SHARE)

@@ -104,7 +104,7 @@ def choose_behind(
     """What images say behind a normalisation that the user named, and what `choose` says of the usual ones beside it.
 
     A wrong normalisation is made up for by a wrong structure, so the structure is that of the second, put behind the
-    named one.
+    named one. Where nothing sees, the search behind the named one alone goes further.
 
     Raises:
         RobauditError: as `choose`.
@@ -112,6 +112,9 @@ def choose_behind(
     """
     others = [norm for norm in normalisations if not same(norm, normalisation)]
     choices = choose(candidates, [normalisation, *others], images, device)
+    if not sees(choices[0], images.classes):
+        choices = choose(candidates, [normalisation], images, device)
+        return choices[0], choices
     if choices[0].normalisation is normalisation:
         return choices[0], choices
     return choose([choices[0].candidate], [normalisation], images, device)[0], choices
