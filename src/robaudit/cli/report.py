@@ -30,7 +30,7 @@ def report(
     if evidence.is_dir():
         from robaudit.cli.live import report_run
 
-        return report_run(evidence, out)
+        return report_run(evidence, out, form)
     from robaudit.evidence import Surface
     from robaudit.reports import REPORTS, open_case, terminal
 
