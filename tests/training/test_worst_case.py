@@ -10,7 +10,7 @@ from robaudit.inputs import load_classifier, load_images
 from robaudit.training.metrics import measure, plan_for
 from robaudit.training.selection import Selection, behind
 from robaudit.training.validation import Look
-from robaudit.training.worst_case import BUDGET, FEW, Standing, WorstCase, lead, stand
+from robaudit.training.worst_case import BUDGET, FEW, LONG, Standing, WorstCase, lead, stand
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 PLAN = plan_for(0.1, 0)
@@ -21,7 +21,7 @@ def found(path, count=120, goes_on=lambda robust: True):
     model = load_classifier(str(path), images=images)
     examples = (images.float(), images.labels, images.ids)
     measured, after_pgd = measure(model, *examples, PLAN)
-    return measured, after_pgd, stand(WorstCase(model, examples, PLAN), after_pgd, goes_on)
+    return measured, after_pgd, stand(WorstCase(model, model, examples, PLAN), after_pgd, goes_on)
 
 
 def test_it_tells_a_masked_network_from_an_honest_one_by_the_attacks_of_check():
@@ -97,3 +97,27 @@ def test_more_examples_are_looked_at_as_long_as_the_epoch_may_be_the_best(best, 
     assert selection.goes_on(0.0, bools(after_pgd), bools(robust)), "nothing is known yet"
     selection.take(a_look(best), 1)
     assert selection.goes_on(0.0, bools(after_pgd), bools(robust)) == more
+
+
+class Made:
+    """Attacks whose outcome is given: the examples that the few passes leave, and those that more leave."""
+
+    def __init__(self, few, more):
+        self.left, self.budgets = {BUDGET: few, LONG: more}, []
+
+    def of(self, rows, budget=BUDGET):
+        self.budgets.append((budget, len(rows)))
+        return rows[torch.isin(rows, torch.tensor(self.left[budget]))], rows[:0]
+
+
+@pytest.mark.parametrize(("few", "goes_on", "more"), [
+    (range(93), True, False),
+    (range(80), True, True),
+    (range(80), False, False),   # behind already
+])  # fmt: skip
+def test_more_passes_are_made_where_the_few_break_much_and_the_network_may_be_the_best(few, goes_on, more):
+    after = torch.ones(100, dtype=torch.bool)
+    made = Made(list(few), list(range(70)))
+    standing = stand(made, after, lambda robust: goes_on)
+    assert any(budget == LONG for budget, _ in made.budgets) == more
+    assert int(standing.robust.sum()) == (70 if more else len(few))

@@ -29,7 +29,13 @@ class Measured:
 
 
 def measure(  # one argument a thing
-    classifier: nn.Module, x: Tensor, y: Tensor, ids: Tensor, plan: AuditPlan, *, copy: bool = True
+    classifier: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    ids: Tensor,
+    plan: AuditPlan,
+    *,
+    search: nn.Module | None = None,
 ) -> tuple[Measured, Tensor]:
     """PGD-10 on every example, misclassified ones included in the means of FOSC and SGCS as in the paper.
 
@@ -39,17 +45,16 @@ def measure(  # one argument a thing
         y: (n,) labels.
         ids: (n,) which key the starts, as in `check`.
         plan: the ball, the number of steps and the seed.
-        copy: attack a copy with its batch norms folded, as `check` does; otherwise the model itself, which must be in
-            evaluation mode.
+        search: what the attack searches with, in evaluation mode; by default a copy with its batch norms folded.
 
     Returns:
         the means, and (n,) bool on the CPU: the examples that PGD-10 leaves classified correctly.
 
     """
-    search = search_model(classifier, x.device, "fp32", x[:8]) if copy else classifier
+    found = search_model(classifier, x.device, "fp32", x[:8]) if search is None else search
     parts = in_parts(
         lambda rows: _measure_part(
-            classifier, search, Examples(x[rows], y[rows], ids[rows], x.new_zeros(len(rows), 1)), plan
+            classifier, found, Examples(x[rows], y[rows], ids[rows], x.new_zeros(len(rows), 1)), plan
         ),
         torch.arange(len(y), device=x.device),
         _BATCH,

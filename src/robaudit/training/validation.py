@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from robaudit.fast import search_model
 from robaudit.inputs import Images
 from robaudit.ranks import Ranks
 from robaudit.training.metrics import Measured, measure, plan_for
@@ -83,8 +84,9 @@ class Validation:
         def find(classifier: nn.Module) -> Look:
             began = time.perf_counter()
             examples = (self._x, self._y, self._ids)
-            measured, after_pgd = measure(classifier, *examples, self._plan)
-            worst = WorstCase(classifier, examples, self._plan)
+            search = search_model(classifier, self._x.device, "fp32", self._x[:8])
+            measured, after_pgd = measure(classifier, *examples, self._plan, search=search)
+            worst = WorstCase(classifier, search, examples, self._plan)
             standing = stand(worst, after_pgd, partial(goes_on, measured.pgd10, after_pgd))
             return Look(measured, after_pgd, standing, time.perf_counter() - began)
 
