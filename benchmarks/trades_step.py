@@ -193,7 +193,7 @@ def short_run(settings: TrainSettings, images: Images, plainly: bool) -> tuple[f
     network.eval()
     x, y = held.float(), held.labels
     clean = float((forward(network, x).argmax(1) == y).float().mean())
-    return clean, measure(network, x, y, held.ids, plan_for(settings.inner.eps, 0)).pgd10
+    return clean, measure(network, x, y, held.ids, plan_for(settings.inner.eps, 0))[0].pgd10
 
 
 def main() -> None:

@@ -107,7 +107,7 @@ class Stage:
         """The weights of the run that was masked in the last of `rows`."""
         self.results.drop(f"{UNSTABLE}.state")
         healthy = rows[-2]["epoch"] if len(rows) > 1 else None
-        best = max(rows, key=lambda row: float(row["pgd10"]))["epoch"]
+        best = rows[-1]["best"]
         self.results.parts[UNSTABLE] |= {"healthy_epoch": healthy, "best_epoch": best}
         if healthy:
             self._keep(HEALTHY_WEIGHTS, folder / HEALTHY)
@@ -163,7 +163,7 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         state, best = self.results.held(f"{name}.state"), self.results.held(f"{name}.best.weights")
         if state is not None:
-            unpack_state(state, folder, float(weights.metadata_of(best)["pgd10"]) if best else None)
+            unpack_state(state, folder, best_kept=best is not None)
             runs.put_back(settings, self.images, folder)
             if best is not None:
                 weights.unpack_file(best, folder / BEST)

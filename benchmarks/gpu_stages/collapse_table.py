@@ -13,6 +13,7 @@ _HEAD = (
     "masked",
     "clean",
     "PGD-10",
+    "robust",
     "FOSC",
     "normalised",
     "SGCS",
@@ -27,7 +28,7 @@ def collapse_table(parts: dict[str, Any]) -> str:
     for name, title in _NAMES.items():
         part = parts.get(name)
         if not part or not part["rows"]:
-            rows.append([title, "open", *[""] * 8])
+            rows.append([title, "open", *[""] * 9])
             if part:
                 said.append(f"{title}: no epoch was finished; pass more --minutes")
             continue
@@ -49,7 +50,7 @@ def _cells(log: list[dict[str, Any]], masked: list[int]) -> list[str]:
     return [
         str(last["epoch"]),
         shown or "none",
-        *(f"{100 * last[name]:.1f}" for name in ("clean", "pgd10")),
+        *(f"{100 * last[name]:.1f}" for name in ("clean", "pgd10", "robust")),
         *(f"{last[name]:.3g}" for name in ("fosc", "fosc_normalised", "sgcs")),
         "" if gap is None else f"{100 * gap:.1f}",
         f"{sum(row['seconds'] for row in log) / len(log):.1f}",
@@ -67,5 +68,5 @@ def _sentence(name: str, part: dict[str, Any], masked: list[int]) -> str:
         return f"{len(log)} epochs so far; a later call goes on"
     rolled_back = sum(bool(row["rolled_back"]) for row in log)
     ends = "its last epoch is masked" if log[-1]["masked"] else "its last epoch is not masked"
-    noisy = sum(row["healing"] > 0 for row in log)
-    return f"{len(masked)} of {len(log)} epochs masked, {rolled_back} rolled back, noise in {noisy}; {ends}"
+    treated = sum(row["healing"] > 0 for row in log)
+    return f"{len(masked)} of {len(log)} epochs masked, {rolled_back} rolled back, {treated} treated; {ends}"

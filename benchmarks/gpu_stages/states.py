@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gpu_stages import weights
 from robaudit.errors import RobauditError
+from robaudit.training.selection import Selection
 
 RESUME = "resume.pt"
 _REST = "rest.pt"
@@ -36,9 +37,9 @@ def pack_state(folder: Path, *, exact: bool) -> bytes | None:
     healthy = state.pop("healthy", None)
     members = {part: weights.pack(state[part], half=part == "optimiser" or not exact) for part in _PARTS}
     if healthy is not None:
-        # After an epoch the last healthy weights are those that the run goes on with, or went back to.
+        # After an epoch that is not masked the last healthy weights are those that the run goes on with.
         same = all(_equal(healthy[part], state[part]) for part in _PARTS)
-        state["healthy_gaps"], state["healthy_is_last"] = healthy["gaps"], same
+        state["healthy_is_last"] = same
         if not same:
             members |= {f"healthy.{part}": weights.pack(healthy[part], half=True) for part in _PARTS}
     rest = io.BytesIO()
@@ -51,13 +52,13 @@ def pack_state(folder: Path, *, exact: bool) -> bytes | None:
     return whole.getvalue()
 
 
-def unpack_state(data: bytes, folder: Path, best: float | None = None) -> None:
+def unpack_state(data: bytes, folder: Path, *, best_kept: bool = False) -> None:
     """Write the run's `resume.pt` into `folder`.
 
     Args:
         data: what `pack_state` made.
         folder: made where it is missing.
-        best: the PGD-10 accuracy that the next best epoch must beat; none where the best weights were not kept.
+        best_kept: whether the best weights were kept beside it; without them the next epoch is the best.
 
     Raises:
         RobauditError: the bytes are damaged.
@@ -73,18 +74,19 @@ def unpack_state(data: bytes, folder: Path, best: float | None = None) -> None:
         raise RobauditError(
             f"state: is damaged ({type(error).__name__}); take it again from the call that wrote it"
         ) from error
-    state["best"] = -1.0 if best is None else best
+    if not best_kept:
+        state["selection"] = Selection("robust").state()
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(state, folder / RESUME)
 
 
 def _healthy(state: dict[str, Any], members: dict[str, bytes]) -> dict[str, Any] | None:
-    gaps, same = state.pop("healthy_gaps", None), state.pop("healthy_is_last", None)
+    same = state.pop("healthy_is_last", None)
     if same is None:
         return None
     if same:
-        return {part: state[part] for part in _PARTS} | {"gaps": gaps}
-    return {part: weights.unpack(members[f"healthy.{part}"])[0] for part in _PARTS} | {"gaps": gaps}
+        return {part: state[part] for part in _PARTS}
+    return {part: weights.unpack(members[f"healthy.{part}"])[0] for part in _PARTS}
 
 
 def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

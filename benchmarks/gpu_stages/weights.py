@@ -90,11 +90,6 @@ def pack_file(path: Path, *, half: bool) -> bytes:
     return pack(tensors, half=half, metadata=metadata)
 
 
-def metadata_of(data: bytes) -> dict[str, str]:
-    """The metadata of packed weights."""
-    return unpack(data)[1]
-
-
 def unpack_file(data: bytes, path: Path) -> None:
     """Write packed weights as a `.safetensors` file, which `robaudit check` loads as it would the original.
 

@@ -86,15 +86,16 @@ def test_a_run_goes_on_from_its_packed_state(tmp_path, heal):
     with pytest.raises(Stop):
         train(whole, images, tmp_path / "first", progress=AfterTwo())
     data = states.pack_state(tmp_path / "first", exact=True)
-    states.unpack_state(data, tmp_path / "second", best=0.5)
+    states.unpack_state(data, tmp_path / "second", best_kept=True)
     before, after = (
         torch.load(tmp_path / name / "resume.pt", weights_only=True) for name in ("first", "second")
     )
     assert all(torch.equal(after["network"][name], before["network"][name]) for name in before["network"])
-    assert after["best"] == 0.5
+    assert after["selection"]["epoch"] == before["selection"]["epoch"]
+    assert torch.equal(after["selection"]["standing"]["robust"], before["selection"]["standing"]["robust"])
     assert (after["healthy"] is None) == (before["healthy"] is None)
     for name, value in before.items():
-        if name not in ("network", "optimiser", "healthy", "best"):
+        if name not in ("network", "optimiser", "healthy", "selection"):
             assert after[name] == value, name
     gone_on = train(whole, images, tmp_path / "second")
     for one, other in zip(rows, gone_on, strict=True):

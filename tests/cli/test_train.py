@@ -1,11 +1,13 @@
 """`robaudit train` as a user meets it."""
 
 import json
+import shlex
 
 import pytest
 
 from robaudit.cli import run, training
 from robaudit.cli.train import with_heal_value
+from robaudit.cli.training_words import summary
 from tests.shipped import DISTILLED
 
 SMALL = ["--epochs", "2", "--limit", "200", "--validation", "40", "--batch-size", "50", "--steps", "2"]
@@ -24,9 +26,8 @@ def done(tmp_path_factory):
 def test_a_run_leaves_what_check_and_report_take(done, capsys):
     code, folder = done
     assert code == 0
-    assert {"log.jsonl", "best.safetensors", "last.safetensors", "resume.pt", "curves.png"} <= {
-        path.name for path in folder.iterdir()
-    }
+    wanted = {"log.jsonl", "settings.json", "best.safetensors", "last.safetensors", "resume.pt", "curves.png"}
+    assert wanted <= {path.name for path in folder.iterdir()}
     assert run(["report", str(folder)]) == 0
     said = capsys.readouterr().out
     assert said.count("epoch ") == 2
@@ -71,6 +72,8 @@ def test_heal_is_a_flag_and_takes_a_value(given, expected):
         (["--arch", "resnet9000"], "no such architecture"),
         (["--limit", "10"], "less than one batch"),
         (["--from", "nowhere.pt"], "nowhere.pt"),
+        (["--select", "clean"], "select 'clean' is not known; use robust, pgd10"),
+        (["--threads", "-1"], "threads -1 must be a whole number of at least 0"),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_written(arguments, message, tmp_path, capsys):
@@ -98,11 +101,70 @@ def test_a_flagged_checkpoint_is_retrained_and_shown_before_and_after(tmp_path, 
     assert verdicts[1:] == ["overestimated", "not-overestimated"]
 
 
-@pytest.mark.parametrize(("rolled_back", "told"), [(3, True), (2, False)])
-def test_a_run_that_healing_does_not_end_says_so(tmp_path, capsys, rolled_back, told):
-    row = {"clean": 0.9, "pgd10": 0.1, "fosc": 0.2, "fosc_normalised": 0.1, "sgcs": 0.7, "masked": False}
-    rows = [row | {"epoch": k, "healing": 1, "rolled_back": k <= rolled_back} for k in range(1, 11)]
-    training._summary(rows, training.TrainRequest("digits", tmp_path, None, False, None, False, False))
-    out = " ".join(capsys.readouterr().out.split())
-    assert "found masked at the end of epochs: none; healed in 10" in out
-    assert ("3 epochs were rolled back" in out and "smaller --eps or --lr" in out) == told
+ROW = {
+    "epoch": 1, "clean": 0.9, "pgd10": 0.4, "robust": 0.25, "robust_low": 0.2, "robust_high": 0.3,
+    "robust_examples": 200,
+    "fosc": 0.2, "fosc_normalised": 0.1, "sgcs": 0.7, "masked": False, "healing": 0, "treatment": "", "best": 1,
+}  # fmt: skip
+
+
+def said_of(tmp_path, rows, **settings):
+    request = training.TrainRequest("digits", tmp_path, None, False, None, False, False)
+    found = training.settings_for("digits", {"seed": 0, **settings}, 1000)
+    return summary([ROW | {"epoch": k, "best": 2} | row for k, row in enumerate(rows, 1)], found, request)
+
+
+def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
+    last = said_of(tmp_path, [{}, {"robust": 0.28}, {}], eps=0.3)[-1]
+    assert last.startswith(f"kept: {tmp_path / 'best.safetensors'} (epoch 2, of the highest robust accuracy)")
+    assert "robust 28.0 % (20.0 … 30.0, of 200 held out), PGD-10 40.0 %" in last
+    assert last.endswith(
+        f"next: robaudit check {tmp_path / 'best.safetensors'} --dataset digits --eps 0.3 "
+        f"--evidence {tmp_path / 'best.evidence'}"
+    )
+    assert "highest PGD-10 accuracy" in said_of(tmp_path, [{}, {}], select="pgd10")[-1]
+    none = said_of(tmp_path, [{"best": 0}, {"best": 0}], heal="paper")[-1]
+    assert "last.safetensors (epoch 2, the last, for no epoch was fit to be the best)" in none
+
+
+@pytest.mark.parametrize(("rows", "heal", "lines"), [
+    ([{}, {}], "auto", ["no epoch became masked, so the healer changed nothing"]),
+    ([{}, {"masked": True}], "off", ["became masked in epoch 2; --heal acts on that"]),
+    ([{"masked": True}, {"tried": {"untreated": 0.3}, "treatment": ""}], "auto",
+     ["became masked in epoch 1", "no treatment did better than none in epoch 2, and the run was left alone there"]),
+    ([{"masked": True}, {"tried": {"untreated": 0.3}, "treatment": "noise", "healing": 8}], "auto",
+     ["became masked in epoch 1", "treatments that did better than none were kept for a while: noise from epoch 2 on"]),
+    ([{"masked": True}, {"healing": 8}], "paper",
+     ["became masked in epoch 1", "noise in the first batches of epoch 2"]),
+])  # fmt: skip
+def test_what_is_said_of_healing_is_what_was_done_and_no_two_lines_contradict(tmp_path, rows, heal, lines):
+    assert said_of(tmp_path, rows, heal=heal)[1:-1] == lines
+
+
+def test_without_a_terminal_there_is_a_line_an_epoch_and_quiet_is_silent(tmp_path, capsys):
+    assert train(tmp_path / "a") == 0
+    told = capsys.readouterr()
+    assert [line.split()[1] for line in told.err.splitlines() if line.startswith("epoch")] == ["1", "2"]
+    assert "only 40 examples are held out" in told.err
+    assert told.out.splitlines()[-1].startswith("kept: ")
+    assert train(tmp_path / "b", "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_command_that_is_kept_makes_the_same_run(done, capsys):
+    _, folder = done
+    command = shlex.split(json.loads((folder / "settings.json").read_text())["command"])
+    assert command[:2] == ["robaudit", "train"]
+    before = (folder / "last.safetensors").read_bytes()
+    assert run(command[1:]) == 0
+    assert (folder / "last.safetensors").read_bytes() == before
+    assert "kept: " in capsys.readouterr().out
+
+
+def test_a_run_at_chance_is_told(tmp_path, capsys):
+    assert train(tmp_path / "run", "--method", "pgd-at", "--eps", "0.3", "--lr", "3", "--epochs", "4") in (
+        0,
+        2,
+    )
+    told = capsys.readouterr().err
+    assert "epochs at chance" in told or "not finite" in told

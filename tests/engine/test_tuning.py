@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from robaudit.engine import tune
-from robaudit.engine.tuning import out_of_memory
+from robaudit.engine.tuning import Paces, out_of_memory
 from tests.models import cnn
 
 
@@ -48,3 +48,26 @@ def test_the_attacks_own_work_asks_for_larger_batches(found):
 def test_other_errors_are_not_memory():
     assert not out_of_memory(RuntimeError("shapes differ"))
     assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+
+
+@pytest.mark.parametrize(("one", "two", "taken"), [(1.0, 0.6, 2), (1.0, 30.0, 1)])
+def test_a_lone_worker_keeps_to_the_number_of_threads_that_was_faster(one, two, taken):
+    """Beside a busy neighbour two threads that wait for each other took thirty times as long as one."""
+    paces, counts = Paces(), []
+    for _ in range(12):
+        counts.append(paces.faster(2, 1))
+        paces.note(counts[-1], {1: one, 2: two}[counts[-1]])
+    assert counts == [2] * 3 + [1] * 3 + [taken] * 6
+
+
+def test_no_more_threads_are_tried_than_the_process_may_use(monkeypatch):
+    monkeypatch.setattr("robaudit.engine.tuning.usable_cores", lambda: 1)
+    monkeypatch.setattr("robaudit.engine.tuning.rate", lambda _, x: 1e4 * len(x))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        tuning = tune(cnn(), torch.rand(1, 1, 8, 8), side_by_side=True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert (tuning.workers, tuning.threads) == (1, 1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from robaudit.training.inner import attack, frozen, starting_point
+from robaudit.training.inner import Ascent, attack, frozen, starting_point
 from robaudit.training.settings import Inner
 from tests.models import cnn
 
@@ -38,12 +38,12 @@ def test_the_result_is_the_published_loops(batch, method):
     x, y, ids = batch
     inner = Inner(0.1, 0.03, 5)
     model = cnn()
-    found = attack(model, x, y, ids, 7, 0, (inner, method))
+    found = attack(model, x, y, ids, 7, 0, Ascent(inner, method))
     start = starting_point(x, ids, 7, 0, inner.eps, near=method == "trades")
     expected = plain(cnn().double(), x, y, start, inner, method)
     # A gradient within rounding of 0 may take the other sign, by which CPUs differ; next to the clean input TRADES'
     # are small, and every step adds to what the steps before changed.
-    first = attack(model, x, y, ids, 7, 0, (Inner(0.1, 0.03, 1), method)).x
+    first = attack(model, x, y, ids, 7, 0, Ascent(Inner(0.1, 0.03, 1), method)).x
     assert (
         (first - plain(cnn().double(), x, y, start, Inner(0.1, 0.03, 1), method)).abs() < 1e-5
     ).float().mean() > 0.99
@@ -80,7 +80,7 @@ def test_a_saturated_network_shows_in_the_trajectory(batch):
     """A thousandfold logit scale makes the divergence's gradient vanish: nothing agrees with anything."""
     x, y, ids = batch
     model = cnn()
-    honest = attack(model, x, y, ids, 0, 0, (Inner(0.1, 0.025), "trades"))
-    masked = attack(lambda z: model(z) * 1e5, x, y, ids, 0, 0, (Inner(0.1, 0.025), "trades"))
+    honest = attack(model, x, y, ids, 0, 0, Ascent(Inner(0.1, 0.025), "trades"))
+    masked = attack(lambda z: model(z) * 1e5, x, y, ids, 0, 0, Ascent(Inner(0.1, 0.025), "trades"))
     assert float(honest.sgcs.mean()) > 0.6
     assert float(masked.sgcs.mean()) < float(honest.sgcs.mean()) - 0.2

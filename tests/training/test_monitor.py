@@ -15,7 +15,6 @@ from robaudit.ranks import Ranks
 from robaudit.training import Inner, MaskingMonitor, Silent, TrainSettings
 from robaudit.training.loop import Run
 from robaudit.training.network import shrink_logits
-from robaudit.training.validation import GAP
 from tests.models import cnn
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -80,16 +79,17 @@ class Injected(Silent):
     """At the end of epoch 4 the last layer is scaled up until the softmax saturates."""
 
     def __init__(self):
-        self.epoch, self.left, self.notes = 0, 0, []
+        self.epoch, self.left, self.notes, self.done = 0, 0, [], False
 
     def begin_epoch(self, epoch, epochs, steps, done):
         self.epoch, self.left = epoch, steps - done
 
     def step(self, result):
         self.left -= 1
-        if self.epoch == 4 and not self.left:
+        if self.epoch == 4 and not self.left and not self.done:
             for parameter in list(self.run.network.parameters())[-2:]:
                 parameter.data *= 1e4
+            self.done = True
 
     def note(self, text):
         self.notes.append(text)
@@ -107,19 +107,27 @@ def run(folder, heal):
 def test_masking_is_reported_in_its_epoch(tmp_path):
     rows, notes = run(tmp_path, "off")
     assert next(row["epoch"] for row in rows if row["masked"]) == 4
-    assert any("epoch 4: masked" in note for note in notes)
+    assert any("epoch 4: became masked" in note for note in notes)
+    assert rows[3]["gap"] > 0.3 > rows[2]["gap"]
 
 
-def test_the_healer_ends_no_epoch_masked(tmp_path):
-    rows, _ = run(tmp_path, "auto")
-    assert not any(row["masked"] for row in rows)
-    assert [row["epoch"] for row in rows if row["rolled_back"]] == [4]
-    assert rows[3]["sgcs_before"] < 0.35 < rows[3]["sgcs"]
-    assert rows[3]["black_box_gap_before"] >= GAP
-    assert rows[3]["black_box_gap"] == rows[2]["black_box_gap"], (
-        "what is logged is of the weights that are kept"
+def test_the_healer_tries_treatments_on_the_same_draws_and_keeps_the_most_robust(tmp_path):
+    rows, notes = run(tmp_path, "auto")
+    plain, _ = run(tmp_path / "off", "off")
+    assert [row["pgd10"] for row in rows[:4]] == [row["pgd10"] for row in plain[:4]], (
+        "calm epochs are not touched"
     )
-    assert rows[4]["healing"] > 0
+    assert [row["epoch"] for row in rows if row["masked"]] == [4]
+    assert rows[3]["sgcs"] < 0.35 < rows[4]["sgcs"]
+    tried = rows[4]["tried"]
+    assert set(tried) >= {"back", "noise", "cross-entropy inside", "larger beta", "smaller rate"}
+    assert rows[4]["robust"] == max(tried.values())
+    assert rows[4]["rolled_back"]
+    assert rows[4]["treatment"] in tried
+    assert any(f"epoch 5: goes on with {rows[4]['treatment']}" in note for note in notes)
+    assert rows[-1]["robust"] > plain[-1]["robust"]
+    best = max(rows, key=lambda row: row["robust"] * (row["robust_examples"] == SETTINGS.validation))
+    assert rows[-1]["best"] == best["epoch"]
     x = load_images("digits", limit=120, seed=0)
     model = load_classifier(str(tmp_path / "last.safetensors"), images=x)
     assert not MaskingMonitor(model, x.float(), x.labels, 0.1).check().masked

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from robaudit.audit import audit
@@ -69,9 +70,21 @@ def test_the_log_holds_an_object_an_epoch_with_the_contracts_fields(done):
     assert all(wanted <= set(row) for row in rows)
     assert all(row["pgd10"] <= row["clean"] for row in rows)
     assert rows[1]["train_gap"] == rows[1]["train_clean"] - rows[1]["train_adv"]
-    best = max(rows, key=lambda row: row["pgd10"])
     assert load_classifier(str(folder / "best.safetensors")).info.classes == 10
-    assert torch.load(folder / "resume.pt", weights_only=True)["best"] == best["pgd10"]
+    assert all(row["robust_low"] <= row["robust"] <= row["robust_high"] for row in rows)
+    assert all(row["black_box_gap"] <= row["gap"] <= row["pgd10"] for row in rows)
+
+
+@pytest.mark.parametrize("select", ["robust", "pgd10"])
+def test_the_best_epoch_is_that_of_the_highest_number_selected_by(images, tmp_path, select):
+    rows = train(replace(TINY, select=select), images, tmp_path)
+    best = max(rows, key=lambda row: row[select])
+    assert rows[-1]["best"] == best["epoch"]
+    with safe_open(tmp_path / "best.safetensors", "pt") as file:
+        told = file.metadata()
+    assert told["epoch"] == str(best["epoch"])
+    assert (told["robust"], told["pgd10"]) == (str(best["robust"]), str(best["pgd10"]))
+    assert told["robust_examples"] == str(TINY.validation)
 
 
 def test_the_epochs_numbers_are_those_of_check(done, images, tmp_path):
@@ -125,7 +138,8 @@ def test_killed_at_any_time_a_run_ends_at_the_same_bits(done, images, tmp_path, 
         child.wait()
     rows = train(TINY, images, tmp_path)
     folder, expected = done
-    assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in expected]
+    timeless = {"seconds": 0, "measuring": 0}
+    assert [row | timeless for row in rows] == [row | timeless for row in expected]
     assert bits(tmp_path / "last.safetensors") == bits(folder / "last.safetensors")
     assert bits(tmp_path / "best.safetensors") == bits(folder / "best.safetensors")
     assert not list(tmp_path.glob(".*part"))
@@ -171,6 +185,35 @@ def test_a_finished_run_is_not_trained_on(done, images):
     before = sha(folder / "last.safetensors")
     assert train(TINY, images, folder) == rows
     assert sha(folder / "last.safetensors") == before
+
+
+def test_a_run_of_an_older_version_is_refused_with_the_reason(done, images, tmp_path):
+    state = torch.load(done[0] / "resume.pt", weights_only=True)
+    del state["settings"]["select"], state["settings"]["threads"]
+    torch.save(state | {"format": 1}, tmp_path / "resume.pt")
+    with pytest.raises(RobauditError, match=r"holds a run of an older version .*choose another --out"):
+        train(TINY, images, tmp_path)
+
+
+def test_examples_of_one_class_are_refused_before_anything_is_written(images, tmp_path):
+    one = replace(images, labels=torch.full_like(images.labels, 3))
+    with pytest.raises(RobauditError, match="all 200 examples to train on are of class 3"):
+        train(TINY, one, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_file_may_be_read_by_whom_the_umask_lets(done):
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in done[0].iterdir():
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask, path.name
+
+
+def test_the_settings_are_kept_for_people_and_programs(done):
+    told = json.loads((done[0] / "settings.json").read_text())
+    assert TrainSettings.from_dict(told["settings"]) == TINY
+    assert len(told["data"]["sha256"]) == 64
+    assert set(told["versions"]) == {"robaudit", "torch", "python"}
 
 
 def test_a_damaged_state_is_refused(done, images, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +20,45 @@ if TYPE_CHECKING:
 
 def line(row: dict[str, Any]) -> str:
     """One epoch as a line of text."""
-    marks = [f"healing {row['healing']} batches"] if row["healing"] else []
+    marks = [f"{row['healing']} batches treated"] if row.get("healing") else []
     marks += ["rolled back"] if row.get("rolled_back") else []
-    marks += ["MASKED"] if row["masked"] else []
-    marks += ["healed itself"] if row["healed_itself"] else []
+    marks += ["MASKED"] if row.get("masked") else []
+    marks += ["healed itself"] if row.get("healed_itself") else []
     return (
-        f"epoch {row['epoch']:3d}  clean {100 * row['clean']:5.1f}  PGD-10 {100 * row['pgd10']:5.1f}  "
+        f"epoch {row['epoch']:3.0f}  clean {100 * row['clean']:5.1f}  PGD-10 {100 * row['pgd10']:5.1f}  {_robust(row)}"
         f"FOSC {row['fosc']:.4g} ({row['fosc_normalised']:.3f})  SGCS {row['sgcs']:.3f}  "
         f"train {100 * row['train_clean']:.1f} / {100 * row['train_adv']:.1f}  lr {row['lr']:.3g}"
         + "".join(f"  {mark}" for mark in marks)
     )
+
+
+def _robust(row: dict[str, Any]) -> str:
+    """Empty for logs of older versions."""
+    value = row.get("robust")
+    if not isinstance(value, int | float):
+        return ""
+    return f"robust {100 * value:5.1f}{'*' * (row.get('best') == row['epoch'])}  "
+
+
+class Lines:
+    """A line an epoch, for a log file or a batch queue."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+
+    def begin_epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
+        """Nothing."""
+
+    def step(self, result: StepResult) -> None:
+        """Nothing."""
+
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        """Its line."""
+        self._out.print(line(row), markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A line."""
+        self._out.print(text, markup=False, soft_wrap=True)
 
 
 class Screen:
@@ -93,28 +123,36 @@ class Board:
         self._then.note(text)
 
 
-def report_run(folder: Path, out: str | None) -> int:
-    """Draw a run's curves and print its epochs."""
-    from robaudit.cli.common import check_writable, console
+def report_run(folder: Path, out: str | None, form: str = "terminal") -> int:
+    """A run's epochs and curves, or a page of both.
+
+    Raises:
+        RobauditError: another format, or the folder is no run's.
+
+    """
+    from robaudit.cli.common import check_writable, console, write_text
     from robaudit.reports import PICTURE_FORMATS
-    from robaudit.reports.run_plots import draw_run, read_log
+    from robaudit.reports.run_curves import read_log
 
     check_writable(out)
+    if form == "html":
+        from robaudit.reports.run_page import run_page
+
+        write_text(out or "-", run_page(folder))
+        return 0
+    if form != "terminal":
+        raise RobauditError(f"format '{form}' is not made of a training run; use terminal or html")
+    from robaudit.reports.run_plots import draw_run
+
     screen = console()
     picture = Path(out) if out else folder / "curves.png"
     if picture.suffix not in PICTURE_FORMATS:
         raise RobauditError(
             f"{picture}: unknown kind of picture; end its name in {' or '.join(PICTURE_FORMATS)}"
         )
-    rows = read_log(folder)
-    try:
-        for row in rows:
-            screen.print(line(row), markup=False, soft_wrap=True)
-        drawn = draw_run(folder, picture)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RobauditError(
-            f"{folder}: its log is damaged ({error!r}); resume the run, which writes it anew"
-        ) from error
+    for row in read_log(folder):
+        screen.print(plain(line(row)), markup=False, soft_wrap=True)
+    drawn = draw_run(folder, picture)
     for path in drawn:
         screen.print(plain(f"curves: {path}"), markup=False, soft_wrap=True)
     return 0
@@ -122,7 +160,7 @@ def report_run(folder: Path, out: str | None) -> int:
 
 @contextmanager
 def watched(folder: Path, quiet: bool, tensorboard: bool) -> Iterator[TrainProgress]:
-    """Who is told of the run while the block runs; nobody where there is no terminal."""
+    """Who is told of the run while the block runs: a terminal gets a bar too; with `quiet` nobody."""
     from rich import progress as rich
     from rich.console import Console
 
@@ -130,7 +168,8 @@ def watched(folder: Path, quiet: bool, tensorboard: bool) -> Iterator[TrainProgr
 
     screen = Console(stderr=True, highlight=False)
     if quiet or not screen.is_terminal:
-        yield Board(folder, Silent()) if tensorboard else Silent()
+        lines = Silent() if quiet or os.environ.get("RANK", "0") != "0" else Lines(screen)
+        yield Board(folder, lines) if tensorboard else lines
         return
     columns = (
         rich.SpinnerColumn(),

@@ -30,11 +30,7 @@ def report(
     if evidence.is_dir():
         from robaudit.cli.live import report_run
 
-        if form != "terminal":
-            raise RobauditError(
-                f"format '{form}' is for evidence; {evidence} is a training run: leave --format out for its curves"
-            )
-        return report_run(evidence, out)
+        return report_run(evidence, out, form)
     from robaudit.evidence import Surface
     from robaudit.reports import REPORTS, open_case, terminal
 

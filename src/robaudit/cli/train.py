@@ -80,9 +80,16 @@ def train(
     clip: float | None = typer.Option(
         None, help="Longest gradient of a step; 0 for any, 1 with --from.", rich_help_panel=_RUN
     ),
+    select: str = typer.Option(
+        "robust",
+        help="The best epoch: robust (a worst case of few passes), or pgd10 as in the paper.",
+        rich_help_panel=_RUN,
+    ),
     seed: int = typer.Option(0, help="Fixes every draw.", rich_help_panel=_RUN),
     heal: str = typer.Option(
-        "off", help="Notice masking and end it: --heal, or --heal=paper.", rich_help_panel=_HEAL
+        "off",
+        help="Try what ends masking, keep what proves to help: --heal, or --heal=paper.",
+        rich_help_panel=_HEAL,
     ),
     threshold: float | None = typer.Option(
         None, help="FOSC threshold of --heal=paper.", rich_help_panel=_HEAL
@@ -98,6 +105,9 @@ def train(
         help="Of the inner attack: auto, eager, graphs or compile (torch.compile).",
         rich_help_panel=_RUN,
     ),
+    threads: int = typer.Option(
+        0, help="Of the CPU; 0 for as many as a short measurement finds fastest.", rich_help_panel=_RUN
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, xpu, mps …", rich_help_panel=_RUN),
     batch_metrics: int = typer.Option(
         0,
@@ -108,7 +118,7 @@ def train(
         300.0, help="Seconds between savings within an epoch.", rich_help_panel=_RUN
     ),
     tensorboard: bool = typer.Option(False, "--tensorboard", help="Curves too.", rich_help_panel=_RUN),
-    quiet: bool = typer.Option(False, "--quiet", help="No live view.", rich_help_panel=_RUN),
+    quiet: bool = typer.Option(False, "--quiet", help="Say nothing.", rich_help_panel=_RUN),
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
     from robaudit.cli.training import TrainRequest, carry_out
@@ -120,7 +130,7 @@ def train(
         "steps": steps, "awp": awp, "arch": arch, "normalise": normalise, "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "schedule": schedule, "momentum": momentum,
         "weight_decay": weight_decay, "clip": clip, "seed": seed, "heal": heal, "threshold": threshold,
-        "precision": precision, "execution": execution,
+        "precision": precision, "execution": execution, "threads": threads, "select": select,
         "device": pick_device(device), "batch_metrics": batch_metrics, "save_every": save_every,
         "eps": parse_eps(eps, "eps"), "step_size": parse_eps(step_size, "step-size"),
     }  # fmt: skip

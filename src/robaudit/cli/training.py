@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from robaudit.cli.common import console
 from robaudit.cli.live import watched
+from robaudit.cli.training_words import command_line, summary
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.evidence import Evidence
@@ -27,8 +28,6 @@ from robaudit.verdict import accuracy, judge, shared
 _VALIDATION_EXAMPLES, _VALIDATION_ONE_IN = 1000, 5
 #: Test examples of the audits before and after.
 _AUDITED_EXAMPLES = 500
-#: A run of which more than one epoch in this many was rolled back is not healed by noise.
-_EPOCHS_PER_ROLLBACK = 4
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,12 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     limit = settings.limit and min(settings.limit + settings.validation, len(images))
     images = images.subset(limit, settings.seed)
     with watched(request.out, request.quiet, request.tensorboard) as progress:
-        rows = train(settings, images, request.out, start=start, progress=progress)
+        command = command_line(settings, request)
+        rows = train(settings, images, request.out, start=start, progress=progress, command=command)
     if os.environ.get("RANK", "0") == "0":
-        _summary(rows, request)
         draw_run(request.out, request.out / "curves.png")
+        for line in () if request.quiet else summary(rows, settings, request):
+            console().print(plain(line), markup=False, soft_wrap=True)
         if request.start:
             _before_and_after(request, settings, start)
     return 0
@@ -114,38 +115,6 @@ def _load_start(path: str, images: Images, given: dict[str, Any]) -> Classifier:
             "give a state dict of an architecture that robaudit knows"
         )
     return found
-
-
-def _summary(rows: list[dict[str, Any]], request: TrainRequest) -> None:
-    out = console()
-    best = request.out / BEST
-    masked = [row["epoch"] for row in rows if row["masked"]]
-    healed = sum(row["healing"] > 0 for row in rows)
-    last = rows[-1]
-    out.print(
-        f"{len(rows)} epochs; the last: clean {100 * last['clean']:.1f} %, PGD-10 {100 * last['pgd10']:.1f} %, "
-        f"FOSC {last['fosc']:.4g} (normalised {last['fosc_normalised']:.3f}), SGCS {last['sgcs']:.3f}"
-    )
-    named = ", ".join(map(str, masked[:20])) + (" …" if len(masked) > 20 else "")
-    out.print(
-        f"found masked at the end of epochs: {named or 'none'}" + (f"; healed in {healed}" if healed else "")
-    )
-    rolled_back = sum(row["rolled_back"] for row in rows)
-    if rolled_back > len(rows) // _EPOCHS_PER_ROLLBACK:
-        out.print(
-            f"{rolled_back} epochs were rolled back: healing does not end this masking; "
-            "train with a smaller --eps or --lr"
-        )
-    if best.exists():
-        out.print(
-            plain(f"best: {best}   (robaudit check {best} --dataset {request.dataset})"),
-            soft_wrap=True,
-            markup=False,
-        )
-    else:
-        out.print(
-            f"no epoch was fit to be the best; the last is {request.out / LAST}", soft_wrap=True, markup=False
-        )
 
 
 def _before_and_after(request: TrainRequest, settings: TrainSettings, start: Classifier | None) -> None:
@@ -179,7 +148,8 @@ def _before_and_after(request: TrainRequest, settings: TrainSettings, start: Cla
         values = [getattr(item, name)[mask] for item, mask in zip(found, masks, strict=True)]
         table.add_row(words, *(f"{float(item[np.isfinite(item)].mean()):.3f}" for item in values))
     table.add_row("examples, the same", *(str(int(mask.sum())) for mask in masks))
-    console().print(table)
+    if not request.quiet:
+        console().print(table)
 
 
 def _audited(path: str, images: Images, plan: AuditPlan, device: str, quiet: bool) -> Evidence:

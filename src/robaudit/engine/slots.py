@@ -7,6 +7,7 @@ misclassified by the strict float32 model.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from robaudit.attacks.state import Attack, Examples, Retired, join, put, take
 from robaudit.devices import NO_ROOM, free_memory, is_accelerator, out_of_memory
 from robaudit.engine.rechecking import Breaks, Candidates
 from robaudit.engine.runs import Ended, Runs
-from robaudit.engine.tuning import SPLIT
+from robaudit.engine.tuning import SPLIT, Paces
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome
 from robaudit.fast import SearchModel
@@ -85,14 +86,17 @@ class Slots:
         if len(self.row):
             self._begin(torch.arange(len(self.row)))
         search = self.task.search
-        own = torch.get_num_threads()
+        own, paces = torch.get_num_threads(), Paces()
         try:
             while bool((self.row >= 0).any()) and not self.runs.closed:
                 if self.helpers and self.runs.alone:
                     worth_it = min(self.room, len(self.row) * self.attack.tries) >= SPLIT * self.least
-                    torch.set_num_threads(own + self.helpers if worth_it else own)
+                    # Beside a busy neighbour threads that wait for each other are slower than one.
+                    torch.set_num_threads(paces.faster(own + self.helpers, own) if worth_it else own)
+                began, count = time.perf_counter(), len(self.row)
                 with search.arithmetic() if isinstance(search, SearchModel) else nullcontext():
                     self.state = self._step(self.state)
+                paces.note(torch.get_num_threads(), (time.perf_counter() - began) / count)
                 self._settle()
         finally:
             torch.set_num_threads(own)

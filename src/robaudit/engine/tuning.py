@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor
 
 from robaudit.attacks.objectives import Model
+from robaudit.cores import usable_cores
 from robaudit.devices import free_memory, is_accelerator, out_of_memory, synchronize
 from robaudit.gradients import input_gradient
 
@@ -26,6 +29,8 @@ _MOST_WORKERS = 8
 #: All threads must be this much faster than one: the attacks' own small operations gain nothing by them, and a
 #: neighbour on the same cores makes threads that wait for each other many times slower.
 _THREAD_GAIN = 1.3
+#: Times that each number of threads is tried at least and at most, and seconds after which it is enough.
+_TURNS, _MOST_TURNS, _LOOK = 3, 10, 0.25
 #: Seconds that an attack works on a step beside the model's passes, whatever the number of examples.
 _OWN_WORK = 0.003
 #: Seconds: where a step's passes take less, workers mostly wait for the interpreter's lock.
@@ -66,7 +71,8 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
             model, example, (1,), math.inf
         )  # the first pass starts the device's libraries, which takes seconds
         return Tuning(_best_size(model, example, _ACCELERATOR_SIZES, time.monotonic() + _PATIENCE)[0], 0)
-    cores = torch.get_num_threads()
+    before, cores = torch.get_num_threads(), most_threads()
+    torch.set_num_threads(cores)
     workers = min(cores, _MOST_WORKERS) if side_by_side else 1
     try:
         if workers > 1:
@@ -82,9 +88,69 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
         torch.set_num_threads(1)
         one, rate_of_one = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
     finally:
-        torch.set_num_threads(cores)
+        torch.set_num_threads(before)
     worth_it = one / rate_of_one > SPLIT * _SHORT_STEP and rate_of_many > _THREAD_GAIN * rate_of_one
     return Tuning(many, cores) if worth_it else Tuning(one, 1)
+
+
+def most_threads() -> int:
+    """Threads that are worth trying: those that torch was given, where this process may use so many processors."""
+    return max(min(torch.get_num_threads(), usable_cores()), 1)
+
+
+def fastest_threads(work: Callable[[], object], most: int) -> int:
+    """How many threads `work` is done fastest on, by the clock: one, or twice as many as long as that pays.
+
+    Beside a busy neighbour threads that wait for each other at every layer are many times slower than one alone, at
+    some moments and not at others; so of several times the slowest but one counts.
+
+    Args:
+        work: done again and again; the first time is not counted.
+        most: threads at most.
+
+    """
+    before, best = torch.get_num_threads(), 1
+    try:
+        pace = _pace(work, 1)
+        while best < most:
+            more = min(2 * best, most)
+            faster = _pace(work, more)
+            if faster * _THREAD_GAIN > pace:
+                break
+            best, pace = more, faster
+    finally:
+        torch.set_num_threads(before)
+    return best
+
+
+class Paces:
+    """Seconds that an example's steps took lately, by the number of threads."""
+
+    def __init__(self) -> None:
+        self._took: dict[int, deque[float]] = {}
+
+    def note(self, threads: int, seconds: float) -> None:
+        """A step took so long on so many threads."""
+        self._took.setdefault(threads, deque(maxlen=_TURNS)).append(seconds)
+
+    def faster(self, many: int, few: int) -> int:
+        """Which of two numbers of threads to take: `many` at first, then each a few times, then the faster."""
+        known = {count: len(self._took.get(count, ())) == _TURNS for count in (many, few)}
+        if not all(known.values()):
+            return few if known[many] else many
+        return min((many, few), key=lambda count: median(self._took[count]))
+
+
+def _pace(work: Callable[[], object], threads: int) -> float:
+    """Seconds that `work` takes on so many threads."""
+    torch.set_num_threads(threads)
+    work()
+    took: list[float] = []
+    while len(took) < _TURNS or (sum(took) < _LOOK and len(took) < _MOST_TURNS):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return sorted(took)[-2]
 
 
 def _best_size(model: Model, example: Tensor, sizes: tuple[int, ...], deadline: float) -> tuple[int, float]:

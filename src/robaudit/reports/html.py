@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +31,7 @@ from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.landscape import NUMBERS
 from robaudit.reports.shared_table import beyond_text, title_of
 from robaudit.reports.surface_svg import surface_svg
-from robaudit.reports.templates import render
+from robaudit.reports.templates import asset, content_policy, render
 
 
 def html(case: Case) -> str:
@@ -45,15 +41,10 @@ def html(case: Case) -> str:
     `data:` URIs; nothing else is fetched or run, whatever a checkpoint's texts hold.
     """
     data = case.data
-    style, script = _asset("page.css"), _asset("page.js") if case.surface else ""
-    allowed = f"'{_digest(script)}'" if script else "'none'"
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
-    )
+    style, script = asset("page.css"), asset("page.js") if case.surface else ""
     return render(
         "page.html",
-        policy=policy,
+        policy=content_policy(style, script),
         style=Markup(style),
         script=Markup(script),
         name=Path(case.name).name,
@@ -74,15 +65,6 @@ def html(case: Case) -> str:
         commands=commands(data, case.source),
         facts=_facts(case),
     )
-
-
-@cache
-def _asset(name: str) -> str:
-    return (resources.files("robaudit.reports") / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _gap(case: Case, name: str) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -16,6 +19,25 @@ if TYPE_CHECKING:
 def render(template: str, **values: Any) -> str:
     """The file `template` of this package's `templates/` with these values, each as text unless it is `Markup`."""
     return _environment().get_template(template).render(**values)
+
+
+@cache
+def asset(name: str) -> str:
+    """A style sheet or script of this package."""
+    return (resources.files("robaudit.reports") / name).read_text(encoding="utf-8")
+
+
+def content_policy(style: str, script: str = "") -> str:
+    """What a page's content security policy allows: its own style and script, by their digests, and images in it."""
+    allowed = f"'{_digest(script)}'" if script else "'none'"
+    return (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def markup(template: str, *values: object, **named: object) -> Markup:

@@ -7,6 +7,7 @@ from the same moment, so that a run killed between two writes repeats what it lo
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,19 +15,132 @@ from typing import Any, BinaryIO
 
 import torch
 
+import robaudit
 from robaudit.errors import RobauditError
 from robaudit.files import replacing
+from robaudit.training.network import Shape, Trained, save
 from robaudit.training.settings import TrainSettings
 
-LOG, RESUME, BEST, LAST, BATCHES = (
+LOG, RESUME, BEST, LAST, BATCHES, SETTINGS = (
     "log.jsonl",
     "resume.pt",
     "best.safetensors",
     "last.safetensors",
     "batches.jsonl",
+    "settings.json",
 )
-#: Of `resume.pt`.
-FORMAT = 1
+#: Of `resume.pt`; 1 was before `robust` was measured.
+FORMAT = 2
+Row = dict[str, Any]
+
+
+class Folder:
+    """A run's folder.
+
+    Args:
+        path: made by `make`.
+        settings: the run's, which a resumed run must repeat.
+        data: the sha256 of the data.
+
+    """
+
+    def __init__(self, path: Path, settings: TrainSettings, data: str) -> None:
+        self.path, self._settings, self._data = path, settings, data
+
+    def make(self) -> None:
+        """Create it where it is missing.
+
+        Raises:
+            RobauditError: it cannot be created.
+
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RobauditError(
+                f"{self.path}: cannot be created ({error.strerror}); choose another --out"
+            ) from error
+
+    def write_settings(self, command: str) -> None:
+        """Everything that fixes the run, for people and programs: nothing is read from it again.
+
+        Args:
+            command: a line for a shell that repeats the run; empty where Python made it.
+
+        """
+        fixed = {"settings": self._settings.to_dict(), "data": {"sha256": self._data}, "command": command}
+        versions = {
+            "robaudit": robaudit.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
+        text = json.dumps(fixed | {"versions": versions}, indent=2) + "\n"
+        write_text(self.path / SETTINGS, text)
+
+    def save_weights(self, network: Trained, shape: Shape, row: Row, *, best: bool) -> None:
+        """The last weights, and the best where these are."""
+        for name in (LAST, BEST)[: 1 + best]:
+            save(network, self.path / name, self._settings, shape, row)
+
+    def write_logs(self, rows: list[Row], batches: list[Row]) -> None:
+        """An object an epoch, and one a batch with metrics of its own."""
+        for name, items in ((LOG, rows), (BATCHES, batches)):
+            if items or name == LOG:
+                write_text(self.path / name, "".join(json.dumps(item) + "\n" for item in items))
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Everything that a run is resumed from: tensors, numbers, texts, lists and dicts only.
+
+        Raises:
+            RobauditError: it cannot be written.
+
+        """
+        told = {"format": FORMAT, "settings": self._settings.to_dict(), "data": self._data}
+        with _whole(self.path / RESUME) as file:
+            torch.save(_on_cpu(state) | told, file)
+
+    def load_state(self) -> dict[str, Any] | None:
+        """What `save_state` wrote; None where no run has been.
+
+        Raises:
+            RobauditError: another run lies there, or an older version's, or the file is damaged.
+
+        """
+        path = self.path / RESUME
+        if not path.exists():
+            left = [name for name in (LOG, BEST, LAST) if (self.path / name).exists()]
+            if left:
+                raise RobauditError(f"{self.path}: holds {left[0]} but no {RESUME}; choose another --out")
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            before, version = TrainSettings.from_dict(state["settings"]), int(state["format"])
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RobauditError(
+                f"{path}: cannot be resumed ({reason[:120]}); choose another --out, or remove it to begin anew"
+            ) from error
+        if version != FORMAT:
+            how = "an older" if version < FORMAT else "a newer"
+            raise RobauditError(
+                f"{self.path}: holds a run of {how} version of robaudit, which measured other things after each epoch; "
+                "`robaudit report` shows it; choose another --out to train, or finish it with that version"
+            )
+        self._compare(before, state["data"])
+        return state
+
+    def _compare(self, before: TrainSettings, data: str) -> None:
+        different = self._settings.differences(before)
+        if different:
+            old, new = ({name: _of(item, name) for name in different} for item in (before, self._settings))
+            named = ", ".join(f"{name} {old[name]!s} there and {new[name]!s} now" for name in different)
+            raise RobauditError(
+                f"{self.path}: holds another run ({named}); choose another --out, or the same settings"
+            )
+        if data != self._data:
+            raise RobauditError(
+                f"{self.path}: holds a run on other data of the same name; choose another --out"
+            )
 
 
 @contextmanager
@@ -57,67 +171,11 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def write_log(folder: Path, rows: list[dict[str, Any]], name: str = LOG) -> None:
-    """An object an epoch (or a batch), one a line."""
-    write_text(folder / name, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def save_state(folder: Path, settings: TrainSettings, data: str, state: dict[str, Any]) -> None:
-    """Everything that a run is resumed from.
-
-    Args:
-        folder: the run's.
-        settings: the run's, which a resumed run must repeat.
-        data: the sha256 of the data.
-        state: tensors, numbers, texts, lists and dicts only.
-
-    Raises:
-        RobauditError: it cannot be written.
-
-    """
-    whole = _on_cpu(state) | {"format": FORMAT, "settings": settings.to_dict(), "data": data}
-    with _whole(folder / RESUME) as file:
-        torch.save(whole, file)
-
-
 def _on_cpu(value: Any) -> Any:
     """The same with every tensor on the CPU: a run may be resumed where its device is not."""
     if isinstance(value, dict):
         return {key: _on_cpu(item) for key, item in value.items()}
     return value.cpu() if isinstance(value, torch.Tensor) else value
-
-
-def load_state(folder: Path, settings: TrainSettings, data: str) -> dict[str, Any] | None:
-    """What `save_state` wrote in `folder`; None where no run has been.
-
-    Raises:
-        RobauditError: another run lies there, or the file is damaged.
-
-    """
-    path = folder / RESUME
-    if not path.exists():
-        left = [name for name in (LOG, BEST, LAST) if (folder / name).exists()]
-        if left:
-            raise RobauditError(f"{folder}: holds {left[0]} but no {RESUME}; choose another --out")
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        before = TrainSettings.from_dict(state["settings"])
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RobauditError(
-            f"{path}: cannot be resumed ({reason[:120]}); choose another --out, or remove it to begin anew"
-        ) from error
-    different = settings.differences(before)
-    if different:
-        old, new = ({name: _of(item, name) for name in different} for item in (before, settings))
-        named = ", ".join(f"{name} {old[name]!s} there and {new[name]!s} now" for name in different)
-        raise RobauditError(
-            f"{folder}: holds another run ({named}); choose another --out, or the same settings"
-        )
-    if state["data"] != data:
-        raise RobauditError(f"{folder}: holds a run on other data of the same name; choose another --out")
-    return state
 
 
 def _of(settings: TrainSettings, name: str) -> Any:

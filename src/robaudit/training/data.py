@@ -43,6 +43,11 @@ def hold_out(images: Images, count: int, seed: int) -> tuple[Images, Images]:
         )
     held = images.subset(count, seed)
     rest = (~torch.isin(images.ids, held.ids)).nonzero().squeeze(1)
+    if len(images.labels[rest].unique()) < 2:
+        raise RobauditError(
+            f"{images.name}: all {len(rest)} examples to train on are of class {int(images.labels[rest][0])}; "
+            "a classifier needs examples of two classes at least"
+        )
     train = replace(images, pixels=images.pixels[rest], labels=images.labels[rest], ids=images.ids[rest])
     return train, held
 

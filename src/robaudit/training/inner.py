@@ -47,6 +47,22 @@ class Attacked:
     finite: Tensor
 
 
+@dataclass(frozen=True)
+class Ascent:
+    """How the maximum is looked for.
+
+    Attributes:
+        inner: the ball and the steps.
+        method: `trades` ascends the divergence, the others the cross-entropy.
+        far: begin anywhere in the ball, where `trades` would begin next to the input.
+
+    """
+
+    inner: Inner
+    method: Method
+    far: bool = False
+
+
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """Evaluation mode without parameter gradients; afterwards each module and parameter as it was."""
@@ -74,9 +90,7 @@ def starting_point(x: Tensor, ids: Tensor, step: int, seed: int, eps: float, nea
     return (x + noise.reshape(x.shape)).clamp(0, 1)
 
 
-def attack(
-    model: Model, x: Tensor, y: Tensor, ids: Tensor, step: int, seed: int, settings: tuple[Inner, Method]
-) -> Attacked:
+def attack(model: Model, x: Tensor, y: Tensor, ids: Tensor, step: int, seed: int, ascent: Ascent) -> Attacked:
     """The adversarial inputs of one batch.
 
     Args:
@@ -86,14 +100,13 @@ def attack(
         ids: (n,) the examples' ids, which key their starts.
         step: the optimiser's step, in [0, 2^32).
         seed: of the run.
-        settings: the ball and the steps, and the method: `trades` ascends the divergence, the others the
-            cross-entropy.
+        ascent: what is ascended, from where, in which steps.
 
     """
-    inner, method = settings
+    inner, method = ascent.inner, ascent.method
     with torch.no_grad():
         clean = model(x).float()
-    x_adv = starting_point(x, ids, step, seed, inner.eps, near=method == "trades")
+    x_adv = starting_point(x, ids, step, seed, inner.eps, near=method == "trades" and not ascent.far)
     direction_sum = torch.zeros_like(x)
     directions = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     gradient, before = torch.zeros_like(x), x_adv

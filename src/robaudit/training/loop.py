@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,26 @@ from robaudit.errors import RobauditError
 from robaudit.fast import resolve_execution
 from robaudit.inputs import Classifier, Images
 from robaudit.ranks import Ranks, joined
-from robaudit.training import checkpoints
+from robaudit.training.checkpoints import LAST, Folder
+from robaudit.training.course import Course
 from robaudit.training.data import TrainData, hold_out
 from robaudit.training.healer import Judged, make_healer
-from robaudit.training.network import Shape, new_network, save, shrink_logits
+from robaudit.training.judging import Judge
+from robaudit.training.network import Shape, shrink_logits
 from robaudit.training.progress import Silent, TrainProgress
-from robaudit.training.schedules import learning_rate
+from robaudit.training.remarks import Remarks
+from robaudit.training.selection import Selection
 from robaudit.training.settings import TrainSettings
-from robaudit.training.sgd import SGD
-from robaudit.training.stepping import NotFiniteError, Stepper, StepSpec
-from robaudit.training.synchronising import with_whole_batch_norm
-from robaudit.training.tally import Tally
-from robaudit.training.validation import GAP, Validation
-from robaudit.training.watch import Watch
+from robaudit.training.stepping import NotFiniteError
+from robaudit.training.threads import Threads
+from robaudit.training.treatments import Treatment
+from robaudit.training.trials import Trial, best_of, in_words, logged, untreated
+from robaudit.training.validation import Look, Validation
 
 Row = dict[str, Any]
-#: The attributes of a run that a resumed one takes over as they are.
-KEPT = ("epoch", "step", "rows", "best", "seconds", "treated", "treated_before", "healthy")
-
-_RENAMED = {"taken_back": "rolled_back"}
+#: The attributes of a run that a resumed one takes over as they are, and those that have a state of their own.
+KEPT = ("epoch", "step", "rows", "seconds", "treated_before", "healthy")
+STATEFUL = ("judge", "healer", "selection", "remarks")
 
 
 def train(
@@ -42,6 +43,7 @@ def train(
     *,
     start: Classifier | None = None,
     progress: TrainProgress | None = None,
+    command: str = "",
 ) -> list[Row]:
     """Train, or resume the unfinished run in `folder`, and return the log, one row an epoch.
 
@@ -51,6 +53,7 @@ def train(
         folder: gets the log, `best.safetensors`, `last.safetensors` and `resume.pt`; made where it is missing.
         start: weights to begin with instead of fresh ones; `settings.arch` must be its architecture.
         progress: told of everything.
+        command: the shell's line that makes this run, for `settings.json`.
 
     Raises:
         RobauditError: the folder holds another run or cannot be written, or the loss was not finite.
@@ -60,7 +63,7 @@ def train(
     kept = "the finished epochs are kept; the same command with --device cpu resumes from there"
     with failures_explained(device, kept), joined() as ranks:
         try:
-            return Run(settings, images, folder, ranks, start, progress or Silent()).run()
+            return Run(settings, images, folder, ranks, start, progress or Silent()).run(command)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -81,180 +84,177 @@ class Run:
         start: Classifier | None,
         progress: TrainProgress,
     ) -> None:
-        self.settings, self.folder, self.ranks, self.progress = settings, folder, ranks, progress
-        self.shape = Shape(images.classes, images.shape)
-        self.device = torch.device(settings.device)
-        resolve_execution(settings.execution, self.device)  # before anything is written
+        self.settings, self.ranks, self.progress = settings, ranks, progress
+        self.shape, device = Shape(images.classes, images.shape), torch.device(settings.device)
+        resolve_execution(settings.execution, device)  # before anything is written
         train_images, held = hold_out(images, settings.validation, settings.seed)
-        self.data = TrainData(train_images, self.device, settings.augment, settings.seed)
-        self.validation = Validation(held, settings, self.shape, ranks)
-        self.digest = images.sha256
-        self.steps = len(self.data) // settings.batch_size
-        if not self.steps:
+        data = TrainData(train_images, device, settings.augment, settings.seed)
+        if len(data) < settings.batch_size:
             raise RobauditError(
-                f"batch-size {settings.batch_size}: only {len(self.data)} examples to train on; pass a smaller one"
+                f"batch-size {settings.batch_size}: only {len(data)} examples to train on; pass a smaller one"
             )
-        self.network = new_network(settings, self.shape)
+        self.folder = Folder(folder, settings, images.sha256)
+        self.validation = Validation(held, settings, self.shape, ranks)
+        self.course = Course(settings, self.shape, data, ranks)
+        self.remarks = Remarks(self.validation.labels)
         if start is not None:
             self.network.network.load_state_dict(start.network.state_dict())
-            factor = shrink_logits(self.network, held.float(slice(0, 64)).to(self.device))
+            factor = shrink_logits(self.network, held.float(slice(0, 64)).to(device))
             if factor < 1:
                 progress.note(
                     f"the last layer is scaled by {factor:.3g}: its logits were too large to train from"
                 )
-        with_whole_batch_norm(self.network, ranks)
-        self.optimiser = SGD(self.network, settings.momentum, settings.weight_decay)
-        self.stepper = Stepper(self.network, self.optimiser, settings, ranks)
-        self.watch, self.healer = Watch(), make_healer(settings, self.steps)
-        self.treated = self.treated_before = 0
-        self.fit = True
+        self.threads = Threads(settings.threads, device)
+        self.judge, self.healer = Judge(), make_healer(settings)
+        self.selection = Selection(settings.select)
         self.epoch, self.step = 0, 0
-        self.tally = Tally()
+        self.treated_before, self.fit = 0, True
         self.rows: list[Row] = []
-        self.best = -1.0
         self.healthy: dict[str, Any] | None = None
         self.seconds = 0.0
 
-    def run(self) -> list[Row]:
+    @property
+    def network(self) -> Any:
+        """In training."""
+        return self.course.network
+
+    def run(self, command: str = "") -> list[Row]:
         """All epochs that are not done yet."""
         self._resume()
-        while self.epoch < self.settings.epochs:
-            self._epoch()
+        if self.ranks.first:
+            self.folder.write_settings(command)
+        for said in self.remarks.at_start():
+            self.progress.note(said)
+        with self.threads.held():
+            while self.epoch < self.settings.epochs:
+                self._epoch()
         return self.rows
 
     # One epoch -------------------------------------------------------------------------------------------------
 
     def _epoch(self) -> None:
-        order = self.data.order(self.epoch)
-        self.progress.begin_epoch(self.epoch + 1, self.settings.epochs, self.steps, self.step)
-        began = saved = time.monotonic()
-        while self.step < self.steps:
-            self._one_step(order)
-            if time.monotonic() - saved > self.settings.save_every and self.step < self.steps:
+        began = time.monotonic()
+        self.threads.begin_epoch(self.course.passes)
+        treatments = self.healer.trials()
+        if treatments and self.healthy is not None:
+            look, about = self._trials(treatments)
+        else:
+            began = self._steps(began)
+            look, about = self.validation.look(self.network, self.selection.goes_on), {}
+        row = self._judge(look) | about
+        row["seconds"] = round(self.seconds + time.monotonic() - began, 3)
+        self.rows.append(row)
+        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+        self._write(row, look)
+        self.progress.end_epoch(row)
+        for said in self.remarks.after(row):
+            self.progress.note(said)
+
+    def _steps(self, began: float, under: Treatment | None = None) -> float:
+        """The epoch's steps that are left, under the healer's treatments or one that is tried; when it began."""
+        order = self.course.order(self.epoch)
+        self.progress.begin_epoch(self.epoch + 1, self.settings.epochs, self.course.steps, self.step)
+        saved = time.monotonic()
+        while self.step < self.course.steps:
+            self._one_step(order, self.healer.treatment() if under is None else under)
+            overdue = time.monotonic() - saved > self.settings.save_every and self.step < self.course.steps
+            if overdue and under is None:
                 self.seconds += time.monotonic() - began
                 self._save_state()
                 began = saved = time.monotonic()
-        row = self._finish(time.monotonic() - began)
-        self.rows.append(row)
-        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
-        self.tally.next_epoch()
-        self._write(row)
-        self.progress.end_epoch(row)
+        return began
 
-    def _one_step(self, order: torch.Tensor) -> None:
-        s = self.settings
-        rate = learning_rate(s, self.epoch, self.step, self.steps)
-        rows = order[self.step * s.batch_size : (self.step + 1) * s.batch_size]
-        batch = self.data.batch(self.ranks.share(rows), self.epoch)
-        number = self.epoch * self.steps + self.step
-        norms = bool(s.batch_metrics) and number % s.batch_metrics == 0
-        treatment = self.healer.treatment()
-        how = StepSpec(number, len(rows), rate, s.beta, s.method, treatment.noise, norms)
-        result = self.stepper.step(batch, how)
+    def _one_step(self, order: torch.Tensor, treatment: Treatment) -> None:
+        began = time.perf_counter()
+        result = self.course.step(order, self.epoch, self.step, treatment)
         if not result.finite:
-            raise NotFiniteError(self.epoch, self.step, self.folder / checkpoints.LAST)
-        self.tally.add(result)
-        if norms:
-            self.tally.add_batch(result, number, self.epoch + 1)
+            raise NotFiniteError(self.epoch, self.step, self.folder.path / LAST)
         self.step += 1
-        self.treated += bool(treatment.noise)
-        alarm = self.healer.on_batch(result.mean("fosc"), result.mean("sgcs"))
-        if alarm:
-            self.progress.note(f"epoch {self.epoch + 1}, step {self.step}: healing begins; {alarm}")
+        self.healer.on_batch()
+        self.threads.step(time.perf_counter() - began, self.course.passes)
         self.progress.step(result)
 
-    def _finish(self, seconds: float) -> Row:
-        """Measure the epoch, let the healer act on it, and make its row."""
-        measured = self.validation.measure(self.network)
-        gaps: list[float] = []
+    def _trials(self, treatments: tuple[Treatment, ...]) -> tuple[Look, Row]:
+        """Make the epoch under each treatment, from the same draws, and go on with the best of them."""
+        assert self.healthy is not None  # without healthy weights nothing is tried
+        masked, before = self.course.taken(), deepcopy(self.course.tally)
+        found: list[Trial] = []
+        for treatment in treatments:
+            self.course.put(self.healthy if treatment.back else masked)
+            self.course.tally, self.step = deepcopy(before), 0
+            self.course.next_epoch()
+            try:
+                self._steps(time.monotonic(), treatment)
+            except NotFiniteError:
+                continue
+            look = self.validation.look(self.network, lambda *_: True)
+            found.append(Trial(treatment, look, self.course.state()))
+        if not found:
+            raise NotFiniteError(self.epoch, 0, self.folder.path / LAST)
+        best = best_of(found)
+        self.course.load(best.course)
+        self.healer.on_trials(best.treatment)
+        self.selection.untreated = untreated(found)
+        self.progress.note(f"epoch {self.epoch + 1}: {in_words(best, found)}")
+        return best.look, logged(best, found)
 
-        def confirm() -> tuple[bool, str]:
-            gaps.append(self.validation.gap(self.network))
-            return gaps[0] >= GAP, f"Square leaves {100 * gaps[0]:.1f} points less than PGD-10"
-
-        reading = self.watch.observe(measured.fosc_normalised, measured.sgcs, confirm)
-        judged = Judged(reading, measured.fosc)
-        back = self.healer.on_epoch(judged)
+    def _judge(self, look: Look) -> Row:
+        """The epoch's row, after the healer has seen it."""
+        reading = self.judge.observe(look)
+        judged = Judged(reading, look.measured.fosc)
+        self.healer.on_epoch(judged)
         if reading.masked:
-            self.progress.note(f"epoch {self.epoch + 1}: masked; {reading.reason}")
-        rolled_back = {}
-        if back and self.healthy is not None:
-            # What the epoch ends with, and what is logged of it, are the last healthy weights.
-            found = asdict(measured) | {"black_box_gap": gaps[0]}
-            rolled_back = {f"{name}_before": value for name, value in found.items()}
-            self._put(self.healthy)
-            measured, gaps = self.validation.measure(self.network), self.healthy["gaps"]
-        elif not reading.masked and self.settings.heal == "auto":
-            self.healthy = self._taken() | {"gaps": gaps}
-        self.fit = self.healer.acceptable(judged) or bool(rolled_back)
-        row: Row = {"epoch": self.epoch + 1, **asdict(measured)} | self.tally.row(self.epoch + 1)
-        row["lr"] = learning_rate(self.settings, self.epoch, 0, self.steps)
-        row["black_box_gap"] = gaps[0] if gaps else None
-        row |= {"masked": reading.masked and not rolled_back, "reason": reading.reason}
-        row |= {"healing": self.treated, "rolled_back": bool(rolled_back), **rolled_back}
-        row["healed_itself"] = reading.recovered and not self.treated and not self.treated_before
-        row["seconds"] = round(self.seconds + seconds, 3)
-        self.treated, self.treated_before = 0, self.treated
+            self.progress.note(f"epoch {self.epoch + 1}: became masked; {reading.reason}")
+        elif self.settings.heal == "auto":
+            self.healthy = self.course.taken()
+        if self.healer.treatment().changes and self.selection.below_untreated(look):
+            self.healer.give_up()
+            self.progress.note(f"epoch {self.epoch + 1}: worse than without treatment, which ends")
+        course = self.course
+        row: Row = {"epoch": self.epoch + 1, **look.row()} | course.tally.row(self.epoch + 1)
+        row |= {"lr": course.rate(self.epoch), "masked": reading.masked, "weak": reading.weak}
+        row |= {"reason": reading.reason, "healing": course.treated, "treatment": course.treatment}
+        row["rolled_back"] = False
+        row["healed_itself"] = reading.recovered and not course.treated and not self.treated_before
+        self.fit = self.healer.acceptable(judged)
+        self.treated_before = course.treated
+        course.next_epoch()
         return row
-
-    def _taken(self) -> dict[str, Any]:
-        """A copy of the weights and of the optimiser."""
-        network = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        return {"network": network, "optimiser": self.optimiser.state()}
-
-    def _put(self, taken: dict[str, Any]) -> None:
-        self.network.load_state_dict(taken["network"])
-        self.optimiser.load(taken["optimiser"])
 
     # Disk ------------------------------------------------------------------------------------------------------
 
-    def _write(self, row: Row) -> None:
+    def _write(self, row: Row, look: Look) -> None:
         """The epoch's files: the weights first, then the state that counts the epoch as done, then the log."""
+        best = self.fit and self.selection.is_best(look)
+        if best:
+            self.selection.take(look, row["epoch"])
+        row["best"] = self.selection.epoch
         if self.ranks.first:
-            save(self.network, self.folder / checkpoints.LAST, self.settings, self.shape, row)
-            if self.fit and row["pgd10"] > self.best:
-                self.best = row["pgd10"]
-                save(self.network, self.folder / checkpoints.BEST, self.settings, self.shape, row)
+            self.folder.save_weights(self.network, self.shape, row, best=best)
         self._save_state()
-        if self.ranks.first:
-            self._write_logs()
+        self._write_logs()
 
     def _write_logs(self) -> None:
-        checkpoints.write_log(self.folder, self.rows)
-        if self.tally.batches:
-            checkpoints.write_log(self.folder, self.tally.batches, checkpoints.BATCHES)
+        if self.ranks.first:
+            self.folder.write_logs(self.rows, self.course.tally.batches)
 
     def _save_state(self) -> None:
-        if not self.ranks.first:
-            return
-        state = {
-            **{name: getattr(self, name) for name in KEPT},
-            **self._taken(),
-            **self.tally.state(),
-            "watch": self.watch.state(),
-            "healer": self.healer.state(),
-        }
-        checkpoints.save_state(self.folder, self.settings, self.digest, state)
+        if self.ranks.first:
+            state = {name: getattr(self, name) for name in KEPT}
+            state |= {name: getattr(self, name).state() for name in STATEFUL}
+            state |= self.course.state()
+            self.folder.save_state(state)
 
     def _resume(self) -> None:
         if self.ranks.first:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RobauditError(
-                    f"{self.folder}: cannot be created ({error.strerror}); choose another --out"
-                ) from error
-        state = self.ranks.agree(checkpoints.load_state(self.folder, self.settings, self.digest))
+            self.folder.make()
+        state = self.ranks.agree(self.folder.load_state())
         if state is None:
             return
-        self._put(state)
+        self.course.load(state)
         for name in KEPT:
             setattr(self, name, state[name])
-        # What older versions called otherwise.
-        self.rows = [{_RENAMED.get(key, key): value for key, value in row.items()} for row in self.rows]
-        self.tally.load(state)
-        self.watch.load(state["watch"])
-        self.healer.load(state["healer"])
-        if self.ranks.first:
-            self._write_logs()
+        for name in STATEFUL:
+            getattr(self, name).load(state[name])
+        self._write_logs()
         self.progress.note(f"resumed after epoch {self.epoch}, step {self.step}")

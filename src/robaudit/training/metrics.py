@@ -9,15 +9,11 @@ from torch import Tensor, nn
 
 from robaudit.attacks import ATTACKS, Examples, forward
 from robaudit.devices import in_double, in_parts
-from robaudit.engine import Engine
-from robaudit.evidence import Outcome
 from robaudit.fast import search_model, strict_arithmetic
 from robaudit.measures import fosc, sgcs
-from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.plan import AuditPlan, ThreatModel
 
 _BATCH = 256
-#: Square's queries in a look of one epoch.
-QUERIES = 1000
 
 
 @dataclass(frozen=True)
@@ -33,8 +29,14 @@ class Measured:
 
 
 def measure(  # one argument a thing
-    classifier: nn.Module, x: Tensor, y: Tensor, ids: Tensor, plan: AuditPlan, *, copy: bool = True
-) -> Measured:
+    classifier: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    ids: Tensor,
+    plan: AuditPlan,
+    *,
+    search: nn.Module | None = None,
+) -> tuple[Measured, Tensor]:
     """PGD-10 on every example, misclassified ones included in the means of FOSC and SGCS as in the paper.
 
     Args:
@@ -43,19 +45,22 @@ def measure(  # one argument a thing
         y: (n,) labels.
         ids: (n,) which key the starts, as in `check`.
         plan: the ball, the number of steps and the seed.
-        copy: attack a copy with its batch norms folded, as `check` does; otherwise the model itself, which must be in
-            evaluation mode.
+        search: what the attack searches with, in evaluation mode; by default a copy with its batch norms folded.
+
+    Returns:
+        the means, and (n,) bool on the CPU: the examples that PGD-10 leaves classified correctly.
 
     """
-    search = search_model(classifier, x.device, "fp32", x[:8]) if copy else classifier
+    found = search_model(classifier, x.device, "fp32", x[:8]) if search is None else search
     parts = in_parts(
         lambda rows: _measure_part(
-            classifier, search, Examples(x[rows], y[rows], ids[rows], x.new_zeros(len(rows), 1)), plan
+            classifier, found, Examples(x[rows], y[rows], ids[rows], x.new_zeros(len(rows), 1)), plan
         ),
         torch.arange(len(y), device=x.device),
         _BATCH,
     )
-    return Measured(*torch.cat(parts).mean(0).tolist())
+    table = torch.cat(parts)
+    return Measured(*table.mean(0).tolist()), table[:, 1] > 0
 
 
 def _measure_part(strict: nn.Module, search: nn.Module, examples: Examples, plan: AuditPlan) -> Tensor:
@@ -73,36 +78,6 @@ def _measure_part(strict: nn.Module, search: nn.Module, examples: Examples, plan
     return torch.stack([column.cpu().double() for column in columns], dim=1)
 
 
-def black_box_gap(classifier: nn.Module, x: Tensor, y: Tensor, ids: Tensor, plan: AuditPlan) -> float:
-    """PGD-10's robust accuracy minus that under a short Square attack: the paper's criterion (Table 2), in small.
-
-    Positive where an attack without gradients finds what PGD misses. A longer Square attack would find more.
-
-    Args:
-        classifier: from (n, C, H, W) in [0, 1] to logits; left as it is.
-        x: (n, C, H, W) in [0, 1].
-        y: (n,) labels.
-        ids: (n,) which key the draws.
-        plan: the ball, PGD's steps, Square's queries and the seed.
-
-    """
-    search = search_model(classifier, x.device, "fp32", x[:8])
-    every = torch.arange(len(x), device=x.device)
-    logits = torch.cat(in_parts(lambda rows: forward(classifier, x[rows]), every, _BATCH))
-    rows = (logits.argmax(1) == y).nonzero().squeeze(1)
-    if not len(rows):
-        return 0.0
-    engine = Engine(search, classifier, plan.threat, min(_BATCH, len(rows)), x.device)
-    examples = Examples(x[rows], y[rows], ids[rows], logits[rows])
-    robust = dict.fromkeys(("pgd10", "square"), 0)
-    for name in robust:
-        outcomes: list[Tensor] = []
-        engine.run(ATTACKS[name](plan), examples, lambda group, into=outcomes: into.append(group.outcome))  # type: ignore[misc]
-        robust[name] = int((torch.cat(outcomes) != int(Outcome.BROKEN)).sum())
-    return (robust["pgd10"] - robust["square"]) / len(y)
-
-
 def plan_for(eps: float, seed: int) -> AuditPlan:
-    """The plan of a quick look: PGD-10 in the Linf ball, and a short Square attack where it is asked for."""
-    budget = Budget(square_queries=QUERIES)
-    return AuditPlan(ThreatModel("Linf", eps), attacks=("pgd10", "square"), seed=seed, budget=budget)
+    """The plan of PGD-10 in the Linf ball."""
+    return AuditPlan(ThreatModel("Linf", eps), attacks=("pgd10",), seed=seed)

@@ -91,7 +91,7 @@ class MaskingMonitor:
         self._x, self._y = self._x.to(device), self._y.to(device)
         ids = torch.arange(len(self._y), device=device)
         with frozen(self._model):
-            measured = measure(self._model, self._x, self._y, ids, self._plan, copy=False)
+            measured, _ = measure(self._model, self._x, self._y, ids, self._plan, search=self._model)
         reading = self._watch.observe(measured.fosc_normalised, measured.sgcs)
         took = time.perf_counter() - began
         found = Check(

@@ -133,6 +133,20 @@ def as_classifier(trained: Trained, settings: TrainSettings, shape: Shape) -> Cl
     return Classifier(copy, normalisation, info).to(settings.device)
 
 
+#: Of an epoch's log, what its weights' metadata tell.
+TOLD = (
+    "epoch",
+    "clean",
+    "pgd10",
+    "robust",
+    "robust_low",
+    "robust_high",
+    "robust_examples",
+    "fosc_normalised",
+    "sgcs",
+)
+
+
 def save(trained: Trained, path: Path, settings: TrainSettings, shape: Shape, row: dict[str, Any]) -> None:
     """Write the weights as `check` loads them with no flag; `row`, an epoch's log, goes into the metadata."""
     save_classifier(
@@ -142,6 +156,6 @@ def save(trained: Trained, path: Path, settings: TrainSettings, shape: Shape, ro
         classes=shape.classes,
         input_shape=shape.image,
         normalisation=settings.normalise,
-        extra={key: str(row[key]) for key in ("epoch", "clean", "pgd10", "fosc_normalised", "sgcs")}
+        extra={key: str(row[key]) for key in TOLD}
         | {"method": settings.method, "beta": str(settings.beta), "seed": str(settings.seed)},
     )

@@ -15,11 +15,12 @@ Method = Literal["trades", "trades-ce", "pgd-at", "mart"]
 ScheduleName = Literal["constant", "multistep", "cosine", "onecycle"]
 Augment = Literal["none", "crop", "flip", "crop-flip"]
 Heal = Literal["off", "auto", "paper"]
+Select = Literal["robust", "pgd10"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
 TrainExecution = Literal["auto", "eager", "graphs", "compile"]
 
-#: Settings that may differ when a run is resumed: they change no weight.
-FREE = ("save_every", "device", "execution")
+#: Settings that may differ when a run is resumed: they change no weight by more than rounding.
+FREE = ("save_every", "device", "execution", "threads")
 #: The radius in the paper's Appendix H.
 AWP_RADIUS = 0.005
 
@@ -61,6 +62,7 @@ class TrainSettings:
         awp: radius of the adversarial weight perturbation; 0 for none.
         heal: `off`, `auto`, or `paper` (Algorithm 1).
         threshold: of Algorithm 1, on the mean FOSC of the validation examples.
+        select: the best epoch is that of the highest `robust`, a worst case of few passes, or `pgd10`, as in the paper.
         clip: the gradient of all weights together is shortened to this length; 0 for never.
         limit: at most this many training examples, class-balanced.
         validation: examples held out of the training split.
@@ -73,6 +75,7 @@ class TrainSettings:
         batch_metrics: every how many steps Appendix G's metrics are taken; 0 for never.
         start_from: the digest of the model whose weights the run starts from (`ModelInfo.digest`), or empty.
         save_every: seconds between two savings within an epoch.
+        threads: of the CPU; 0 for as many as a short measurement finds fastest. More than one may round otherwise.
 
     """
 
@@ -93,6 +96,7 @@ class TrainSettings:
     awp: float = 0.0
     heal: Heal = "off"
     threshold: float = 0.1
+    select: Select = "robust"
     limit: int | None = None
     validation: int = 1000
     seed: int = 0
@@ -102,6 +106,7 @@ class TrainSettings:
     start_from: str = ""
     device: str = "cpu"
     save_every: float = 300.0
+    threads: int = 0
 
     def __post_init__(self) -> None:
         choices: tuple[tuple[str, Any], ...] = (
@@ -109,6 +114,7 @@ class TrainSettings:
             ("schedule", ScheduleName),
             ("augment", Augment),
             ("heal", Heal),
+            ("select", Select),
             ("precision", TrainPrecision),
             ("execution", TrainExecution),
         )
@@ -117,7 +123,13 @@ class TrainSettings:
                 raise ValueError(
                     f"{name} '{getattr(self, name)}' is not known; use {', '.join(get_args(kind))}"
                 )
-        for name, least in (("epochs", 1), ("batch_size", 2), ("validation", 1), ("batch_metrics", 0)):
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 2),
+            ("validation", 1),
+            ("batch_metrics", 0),
+            ("threads", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(
                     f"{name.replace('_', '-')} {getattr(self, name)} must be a whole number of at least {least}"

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from robaudit.attacks.randomness import Draws
 from robaudit.devices import has_bf16, in_double
+from robaudit.engine import rate
 from robaudit.errors import RobauditError
 from robaudit.fast import WORTH_HALF, LiveForm, execute, live_form
 from robaudit.ranks import Ranks
 from robaudit.training.awp import moved, perturbation, same_buffers
 from robaudit.training.data import Batch
-from robaudit.training.inner import Attacked, Model, attack, frozen
+from robaudit.training.inner import Ascent, Attacked, Model, attack, frozen
 from robaudit.training.losses import LOSSES, Loss
 from robaudit.training.network import ChannelsLast, Trained
 from robaudit.training.settings import Method, TrainSettings
@@ -65,6 +66,7 @@ class StepSpec:
         beta: weight of the robust term.
         inner: what the inner maximisation ascends, by the name of a method.
         norms: whether to take Appendix G's metrics.
+        far: whether the inner maximisation begins anywhere in the ball.
 
     """
 
@@ -75,6 +77,7 @@ class StepSpec:
     inner: Method
     noise: float = 0.0
     norms: bool = False
+    far: bool = False
 
 
 class Stepper:
@@ -125,8 +128,13 @@ class Stepper:
 
     def _perturb(self, x: Tensor, batch: Batch, how: StepSpec) -> Attacked:
         with frozen(self.network):
-            settings = (self.settings.inner, how.inner)
-            return attack(self._current(x), x, batch.y, batch.ids, how.number, self.settings.seed, settings)
+            ascent = Ascent(self.settings.inner, how.inner, how.far)
+            return attack(self._current(x), x, batch.y, batch.ids, how.number, self.settings.seed, ascent)
+
+    def passes(self, x: Tensor) -> None:
+        """A forward and a backward pass as the inner attack makes them; nothing is changed by it."""
+        with frozen(self.network):
+            rate(self._current(x), x)
 
     def _current(self, x: Tensor) -> Model:
         """The network as it is now, in the fastest form that there is of it."""

@@ -2,18 +2,62 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypeVar
 
+import torch
+from torch import Tensor, nn
+
+from robaudit.fast import search_model
 from robaudit.inputs import Images
 from robaudit.ranks import Ranks
-from robaudit.training.metrics import Measured, black_box_gap, measure, plan_for
+from robaudit.training.metrics import Measured, measure, plan_for
 from robaudit.training.network import Shape, Trained, as_classifier
 from robaudit.training.settings import TrainSettings
+from robaudit.training.worst_case import Standing, WorstCase, stand
 
-#: A suspect epoch is masked where PGD-10 minus Square of 1,000 queries reaches this on this many held-out examples; the
-#: paper's criterion, 8 points, is of the full attack, which finds more.
-GAP, CONFIRM = 0.06, 256
+T = TypeVar("T")
+GoesOn = Callable[[float, Tensor, Tensor], bool]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One network, measured.
+
+    Attributes:
+        measured: by PGD-10 on all held-out examples.
+        after_pgd: (n,) bool on the CPU, those that PGD-10 leaves classified correctly.
+        standing: those that the worst case leaves, of the first few or of all.
+        seconds: that it took.
+
+    """
+
+    measured: Measured
+    after_pgd: Tensor
+    standing: Standing
+    seconds: float = 0.0
+
+    @property
+    def gap(self) -> float:
+        """PGD-10's accuracy minus the worst case's on the same examples."""
+        count = len(self.standing.robust)
+        return float((self.after_pgd[:count] & ~self.standing.robust).double().mean())
+
+    def row(self) -> dict[str, Any]:
+        """For the log."""
+        found = self.standing.interval
+        robust = {"robust": found.value, "robust_low": found.low, "robust_high": found.high}
+        gaps = {"gap": self.gap, "black_box_gap": self.standing.black_box_gap}
+        return {
+            **asdict(self.measured),
+            **robust,
+            "robust_examples": found.n,
+            **gaps,
+            "measuring": round(self.seconds, 3),
+        }
 
 
 class Validation:
@@ -24,23 +68,35 @@ class Validation:
         self._x, self._y, self._ids = held.float().to(device), held.labels.to(device), held.ids.to(device)
         self._settings, self._shape, self._ranks = settings, shape, ranks
         self._plan = plan_for(settings.inner.eps, settings.seed)
+        #: How many examples each class has.
+        self.labels = held.labels.bincount(minlength=shape.classes).tolist()
 
-    def _classifier(self, network: Trained) -> nn.Module:
-        return as_classifier(network, self._settings, self._shape)
+    def look(self, network: Trained, goes_on: GoesOn) -> Look:
+        """PGD-10, FOSC and SGCS on all of them, and the worst case on as many as it takes.
 
-    def measure(self, network: Trained) -> Measured:
-        """PGD-10, FOSC and SGCS on all of them."""
+        Args:
+            network: in training; left as it is.
+            goes_on: whether the worst case is worth more examples: told the accuracy under PGD-10, which examples
+                PGD-10 leaves, and which of the first are robust.
+
+        """
+
+        def find(classifier: nn.Module) -> Look:
+            began = time.perf_counter()
+            examples = (self._x, self._y, self._ids)
+            search = search_model(classifier, self._x.device, "fp32", self._x[:8])
+            measured, after_pgd = measure(classifier, *examples, self._plan, search=search)
+            worst = WorstCase(classifier, search, examples, self._plan)
+            standing = stand(worst, after_pgd, partial(goes_on, measured.pgd10, after_pgd))
+            return Look(measured, after_pgd, standing, time.perf_counter() - began)
+
+        return self._first(network, find)
+
+    def _first(self, network: Trained, find: Callable[[nn.Module], T]) -> T:
+        """What the first rank finds of the network's float32 copy, on every rank."""
         found = None
         if self._ranks.first:
-            found = measure(self._classifier(network), self._x, self._y, self._ids, self._plan)
+            found = find(as_classifier(network, self._settings, self._shape))
         agreed = self._ranks.agree(found)
         assert agreed is not None  # the first rank's
         return agreed
-
-    def gap(self, network: Trained) -> float:
-        """PGD-10 minus Square on the first of them, as a fraction."""
-        found = 0.0
-        if self._ranks.first:
-            x, y, ids = (tensor[:CONFIRM] for tensor in (self._x, self._y, self._ids))
-            found = black_box_gap(self._classifier(network), x, y, ids, self._plan)
-        return float(self._ranks.agree(found))

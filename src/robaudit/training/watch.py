@@ -9,7 +9,7 @@ together when a run becomes masked, so both must. docs/training.md holds the run
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -25,11 +25,20 @@ _MAD = 1.4826  # makes the median deviation of a normal law its standard deviati
 
 @dataclass(frozen=True)
 class Reading:
-    """One judged reading: masked or not, why, and whether it ends a stretch of masked ones."""
+    """One judged reading.
 
-    masked: bool
+    Attributes:
+        masked: whether the gradients mislead PGD.
+        reason: the numbers that say so; empty where it is not masked.
+        recovered: the first reading after masked ones that is not.
+        weak: not masked, and PGD-10 leaves many more examples than the worst case of several attacks nevertheless.
+
+    """
+
+    masked: bool = False
     reason: str = ""
     recovered: bool = False
+    weak: bool = False
 
 
 class Watch:
@@ -38,42 +47,32 @@ class Watch:
     Args:
         memory: healthy readings remembered.
         past: how many of them it takes before jumps are judged.
-        warm_up: readings at the beginning that are neither judged nor remembered: a network that has learned nothing
-            yet has gradients that point anywhere.
-        absolute: whether the bounds that hold for PGD-10 apply; without it only jumps count.
 
     """
 
-    def __init__(self, memory: int = 32, past: int = 3, warm_up: int = 0, absolute: bool = True) -> None:
-        self.memory, self.past, self.warm_up, self.absolute = memory, past, warm_up, absolute
+    def __init__(self, memory: int = 32, past: int = 3) -> None:
+        self.memory, self.past = memory, past
         self._healthy: list[tuple[float, float]] = []
-        self._seen, self._masked = 0, False
+        self._masked = False
 
-    def observe(
-        self, fosc_normalised: float, sgcs: float, confirm: Callable[[], tuple[bool, str]] | None = None
-    ) -> Reading:
+    def observe(self, fosc_normalised: float, sgcs: float) -> Reading:
         """Judge one reading and remember it if it is healthy.
 
         Args:
             fosc_normalised: in [0, 2].
             sgcs: in [-1, 1].
-            confirm: asked where the reading is suspect; it says whether masking is confirmed, and by what. Without it
-                the reading alone decides, by wider bounds.
 
         """
-        self._seen += 1
-        if self._seen <= self.warm_up:
-            return Reading(False)
         reason = self.judge(fosc_normalised, sgcs)
-        if confirm is not None:
-            suspect = reason or self.suspect(fosc_normalised, sgcs)
-            sure, how = confirm() if suspect else (False, "")
-            reason = f"{suspect}; {how}" if sure else ""
         recovered = self._masked and not reason
         self._masked = bool(reason)
         if not reason:
-            self._healthy = [*self._healthy, (fosc_normalised, sgcs)][-self.memory :]
+            self.remember(fosc_normalised, sgcs)
         return Reading(bool(reason), reason, recovered)
+
+    def remember(self, fosc_normalised: float, sgcs: float) -> None:
+        """A healthy reading."""
+        self._healthy = [*self._healthy, (fosc_normalised, sgcs)][-self.memory :]
 
     def suspect(self, fosc_normalised: float, sgcs: float) -> str:
         """Why the reading is worth a closer look; empty where it is not."""
@@ -86,9 +85,9 @@ class Watch:
         if not (math.isfinite(fosc_normalised) and math.isfinite(sgcs)):
             return "FOSC or SGCS is not finite"
         seen = f"normalised FOSC {fosc_normalised:.3f} and SGCS {sgcs:.3f}"
-        if self.absolute and sgcs < NO_SGCS:
+        if sgcs < NO_SGCS:
             return f"{seen}: the gradients of one trajectory hardly agree (below {NO_SGCS:g})"
-        if self.absolute and fosc_normalised > HIGHEST_FOSC and sgcs < LOWEST_SGCS:
+        if fosc_normalised > HIGHEST_FOSC and sgcs < LOWEST_SGCS:
             return f"{seen}: beyond {HIGHEST_FOSC:g} and {LOWEST_SGCS:g}"
         if len(self._healthy) >= self.past:
             most, least = self.jump()
@@ -107,12 +106,12 @@ class Watch:
     def state(self) -> dict[str, Any]:
         """As JSON-ready data."""
         healthy = [list(item) for item in self._healthy]
-        return {"healthy": healthy, "seen": self._seen, "masked": self._masked}
+        return {"healthy": healthy, "masked": self._masked}
 
     def load(self, state: dict[str, Any]) -> None:
         """What `state` gave."""
         self._healthy = [(fosc, sgcs) for fosc, sgcs in state["healthy"]]
-        self._seen, self._masked = state["seen"], state["masked"]
+        self._masked = state["masked"]
 
 
 def robust(values: Sequence[float]) -> tuple[float, float]:

@@ -1,0 +1,262 @@
+"""A laboratory for the healers: unstable and stable settings, each healer, several seeds, every attack on what is kept.
+
+    python benchmarks/healing.py --out runs                                  # the settings of docs/training.md
+    python benchmarks/healing.py --out runs --settings digits-large --seeds 11 12 13 21 22
+    python benchmarks/healing.py --out runs --search --minutes 60 --data-dir DIR   # where does TRADES collapse?
+
+A run, and attacks on weights, that are in the folder already are not repeated. `usual` is the way of papers: no healer,
+and the epoch of the highest PGD-10 accuracy. The table has means over the seeds with 95 % intervals of the mean
+(Student's t), in percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from safetensors import safe_open
+from scipy.stats import t
+from torch import Tensor
+
+from robaudit.attacks import ATTACKS, Examples, Retired, forward
+from robaudit.cli.training import settings_for
+from robaudit.engine import Engine
+from robaudit.errors import RobauditError
+from robaudit.evidence import Outcome
+from robaudit.fast import search_model
+from robaudit.inputs import Classifier, Images, load_classifier, load_images
+from robaudit.plan import AuditPlan, ThreatModel
+from robaudit.reports.run_curves import read_log
+from robaudit.training import TrainSettings, train
+from robaudit.training.checkpoints import BEST, LAST
+
+#: How a run is made, by name: fields of its settings.
+ARMS: dict[str, dict[str, Any]] = {
+    "usual": {"select": "pgd10"},
+    "off": {},
+    "paper": {"heal": "paper"},
+    "auto": {"heal": "auto"},
+}
+COLUMNS = ("clean", "pgd10", "square", "autoattack")
+_NET16 = "sequential:conv32k3p1 relu conv64k3s2p1 relu conv128k3s2p1 relu flatten fc128 relu fcK"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A data set at a size, and what its runs change of the usual settings.
+
+    Attributes:
+        side: images are made so small, in pixels; 0 for as they are.
+        unstable: whether masking is expected of it.
+
+    """
+
+    dataset: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    side: int = 0
+    unstable: bool = False
+
+
+SETTINGS = {
+    "digits-large": Setting("digits", {"eps": 0.3, "beta": 1.0, "lr": 0.3, "epochs": 32}, unstable=True),
+    "digits-stable": Setting("digits", {"eps": 0.1, "beta": 6.0, "epochs": 20}),
+    "cifar10-slice": Setting(
+        "cifar10", {"arch": "resnet20", "batch_size": 64, "limit": 2000, "epochs": 5, "validation": 500}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Where runs go, and what they are audited on."""
+
+    out: Path
+    data_dir: Path | None
+    images: int
+
+    def load(self, setting: Setting, split: str, seed: int, limit: int | None = None) -> Images:
+        """A split of a setting's data set, at its size."""
+        images = load_images(setting.dataset, data_dir=self.data_dir, split=split, seed=seed, limit=limit)
+        if not setting.side:
+            return images
+        small = F.interpolate(images.float(), size=(setting.side, setting.side), mode="area")
+        pixels = (small * 255).round().byte()
+        digest = hashlib.sha256(f"{images.sha256} at {setting.side}".encode()).hexdigest()
+        return replace(images, pixels=pixels, sha256=digest)
+
+    def run(self, name: str, setting: Setting, arm: dict[str, Any], seed: int) -> tuple[Path, TrainSettings]:
+        """Train, or take the run that is there."""
+        images = self.load(setting, "train", seed)
+        settings = settings_for(setting.dataset, setting.changes | arm | {"seed": seed}, len(images))
+        limit = settings.limit and min(settings.limit + settings.validation, len(images))
+        train(settings, images.subset(limit, seed), self.out / name)
+        return self.out / name, settings
+
+    def attacked(self, folder: Path, setting: Setting, settings: TrainSettings) -> dict[str, float]:
+        """Accuracies under every attack on some test examples; weights that were attacked before are not again."""
+        path = folder / (BEST if (folder / BEST).exists() else LAST)
+        images = self.load(setting, "test", 0, self.images)
+        identity = f"{_weights(path)} {images.sha256} {len(images)} {settings.inner.eps}"
+        place = self.out / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
+        if not place.exists():
+            model = load_classifier(str(path), images=images, force=True)
+            place.write_text(
+                json.dumps(attack(model, images, AuditPlan(ThreatModel("Linf", settings.inner.eps))))
+            )
+        return dict(json.loads(place.read_text()))
+
+
+def attack(model: Classifier, images: Images, plan: AuditPlan) -> dict[str, float]:
+    """PGD-10 and Square alone; the rest of AutoAttack on what Square leaves, which gives the worst case of all four."""
+    x, y, ids = images.float(), images.labels, images.ids
+    search, logits = search_model(model, x.device, "fp32", x[:8]), forward(model, x)
+    engine = Engine(search, model, plan.threat, 256, x.device)
+
+    def left(name: str, standing: Tensor) -> Tensor:
+        rows, after = standing.nonzero().squeeze(1), standing.clone()
+
+        def note(group: Retired) -> None:
+            after[rows[group.rows]] = group.outcome != int(Outcome.BROKEN)
+
+        engine.run(ATTACKS[name](plan), Examples(x[rows], y[rows], ids[rows], logits[rows]), note)
+        return after
+
+    clean = logits.argmax(1) == y
+    pgd10, square = left("pgd10", clean), left("square", clean)
+    auto = square
+    for name in ("apgd-ce", "apgd-t", "fab-t"):
+        auto = left(name, auto)
+    found = {"clean": clean, "pgd10": pgd10, "square": square, "autoattack": auto}
+    return {name: 100 * float(value.double().mean()) for name, value in found.items()}
+
+
+def _weights(path: Path) -> str:
+    """A digest of a checkpoint's tensors."""
+    whole = hashlib.sha256()
+    with safe_open(path, "pt") as file:
+        for name in sorted(file.keys()):
+            whole.update(name.encode() + file.get_tensor(name).contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def told(folder: Path) -> dict[str, Any]:
+    """What the kept weights say of themselves."""
+    path = folder / (BEST if (folder / BEST).exists() else LAST)
+    with safe_open(path, "pt") as file:
+        return dict(file.metadata())
+
+
+def measure(lab: Lab, names: list[str], arms: list[str], seeds: list[int]) -> None:
+    """One row for each setting and arm, and at the end each run."""
+    runs = []
+    print(
+        "| setting | healer | " + " | ".join((*COLUMNS, "gap", "robust", "robust − AutoAttack", "s")) + " |"
+    )
+    print("|---" * (len(COLUMNS) + 6) + "|")
+    for name, arm in itertools.product(names, arms):
+        rows = []
+        for seed in seeds:
+            folder, settings = lab.run(f"{name}-{arm}-{seed}", SETTINGS[name], ARMS[arm], seed)
+            row = lab.attacked(folder, SETTINGS[name], settings)
+            row["gap"] = row["pgd10"] - row["autoattack"]
+            row["robust"] = 100 * float(told(folder)["robust"])
+            row["off"] = row["robust"] - row["autoattack"]
+            row["seconds"] = sum(item["seconds"] for item in read_log(folder))
+            rows.append(row)
+            runs.append((name, arm, seed, told(folder)["epoch"], row))
+        cells = [spread([row[column] for row in rows]) for column in rows[0]]
+        print(f"| {name} | {arm} | " + " | ".join(cells) + " |", flush=True)
+    print()
+    for name, arm, seed, epoch, row in runs:
+        numbers = ", ".join(f"{key} {value:.1f}" for key, value in row.items())
+        print(f"{name} {arm} seed {seed}: epoch {epoch}, {numbers}")
+
+
+def spread(values: list[float]) -> str:
+    """The mean and, of several values, half the width of its 95 % interval."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:.1f} ± {half:.1f}"
+
+
+def candidates() -> Iterator[tuple[str, Setting]]:
+    """Settings of the paper's kind in small: many classes, small batches, small beta, large rates, crops and flips."""
+    base = {"epochs": 12, "arch": _NET16, "validation": 500, "limit": 5000, "augment": "crop-flip"}
+    for beta, batch, lr in itertools.product((1.0, 0.5), (32, 128), (0.1, 0.2)):
+        changes = base | {"beta": beta, "batch_size": batch, "lr": lr}
+        yield f"cifar100-16-beta{beta:g}-batch{batch}-lr{lr:g}", Setting("cifar100", changes, side=16)
+    yield "tiny-16", Setting("tiny-imagenet", base | {"beta": 1.0, "batch_size": 64, "limit": None}, side=16)
+    for eps, lr in ((0.2, 0.3), (0.3, 0.1), (0.4, 0.3)):
+        changes = {"eps": eps, "beta": 0.5, "lr": lr, "epochs": 32, "batch_size": 20}
+        yield f"digits-eps{eps:g}-lr{lr:g}-batch20", Setting("digits", changes)
+
+
+def search(lab: Lab, minutes: float, seed: int) -> None:
+    """Where PGD-10 leaves many more examples than the worst case with TRADES, and not with cross-entropy inside."""
+    end = time.monotonic() + 60 * minutes
+    print("| setting | method | epochs | PGD-10 | robust | gap | largest gap | FOSC | SGCS | masked |")
+    print("|---" * 10 + "|")
+    for name, setting in candidates():
+        for method in ("trades", "trades-ce"):
+            if time.monotonic() > end:
+                print(f"{minutes:g} minutes are over")
+                return
+            folder, _ = lab.run(f"{name}-{method}", setting, {"method": method}, seed)
+            rows = read_log(folder)
+            last = rows[-1]
+            numbers = [
+                100 * last["pgd10"],
+                100 * last["robust"],
+                100 * last["gap"],
+                100 * max(r["gap"] for r in rows),
+            ]
+            cells = [f"{value:.1f}" for value in numbers]
+            cells += [
+                f"{last['fosc_normalised']:.3f}",
+                f"{last['sgcs']:.3f}",
+                str(sum(r["masked"] for r in rows)),
+            ]
+            print(f"| {name} | {method} | {len(rows)} | " + " | ".join(cells) + " |", flush=True)
+
+
+def main() -> None:
+    """The table, or the search."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="a folder for the runs and the audits")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["digits-large", "digits-stable"])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13, 21, 22])
+    parser.add_argument("--images", type=int, default=400, help="test examples of an audit")
+    parser.add_argument(
+        "--search", action="store_true", help="look for settings in which TRADES alone collapses"
+    )
+    parser.add_argument("--minutes", type=float, default=60.0, help="of the search")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    lab = Lab(options.out, options.data_dir, options.images)
+    try:
+        if options.search:
+            search(lab, options.minutes, options.seeds[0])
+        else:
+            measure(lab, options.settings, options.arms, options.seeds)
+    except RobauditError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""A training run as one HTML page: its curves, the epochs' table, and the audit of the best checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from robaudit.errors import RobauditError
+from robaudit.files import read_file
+from robaudit.reports.case import Case, open_case
+from robaudit.reports.charts import Axis, Floats, Plot, tick_steps
+from robaudit.reports.figures import accuracy_chart
+from robaudit.reports.formatting import HEADLINES
+from robaudit.reports.run_curves import Rows, Subject, best_epoch, read_log, subjects
+from robaudit.reports.templates import asset, content_policy, render
+
+#: Where the last line of `robaudit train` tells the audit to go; what the log and the weights are called.
+EVIDENCE, WEIGHTS, SETTINGS = "best.evidence", "best.safetensors", "settings.json"
+_MOST_BYTES = 1 << 34
+_PERCENT = tuple((k / 5, f"{20 * k} %") for k in range(6))
+_TABLE = {
+    "epoch": ("epoch", "d"),
+    "clean": ("clean", "%"),
+    "pgd10": ("PGD-10", "%"),
+    "robust": ("robust", "%"),
+    "gap": ("gap", "%"),
+    "fosc": ("FOSC", "g"),
+    "fosc_normalised": ("normalised", "g"),
+    "sgcs": ("SGCS", "g"),
+    "train_clean": ("train clean", "%"),
+    "train_adv": ("train adv.", "%"),
+    "lr": ("rate", "g"),
+}
+
+
+def run_page(folder: Path) -> str:
+    """The page.
+
+    Raises:
+        RobauditError: no log, or it is damaged.
+
+    """
+    rows, style = read_log(folder), asset("page.css")
+    case, stale = _audit(folder)
+    best = best_epoch(rows)
+    kept = next((row for row in rows if row.get("epoch") == best), None)
+    return render(
+        "run.html",
+        policy=content_policy(style),
+        style=Markup(style),
+        name=folder.resolve().name,
+        outcome=case.data["verdict"]["outcome"] if case else "",
+        ended=f"{len(rows)} epochs; the last: {_accuracies(rows[-1])}",
+        kept=f"Kept as the best: epoch {best}, {_accuracies(kept)}" if kept else "",
+        audit=_about(case) if case else None,
+        stale=stale,
+        shades=_shades(rows),
+        panels=[_panel(rows, item) for item in subjects(rows)],
+        titles=[title for title, _ in _TABLE.values()] + ["remarks"],
+        table=[
+            [*(_cell(row.get(name), form) for name, (_, form) in _TABLE.items()), _remarks(row)]
+            for row in rows
+        ],
+        command=_command(folder),
+    )
+
+
+def _audit(folder: Path) -> tuple[Case | None, str]:
+    """The audit of the best checkpoint in the run's folder, or the name of one that is of other weights."""
+    path = folder / EVIDENCE
+    if not path.exists():
+        return None, ""
+    case = open_case(path, unfinished=True)
+    try:
+        digest = hashlib.sha256(read_file(folder / WEIGHTS, _MOST_BYTES)).hexdigest()
+    except (OSError, ValueError):
+        return None, EVIDENCE
+    return (case, "") if case.data["model"]["sha256"] == digest else (None, EVIDENCE)
+
+
+def _about(case: Case) -> dict[str, Any]:
+    verdict = case.data["verdict"]
+    return {
+        "headline": HEADLINES[verdict["outcome"]],
+        "summary": verdict["summary"],
+        "accuracy": accuracy_chart(case.data),
+        "source": EVIDENCE,
+    }
+
+
+def _panel(rows: Rows, subject: Subject) -> dict[str, Any]:
+    places = [float(row["epoch"]) for row in rows]
+    every = [value for curve in subject.curves for value in curve.values if math.isfinite(value)]
+    low, high = (0.0, 1.0) if subject.share else (min(0.0, *every), max(every))
+    ticks = _PERCENT if subject.share else tick_steps(high)
+    end = max(places[-1], 2.0)
+    whole = tuple((value, words) for value, words in tick_steps(end, 10) if value == int(value) and value > 0)
+    plot = Plot(subject.title, Axis("epoch", 0, end, whole), Axis(subject.scale, low, high, ticks), 220)
+    _shade(plot, rows, low, high)
+    styles = [f"curve{place}" for place in range(len(subject.curves))]
+    for curve, style in zip(subject.curves, styles, strict=True):
+        if curve.low:
+            here = np.isfinite(curve.low)
+            plot.band(_at(places, here), _at(curve.low, here), _at(curve.high, here), "band")
+        here = np.isfinite(curve.values)
+        plot.line(_at(places, here), _at(curve.values, here), style)
+    names = [(style, curve.name) for style, curve in zip(styles, subject.curves, strict=True)]
+    return {"title": subject.title, "chart": plot.svg(), "names": names}
+
+
+def _at(values: Any, here: Any) -> Floats:
+    return np.asarray(values, dtype=np.float64)[here]
+
+
+_SHADES = {
+    "masked": ("shade1", "shaded: became masked"),
+    "healing": ("shade2", "shaded: treated by the healer"),
+}
+
+
+def _shades(rows: Rows) -> list[tuple[str, str]]:
+    return [key for name, key in _SHADES.items() if any(row.get(name) for row in rows)]
+
+
+def _shade(plot: Plot, rows: Rows, low: float, high: float) -> None:
+    for row in rows:
+        for name, (style, _) in _SHADES.items():
+            if row.get(name):
+                xs = np.array([row["epoch"] - 0.5, row["epoch"] + 0.5])
+                plot.band(xs, np.full(2, low), np.full(2, high), style)
+    best = best_epoch(rows)
+    if best:
+        plot.line([best, best], [low, high], "stop")
+
+
+def _accuracies(row: dict[str, Any]) -> str:
+    said = f"clean {_cell(row.get('clean'), '%')} %, PGD-10 {_cell(row.get('pgd10'), '%')} %"
+    if "robust" not in row:
+        return said
+    low, value, high = (_cell(row.get(name), "%") for name in ("robust_low", "robust", "robust_high"))
+    return f"{said}, robust {value} % ({low} … {high} on {row.get('robust_examples')} held out)"
+
+
+def _cell(value: object, form: str) -> str:
+    if not isinstance(value, int | float):
+        return ""
+    return {"d": f"{value:g}", "%": f"{100 * value:.1f}", "g": f"{value:.4g}"}[form]
+
+
+def _remarks(row: dict[str, Any]) -> str:
+    said = [f"treated: {row.get('treatment') or 'noise'}"] if row.get("healing") else []
+    said += ["went back to earlier weights"] if row.get("rolled_back") else []
+    said += [f"became masked: {row.get('reason')}"] if row.get("masked") else []
+    return "; ".join(said)
+
+
+def _command(folder: Path) -> str:
+    path = folder / SETTINGS
+    if not path.exists():
+        return ""
+    try:
+        return str(json.loads(read_file(path, 1 << 20))["command"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RobauditError(f"{path}: is damaged ({error}); run the training command again") from error

@@ -1,0 +1,65 @@
+"""Whether an epoch became masked, or PGD-10 is too weak a yardstick for the network anyway: by the run's own past.
+
+Masking (Li et al., Figure 2) is a change: FOSC rises and SGCS falls together, PGD-10 leaves many more examples than the
+worst case of several attacks does, and an attack without gradients breaks many of them at once. Where PGD-10 leaves as
+many more in the run's calm epochs, there is none: the worst case is what counts, and no treatment changes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robaudit.training.validation import Look
+from robaudit.training.watch import Reading, Watch
+
+#: Shares of the examples: what the gaps must grow by to have jumped, and the gap of a yardstick that is weak.
+JUMP, WEAK = 0.06, 0.08
+#: Epochs that are remembered, and those it takes to know what is usual.
+MEMORY, PAST = 32, 3
+
+
+class Judge:
+    """Judges epochs one after the other; those that are not masked become the past of the next."""
+
+    def __init__(self) -> None:
+        self._watch = Watch()
+        self._gaps: list[tuple[float, float]] = []
+        self._masked = False
+
+    def observe(self, look: Look) -> Reading:
+        """Judge one epoch."""
+        gaps = (look.gap, look.standing.black_box_gap)
+        fosc, sgcs = look.measured.fosc_normalised, look.measured.sgcs
+        suspect = self._watch.judge(fosc, sgcs) or self._watch.suspect(fosc, sgcs)
+        reason = self._jumped(gaps) if suspect else ""
+        recovered, self._masked = self._masked and not reason, bool(reason)
+        if reason:
+            return Reading(masked=True, reason=f"{suspect}; {reason}")
+        self._watch.remember(fosc, sgcs)
+        self._gaps = [*self._gaps, gaps][-MEMORY:]
+        return Reading(recovered=recovered, weak=gaps[0] >= WEAK)
+
+    def _jumped(self, gaps: tuple[float, float]) -> str:
+        """How both gaps have left the past; empty where they have not, or there is none."""
+        if len(self._gaps) < PAST:
+            return ""
+        usual = [max(values) for values in zip(*self._gaps, strict=True)]
+        if any(now - before < JUMP for now, before in zip(gaps, usual, strict=True)):
+            return ""
+        said = "PGD-10 leaves {:.1f} points more than the worst case and Square breaks {:.1f} of them"
+        now, before = (said.format(*(100 * value for value in values)) for values in (gaps, usual))
+        return f"{now}, where it was at most {before.removeprefix('PGD-10 leaves ')}"
+
+    def state(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return {
+            "watch": self._watch.state(),
+            "gaps": [list(item) for item in self._gaps],
+            "masked": self._masked,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        self._watch.load(state["watch"])
+        self._gaps = [(gap, square) for gap, square in state["gaps"]]
+        self._masked = state["masked"]

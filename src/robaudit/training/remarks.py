@@ -1,0 +1,72 @@
+"""What a run tells its user besides numbers, each thing once: too few examples, chance, too weak a yardstick."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+#: Held-out examples below which an interval of robust accuracy is wider than 20 points either way.
+FEW_EXAMPLES = 100
+#: Epochs at chance in a row, and standard errors above guessing that are not chance any more.
+AT_CHANCE, CLEAR = 3, 2.5
+
+
+class Remarks:
+    """Decides what is worth a line.
+
+    Args:
+        labels: how many of the held-out examples are of each class.
+
+    """
+
+    def __init__(self, labels: list[int]) -> None:
+        self._labels = labels
+        self.chance, self.said_chance, self.said_weak = 0, False, False
+
+    def at_start(self) -> list[str]:
+        """Before the first epoch."""
+        count, present = sum(self._labels), sum(item > 0 for item in self._labels)
+        said = []
+        if count < FEW_EXAMPLES:
+            wide = 100 / math.sqrt(count)
+            said.append(
+                f"only {count} examples are held out: robust accuracy is known to about {min(wide, 100):.0f} points "
+                "either way, and the best epoch is chosen by little more than luck; raise --validation"
+            )
+        if present < 2:
+            said.append("the held-out examples are all of one class: their accuracies mean nothing")
+        return said
+
+    def after(self, row: dict[str, Any]) -> list[str]:
+        """After an epoch with this row of the log."""
+        return [text for text in (self._at_chance(row), self._weak(row)) if text]
+
+    def _at_chance(self, row: dict[str, Any]) -> str:
+        count = sum(self._labels)
+        guess = max(self._labels) / count
+        at_chance = row["clean"] <= guess + CLEAR * math.sqrt(guess * (1 - guess) / count)
+        self.chance = self.chance + 1 if at_chance else 0
+        if self.chance < AT_CHANCE or self.said_chance:
+            return ""
+        self.said_chance = True
+        return (
+            f"{self.chance} epochs at chance (clean {100 * row['clean']:.1f} %, guessing gives {100 * guess:.1f} %): "
+            f"the network learns nothing; stop, and train with a smaller --lr (now {row['lr']:g}) or a smaller --eps"
+        )
+
+    def _weak(self, row: dict[str, Any]) -> str:
+        if not row["weak"] or self.said_weak or row["epoch"] < AT_CHANCE:
+            return ""
+        self.said_weak = True
+        return (
+            f"epoch {row['epoch']}: PGD-10 leaves {100 * row['gap']:.1f} points more than the worst case, and did "
+            "not begin to all at once: it is too weak a yardstick for this network at this --eps; go by `robust`"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        vars(self).update(state)

@@ -1,0 +1,85 @@
+"""Which epoch is kept as the best: that with the most held-out examples robust, or by PGD-10 as in the paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from robaudit.training.settings import Select
+from robaudit.training.validation import Look
+from robaudit.training.worst_case import Standing, lead
+
+#: A network is behind another where so many standard errors of the difference on the same examples say so.
+BEHIND = 1.5
+
+
+def behind(robust: Tensor, other: Tensor) -> bool:
+    """Whether the first network leaves fewer of the examples robust that both know, by more than chance."""
+    plus, minus = lead(robust, other)
+    return bool(plus - minus < -BEHIND * (plus + minus) ** 0.5)
+
+
+class Selection:
+    """The best epoch so far.
+
+    Attributes:
+        epoch: its number from 1; 0 where none was fit to be the best.
+        standing: what is robust of all examples under its weights.
+        pgd10: its accuracy under PGD-10.
+        untreated: what was robust without treatment in the epoch that the present one was chosen in.
+
+    """
+
+    def __init__(self, select: Select) -> None:
+        self._select = select
+        self.epoch, self.pgd10 = 0, -1.0
+        self.standing: Standing | None = None
+        self.untreated: Standing | None = None
+
+    def goes_on(self, pgd10: float, after_pgd: Tensor, robust: Tensor) -> bool:
+        """Whether more examples are worth the passes: the network may be the best.
+
+        Args:
+            pgd10: its accuracy.
+            after_pgd: (n,) bool, the examples that PGD-10 leaves.
+            robust: (k,) bool, those robust of the first k.
+
+        """
+        if self._select == "pgd10":
+            return pgd10 > self.pgd10
+        if self.standing is None:
+            return True
+        most = int(robust.sum()) + int(after_pgd[len(robust) :].sum())
+        return most > int(self.standing.robust.sum()) and not behind(robust, self.standing.robust)
+
+    def is_best(self, look: Look) -> bool:
+        """Whether the network is better than the best; of equals the first is kept."""
+        if self._select == "pgd10":
+            return look.measured.pgd10 > self.pgd10
+        if self.standing is None:
+            return True
+        plus, minus = lead(look.standing.robust, self.standing.robust)
+        return look.standing.whole and plus > minus
+
+    def take(self, look: Look, epoch: int) -> None:
+        """The network of this epoch is the best."""
+        self.epoch, self.standing, self.pgd10 = epoch, look.standing, look.measured.pgd10
+
+    def below_untreated(self, look: Look) -> bool:
+        """Whether it is worse than what was robust without the present treatment."""
+        return self.untreated is not None and behind(look.standing.robust, self.untreated.robust)
+
+    def state(self) -> dict[str, Any]:
+        """Numbers and tensors."""
+        standing = {name: item and item.state() for name, item in self._standings().items()}
+        return {"epoch": self.epoch, "pgd10": self.pgd10, **standing}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        self.epoch, self.pgd10 = state["epoch"], state["pgd10"]
+        for name in self._standings():
+            setattr(self, name, Standing(**state[name]) if state[name] else None)
+
+    def _standings(self) -> dict[str, Standing | None]:
+        return {"standing": self.standing, "untreated": self.untreated}

@@ -1,0 +1,55 @@
+"""One epoch made under several treatments, and which of them is gone on with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robaudit.training.treatments import NONE, Treatment
+from robaudit.training.validation import Look
+from robaudit.training.worst_case import Standing, lead
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An epoch under one treatment: what it is worth, and what it is gone on with."""
+
+    treatment: Treatment
+    look: Look
+    course: dict[str, Any]
+
+    @property
+    def robust(self) -> float:
+        """Its robust accuracy, on all examples."""
+        return self.look.standing.interval.value
+
+
+def best_of(found: list[Trial]) -> Trial:
+    """The trial with the most examples robust; of equals the first, which is that without treatment if it is there."""
+    best = found[0]
+    for other in found[1:]:
+        plus, minus = lead(other.look.standing.robust, best.look.standing.robust)
+        if plus > minus:
+            best = other
+    return best
+
+
+def untreated(found: list[Trial]) -> Standing | None:
+    """What is robust without treatment; None where the loss was not finite."""
+    return next((item.look.standing for item in found if item.treatment == NONE), None)
+
+
+def in_words(best: Trial, found: list[Trial]) -> str:
+    """What was tried and what it is gone on with."""
+    said = ", ".join(f"{item.treatment.name or 'untreated'} {100 * item.robust:.1f}" for item in found)
+    if best.treatment == NONE:
+        return (
+            f"no treatment does better than none ({said} % robust); the run is left alone, the best is kept"
+        )
+    return f"goes on with {best.treatment.name} ({said} % robust)"
+
+
+def logged(best: Trial, found: list[Trial]) -> dict[str, Any]:
+    """For the epoch's row."""
+    tried = {item.treatment.name or "untreated": item.robust for item in found}
+    return {"treatment": best.treatment.name, "rolled_back": best.treatment.back, "tried": tried}

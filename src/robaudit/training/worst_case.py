@@ -1,0 +1,143 @@
+"""Robust accuracy that stands up, at the price of few passes: the worst case of several attacks of `check`.
+
+PGD-10 first, which is measured anyway; then Square's first queries on what PGD-10 leaves, which tell of masking; then a
+margin attack on the likeliest targets of what is left. An example is robust where none of them breaks it. Where these
+few passes break much that PGD-10 leaves, more passes break more (docs/training.md), and are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robaudit.attacks import ATTACKS, Examples, Retired, forward
+from robaudit.devices import in_parts
+from robaudit.engine import Engine
+from robaudit.evidence import Outcome
+from robaudit.plan import AuditPlan, Budget
+from robaudit.stats import Interval, proportion
+
+#: Of the intervals that are logged.
+CONFIDENCE = 0.95
+#: Passes of an example that nothing breaks: 3 targets of 11 gradients each, and 100 queries.
+BUDGET = Budget(apgd_steps=10, targets=3, square_queries=100)
+#: The same where the few passes break this share of the first examples, which PGD-10 leaves, and the network may be the
+#: best nevertheless.
+LONG, HARD = Budget(apgd_steps=50, targets=3, square_queries=2000), 0.08
+_BATCH = 256
+#: Held-out examples of an epoch that cannot be the best.
+FEW = 128
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is left of the first examples held out.
+
+    Attributes:
+        robust: (k,) bool on the CPU, of the first k.
+        square: (k,) bool, those that PGD-10 leaves and Square's first queries break.
+        total: examples held out, at least k.
+
+    """
+
+    robust: Tensor
+    square: Tensor
+    total: int
+
+    @property
+    def interval(self) -> Interval:
+        """Robust accuracy, with its interval at `CONFIDENCE`."""
+        return proportion(int(self.robust.sum()), len(self.robust), CONFIDENCE)
+
+    @property
+    def black_box_gap(self) -> float:
+        """The share of examples that PGD-10 leaves and Square breaks."""
+        return float(self.square.double().mean())
+
+    @property
+    def whole(self) -> bool:
+        """Whether all examples held out are known."""
+        return len(self.robust) == self.total
+
+    def state(self) -> dict[str, Any]:
+        """Its fields, for `Standing(**state)`."""
+        return dict(vars(self))
+
+
+def lead(mine: Tensor, theirs: Tensor) -> tuple[int, int]:
+    """Examples, of the first that both know, that are robust only in `mine` and only in `theirs`."""
+    count = min(len(mine), len(theirs))
+    mine, theirs = mine[:count], theirs[:count]
+    return int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+
+
+class WorstCase:
+    """The attacks on one network.
+
+    Args:
+        classifier: from (n, C, H, W) in [0, 1] to logits; left as it is.
+        search: its form that attacks search with.
+        examples: x (n, C, H, W) in [0, 1], y (n,) labels, ids (n,), which key the draws.
+        plan: the ball and the seed.
+
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        search: nn.Module,
+        examples: tuple[Tensor, Tensor, Tensor],
+        plan: AuditPlan,
+    ) -> None:
+        self._classifier, self._search, (self._x, self._y, self._ids) = classifier, search, examples
+        self._plan = plan
+
+    def of(self, rows: Tensor, budget: Budget = BUDGET) -> tuple[Tensor, Tensor]:
+        """Of the examples at `rows` (k,), which PGD-10 leaves standing: those robust, those that Square breaks."""
+        square = self._broken("square", rows, budget)
+        left = rows[~square]
+        return left[~self._broken("apgd-t", left, budget)], rows[square]
+
+    def _broken(self, name: str, rows: Tensor, budget: Budget) -> Tensor:
+        broken = torch.zeros(len(rows), dtype=torch.bool)
+        if not len(rows):
+            return broken
+        here = rows.to(self._x.device)
+        logits = torch.cat(in_parts(lambda part: forward(self._classifier, self._x[part]), here, _BATCH))
+        examples = Examples(self._x[here], self._y[here], self._ids[here], logits)
+        # Slots that no example needs take several of its queries at once.
+        engine = Engine(self._search, self._classifier, self._plan.threat, _BATCH, self._x.device)
+
+        def note(group: Retired) -> None:
+            broken[group.rows] = group.outcome == int(Outcome.BROKEN)
+
+        engine.run(ATTACKS[name](replace(self._plan, budget=budget)), examples, note)
+        return broken
+
+
+def stand(worst: WorstCase, after_pgd: Tensor, goes_on: Callable[[Tensor], bool]) -> Standing:
+    """What is robust of few examples, and of twice as many as long as that is worth it.
+
+    Args:
+        worst: the attacks on the network.
+        after_pgd: (n,) bool, the examples that PGD-10 leaves.
+        goes_on: told which of the first k are robust, (k,) bool; whether more of them are wanted.
+
+    """
+    total, done, hard = len(after_pgd), 0, False
+    robust, square = torch.zeros(2, total, dtype=torch.bool)
+    while done < total and (not done or goes_on(robust[:done])):
+        until = min(2 * done or FEW, total)
+        rows = after_pgd[done:until].nonzero().squeeze(1) + done
+        left, by_square = worst.of(rows)
+        robust[left], square[by_square] = True, True
+        hard = hard if done else len(rows) - len(left) >= HARD * until
+        if hard and goes_on(robust[:until]):
+            robust[left] = False
+            robust[worst.of(left, LONG)[0]] = True
+        done = until
+    return Standing(robust[:done].clone(), square[:done].clone(), total)

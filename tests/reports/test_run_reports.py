@@ -1,0 +1,96 @@
+"""A run's curves as a picture and as a page, from made-up logs."""
+
+import json
+import math
+import re
+
+import pytest
+
+from robaudit.cli import run
+from robaudit.errors import RobauditError
+from robaudit.reports.run_curves import best_epoch, read_log, subjects
+from robaudit.reports.run_page import run_page
+from robaudit.reports.run_plots import draw_run
+
+OLD = {
+    "clean": 0.9, "pgd10": 0.5, "fosc": 12.0, "fosc_normalised": 0.1, "sgcs": 0.7, "train_clean": 0.95,
+    "train_adv": 0.6, "lr": 0.1,
+}  # fmt: skip
+NEW = OLD | {
+    "robust": 0.4, "robust_low": 0.35, "robust_high": 0.45, "robust_examples": 200, "gap": 0.1, "black_box_gap": 0.02,
+    "masked": False, "healing": 0, "best": 2,
+}  # fmt: skip
+
+
+def folder_of(tmp_path, row, epochs=5, **last):
+    rows = [row | {"epoch": k} for k in range(1, epochs + 1)]
+    rows[-1] |= last
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
+    return tmp_path
+
+
+def test_one_subject_a_panel_on_one_scale(tmp_path):
+    found = subjects(read_log(folder_of(tmp_path, NEW)))
+    for subject in found:
+        finite = [abs(value) for curve in subject.curves for value in curve.values if math.isfinite(value)]
+        assert max(finite) <= 1 or len(subject.curves) == 1, "FOSC would flatten the others"
+    assert [len(item.curves) for item in found] == [3, 2, 1, 1, 2, 1]
+    assert found[0].curves[2].low == (0.35,) * 5
+    assert best_epoch(read_log(tmp_path)) == 2
+
+
+def test_logs_of_older_versions_are_drawn_without_what_they_lack(tmp_path):
+    folder = folder_of(tmp_path, OLD)
+    assert [len(item.curves) for item in subjects(read_log(folder))] == [2, 1, 1, 2, 1]
+    assert draw_run(folder, folder / "curves.png")[0].stat().st_size > 10_000
+    assert "robust " not in run_page(folder).partition("<section>")[0]
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_legends_and_shades_are_beside_the_curves(tmp_path, epochs):
+    folder = folder_of(tmp_path, NEW, epochs, masked=True, healing=3)
+    drawn = draw_run(folder, folder / "curves.svg")[0].read_text()
+    assert drawn.startswith("<?xml")
+    page = run_page(folder)
+    assert page.count('<svg class="chart"') == 6
+    assert "shaded: became masked" in page
+    assert "shaded: treated by the healer" in page
+    assert len(re.findall("<tr>", page)) == epochs + 1
+    assert "script-src &#39;none&#39;" in page
+
+
+def test_the_page_shows_the_audit_of_the_best_weights_and_of_no_others(tmp_path, audited):
+    folder = folder_of(tmp_path, NEW)
+    (folder / "best.evidence").write_bytes((audited / "masked.evidence").read_bytes())
+    (folder / "best.safetensors").write_bytes((audited / "masked.safetensors").read_bytes())
+    page = run_page(folder)
+    assert "Audit of the best checkpoint" in page
+    assert "AutoAttack" in page
+    (folder / "best.safetensors").write_bytes((audited / "honest.safetensors").read_bytes())
+    assert "is of other weights" in run_page(folder)
+
+
+def test_what_a_strangers_folder_holds_is_text(tmp_path):
+    folder = folder_of(tmp_path, NEW, masked=True, reason="<script>\x1b[2J", treatment="<b>")
+    (folder / "settings.json").write_text(json.dumps({"command": "</pre><script>alert(1)</script>"}))
+    page = run_page(folder)
+    assert "<script>" not in page
+    assert "\x1b" not in page
+
+
+@pytest.mark.parametrize("line", ["[]", "1", '{"epoch": "1"}', '{"epoch": true}', "{}"])
+def test_a_log_that_is_none_is_refused_in_one_line(tmp_path, line, capsys):
+    (tmp_path / "log.jsonl").write_text(line + "\n")
+    with pytest.raises(RobauditError, match="is damaged"):
+        read_log(tmp_path)
+    for form in ("terminal", "html"):
+        assert run(["report", str(tmp_path), "--format", form]) == 2
+        assert "is damaged" in capsys.readouterr().err
+
+
+def test_the_command_writes_the_page_and_refuses_other_formats(tmp_path, capsys):
+    folder = folder_of(tmp_path, NEW)
+    assert run(["report", str(folder), "--format", "html", "--out", str(folder / "run.html")]) == 0
+    assert (folder / "run.html").read_text() == run_page(folder)
+    assert run(["report", str(folder), "--format", "junit"]) == 2
+    assert "use terminal or html" in capsys.readouterr().err

@@ -1,0 +1,170 @@
+"""When an epoch became masked, what the healers make of it, and which trial is kept, on made-up runs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from robaudit.training import TrainSettings
+from robaudit.training.healer import KEPT, PAUSE, AutoHealer, Judged, PaperHealer, make_healer
+from robaudit.training.judging import Judge
+from robaudit.training.metrics import Measured
+from robaudit.training.treatments import NONE, TREATMENTS, treatments_for
+from robaudit.training.trials import Trial, best_of, in_words, logged
+from robaudit.training.validation import Look
+from robaudit.training.watch import Reading
+from robaudit.training.worst_case import Standing
+
+SETTINGS = TrainSettings("digits", heal="auto")
+CALM, MASKED = Judged(Reading(False), 0.1), Judged(Reading(True, "x"), 1.0)
+
+
+def look(fosc=0.09, sgcs=0.75, pgd10=0.5, robust=0.45, square=0.02, count=200):
+    """A network of which PGD-10 leaves so many examples, the worst case fewer, Square so many of the difference."""
+    places = torch.arange(count) / count
+    standing = Standing(places < robust, (places >= robust) & (places < robust + square), count)
+    return Look(Measured(0.9, pgd10, 0.1, fosc, sgcs, 0.0), places < pgd10, standing)
+
+
+JUMP = {"fosc": 0.3, "sgcs": 0.4, "pgd10": 0.6, "robust": 0.3, "square": 0.2}
+
+
+def test_a_jump_in_everything_is_masking():
+    judge = Judge()
+    assert not any(judge.observe(look(robust=0.45 - 0.01 * (k % 2))).masked for k in range(10))
+    reading = judge.observe(look(**JUMP))
+    assert reading.masked
+    assert "at most 6.0" in reading.reason
+    assert judge.observe(look()).recovered
+
+
+@pytest.mark.parametrize(
+    ("usual", "masked"),
+    [({"fosc": 0.09}, True), ({"sgcs": 0.75}, False), ({"pgd10": 0.35}, False), ({"square": 0.02}, False)],
+    ids=["FOSC as before", "SGCS as before", "gap as before", "Square's as before"],
+)
+def test_masking_needs_gradients_that_disagree_and_both_gaps(usual, masked):
+    """FOSC and SGCS alone are noise; gaps alone are a weak yardstick."""
+    judge = Judge()
+    for _ in range(10):
+        judge.observe(look())
+    assert judge.observe(look(**JUMP | usual)).masked == masked
+
+
+def test_a_yardstick_that_is_weak_from_the_start_is_no_masking():
+    """As on digits at eps 0.3: FOSC and SGCS are suspect and the gap is large, and so they were in calm epochs."""
+    judge = Judge()
+    readings = [
+        judge.observe(look(0.15 + 0.002 * k, 0.6 - 0.002 * k, 0.4, 0.4 - 0.01 * k, 0.005 * k))
+        for k in range(18)
+    ]
+    assert not any(reading.masked for reading in readings)
+    assert readings[-1].weak
+    assert not readings[2].weak
+
+
+def test_a_judge_goes_on_from_its_state():
+    one, two = Judge(), Judge()
+    for k in range(12):
+        one.observe(look(robust=0.4 + 0.001 * k))
+    two.load(json.loads(json.dumps(one.state())))
+    assert one.observe(look(**JUMP)) == two.observe(look(**JUMP))
+    assert one.state() == two.state()
+
+
+def test_the_papers_healer_is_algorithm_1():
+    """Line by line: noise in exactly ten batches of the epoch after one whose FOSC is over the threshold."""
+    healer = PaperHealer(0.1)
+    foscs, epoch_batches = [0.05, 0.2, 0.3, 0.1, 0.02], 13
+    noisy, best = [], []
+    for fosc in foscs:
+        count = 0
+        for _ in range(epoch_batches):
+            count += healer.treatment().noise == 0.1
+            healer.on_batch()
+        noisy.append(count)
+        judged = Judged(Reading(True), fosc)
+        best.append(healer.acceptable(judged))
+        healer.on_epoch(judged)
+        assert not healer.trials()
+    assert noisy == [0, 0, 10, 10, 0]
+    assert best == [True, False, False, True, True]
+
+
+def test_the_automatic_healer_does_nothing_to_a_calm_run():
+    healer = make_healer(SETTINGS)
+    for _ in range(50):
+        healer.on_epoch(CALM)
+        assert healer.treatment() == NONE
+        assert not healer.trials()
+
+
+def test_a_treatment_that_helped_is_kept_for_a_while_and_longer_the_next_time():
+    healer = AutoHealer(SETTINGS)
+    for epochs in (KEPT, 2 * KEPT):
+        healer.on_epoch(MASKED)
+        assert healer.trials()[0] == NONE
+        assert len(healer.trials()) == len(TREATMENTS)
+        healer.on_trials(TREATMENTS[3])
+        under = []
+        for _ in range(10):
+            assert not healer.trials()
+            under.append(healer.treatment())
+            healer.on_epoch(CALM)
+        assert under == [TREATMENTS[3]] * epochs + [NONE] * (10 - epochs)
+
+
+def test_where_nothing_helped_the_run_is_left_alone_and_for_longer_the_next_time():
+    healer = AutoHealer(SETTINGS)
+    quiet = []
+    for _ in range(2):
+        healer.on_epoch(MASKED)
+        assert healer.trials()
+        healer.on_trials(NONE)
+        epochs = 0
+        healer.on_epoch(MASKED)
+        while not healer.trials():
+            assert healer.treatment() == NONE
+            healer.on_epoch(MASKED)
+            epochs += 1
+        healer.wanted = False
+        quiet.append(epochs)
+    assert quiet == [PAUSE, 2 * PAUSE]
+
+
+@pytest.mark.parametrize(("method", "names"), [
+    ("trades", {"back", "noise", "cross-entropy inside", "larger beta", "smaller rate", "starts in the whole ball"}),
+    ("trades-ce", {"back", "noise", "larger beta", "smaller rate"}),
+    ("pgd-at", {"back", "noise", "smaller rate"}),
+])  # fmt: skip
+def test_only_what_makes_a_difference_is_tried(method, names):
+    found = treatments_for(replace(SETTINGS, method=method))
+    assert found[0] == NONE
+    assert {item.name for item in found[1:]} == names
+
+
+def trial(number, robust):
+    return Trial(TREATMENTS[number], look(robust=robust), {})
+
+
+def test_the_trial_with_the_most_robust_examples_wins_and_a_tie_is_left_alone():
+    assert best_of([trial(0, 0.3), trial(1, 0.35), trial(2, 0.4), trial(3, 0.35)]).treatment == TREATMENTS[2]
+    tie = [trial(0, 0.4), trial(1, 0.4), trial(2, 0.3)]
+    assert best_of(tie).treatment == NONE
+    assert "no treatment does better than none" in in_words(best_of(tie), tie)
+    row = logged(tie[1], tie)
+    assert row["rolled_back"]
+    assert row["tried"] == {"untreated": 0.4, "back": 0.4, "noise": 0.3}
+
+
+def test_healers_go_on_from_their_states():
+    for make in (lambda: AutoHealer(SETTINGS), lambda: PaperHealer(0.1)):
+        one, two = make(), make()
+        one.on_epoch(MASKED)
+        one.on_trials(TREATMENTS[2])
+        one.on_batch()
+        one.on_epoch(CALM)
+        two.load(json.loads(json.dumps(one.state())))
+        assert one.treatment() == two.treatment()
+        assert one.state() == two.state()

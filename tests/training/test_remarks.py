@@ -1,0 +1,50 @@
+"""What a run says once: too few examples, chance, a yardstick that is too weak."""
+
+import json
+
+from robaudit.training.remarks import AT_CHANCE, Remarks
+
+
+def row(epoch, clean=0.9, weak=False):
+    return {"epoch": epoch, "clean": clean, "weak": weak, "gap": 0.12, "lr": 0.3}
+
+
+def test_a_run_that_stays_at_chance_says_so_after_a_few_epochs_and_once():
+    remarks = Remarks([20] * 10)
+    said = [remarks.after(row(k, clean=0.1 + 0.01 * (k % 2))) for k in range(1, 33)]
+    assert [k for k, texts in enumerate(said, 1) if texts] == [AT_CHANCE]
+    assert "smaller --lr (now 0.3)" in said[AT_CHANCE - 1][0]
+
+
+def test_what_learns_slowly_is_not_chance():
+    remarks = Remarks([10] * 100)
+    clean = [0.012, 0.015, 0.03, 0.02, 0.018, 0.05, 0.011]
+    assert not any(remarks.after(row(k, value)) for k, value in enumerate(clean, 1))
+
+
+def test_always_answering_the_commonest_class_is_chance():
+    remarks = Remarks([900, 100])
+    assert [bool(remarks.after(row(k, 0.905))) for k in range(1, 5)] == [False, False, True, False]
+
+
+def test_a_weak_yardstick_is_named_once():
+    remarks = Remarks([20] * 10)
+    said = [remarks.after(row(k, weak=True)) for k in range(1, 9)]
+    assert sum(map(len, said)) == 1
+    assert "12.0 points more than the worst case" in said[AT_CHANCE - 1][0]
+
+
+def test_too_few_examples_are_said_at_the_start():
+    assert not Remarks([20] * 10).at_start()
+    (few,) = Remarks([4, 5]).at_start()
+    assert "only 9 examples are held out" in few
+    assert "33 points either way" in few
+    assert any("one class" in text for text in Remarks([0, 5]).at_start())
+
+
+def test_a_resumed_run_does_not_say_it_again():
+    one, two = Remarks([20] * 10), Remarks([20] * 10)
+    for k in range(1, 5):
+        one.after(row(k, 0.1, weak=True))
+    two.load(json.loads(json.dumps(one.state())))
+    assert not two.after(row(5, 0.1, weak=True))

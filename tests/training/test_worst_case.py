@@ -1,0 +1,123 @@
+"""Robust accuracy by a worst case of few passes, and which examples it takes to say that an epoch is no better."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from robaudit.attacks import ATTACKS
+from robaudit.inputs import load_classifier, load_images
+from robaudit.training.metrics import measure, plan_for
+from robaudit.training.selection import Selection, behind
+from robaudit.training.validation import Look
+from robaudit.training.worst_case import BUDGET, FEW, LONG, Standing, WorstCase, lead, stand
+from tests.shipped import ADVERSARIAL, DISTILLED
+
+PLAN = plan_for(0.1, 0)
+
+
+def found(path, count=120, goes_on=lambda robust: True):
+    images = load_images("digits", limit=count, seed=0)
+    model = load_classifier(str(path), images=images)
+    examples = (images.float(), images.labels, images.ids)
+    measured, after_pgd = measure(model, *examples, PLAN)
+    return measured, after_pgd, stand(WorstCase(model, model, examples, PLAN), after_pgd, goes_on)
+
+
+def test_it_tells_a_masked_network_from_an_honest_one_by_the_attacks_of_check():
+    honest, after, standing = found(ADVERSARIAL)
+    assert 0 <= honest.pgd10 - standing.interval.value < 0.06
+    assert not (standing.robust & ~after).any()
+    assert not (standing.robust & standing.square).any()
+    masked, _, standing = found(DISTILLED)
+    assert masked.pgd10 - standing.interval.value > 0.4
+    assert standing.black_box_gap > 0.2
+
+
+def test_outcomes_do_not_depend_on_how_many_are_looked_at(monkeypatch):
+    _, _, whole = found(ADVERSARIAL)
+    monkeypatch.setattr("robaudit.training.worst_case.FEW", 40)
+    _, _, few = found(ADVERSARIAL, goes_on=lambda robust: len(robust) < 80)
+    assert (len(few.robust), few.whole, whole.whole) == (80, False, True)
+    assert torch.equal(few.robust, whole.robust[:80])
+    assert torch.equal(few.square, whole.square[:80])
+
+
+def test_the_passes_of_an_example_are_as_many_as_the_budget_says():
+    """At most 5 % of a TRADES epoch on CIFAR where every 20th held-out example is looked at, as `benchmarks` counts."""
+    attack = ATTACKS["apgd-t"](replace(PLAN, budget=BUDGET))
+    passes = BUDGET.square_queries + attack.runs(10) * (BUDGET.apgd_steps + 1) * 2
+    assert passes <= 170
+    few, epoch = FEW * passes, 49_000 * (1 + 10 * 2 + 2 * 3)
+    assert few < 0.02 * epoch
+
+
+def bools(text):
+    return torch.tensor([letter == "1" for letter in text])
+
+
+def a_look(robust, pgd10=0.5, total=None):
+    robust = bools(robust)
+    standing = Standing(robust, torch.zeros_like(robust), total or len(robust))
+    return Look(replace(found(ADVERSARIAL, 20)[0], pgd10=pgd10), robust, standing)
+
+
+def test_the_lead_is_of_the_examples_that_both_know():
+    assert lead(bools("1101"), bools("011010")) == (2, 1)
+    assert behind(bools("0000"), bools("1110"))
+    assert not behind(bools("0100"), bools("1010"))
+
+
+def test_of_equals_the_first_is_kept_and_only_what_is_known_of_all_can_be_the_best():
+    selection = Selection("robust")
+    first = a_look("1100")
+    assert selection.is_best(first)
+    selection.take(first, 1)
+    assert not selection.is_best(a_look("0011"))
+    assert not selection.is_best(a_look("111", total=4))
+    assert selection.is_best(a_look("0111", pgd10=0.1))
+    usual = Selection("pgd10")
+    usual.take(first, 1)
+    assert not usual.is_best(a_look("1111", pgd10=0.5))
+    assert usual.is_best(a_look("0000", pgd10=0.6))
+    other = Selection("robust")
+    other.load(selection.state())
+    assert other.state().keys() == selection.state().keys()
+    assert torch.equal(other.standing.robust, selection.standing.robust)
+
+
+@pytest.mark.parametrize(("best", "after_pgd", "robust", "more"), [
+    ("11100000", "11110000", "11", True),           # may end at four
+    ("11100000", "11000000", "11", False),          # PGD-10 leaves two
+    ("111100000000", "000011111111", "0000", False),  # behind by more than chance
+    ("111100000000", "011011111111", "0110", True),
+])  # fmt: skip
+def test_more_examples_are_looked_at_as_long_as_the_epoch_may_be_the_best(best, after_pgd, robust, more):
+    selection = Selection("robust")
+    assert selection.goes_on(0.0, bools(after_pgd), bools(robust)), "nothing is known yet"
+    selection.take(a_look(best), 1)
+    assert selection.goes_on(0.0, bools(after_pgd), bools(robust)) == more
+
+
+class Made:
+    """Attacks whose outcome is given: the examples that the few passes leave, and those that more leave."""
+
+    def __init__(self, few, more):
+        self.left, self.budgets = {BUDGET: few, LONG: more}, []
+
+    def of(self, rows, budget=BUDGET):
+        self.budgets.append((budget, len(rows)))
+        return rows[torch.isin(rows, torch.tensor(self.left[budget]))], rows[:0]
+
+
+@pytest.mark.parametrize(("few", "goes_on", "more"), [
+    (range(93), True, False),
+    (range(80), True, True),
+    (range(80), False, False),   # behind already
+])  # fmt: skip
+def test_more_passes_are_made_where_the_few_break_much_and_the_network_may_be_the_best(few, goes_on, more):
+    after = torch.ones(100, dtype=torch.bool)
+    made = Made(list(few), list(range(70)))
+    standing = stand(made, after, lambda robust: goes_on)
+    assert any(budget == LONG for budget, _ in made.budgets) == more
+    assert int(standing.robust.sum()) == (70 if more else len(few))
