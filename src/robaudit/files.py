@@ -45,7 +45,7 @@ def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
             yield partial
             _send(partial, path)
         return
-    _clear_leftovers(path.parent)
+    clear_leftovers(path.parent)
     partial = _new_file(path.parent)
     try:
         mode = stat.S_IMODE(partial.stat().st_mode)
@@ -157,15 +157,15 @@ def _new_file(folder: Path) -> Path:
             return partial
 
 
-def _clear_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed in the middle of a write left here, once it is old enough."""
-    before = time.time() - _LEFT_SECONDS
+def clear_leftovers(folder: Path, seconds: float = _LEFT_SECONDS) -> None:
+    """Remove what processes that were killed in the middle of a write left here, `seconds` ago or more."""
+    before = time.time() - seconds
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not _PARTIAL.fullmatch(entry.name):
                 continue
             status = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode) and status.st_mtime < before:
+            if stat.S_ISREG(status.st_mode) and status.st_mtime <= before:
                 Path(entry.path).unlink(missing_ok=True)
 
 

@@ -156,6 +156,8 @@ def test_an_error_in_a_table_names_its_file_once():
     assert _line(Checked("a/b.pt", error="out of memory")) == "a/b.pt: out of memory"
 
 
-def test_the_report_of_a_run_has_no_format(tmp_path, capsys):
-    code = run(["report", str(tmp_path), "--format", "html", "--out", str(tmp_path / "x.html")])
-    assert code == 2 and "leave --format out" in capsys.readouterr().err
+def test_the_report_of_a_run_has_two_formats(tmp_path, capsys):
+    code = run(["report", str(tmp_path), "--format", "junit", "--out", str(tmp_path / "x.xml")])
+    assert (
+        code == 2 and "'junit' is not made of a training run; use terminal or html" in capsys.readouterr().err
+    )

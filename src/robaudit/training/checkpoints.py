@@ -17,7 +17,7 @@ import torch
 
 import robaudit
 from robaudit.errors import RobauditError
-from robaudit.files import replacing
+from robaudit.files import clear_leftovers, replacing
 from robaudit.training.network import Shape, Trained, save
 from robaudit.training.settings import TrainSettings
 
@@ -48,7 +48,7 @@ class Folder:
         self.path, self._settings, self._data = path, settings, data
 
     def make(self) -> None:
-        """Create it where it is missing.
+        """Create it where it is missing; what a killed run was writing in it is removed.
 
         Raises:
             RobauditError: it cannot be created.
@@ -56,6 +56,7 @@ class Folder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            clear_leftovers(self.path, 0)
         except OSError as error:
             raise RobauditError(
                 f"{self.path}: cannot be created ({error.strerror}); choose another --out"
