@@ -38,6 +38,10 @@ class Answers(nn.Module):
 def half_out(): return Answers(torch.float16)
 def bfloat_out(): return Answers(torch.bfloat16)
 def double_out(): return Answers(torch.float64)
+class Casting(Answers):
+    def forward(self, x):
+        return self.net(x.to(self.kind))
+def casting(): return Casting(torch.float16)
 def half(): return net().half()
 def double(): return net().double()
 """
@@ -305,3 +309,8 @@ def test_a_part_of_a_network_is_not_taken_for_one(tmp_path: Path, name: str) -> 
         load_classifier(str(tmp_path / name))
     torch.save(small().state_dict(), tmp_path / "model-00001-of-00001.bin")
     assert load_classifier(str(tmp_path / "model-00001-of-00001.bin"), shape=(1, 8, 8)).info.classes == 10
+
+
+def test_a_network_that_casts_its_images_itself_is_told_so(factory: str) -> None:
+    with pytest.raises(RobauditError, match="let it compute in float32"):
+        load_classifier(factory.replace(":net", ":casting"), shape=(1, 8, 8))

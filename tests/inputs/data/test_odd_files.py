@@ -183,3 +183,14 @@ def test_a_half_precision_image_and_one_rounded_beyond_one_are_taken(tmp_path: P
 def test_a_misspelt_data_set_is_guessed() -> None:
     with pytest.raises(RobauditError, match=r"cifra10: no such data set.*did you mean cifar10\?"):
         load_images("cifra10")
+
+
+def test_floats_with_channels_last_and_arrays_of_other_names(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((4, 6, 5, 3), np.float32)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.array([0, 1, 0, 1]))
+    found = load_images(str(tmp_path / "a.npz"))
+    assert found.shape == (3, 6, 5)
+    assert np.array_equal(found.pixels.numpy(), images.transpose(0, 3, 1, 2)[found.ids])
+    np.savez(tmp_path / "b.npz", x=images, y=np.array([0, 1, 0, 1]))
+    with pytest.raises(RobauditError, match=r"holds no 'images' \(x, y\)"):
+        load_images(str(tmp_path / "b.npz"))

@@ -36,7 +36,7 @@ def found(
 
 
 def to_pixels(array: np.ndarray, name: str) -> np.ndarray:
-    """(N, C, H, W) of uint8 (N, H, W) or (N, H, W, C), or of float (N, C, H, W)."""
+    """(N, C, H, W) of uint8 (N, H, W) or (N, H, W, C), or of float (N, C, H, W) or (N, H, W, C)."""
     if array.dtype == np.uint8:
         if array.ndim == 3:
             return array[:, None]
@@ -46,6 +46,8 @@ def to_pixels(array: np.ndarray, name: str) -> np.ndarray:
             f"{name}: uint8 images of shape {array.shape}; expected (N, H, W) or (N, H, W, C)"
         )
     if array.dtype.kind == "f" and array.ndim == 4:
+        if array.shape[3] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
+            array = array.transpose(0, 3, 1, 2)
         return array.astype(np.float32, copy=False)
     raise RobauditError(
         f"{name}: images are {array.dtype} of shape {array.shape}; "
@@ -58,7 +60,8 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
     archive = open_archive(read_copy(path, LIMIT, "an .npz file"), LIMIT)
     for key in ("images", "labels"):
         if f"{key}.npy" not in archive:
-            raise RobauditError(f"{path}: holds no '{key}'; expected arrays 'images' and 'labels'")
+            held = ", ".join(name.removesuffix(".npy")[:20] for name in archive.names[:6])
+            raise RobauditError(f"{path}: holds no '{key}' ({held}); expected arrays 'images' and 'labels'")
     images, labels = (_read_array(archive, f"{key}.npy") for key in ("images", "labels"))
     return images, class_labels(labels, str(path))
 

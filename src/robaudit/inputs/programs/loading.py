@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,9 @@ from robaudit.inputs.programs.network import (
 from robaudit.inputs.programs.onnx import read_onnx
 from robaudit.inputs.programs.outputs import Answer, OneAnswer
 from robaudit.inputs.programs.torchscript import read_torchscript
+
+#: How torch says that numbers of two types met.
+_MIXED = re.compile(r"c10::(Half|BFloat16)|\b(Half|BFloat16|Double)\b|same dtype")
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,10 @@ def _does_not_run(error: Exception, shape: tuple[int, ...], name: str) -> Robaud
     if isinstance(error, RobauditError):
         text = str(error)
         return RobauditError(text if text.startswith(name) else f"{name}: {text}")
+    if _MIXED.search(str(error)):
+        return RobauditError(
+            f"{name}: mixes float32 images with numbers of another precision; let it compute in float32, as is audited"
+        )
     reason = str(error).strip().splitlines()[-1][:120] if str(error).strip() else type(error).__name__
     return RobauditError(
         f"{name}: does not run on images of {_text(shape)} ({reason}); pass its own --dataset"
