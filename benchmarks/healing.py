@@ -29,7 +29,7 @@ from scipy.stats import t
 from torch import Tensor
 
 from robaudit.attacks import ATTACKS, Examples, Retired, forward
-from robaudit.cli.training import settings_for
+from robaudit.cli.training import settings_for, settings_from
 from robaudit.engine import Engine
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome
@@ -47,6 +47,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "paper": {"heal": "paper"},
     "auto": {"heal": "auto"},
 }
+_SHIPPED = Path(__file__).parents[1] / "src" / "robaudit" / "assets"
 COLUMNS = ("clean", "pgd10", "square", "autoattack")
 _NET16 = "sequential:conv32k3p1 relu conv64k3s2p1 relu conv128k3s2p1 relu flatten fc128 relu fcK"
 
@@ -57,22 +58,23 @@ class Setting:
 
     Attributes:
         side: images are made so small, in pixels; 0 for as they are.
-        unstable: whether masking is expected of it.
+        start: a checkpoint to begin with, by its path; empty for fresh weights.
 
     """
 
     dataset: str
     changes: dict[str, Any] = field(default_factory=dict)
     side: int = 0
-    unstable: bool = False
+    start: str = ""
 
 
 SETTINGS = {
-    "digits-large": Setting("digits", {"eps": 0.3, "beta": 1.0, "lr": 0.3, "epochs": 32}, unstable=True),
+    "digits-large": Setting("digits", {"eps": 0.3, "beta": 1.0, "lr": 0.3, "epochs": 32}),
     "digits-stable": Setting("digits", {"eps": 0.1, "beta": 6.0, "epochs": 20}),
     "cifar10-slice": Setting(
         "cifar10", {"arch": "resnet20", "batch_size": 64, "limit": 2000, "epochs": 5, "validation": 500}
     ),
+    "distilled": Setting("digits", {"epochs": 60}, start=str(_SHIPPED / "digits_distilled.safetensors")),
 }
 
 
@@ -96,10 +98,13 @@ class Lab:
 
     def run(self, name: str, setting: Setting, arm: dict[str, Any], seed: int) -> tuple[Path, TrainSettings]:
         """Train, or take the run that is there."""
-        images = self.load(setting, "train", seed)
-        settings = settings_for(setting.dataset, setting.changes | arm | {"seed": seed}, len(images))
+        images, given, start = self.load(setting, "train", seed), setting.changes | arm | {"seed": seed}, None
+        if setting.start:
+            start = load_classifier(setting.start, images=images.subset(2000, 0))
+            given |= settings_from(start)
+        settings = settings_for(setting.dataset, given, len(images))
         limit = settings.limit and min(settings.limit + settings.validation, len(images))
-        train(settings, images.subset(limit, seed), self.out / name)
+        train(settings, images.subset(limit, seed), self.out / name, start=start)
         return self.out / name, settings
 
     def attacked(self, folder: Path, setting: Setting, settings: TrainSettings) -> dict[str, float]:
@@ -241,7 +246,7 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["digits-large", "digits-stable"])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13, 21, 22])
-    parser.add_argument("--images", type=int, default=400, help="test examples of an audit")
+    parser.add_argument("--images", type=int, default=1000, help="test examples of an audit")
     parser.add_argument(
         "--search", action="store_true", help="look for settings in which TRADES alone collapses"
     )

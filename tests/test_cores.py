@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from robaudit import __main__ as entry
 from robaudit import cores
 
 
@@ -60,3 +61,15 @@ def test_a_machine_without_either(monkeypatch, tmp_path):
     monkeypatch.setattr(cores, "_PROCESS", tmp_path / "none")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores.usable_cores() == 1
+
+
+def test_the_command_line_tells_torch_before_it_is_imported(monkeypatch):
+    monkeypatch.setattr(entry, "usable_cores", lambda: 3)
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    entry._be_a_good_neighbour()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("3", "passive")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    entry._be_a_good_neighbour()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("1", "active")

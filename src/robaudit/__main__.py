@@ -11,7 +11,7 @@ from robaudit.cores import usable_cores
 
 def main() -> None:
     """Run the command line; see `robaudit.cli.run` for the exit codes."""
-    _keep_to_own_cores()
+    _be_a_good_neighbour()
     try:
         from robaudit.cli import run  # noqa: PLC0415
 
@@ -22,9 +22,14 @@ def main() -> None:
     sys.exit(code)
 
 
-def _keep_to_own_cores() -> None:
-    """As many threads as the process may use processors, before torch counts the machine's; what is set stays."""
+def _be_a_good_neighbour() -> None:
+    """Threads for the processors that the process may use, which sleep while they wait for each other.
+
+    Those that spin wait for one that is not running where a core is busy with something else: an epoch of half a second
+    took a minute. Both must be told before torch is imported; what is set already stays.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 if __name__ == "__main__":

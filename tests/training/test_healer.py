@@ -23,7 +23,8 @@ CALM, MASKED = Judged(Reading(False), 0.1), Judged(Reading(True, "x"), 1.0)
 def look(fosc=0.09, sgcs=0.75, pgd10=0.5, robust=0.45, square=0.02, count=200):
     """A network of which PGD-10 leaves so many examples, the worst case fewer, Square so many of the difference."""
     places = torch.arange(count) / count
-    standing = Standing(places < robust, (places >= robust) & (places < robust + square), count)
+    left, broken = places < robust, (places >= robust) & (places < robust + square)
+    standing = Standing(left, left, broken, count)
     return Look(Measured(0.9, pgd10, 0.1, fosc, sgcs, 0.0), places < pgd10, standing)
 
 

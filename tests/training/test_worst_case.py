@@ -7,16 +7,16 @@ import torch
 
 from robaudit.attacks import ATTACKS
 from robaudit.inputs import load_classifier, load_images
-from robaudit.training.metrics import measure, plan_for
+from robaudit.training.metrics import Measured, measure, plan_for
 from robaudit.training.selection import Selection, behind
 from robaudit.training.validation import Look
-from robaudit.training.worst_case import BUDGET, FEW, LONG, Standing, WorstCase, lead, stand
+from robaudit.training.worst_case import BUDGET, FEW, LONG, Standing, WorstCase, stand
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 PLAN = plan_for(0.1, 0)
 
 
-def found(path, count=120, goes_on=lambda robust: True):
+def found(path, count=120, goes_on=lambda found: True):
     images = load_images("digits", limit=count, seed=0)
     model = load_classifier(str(path), images=images)
     examples = (images.float(), images.labels, images.ids)
@@ -25,19 +25,21 @@ def found(path, count=120, goes_on=lambda robust: True):
 
 
 def test_it_tells_a_masked_network_from_an_honest_one_by_the_attacks_of_check():
-    honest, after, standing = found(ADVERSARIAL)
-    assert 0 <= honest.pgd10 - standing.interval.value < 0.06
-    assert not (standing.robust & ~after).any()
-    assert not (standing.robust & standing.square).any()
-    masked, _, standing = found(DISTILLED)
-    assert masked.pgd10 - standing.interval.value > 0.4
-    assert standing.black_box_gap > 0.2
+    honest, after, left = found(ADVERSARIAL)
+    assert 0 <= honest.pgd10 - left.interval.value < 0.06
+    assert not (left.robust & ~after).any()
+    assert not (left.robust & left.square).any()
+    assert not left.hard
+    masked, _, left = found(DISTILLED)
+    assert masked.pgd10 - left.interval.value > 0.4
+    assert left.black_box_gap > 0.2
+    assert left.hard
 
 
 def test_outcomes_do_not_depend_on_how_many_are_looked_at(monkeypatch):
     _, _, whole = found(ADVERSARIAL)
     monkeypatch.setattr("robaudit.training.worst_case.FEW", 40)
-    _, _, few = found(ADVERSARIAL, goes_on=lambda robust: len(robust) < 80)
+    _, _, few = found(ADVERSARIAL, goes_on=lambda found: len(found.robust) < 80)
     assert (len(few.robust), few.whole, whole.whole) == (80, False, True)
     assert torch.equal(few.robust, whole.robust[:80])
     assert torch.equal(few.square, whole.square[:80])
@@ -56,16 +58,41 @@ def bools(text):
     return torch.tensor([letter == "1" for letter in text])
 
 
-def a_look(robust, pgd10=0.5, total=None):
+def standing(robust, total=None, few=None):
     robust = bools(robust)
-    standing = Standing(robust, torch.zeros_like(robust), total or len(robust))
-    return Look(replace(found(ADVERSARIAL, 20)[0], pgd10=pgd10), robust, standing)
+    more = {} if few is None else {"long": True, "hard": True}
+    return Standing(
+        robust, bools(few) if few else robust, torch.zeros_like(robust), total or len(robust), **more
+    )
+
+
+def a_look(robust, pgd10=0.5, total=None, few=None):
+    return Look(Measured(0.9, pgd10, 0.1, 0.1, 0.7, 0.0), bools(robust), standing(robust, total, few))
 
 
 def test_the_lead_is_of_the_examples_that_both_know():
-    assert lead(bools("1101"), bools("011010")) == (2, 1)
-    assert behind(bools("0000"), bools("1110"))
-    assert not behind(bools("0100"), bools("1010"))
+    assert standing("1101").lead(standing("011010")) == (2, 1)
+    assert behind(standing("0000"), standing("1110"))
+    assert not behind(standing("0100"), standing("1010"))
+
+
+def test_networks_are_compared_by_as_many_passes():
+    """A network that got only the few looked better than one that got more, and was kept (digits, eps 0.3, seed 13)."""
+    more, few = standing("1000", few="1111"), standing("1100")
+    assert few.lead(more) == (0, 2)
+    assert few.lead(standing("1000")) == (1, 0)
+    assert more.lead(standing("0111", few="0111")) == (1, 3)
+
+
+def test_what_is_hard_to_measure_once_is_so_for_the_run():
+    selection = Selection("robust")
+    selection.see(a_look("1000", few="1111"))
+    selection.see(a_look("1111"))
+    assert selection.hard
+    after = torch.ones(100, dtype=torch.bool)
+    made = Made(list(range(95)), list(range(70)))
+    assert not stand(made, after, lambda found: True).long
+    assert int(stand(made, after, lambda found: True, hard=True).robust.sum()) == 70
 
 
 def test_of_equals_the_first_is_kept_and_only_what_is_known_of_all_can_be_the_best():
@@ -94,9 +121,9 @@ def test_of_equals_the_first_is_kept_and_only_what_is_known_of_all_can_be_the_be
 ])  # fmt: skip
 def test_more_examples_are_looked_at_as_long_as_the_epoch_may_be_the_best(best, after_pgd, robust, more):
     selection = Selection("robust")
-    assert selection.goes_on(0.0, bools(after_pgd), bools(robust)), "nothing is known yet"
+    assert selection.goes_on(0.0, bools(after_pgd), standing(robust, len(after_pgd))), "nothing is known yet"
     selection.take(a_look(best), 1)
-    assert selection.goes_on(0.0, bools(after_pgd), bools(robust)) == more
+    assert selection.goes_on(0.0, bools(after_pgd), standing(robust, len(after_pgd))) == more
 
 
 class Made:
@@ -118,6 +145,6 @@ class Made:
 def test_more_passes_are_made_where_the_few_break_much_and_the_network_may_be_the_best(few, goes_on, more):
     after = torch.ones(100, dtype=torch.bool)
     made = Made(list(few), list(range(70)))
-    standing = stand(made, after, lambda robust: goes_on)
-    assert any(budget == LONG for budget, _ in made.budgets) == more
-    assert int(standing.robust.sum()) == (70 if more else len(few))
+    left = stand(made, after, lambda found: goes_on)
+    assert any(budget == LONG for budget, _ in made.budgets) == left.long == more
+    assert int(left.robust.sum()) == (70 if more else len(few))

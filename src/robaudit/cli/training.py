@@ -75,6 +75,16 @@ def settings_for(dataset: str, given: dict[str, Any], examples: int) -> TrainSet
         raise RobauditError(str(error)) from error
 
 
+def settings_from(start: Classifier) -> dict[str, Any]:
+    """What a run from a checkpoint's weights begins with."""
+    return {
+        "start_from": start.info.digest,
+        "arch": start.info.architecture,
+        "normalise": start.info.normalisation,
+        "clip": 1.0,  # strange weights: one wild step would wreck them
+    }
+
+
 def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     """Train as the flags say."""
     images = load_images(
@@ -87,9 +97,7 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     start = None
     if request.start:
         start = _load_start(request.start, images, given)
-        given |= {"start_from": start.info.digest, "arch": start.info.architecture}
-        given.setdefault("normalise", start.info.normalisation)
-        given.setdefault("clip", 1.0)  # strange weights: one wild step would wreck them
+        given = settings_from(start) | given | {"arch": start.info.architecture}
     settings = settings_for(request.dataset, given, len(images))
     limit = settings.limit and min(settings.limit + settings.validation, len(images))
     images = images.subset(limit, settings.seed)

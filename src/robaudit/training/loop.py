@@ -28,7 +28,7 @@ from robaudit.training.stepping import NotFiniteError
 from robaudit.training.threads import Threads
 from robaudit.training.treatments import Treatment
 from robaudit.training.trials import Trial, best_of, in_words, logged, untreated
-from robaudit.training.validation import Look, Validation
+from robaudit.training.validation import GoesOn, Look, Validation
 
 Row = dict[str, Any]
 #: The attributes of a run that a resumed one takes over as they are, and those that have a state of their own.
@@ -140,7 +140,7 @@ class Run:
             look, about = self._trials(treatments)
         else:
             began = self._steps(began)
-            look, about = self.validation.look(self.network, self.selection.goes_on), {}
+            look, about = self._look(self.selection.goes_on), {}
         row = self._judge(look) | about
         row["seconds"] = round(self.seconds + time.monotonic() - began, 3)
         self.rows.append(row)
@@ -187,7 +187,7 @@ class Run:
                 self._steps(time.monotonic(), treatment)
             except NotFiniteError:
                 continue
-            look = self.validation.look(self.network, lambda *_: True)
+            look = self._look(lambda *_: True)
             found.append(Trial(treatment, look, self.course.state()))
         if not found:
             raise NotFiniteError(self.epoch, 0, self.folder.path / LAST)
@@ -198,8 +198,12 @@ class Run:
         self.progress.note(f"epoch {self.epoch + 1}: {in_words(best, found)}")
         return best.look, logged(best, found)
 
+    def _look(self, goes_on: GoesOn) -> Look:
+        return self.validation.look(self.network, goes_on, hard=self.selection.hard)
+
     def _judge(self, look: Look) -> Row:
         """The epoch's row, after the healer has seen it."""
+        self.selection.see(look)
         reading = self.judge.observe(look)
         judged = Judged(reading, look.measured.fosc)
         self.healer.on_epoch(judged)

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from robaudit.training.settings import Select
 from robaudit.training.validation import Look
-from robaudit.training.worst_case import Standing, lead
+from robaudit.training.worst_case import Standing
 
 #: A network is behind another where so many standard errors of the difference on the same examples say so.
 BEHIND = 1.5
 
 
-def behind(robust: Tensor, other: Tensor) -> bool:
+def behind(one: Standing, other: Standing) -> bool:
     """Whether the first network leaves fewer of the examples robust that both know, by more than chance."""
-    plus, minus = lead(robust, other)
+    plus, minus = one.lead(other)
     return bool(plus - minus < -BEHIND * (plus + minus) ** 0.5)
 
 
@@ -27,31 +27,36 @@ class Selection:
         epoch: its number from 1; 0 where none was fit to be the best.
         standing: what is robust of all examples under its weights.
         pgd10: its accuracy under PGD-10.
+        hard: whether an epoch was hard to measure, by `worst_case`.
         untreated: what was robust without treatment in the epoch that the present one was chosen in.
 
     """
 
     def __init__(self, select: Select) -> None:
         self._select = select
-        self.epoch, self.pgd10 = 0, -1.0
+        self.epoch, self.pgd10, self.hard = 0, -1.0, False
         self.standing: Standing | None = None
         self.untreated: Standing | None = None
 
-    def goes_on(self, pgd10: float, after_pgd: Tensor, robust: Tensor) -> bool:
+    def goes_on(self, pgd10: float, after_pgd: Tensor, found: Standing) -> bool:
         """Whether more examples are worth the passes: the network may be the best.
 
         Args:
             pgd10: its accuracy.
             after_pgd: (n,) bool, the examples that PGD-10 leaves.
-            robust: (k,) bool, those robust of the first k.
+            found: what is known of the first of them.
 
         """
         if self._select == "pgd10":
             return pgd10 > self.pgd10
         if self.standing is None:
             return True
-        most = int(robust.sum()) + int(after_pgd[len(robust) :].sum())
-        return most > int(self.standing.robust.sum()) and not behind(robust, self.standing.robust)
+        most = int(found.robust.sum()) + int(after_pgd[len(found.robust) :].sum())
+        return most > int(self.standing.robust.sum()) and not behind(found, self.standing)
+
+    def see(self, look: Look) -> None:
+        """An epoch: what it tells of the run."""
+        self.hard = self.hard or look.standing.hard
 
     def is_best(self, look: Look) -> bool:
         """Whether the network is better than the best; of equals the first is kept."""
@@ -59,7 +64,7 @@ class Selection:
             return look.measured.pgd10 > self.pgd10
         if self.standing is None:
             return True
-        plus, minus = lead(look.standing.robust, self.standing.robust)
+        plus, minus = look.standing.lead(self.standing)
         return look.standing.whole and plus > minus
 
     def take(self, look: Look, epoch: int) -> None:
@@ -68,16 +73,16 @@ class Selection:
 
     def below_untreated(self, look: Look) -> bool:
         """Whether it is worse than what was robust without the present treatment."""
-        return self.untreated is not None and behind(look.standing.robust, self.untreated.robust)
+        return self.untreated is not None and behind(look.standing, self.untreated)
 
     def state(self) -> dict[str, Any]:
         """Numbers and tensors."""
         standing = {name: item and item.state() for name, item in self._standings().items()}
-        return {"epoch": self.epoch, "pgd10": self.pgd10, **standing}
+        return {"epoch": self.epoch, "pgd10": self.pgd10, "hard": self.hard, **standing}
 
     def load(self, state: dict[str, Any]) -> None:
         """What `state` gave."""
-        self.epoch, self.pgd10 = state["epoch"], state["pgd10"]
+        self.epoch, self.pgd10, self.hard = state["epoch"], state["pgd10"], state["hard"]
         for name in self._standings():
             setattr(self, name, Standing(**state[name]) if state[name] else None)
 

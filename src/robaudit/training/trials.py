@@ -7,7 +7,7 @@ from typing import Any
 
 from robaudit.training.treatments import NONE, Treatment
 from robaudit.training.validation import Look
-from robaudit.training.worst_case import Standing, lead
+from robaudit.training.worst_case import Standing
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def best_of(found: list[Trial]) -> Trial:
     """The trial with the most examples robust; of equals the first, which is that without treatment if it is there."""
     best = found[0]
     for other in found[1:]:
-        plus, minus = lead(other.look.standing.robust, best.look.standing.robust)
+        plus, minus = other.look.standing.lead(best.look.standing)
         if plus > minus:
             best = other
     return best

@@ -20,7 +20,7 @@ from robaudit.training.settings import TrainSettings
 from robaudit.training.worst_case import Standing, WorstCase, stand
 
 T = TypeVar("T")
-GoesOn = Callable[[float, Tensor, Tensor], bool]
+GoesOn = Callable[[float, Tensor, Standing], bool]
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,14 @@ class Validation:
         #: How many examples each class has.
         self.labels = held.labels.bincount(minlength=shape.classes).tolist()
 
-    def look(self, network: Trained, goes_on: GoesOn) -> Look:
+    def look(self, network: Trained, goes_on: GoesOn, *, hard: bool = False) -> Look:
         """PGD-10, FOSC and SGCS on all of them, and the worst case on as many as it takes.
 
         Args:
             network: in training; left as it is.
             goes_on: whether the worst case is worth more examples: told the accuracy under PGD-10, which examples
-                PGD-10 leaves, and which of the first are robust.
+                PGD-10 leaves, and what is known of the first.
+            hard: whether the run is known to be hard to measure.
 
         """
 
@@ -87,7 +88,7 @@ class Validation:
             search = search_model(classifier, self._x.device, "fp32", self._x[:8])
             measured, after_pgd = measure(classifier, *examples, self._plan, search=search)
             worst = WorstCase(classifier, search, examples, self._plan)
-            standing = stand(worst, after_pgd, partial(goes_on, measured.pgd10, after_pgd))
+            standing = stand(worst, after_pgd, partial(goes_on, measured.pgd10, after_pgd), hard)
             return Look(measured, after_pgd, standing, time.perf_counter() - began)
 
         return self._first(network, find)

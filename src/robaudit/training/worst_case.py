@@ -25,8 +25,8 @@ from robaudit.stats import Interval, proportion
 CONFIDENCE = 0.95
 #: Passes of an example that nothing breaks: 3 targets of 11 gradients each, and 100 queries.
 BUDGET = Budget(apgd_steps=10, targets=3, square_queries=100)
-#: The same where the few passes break this share of the first examples, which PGD-10 leaves, and the network may be the
-#: best nevertheless.
+#: The same in a run that is hard to measure: the few passes broke this share of an epoch's first examples, which PGD-10
+#: leaves.
 LONG, HARD = Budget(apgd_steps=50, targets=3, square_queries=2000), 0.08
 _BATCH = 256
 #: Held-out examples of an epoch that cannot be the best.
@@ -39,14 +39,20 @@ class Standing:
 
     Attributes:
         robust: (k,) bool on the CPU, of the first k.
+        few: (k,) bool, those that the few passes leave.
         square: (k,) bool, those that PGD-10 leaves and Square's first queries break.
         total: examples held out, at least k.
+        long: whether `robust` is what more passes than the few leave.
+        hard: whether the run is hard to measure.
 
     """
 
     robust: Tensor
+    few: Tensor
     square: Tensor
     total: int
+    long: bool = False
+    hard: bool = False
 
     @property
     def interval(self) -> Interval:
@@ -63,16 +69,17 @@ class Standing:
         """Whether all examples held out are known."""
         return len(self.robust) == self.total
 
+    def lead(self, other: Standing) -> tuple[int, int]:
+        """Examples, of those that both know, that only this one and that only the other leaves, by as many passes."""
+        both = self.long and other.long
+        mine, theirs = (item.robust if both else item.few for item in (self, other))
+        count = min(len(mine), len(theirs))
+        mine, theirs = mine[:count], theirs[:count]
+        return int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+
     def state(self) -> dict[str, Any]:
         """Its fields, for `Standing(**state)`."""
         return dict(vars(self))
-
-
-def lead(mine: Tensor, theirs: Tensor) -> tuple[int, int]:
-    """Examples, of the first that both know, that are robust only in `mine` and only in `theirs`."""
-    count = min(len(mine), len(theirs))
-    mine, theirs = mine[:count], theirs[:count]
-    return int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
 
 
 class WorstCase:
@@ -119,25 +126,33 @@ class WorstCase:
         return broken
 
 
-def stand(worst: WorstCase, after_pgd: Tensor, goes_on: Callable[[Tensor], bool]) -> Standing:
+def stand(
+    worst: WorstCase, after_pgd: Tensor, goes_on: Callable[[Standing], bool], hard: bool = False
+) -> Standing:
     """What is robust of few examples, and of twice as many as long as that is worth it.
 
     Args:
         worst: the attacks on the network.
         after_pgd: (n,) bool, the examples that PGD-10 leaves.
-        goes_on: told which of the first k are robust, (k,) bool; whether more of them are wanted.
+        goes_on: told what is known of the first examples; whether more of them, and more passes, are wanted.
+        hard: whether the run is known to be hard to measure.
 
     """
-    total, done, hard = len(after_pgd), 0, False
-    robust, square = torch.zeros(2, total, dtype=torch.bool)
-    while done < total and (not done or goes_on(robust[:done])):
+    total, done, long = len(after_pgd), 0, False
+    robust, few, square = torch.zeros(3, total, dtype=torch.bool)
+
+    def known(count: int) -> Standing:
+        parts = (item[:count].clone() for item in (robust, few, square))
+        return Standing(*parts, total=total, long=long, hard=hard)
+
+    while done < total and (not done or goes_on(known(done))):
         until = min(2 * done or FEW, total)
         rows = after_pgd[done:until].nonzero().squeeze(1) + done
         left, by_square = worst.of(rows)
-        robust[left], square[by_square] = True, True
-        hard = hard if done else len(rows) - len(left) >= HARD * until
-        if hard and goes_on(robust[:until]):
-            robust[left] = False
+        few[left], robust[left], square[by_square] = True, True, True
+        hard = hard or (not done and len(rows) - len(left) >= HARD * until)
+        if hard and (done or goes_on(known(until))):
+            robust[left], long = False, True
             robust[worst.of(left, LONG)[0]] = True
         done = until
-    return Standing(robust[:done].clone(), square[:done].clone(), total)
+    return known(done)

@@ -1,0 +1,60 @@
+"""The laboratory for the healers: a small run, attacked once, and its row."""
+
+import math
+
+import pytest
+
+
+@pytest.fixture
+def healing():
+    import healing
+
+    return healing
+
+
+SMALL = {"epochs": 1, "limit": 150, "validation": 40, "batch_size": 50, "steps": 1, "lr": 0.01, "eps": 0.4}
+
+
+def test_a_row_has_every_column_and_nothing_is_done_twice(healing, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(healing.SETTINGS, "small", healing.Setting("digits", SMALL))
+    lab = healing.Lab(tmp_path, None, 12)
+    healing.measure(lab, ["small"], ["usual", "off"], [0, 1])
+    first = capsys.readouterr().out
+    head, _, *rows = first.partition("\n\n")[0].splitlines()
+    assert len(rows) == 2
+    assert all(row.count("|") == head.count("|") for row in rows)
+    assert first.count("small off seed") == 2
+    assert "nan" not in first
+    monkeypatch.setattr(healing, "attack", None)
+    healing.measure(lab, ["small"], ["usual", "off"], [0, 1])
+    assert capsys.readouterr().out == first
+
+
+def test_attacks_in_turn_give_the_worst_case(healing):
+    from robaudit.inputs import load_classifier, load_images
+    from robaudit.plan import AuditPlan, Budget, ThreatModel
+    from tests.shipped import DISTILLED
+
+    images = load_images("digits", limit=40, seed=0)
+    plan = AuditPlan(
+        ThreatModel("Linf", 0.1), budget=Budget(apgd_steps=5, fab_steps=3, targets=2, square_queries=50)
+    )
+    found = healing.attack(load_classifier(str(DISTILLED), images=images), images, plan)
+    assert 100 >= found["clean"] >= found["pgd10"] > found["square"] >= found["autoattack"] >= 0
+
+
+def test_the_interval_is_students(healing):
+    assert healing.spread([3.0]) == "3.0"
+    half = 4.302653 * 1.0 / math.sqrt(3)
+    assert healing.spread([1.0, 2.0, 3.0]) == f"2.0 ± {half:.1f}"
+
+
+def test_images_are_made_small_and_are_other_data(healing, tmp_path):
+    setting = healing.Setting("digits", side=4)
+    small, whole = (
+        healing.Lab(tmp_path, None, 10).load(item, "test", 0, 10)
+        for item in (setting, healing.Setting("digits"))
+    )
+    assert small.shape == (1, 4, 4)
+    assert small.sha256 != whole.sha256
+    assert abs(float(small.float().mean() - whole.float().mean())) < 0.01
