@@ -142,8 +142,8 @@ def stand(
     robust, few, square = torch.zeros(3, total, dtype=torch.bool)
 
     def known(count: int) -> Standing:
-        parts = (item[:count].clone() for item in (robust, few, square))
-        return Standing(*parts, total=total, long=long, hard=hard)
+        first, second, third = (item[:count].clone() for item in (robust, few, square))
+        return Standing(first, second, third, total=total, long=long, hard=hard)
 
     while done < total and (not done or goes_on(known(done))):
         until = min(2 * done or FEW, total)
