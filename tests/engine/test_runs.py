@@ -102,7 +102,9 @@ def test_a_worker_is_alone_once_the_others_have_left():
     assert runs.alone
 
 
-def test_a_lone_worker_takes_the_threads_of_all():
+def test_a_lone_worker_takes_the_threads_of_all(monkeypatch):
+    # Where they are not slower, which `tests/engine/test_tuning.py` is about.
+    monkeypatch.setattr("robaudit.engine.slots.Paces.faster", lambda _, many, few: many)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     model, x = cnn(seed=4), torch.rand(1, 1, 8, 8)
