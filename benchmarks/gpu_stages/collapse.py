@@ -47,7 +47,7 @@ def sizes_of(call: Call) -> Sizes:
     whole = TrainSettings(
         "cifar100", Inner(), epochs=200, batch_size=128, lr=0.1, beta=1.0, arch="resnet18",
         augment="crop-flip", validation=1000, batch_metrics=20, seed=call.seed, device=str(call.device),
-        save_every=1e9, execution=call.execution,
+        save_every=1e9, execution=call.execution, select="pgd10",
     )  # fmt: skip
     if not call.dry_run:
         return Sizes(whole)
@@ -140,7 +140,10 @@ class Stage:
             raise RobauditError(
                 f"{self.results.folder / HEALTHY_WEIGHTS}: is missing; put it there from the call that wrote it"
             )
-        settings = replace(self.sizes.settings, heal=arm, epochs=self.sizes.arm_epochs, start_from=digest)
+        settings = replace(
+            self.sizes.settings, heal=arm, epochs=self.sizes.arm_epochs, start_from=digest,
+            select="pgd10" if arm == "paper" else "robust",
+        )  # fmt: skip
         with self._run(arm, settings, exact=False) as following:
             how = runs.go(settings, self.images, following, start)
             self._note(following.folder, ended=how == "done", start_from=digest)

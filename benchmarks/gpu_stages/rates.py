@@ -40,7 +40,7 @@ class Load:
 
     arch: str = "resnet18"
     side: int = 8192
-    examples: int = 8192
+    examples: int = 4096
     steps: int = 20
     batch: int = BATCH
     rounds: int = 10

@@ -37,7 +37,7 @@ class Sizes:
 
     both: int = 250
     images: int = ALL
-    training: float = 60.0
+    training: float = 45.0
     limit: int = 20_000
     batch: int = 256
     inner: Inner = field(default_factory=Inner)

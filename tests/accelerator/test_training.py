@@ -145,3 +145,37 @@ def test_too_large_a_batch_and_a_failing_device_are_one_line_each(images, tmp_pa
     with pretending(fails_after=operations * 3 // 4), pytest.raises(RobauditError, match="--device cpu"):
         train(settings, images, tmp_path / "fails")
     assert len(train(TINY, images, tmp_path / "fails")) == 2
+
+
+@pytest.mark.parametrize("method", ["trades", "mart"])
+def test_the_outer_passes_are_recorded_too(images, monkeypatch, method):
+    from robaudit.ranks import Ranks
+    from robaudit.training.data import TrainData
+    from robaudit.training.network import Shape, new_network
+    from robaudit.training.sgd import SGD
+    from robaudit.training.stepping import Stepper, StepSpec
+
+    monkeypatch.setitem(GRAPHS, NAME, PretendGraph)
+
+    def trained(execution):
+        settings = replace(TINY, device=NAME, execution=execution, method=method)
+        with pretending():
+            network = new_network(settings, Shape(10, (1, 8, 8)))
+            data = TrainData(images, DEVICE, "crop-flip", 0)
+            stepper = Stepper(network, SGD(network, 0.9, 5e-4), settings, Ranks())
+            order = data.order(0)
+            # A full batch, another beta, and a smaller last batch.
+            for number, (rows, beta) in enumerate(
+                [(order[:50], 6.0), (order[50:100], 1.0), (order[100:120], 1.0)]
+            ):
+                batch = data.batch(rows, 0)
+                stepper.step(batch, StepSpec(number, len(rows), 0.1, beta, method))
+            state = {name: tensor.cpu().clone() for name, tensor in network.state_dict().items()}
+        return stepper, state
+
+    eager, expected = trained("eager")
+    recorded, found = trained("graphs")
+    assert eager._descent is None
+    assert recorded._descent is not None and recorded._descent.given_up == ""
+    for name, tensor in expected.items():
+        assert torch.allclose(found[name], tensor, **CLOSE), name

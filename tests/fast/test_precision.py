@@ -101,7 +101,8 @@ def test_every_precision_answers_nearly_alike_and_leaves_the_switches_alone(prec
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     search = search_model(model, torch.device("cpu"), precision, x)
     with search.arithmetic():
-        assert torch.backends.cudnn.allow_tf32 == (search.precision == "tf32")
+        assert torch.backends.cudnn.allow_tf32 == (search.precision != "fp32")
+        assert torch.backends.cuda.matmul.allow_tf32 == (search.precision == "tf32"), "it computes the margin"
         with torch.no_grad():
             found = search(x).float()
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before

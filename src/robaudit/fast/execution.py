@@ -214,22 +214,23 @@ class Replayed:
     def _record(self, x: Tensor, size: int, *, derive: bool) -> _Passes:
         room = x.new_zeros(size, *x.shape[1:]).contiguous(memory_format=torch.channels_last)
         room[: len(x)] = x
-        room.requires_grad_(derive)
         with torch.set_grad_enabled(derive):
             with self._kind.warming_up():
                 for _ in range(_WARM_UP):
-                    logits = self._model(room)
+                    leaf = room.detach().requires_grad_(derive)  # anew: autograd ties a leaf to a stream
+                    logits = self._model(leaf)
                     slope = torch.zeros_like(logits)
                     if derive:
-                        torch.autograd.grad(logits, room, slope)
+                        torch.autograd.grad(logits, leaf, slope)
             forward = self._kind(self._pool)
+            leaf = room.detach().requires_grad_(derive)
             with forward.recording():
-                logits = self._model(room)
+                logits = self._model(leaf)
             if not derive:
                 return _Passes(room, logits, forward)
             backward = self._kind(self._pool)
             with backward.recording():
-                (at_x,) = torch.autograd.grad(logits, room, slope)
+                (at_x,) = torch.autograd.grad(logits, leaf, slope)
         return _Passes(room, logits.detach(), forward, slope, at_x, backward)
 
 

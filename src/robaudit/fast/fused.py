@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +73,47 @@ class FusedConvolution(nn.Module):
         if self.relu:
             out = out.relu_()
         return out.to(self.out_dtype)
+
+
+class OnePassConvolution(FusedConvolution):
+    """A fused convolution by one operator of a library's own, which autograd does not know: `compute`."""
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        """As the base's; differentiable by both inputs."""
+        x, other = x.to(self.dtype), None if other is None else other.to(self.dtype)
+        out = _Differentiable.apply(x, other, self) if torch.is_grad_enabled() else self.compute(x, other)
+        return out.to(self.out_dtype)
+
+    def compute(self, x: Tensor, other: Tensor | None) -> Tensor:
+        """relu(conv(x) + other), or as much of it as there is."""
+        raise NotImplementedError
+
+    def derivative(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """By the inputs `x`, from that by the convolution's outputs."""
+        wanted = (self.stride, self.padding, self.dilation, False, [0, 0], self.groups, [True, False, False])
+        return torch.ops.aten.convolution_backward(gradient, x, self.weight, None, *wanted)[0]
+
+
+class _Differentiable(torch.autograd.Function):
+    """`OnePassConvolution.compute` and its derivative by the inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, other: Tensor | None, layer: OnePassConvolution) -> Tensor:
+        out = layer.compute(x, other)
+        ctx.layer = layer
+        # Without a ReLU of its own, what comes next may change `out` in place.
+        ctx.save_for_backward(x, out if layer.relu else None)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (gradient,) = gradients
+        layer = ctx.layer
+        x, out = ctx.saved_tensors
+        if layer.relu:
+            gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
+        at_x = layer.derivative(gradient, x) if ctx.needs_input_grad[0] else None
+        return at_x, gradient if ctx.needs_input_grad[1] else None, None
 
 
 def _copied(new: Tensor | None, old: Tensor | None) -> Tensor | None:

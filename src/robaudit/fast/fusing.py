@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
+from robaudit.fast.cudnn import CuDNNConvolution
 from robaudit.fast.folding import ROUNDING, graph_of, same_answers, same_slopes
 from robaudit.fast.fused import FusedConvolution
 from robaudit.fast.onednn import OneDNNConvolution
@@ -17,6 +18,7 @@ from robaudit.fast.onednn import OneDNNConvolution
 #: What arithmetic may change, as a share of the logits' spread.
 _TOLERATED = {torch.float32: ROUNDING, torch.bfloat16: 0.05, torch.float16: 0.02}
 
+F = TypeVar("F")
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 _RELUS = (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)
 
@@ -40,16 +42,17 @@ def fuse_convolutions(
         None where this build of torch lacks an operator, or nothing would be gained.
 
     """
-    try:
+
+    def by(kind: type[FusedConvolution]) -> fx.GraphModule | None:
         fused = copy.deepcopy(traced)
         _Shapes(fused).run(sample.contiguous(memory_format=torch.channels_last))
-        if not (_fuse(fused, _convolution_for(sample)) and _lowered(fused, dtype, least)):
+        if not (_fuse(fused, kind) and _lowered(fused, dtype, least)):
             return None
         same = same_answers(traced, fused, sample, _TOLERATED[dtype])
         # In half precision derivatives differ by more; that they can be taken at all is known from float32.
         return fused if same and (dtype != torch.float32 or same_slopes(traced, fused, sample)) else None
-    except Exception:  # torch calls these operators its own; they may be gone or differ
-        return None
+
+    return _first_that_works(sample, by)
 
 
 class LiveForm:
@@ -86,17 +89,18 @@ def live_form(
         least: as there.
 
     """
-    try:
+
+    def by(kind: type[FusedConvolution]) -> LiveForm | None:
         graph = graph_of(network)
         with torch.no_grad():
             _Shapes(graph).run(sample.contiguous(memory_format=torch.channels_last))
-        if not (_fuse(graph, _convolution_for(sample), norms=True) and _lowered(graph, dtype, least)):
+        if not (_fuse(graph, kind, norms=True) and _lowered(graph, dtype, least)):
             return None
         # Two sizes, for a graph may have taken the batch's for a constant.
         same = all(same_answers(network, graph, x, _TOLERATED[dtype]) for x in (sample, sample[:1]))
         return LiveForm(graph) if same else None
-    except Exception:  # as above
-        return None
+
+    return _first_that_works(sample, by)
 
 
 class _Shapes(fx.Interpreter):
@@ -108,8 +112,22 @@ class _Shapes(fx.Interpreter):
         return result
 
 
-def _convolution_for(sample: Tensor) -> type[FusedConvolution]:
-    return OneDNNConvolution if sample.device.type == "cpu" else FusedConvolution
+#: The fastest first; elsewhere torch's own operators.
+_KINDS: dict[str, tuple[type[FusedConvolution], ...]] = {
+    "cpu": (OneDNNConvolution,),
+    "cuda": (CuDNNConvolution, FusedConvolution),
+}
+
+
+def _first_that_works(sample: Tensor, by: Callable[[type[FusedConvolution]], F | None]) -> F | None:
+    for kind in _KINDS.get(sample.device.type, (FusedConvolution,)):
+        try:
+            form = by(kind)
+        except Exception:  # torch calls these operators its own; they may be gone or differ
+            continue
+        if form is not None:
+            return form
+    return None
 
 
 def _fuse(graph: fx.GraphModule, kind: type[FusedConvolution], *, norms: bool = False) -> int:

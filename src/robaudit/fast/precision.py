@@ -69,8 +69,11 @@ class SearchModel(nn.Module):
         return self.network(x)
 
     def arithmetic(self) -> AbstractContextManager[None]:
-        """The state of the GPU's switches that this model's forward and backward passes want."""
-        return arithmetic(tf32=self.precision == "tf32")
+        """The state of the GPU's switches that this model's forward and backward passes want.
+
+        In half precision the first convolution, which stays in float32, may use TF32; the margin may not.
+        """
+        return arithmetic(tf32=self.precision == "tf32", convolutions=self.precision != "fp32")
 
 
 def search_model(
@@ -124,30 +127,32 @@ def search_model(
 
 
 @contextmanager
-def arithmetic(*, tf32: bool) -> Iterator[None]:
-    """Whether CUDA may use TF32 in matrix products and convolutions; as before afterwards."""
+def arithmetic(*, tf32: bool, convolutions: bool | None = None) -> Iterator[None]:
+    """Whether CUDA may use TF32 in matrix products, and in convolutions (by default as there); as before afterwards."""
     if not torch.cuda.is_initialized():  # the switches mean nothing on the CPU, where several threads work
         yield
         return
-    switches, name, values = _switches()
-    before = [getattr(switch, name) for switch in switches]
-    for switch in switches:
-        setattr(switch, name, values[tf32])
+    name, values, products, others = _switches()
+    wanted = [(switch, tf32) for switch in products]
+    wanted += [(switch, tf32 if convolutions is None else convolutions) for switch in others]
+    before = [getattr(switch, name) for switch, _ in wanted]
+    for switch, on in wanted:
+        setattr(switch, name, values[on])
     try:
         yield
     finally:
-        for switch, value in zip(switches, before, strict=True):
+        for (switch, _), value in zip(wanted, before, strict=True):
             setattr(switch, name, value)
 
 
-def _switches() -> tuple[tuple[Any, ...], str, tuple[Any, Any]]:
+def _switches() -> tuple[str, tuple[Any, Any], tuple[Any, ...], tuple[Any, ...]]:
     """Of torch's two ways to say it the one in use: it refuses to answer in one what was set in the other."""
     cuda, cudnn = torch.backends.cuda, cast("Any", torch.backends.cudnn)
     try:
         _ = cuda.matmul.allow_tf32, cudnn.allow_tf32
     except RuntimeError:
-        return (cuda.matmul, cudnn.conv, cudnn.rnn), "fp32_precision", ("ieee", "tf32")
-    return (cuda.matmul, cudnn), "allow_tf32", (False, True)
+        return "fp32_precision", ("ieee", "tf32"), (cuda.matmul, cudnn.rnn), (cudnn.conv,)
+    return "allow_tf32", (False, True), (cuda.matmul,), (cudnn,)
 
 
 def strict_arithmetic() -> AbstractContextManager[None]:

@@ -29,21 +29,21 @@ def kl(clean: Tensor, adversarial: Tensor) -> Tensor:
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
 
 
-def trades(clean: Tensor, adversarial: Tensor, y: Tensor, beta: float) -> Loss:
+def trades(clean: Tensor, adversarial: Tensor, y: Tensor, beta: float | Tensor) -> Loss:
     """Equation 1 of Li et al.; Zhang et al. 2019 (https://arxiv.org/abs/1901.08573), Eq. 5."""
     natural = F.cross_entropy(clean.float(), y)
     robust = beta * kl(clean, adversarial).mean()
     return Loss(natural + robust, natural, robust)
 
 
-def pgd_at(clean: Tensor, adversarial: Tensor, y: Tensor, beta: float) -> Loss:
+def pgd_at(clean: Tensor, adversarial: Tensor, y: Tensor, beta: float | Tensor) -> Loss:
     """The cross-entropy at the adversarial input alone (https://arxiv.org/abs/1706.06083, Eq. 2.1); no beta."""
     del clean, beta
     robust = F.cross_entropy(adversarial.float(), y)
     return Loss(robust, torch.zeros_like(robust), robust)
 
 
-def mart(clean: Tensor, adversarial: Tensor, y: Tensor, beta: float) -> Loss:
+def mart(clean: Tensor, adversarial: Tensor, y: Tensor, beta: float | Tensor) -> Loss:
     """Boosted cross-entropy plus KL weighted by 1 - p_y(clean) (Wang et al. 2020, Eq. 7 and 8).
 
     The boosted cross-entropy is -log p_y(adv) - log(1 - max_{k != y} p_k(adv)). The second logarithm is taken of
