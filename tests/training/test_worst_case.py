@@ -10,7 +10,7 @@ from robaudit.inputs import load_classifier, load_images
 from robaudit.training.metrics import Measured, measure, plan_for
 from robaudit.training.selection import Selection, behind
 from robaudit.training.validation import Look
-from robaudit.training.worst_case import BUDGET, FEW, LONG, Standing, WorstCase, stand
+from robaudit.training.worst_case import BUDGET, FEW, HARD, LONG, Standing, WorstCase, stand
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 PLAN = plan_for(0.1, 0)
@@ -29,11 +29,11 @@ def test_it_tells_a_masked_network_from_an_honest_one_by_the_attacks_of_check():
     assert 0 <= honest.pgd10 - left.interval.value < 0.06
     assert not (left.robust & ~after).any()
     assert not (left.robust & left.square).any()
-    assert not left.hard
+    assert left.first_gap < HARD
     masked, _, left = found(DISTILLED)
     assert masked.pgd10 - left.interval.value > 0.4
     assert left.black_box_gap > 0.2
-    assert left.hard
+    assert left.first_gap > HARD
 
 
 def test_outcomes_do_not_depend_on_how_many_are_looked_at(monkeypatch):
@@ -60,7 +60,7 @@ def bools(text):
 
 def standing(robust, total=None, few=None):
     robust = bools(robust)
-    more = {} if few is None else {"long": True, "hard": True}
+    more = {} if few is None else {"long": True}
     return Standing(
         robust, bools(few) if few else robust, torch.zeros_like(robust), total or len(robust), **more
     )
@@ -84,15 +84,19 @@ def test_networks_are_compared_by_as_many_passes():
     assert more.lead(standing("0111", few="0111")) == (1, 3)
 
 
-def test_what_is_hard_to_measure_once_is_so_for_the_run():
-    selection = Selection("robust")
-    selection.see(a_look("1000", few="1111"))
-    selection.see(a_look("1111"))
-    assert selection.hard
+def test_a_run_is_hard_to_measure_where_most_of_its_last_epochs_are():
+    """One epoch of 6 points among those of 12 gets the long measure too, and one of 9 among those of 3 does not."""
+    for usual, other, hard in ((0.12, 0.06, True), (0.03, 0.09, False)):
+        selection = Selection("robust")
+        assert selection.hard(other) == (not hard), "nothing is known of other epochs"
+        for _ in range(9):
+            selection.see(replace(a_look("1"), standing=replace(standing("1"), first_gap=usual)))
+        assert selection.hard(other) == hard
     after = torch.ones(100, dtype=torch.bool)
     made = Made(list(range(95)), list(range(70)))
     assert not stand(made, after, lambda found: True).long
-    assert int(stand(made, after, lambda found: True, hard=True).robust.sum()) == 70
+    left = stand(made, after, lambda found: True, lambda gap: gap == 0.05)
+    assert (int(left.robust.sum()), left.first_gap) == (70, 0.05)
 
 
 def test_of_equals_the_first_is_kept_and_only_what_is_known_of_all_can_be_the_best():

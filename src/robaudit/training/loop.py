@@ -199,7 +199,7 @@ class Run:
         return best.look, logged(best, found)
 
     def _look(self, goes_on: GoesOn) -> Look:
-        return self.validation.look(self.network, goes_on, hard=self.selection.hard)
+        return self.validation.look(self.network, goes_on, self.selection.hard)
 
     def _judge(self, look: Look) -> Row:
         """The epoch's row, after the healer has seen it."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 from torch import Tensor
 
 from robaudit.training.settings import Select
 from robaudit.training.validation import Look
-from robaudit.training.worst_case import Standing
+from robaudit.training.worst_case import HARD, Standing
 
+#: Epochs before the present one by which a run is called hard to measure.
+LAST = 4
 #: A network is behind another where so many standard errors of the difference on the same examples say so.
 BEHIND = 1.5
 
@@ -27,14 +30,15 @@ class Selection:
         epoch: its number from 1; 0 where none was fit to be the best.
         standing: what is robust of all examples under its weights.
         pgd10: its accuracy under PGD-10.
-        hard: whether an epoch was hard to measure, by `worst_case`.
+        gaps: the last epochs' `first_gap`.
         untreated: what was robust without treatment in the epoch that the present one was chosen in.
 
     """
 
     def __init__(self, select: Select) -> None:
         self._select = select
-        self.epoch, self.pgd10, self.hard = 0, -1.0, False
+        self.epoch, self.pgd10 = 0, -1.0
+        self.gaps: list[float] = []
         self.standing: Standing | None = None
         self.untreated: Standing | None = None
 
@@ -54,9 +58,13 @@ class Selection:
         most = int(found.robust.sum()) + int(after_pgd[len(found.robust) :].sum())
         return most > int(self.standing.robust.sum()) and not behind(found, self.standing)
 
+    def hard(self, gap: float) -> bool:
+        """Whether the few passes are too few for this run: `gap` is large in most of its last epochs, this included."""
+        return median([*self.gaps, gap]) >= HARD
+
     def see(self, look: Look) -> None:
-        """An epoch: what it tells of the run."""
-        self.hard = self.hard or look.standing.hard
+        """An epoch is over."""
+        self.gaps = [*self.gaps, look.standing.first_gap][-LAST:]
 
     def is_best(self, look: Look) -> bool:
         """Whether the network is better than the best; of equals the first is kept."""
@@ -78,11 +86,11 @@ class Selection:
     def state(self) -> dict[str, Any]:
         """Numbers and tensors."""
         standing = {name: item and item.state() for name, item in self._standings().items()}
-        return {"epoch": self.epoch, "pgd10": self.pgd10, "hard": self.hard, **standing}
+        return {"epoch": self.epoch, "pgd10": self.pgd10, "gaps": self.gaps, **standing}
 
     def load(self, state: dict[str, Any]) -> None:
         """What `state` gave."""
-        self.epoch, self.pgd10, self.hard = state["epoch"], state["pgd10"], state["hard"]
+        self.epoch, self.pgd10, self.gaps = state["epoch"], state["pgd10"], state["gaps"]
         for name in self._standings():
             setattr(self, name, Standing(**state[name]) if state[name] else None)
 

@@ -71,14 +71,14 @@ class Validation:
         #: How many examples each class has.
         self.labels = held.labels.bincount(minlength=shape.classes).tolist()
 
-    def look(self, network: Trained, goes_on: GoesOn, *, hard: bool = False) -> Look:
+    def look(self, network: Trained, goes_on: GoesOn, hard: Callable[[float], bool]) -> Look:
         """PGD-10, FOSC and SGCS on all of them, and the worst case on as many as it takes.
 
         Args:
             network: in training; left as it is.
             goes_on: whether the worst case is worth more examples: told the accuracy under PGD-10, which examples
                 PGD-10 leaves, and what is known of the first.
-            hard: whether the run is known to be hard to measure.
+            hard: whether the few passes are too few for this run, told what they break of what PGD-10 leaves.
 
         """
 

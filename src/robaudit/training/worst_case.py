@@ -25,8 +25,8 @@ from robaudit.stats import Interval, proportion
 CONFIDENCE = 0.95
 #: Passes of an example that nothing breaks: 3 targets of 11 gradients each, and 100 queries.
 BUDGET = Budget(apgd_steps=10, targets=3, square_queries=100)
-#: The same in a run that is hard to measure: the few passes broke this share of an epoch's first examples, which PGD-10
-#: leaves.
+#: The same in a run that is hard to measure: in most of its last epochs the few passes break this share of the first
+#: examples, which PGD-10 leaves.
 LONG, HARD = Budget(apgd_steps=50, targets=3, square_queries=2000), 0.08
 _BATCH = 256
 #: Held-out examples of an epoch that cannot be the best.
@@ -43,7 +43,7 @@ class Standing:
         square: (k,) bool, those that PGD-10 leaves and Square's first queries break.
         total: examples held out, at least k.
         long: whether `robust` is what more passes than the few leave.
-        hard: whether the run is hard to measure.
+        first_gap: the share of the first few examples that PGD-10 leaves and the few passes break.
 
     """
 
@@ -52,7 +52,7 @@ class Standing:
     square: Tensor
     total: int
     long: bool = False
-    hard: bool = False
+    first_gap: float = 0.0
 
     @property
     def interval(self) -> Interval:
@@ -127,7 +127,10 @@ class WorstCase:
 
 
 def stand(
-    worst: WorstCase, after_pgd: Tensor, goes_on: Callable[[Standing], bool], hard: bool = False
+    worst: WorstCase,
+    after_pgd: Tensor,
+    goes_on: Callable[[Standing], bool],
+    hard: Callable[[float], bool] = lambda gap: gap >= HARD,
 ) -> Standing:
     """What is robust of few examples, and of twice as many as long as that is worth it.
 
@@ -135,23 +138,23 @@ def stand(
         worst: the attacks on the network.
         after_pgd: (n,) bool, the examples that PGD-10 leaves.
         goes_on: told what is known of the first examples; whether more of them, and more passes, are wanted.
-        hard: whether the run is known to be hard to measure.
+        hard: told the `first_gap`; whether the run is hard to measure.
 
     """
-    total, done, long = len(after_pgd), 0, False
+    total, done, long, gap = len(after_pgd), 0, False, 0.0
     robust, few, square = torch.zeros(3, total, dtype=torch.bool)
 
     def known(count: int) -> Standing:
         first, second, third = (item[:count].clone() for item in (robust, few, square))
-        return Standing(first, second, third, total=total, long=long, hard=hard)
+        return Standing(first, second, third, total=total, long=long, first_gap=gap)
 
     while done < total and (not done or goes_on(known(done))):
         until = min(2 * done or FEW, total)
         rows = after_pgd[done:until].nonzero().squeeze(1) + done
         left, by_square = worst.of(rows)
         few[left], robust[left], square[by_square] = True, True, True
-        hard = hard or (not done and len(rows) - len(left) >= HARD * until)
-        if hard and (done or goes_on(known(until))):
+        gap = gap if done else (len(rows) - len(left)) / until
+        if hard(gap) and (done or goes_on(known(until))):
             robust[left], long = False, True
             robust[worst.of(left, LONG)[0]] = True
         done = until
