@@ -138,6 +138,7 @@ class AuditPlan:
 
     `eot` above 1: the classifier under audit is the mean of a randomised model's logits over this many draws. An audit
     that is asked for with `AUTO_DRAWS` chooses the number, and its evidence holds it.
+    `within`: AutoAttack's robust accuracy is wanted to this much either way, a fraction; None wants the verdict only.
     """
 
     threat: ThreatModel
@@ -151,6 +152,7 @@ class AuditPlan:
     budget: Budget = field(default_factory=Budget)
     bounds: Bounds = field(default_factory=Bounds)
     eot: int = 1
+    within: float | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.attacks if name not in ATTACK_NAMES]
@@ -174,8 +176,22 @@ class AuditPlan:
             raise ValueError(
                 f"precision '{self.precision}' is not known; use {', '.join(get_args(Precision))}"
             )
+        if self.within is not None:
+            self._check_within(self.within)
         if self.engine not in get_args(Engine):
             raise ValueError(f"engine '{self.engine}' is not known; use robaudit or reference")
+
+    def _check_within(self, within: float) -> None:
+        if not 0 < within <= 0.5:
+            hint = "; for every example use examples all" if within == 0 else ""
+            raise ValueError(f"within {100 * within:g} must be above 0 and at most 50 points{hint}")
+        if self.examples == "all":
+            raise ValueError("within is for a sample of the examples; it cannot go with examples all")
+        missing = sorted(set(STANDARD_ATTACKS) - set(self.attacks))
+        if missing:
+            raise ValueError(f"within needs every attack of AutoAttack and PGD; add {', '.join(missing)}")
+        if self.engine != "robaudit":
+            raise ValueError(f"within needs the engine robaudit, not {self.engine}")
 
     @classmethod
     def from_flags(cls, threat: ThreatModel, **flags: Any) -> Self:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import ATTACKS, Examples, forward
+from robaudit.attacks import APGD, ATTACKS, Examples, forward
 from robaudit.audit.parts import hand_over
 from robaudit.audit.probes import PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
 from robaudit.audit.progress import Progress
@@ -179,7 +179,14 @@ class Session:
         places = self.pending("square", self.pending(SCOUT, places))
         self._run("square", self.ranks.share(places), short, SCOUT)
 
-    def _run(self, name: str, places: Tensor, plan: AuditPlan, unbroken: str) -> None:
+    def scout_targets(self, places: Tensor, scout: str, targets: int, steps: int | None = None) -> None:
+        """APGD-T's first `steps` at each of its first `targets`, likewise; what is not broken is kept as `scout`."""
+        budget = replace(self.plan.budget, targets=min(targets, self.plan.budget.targets), restarts=1)
+        self._run("apgd-t", self.ranks.share(places), replace(self.plan, budget=budget), scout, steps)
+
+    def _run(
+        self, name: str, places: Tensor, plan: AuditPlan, unbroken: str, stop_after: int | None = None
+    ) -> None:
         if not len(places):
             return
         recorder = Recorder(
@@ -203,6 +210,8 @@ class Session:
                     self.file.update(precision=search.precision)
                 engine = self._engine(search, self.plan.threat)
                 attack = ATTACKS[name](plan)
+                if isinstance(attack, APGD):
+                    attack = replace(attack, stop_after=stop_after)
                 engine.run(attack, examples, lambda r: recorder.add(name, places, r, unbroken))
         finally:
             recorder.flush()

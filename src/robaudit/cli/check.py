@@ -24,7 +24,7 @@ from robaudit.cli.common import (
     check_present,
     check_writable,
 )
-from robaudit.cli.data import DataRequest, threat_model
+from robaudit.cli.data import DataRequest, precision_wanted, threat_model
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
@@ -114,6 +114,12 @@ def check(
     autoattack_bound: float = typer.Option(
         0.10, help="Overestimated when PGD-10 minus AutoAttack reaches this.", rich_help_panel=_THREAT
     ),
+    within: float | None = typer.Option(
+        None,
+        help="Go on until AutoAttack's robust accuracy is known to this many points either way, for example 1; 0 "
+        "audits all.",
+        rich_help_panel=_THREAT,
+    ),
     claim: float | None = typer.Option(
         None, help="A published robust accuracy in [0, 1], to be refuted or not.", rich_help_panel=_THREAT
     ),
@@ -171,7 +177,7 @@ def check(
             attacks=attacks,
             seed=seed,
             confidence=confidence,
-            examples=examples,
+            **precision_wanted(within, examples),
             limit=limit,
             engine=engine,
             precision=precision,

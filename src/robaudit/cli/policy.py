@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from robaudit.cli.data import threat_model
+from robaudit.cli.data import precision_wanted, threat_model
 from robaudit.errors import RobauditError
 from robaudit.files import read_text
 from robaudit.plan import AuditPlan, Bounds, Budget
@@ -27,6 +27,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "split": _TEXT,
     "limit": _WHOLE,
     "examples": _TEXT,
+    "within": _NUMBER,
     "norm": _TEXT,
     "eps": (str, int, float),
     "seed": _WHOLE,
@@ -169,7 +170,8 @@ def _dataset(name: str, folder: Path) -> str:
 def _plan(path: Path, data: dict[str, Any]) -> AuditPlan:
     _check(path, "budget.", data.get("budget", {}), _BUDGET_KEYS)
     eps = data.get("eps")
-    fields = {name: data[name] for name in ("seed", "confidence", "examples", "limit") if name in data}
+    fields: dict[str, Any] = {name: data[name] for name in ("seed", "confidence", "limit") if name in data}
+    fields |= precision_wanted(data.get("within"), data.get("examples", "auto"))
     budget = {name.replace("-", "_"): value for name, value in data.get("budget", {}).items()}
     bounds = {
         field: data[name]

@@ -14,6 +14,10 @@ from robaudit.plan import AUTOATTACK, AuditPlan
 SCHEMA = "robaudit/1"
 #: Square's first queries, under a name of their own: `ROBUST` there means not broken by them. A break is Square's.
 SCOUT = "square-scout"
+#: Likewise APGD-T's first steps at the likeliest class, and its first targets: what `audit.within` tries on everything.
+SCOUT_TARGETED, SCOUT_NEAR = "apgd-t-scout", "apgd-t-scout-near"
+#: Whose first steps each is; a break is kept under that name.
+SCOUTS = {SCOUT: "square", SCOUT_TARGETED: "apgd-t", SCOUT_NEAR: "apgd-t"}
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -72,6 +72,7 @@ HEADER: Fields = {
         "budget": {f"{item.name}?": _whole(1, 1 << 32) for item in dataclasses.fields(Budget)},
         "bounds": {f"{item.name}?": _number(0, 1) for item in dataclasses.fields(Bounds)},
         "eot?": _whole(1, 10_000),
+        "within?": lambda value: value is None or _number(0, 0.5)(value),
     },
     "model": {
         "path": _text,

@@ -125,5 +125,11 @@ def _claim(evidence: Evidence, found: ClaimResult | None) -> dict[str, Any] | No
     }
 
 
-def _interval(found: Interval) -> dict[str, float | int]:
-    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+def _interval(found: Interval) -> dict[str, float | int | str]:
+    return {
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "method": found.method,
+    }

@@ -17,6 +17,7 @@ from robaudit.stats import (
     proportion,
     proportion_sequence,
 )
+from robaudit.verdict.sampling import estimate
 
 Bools = NDArray[np.bool_]
 
@@ -105,7 +106,8 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
     """The accuracy left by an attack, `clean` or `autoattack`; None while no example is known.
 
     The interval is two-sided at the plan's confidence: for `--examples all` of fixed size (the examples as a
-    sample of all images like them), otherwise valid whenever the audit stopped (and about the split).
+    sample of all images like them), otherwise valid whenever the audit stopped (and about the split). AutoAttack's may
+    be estimated from a sample of the audited examples; it then is about these (`sampling`).
 
     Args:
         evidence: what was found.
@@ -113,6 +115,8 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
         among: (n,) bool, the examples to count; all that are known by default.
 
     """
+    if name == "autoattack" and among is None and (sampled := estimate(evidence)):
+        return sampled
     here = known(evidence, name)
     if among is not None:
         here = here & among
@@ -159,6 +163,8 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     stop early use what is known of the others too. With `among` (n,) bool both are of these examples alone.
     """
     first, second, _ = GAPS[name]
+    if among is None and second == "autoattack" and (sampled := estimate(evidence)):
+        return _gap_to(sampled, evidence, first)
     found = paired(evidence, first, second)
     values = found.values if among is None else found.values[among[found.after - 1]]
     if not len(values):
@@ -174,6 +180,19 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     low, high = bounded_gap_sequence(all_seen.low, all_seen.high, population(evidence), plan.confidence)
     value = float(values.mean())
     return Interval(value, min(low, high, value), max(low, high, value), len(values))
+
+
+def _gap_to(sampled: Interval, evidence: Evidence, first: str) -> Interval:
+    """The gap between an attack that was run on all audited examples and what a sample says of another on these."""
+    least = float(evidence.survives(first).mean())
+    most = float((evidence.correct & ~evidence.broken(first)).mean())
+    return Interval(
+        value=(least + most) / 2 - sampled.value,
+        low=least - sampled.high,
+        high=most - sampled.low,
+        n=sampled.n,
+        method=sampled.method,
+    )
 
 
 def gaps(evidence: Evidence) -> list[str]:
