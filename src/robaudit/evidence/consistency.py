@@ -125,7 +125,7 @@ def _outcomes(evidence: Evidence, rows: list[_Row]) -> Iterator[tuple[str, list[
             ],
         )
     for scout, attack in SCOUTS.items():
-        yield "broken within the steps that the first of them survived", _sooner(rows, scout, attack)
+        yield "broken within the steps that the scout says it survived", _sooner(rows, scout, attack)
 
 
 def _sooner(rows: list[_Row], scout: str, attack: str) -> list[str]:
