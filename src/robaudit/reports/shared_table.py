@@ -13,7 +13,8 @@ def side_by_side(evidence: Evidence) -> dict[str, Any]:
     """The table, JSON-ready: fractions, intervals two-sided at the plan's confidence.
 
     `rows` and `gaps` are of the same `examples`; `beyond` are the rows and gaps that are known of more, each of its own
-    `n`. Each has `name`, `title`, `value`, `low`, `high`, `n`; a gap also its `bound`.
+    `n`. Each has `name`, `title`, `value`, `low`, `high`, `n`; a gap also its `bound`, a row of a cascade the attacks
+    that it comes `after`.
     """
     among = shared(evidence)
     found = [(name, accuracy(evidence, name, among)) for name in rows(evidence)]
@@ -41,6 +42,8 @@ def _row(evidence: Evidence, name: str, found: Interval) -> dict[str, Any]:
         "high": found.high,
         "n": found.n,
     }
+    if before := plan.before(name):
+        row |= {"title": f"then {row['title']}", "after": list(before)}
     return row | {"bound": getattr(plan.bounds, GAPS[name][2])} if name in GAPS else row
 
 
