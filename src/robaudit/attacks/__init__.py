@@ -1,4 +1,4 @@
-"""The attacks, each alone: images in, images out."""
+"""The attacks, each alone: images in, images out. The functions take the place of the files of the same names."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,14 +6,12 @@ from functools import partial
 from robaudit.attacks import geometry
 from robaudit.attacks.apgd import APGD
 from robaudit.attacks.fab import FAB, NearestFAB
+from robaudit.attacks.functions import PGD_STEP, apgd, apgd_targeted, fab, pgd, square
 from robaudit.attacks.objectives import forward
 from robaudit.attacks.pgd import PGD, PGDState
 from robaudit.attacks.square import Square
 from robaudit.attacks.state import Attack, Examples, Retired
 from robaudit.plan import AuditPlan
-
-#: PGD's step at eps 8/255 is 2/255 (Li et al., Appendix B), and in proportion elsewhere.
-PGD_STEP = 0.25
 
 
 def _apgd(plan: AuditPlan, name: str, loss: str) -> APGD:
@@ -81,6 +79,11 @@ __all__ = [
     "PGDState",
     "Retired",
     "Square",
+    "apgd",
+    "apgd_targeted",
+    "fab",
     "forward",
     "geometry",
+    "pgd",
+    "square",
 ]

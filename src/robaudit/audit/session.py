@@ -116,8 +116,8 @@ class Session:
         attacks = set(self.plan.attacks)
         if self.ranks.agree(bool(self.file.header().probes)) or attacks == {"pgd10"}:
             return
-        if self.plan.cascade and "pgd10" not in attacks:  # nobody asked about PGD
-            return
+        if "pgd10" not in attacks and (self.plan.cascade or self.plan.version == "custom"):
+            return  # nobody asked about PGD
         places = stretch[self.correct[stretch]][:PROBE_EXAMPLES]
         if not len(places):
             return

@@ -1,6 +1,15 @@
 """What is to be audited and how: the threat model, the attacks' budgets, the seed and the bounds."""
 
-from robaudit.plan.audit_plan import AUTO_DRAWS, AuditPlan, Bounds, Budget, Engine, Examples, Precision
+from robaudit.plan.audit_plan import (
+    AUTO_DRAWS,
+    SPENDS,
+    AuditPlan,
+    Bounds,
+    Budget,
+    Engine,
+    Examples,
+    Precision,
+)
 from robaudit.plan.names import (
     ATTACK_NAMES,
     AUTOATTACK,
@@ -10,6 +19,7 @@ from robaudit.plan.names import (
     Asked,
     Version,
     ask,
+    own_budgets,
     title,
 )
 from robaudit.plan.threat import Norm, ThreatModel, parse_fraction
@@ -18,6 +28,7 @@ __all__ = [
     "ATTACK_NAMES",
     "AUTOATTACK",
     "AUTO_DRAWS",
+    "SPENDS",
     "STANDARD_ATTACKS",
     "TITLES",
     "VERSIONS",
@@ -32,6 +43,7 @@ __all__ = [
     "ThreatModel",
     "Version",
     "ask",
+    "own_budgets",
     "parse_fraction",
     "title",
 ]

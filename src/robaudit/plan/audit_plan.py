@@ -58,14 +58,14 @@ class Bounds:
 
 
 #: Which parts of the budget each attack spends.
-_SPENDS: dict[str, tuple[str, ...]] = {
+SPENDS: dict[str, tuple[str, ...]] = {
     "pgd10": ("pgd_steps",),
     "apgd-ce": ("apgd_steps", "restarts"),
     "apgd-dlr": ("apgd_steps", "restarts"),
-    "apgd-t": ("apgd_steps", "targets"),
+    "apgd-t": ("apgd_steps", "targets", "restarts"),
     "fab": ("fab_steps", "targets", "restarts"),
-    "fab-t": ("fab_steps", "targets"),
-    "square": ("square_queries",),
+    "fab-t": ("fab_steps", "targets", "restarts"),
+    "square": ("square_queries", "restarts"),
 }
 #: `AuditPlan.eot` where the number is chosen by a measurement when the audit begins.
 AUTO_DRAWS = 0
@@ -201,7 +201,7 @@ class AuditPlan:
             own, most = self.budget_of(name), usual.budget_of(name)
             return any(
                 getattr(own, part) < getattr(most, part)
-                for part in _SPENDS[name]
+                for part in SPENDS[name]
                 if part != "targets" or own.targets < classes - 1
             )
 
