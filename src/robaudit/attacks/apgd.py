@@ -56,10 +56,13 @@ class APGDState:
 
 
 def ranked_targets(logits: Tensor, y: Tensor, rank: Tensor) -> Tensor:
-    """The class with the `rank`-th highest clean logit (0 is the runner-up) among those other than `y`."""
+    """The class with the `rank`-th highest clean logit (0 is the runner-up) among those other than `y`.
+
+    `rank` is (n,), or (n, m) for several of each.
+    """
     others = logits.scatter(1, y[:, None], float("-inf"))
     order = others.argsort(dim=1, descending=True, stable=True)
-    return order.gather(1, rank[:, None]).squeeze(1)
+    return order.gather(1, rank.reshape(len(rank), -1)).reshape(rank.shape)
 
 
 @dataclass(frozen=True)

@@ -94,10 +94,23 @@ def _carry_out(session: Session, claim: Claim | None) -> None:
             Sampling(session, claim).run()
         elif can_stop_early(session.plan):
             EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
+        elif session.plan.cascade:
+            _cascade(session)
         else:
             _every_attack(session, claim)
         session.sync()
     session.file.update(finished=True)
+
+
+def _cascade(session: Session) -> None:
+    """PGD-10 where it was asked for, then AutoAttack's attacks, each on what those before it left."""
+    places, plan = torch.arange(len(session.images)), session.plan
+    session.prepare(places)
+    for name in plan.attacks:
+        if name not in plan.members:
+            session.attack(name, session.pending(name, places))
+    for name in plan.members:
+        session.attack(name, session.open(name, session.open("autoattack", places)))
 
 
 def _every_attack(session: Session, claim: Claim | None) -> None:

@@ -16,7 +16,7 @@ from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
 from robaudit.devices import in_parts
 from robaudit.engine import Engine, Tuning, tune
-from robaudit.evidence import SCOUT, Evidence, EvidenceFile, ExampleRow
+from robaudit.evidence import SCOUT, Attacks, Evidence, EvidenceFile, ExampleRow
 from robaudit.fast import SearchModel, search_model, strict_arithmetic
 from robaudit.inputs import Images
 from robaudit.plan import AuditPlan, ThreatModel
@@ -113,8 +113,11 @@ class Session:
 
     def _probe(self, stretch: Tensor) -> None:
         """Why a gradient attack may be fooled, once, on the first correctly classified examples; not for PGD alone."""
-        if self.ranks.agree(bool(self.file.header().probes)) or set(self.plan.attacks) <= {"pgd10"}:
+        attacks = set(self.plan.attacks)
+        if self.ranks.agree(bool(self.file.header().probes)) or attacks == {"pgd10"}:
             return
+        if "pgd10" not in attacks and (self.plan.cascade or self.plan.version == "custom"):
+            return  # nobody asked about PGD
         places = stretch[self.correct[stretch]][:PROBE_EXAMPLES]
         if not len(places):
             return
@@ -172,7 +175,7 @@ class Session:
         A break is the one that Square itself would find, for its queries do not depend on their number; what is not
         broken is kept under another name.
         """
-        if self.plan.budget.square_queries <= queries:
+        if self.plan.budget_of("square").square_queries <= queries:
             self.attack("square", self.pending("square", places))
             return
         short = replace(self.plan, budget=replace(self.plan.budget, square_queries=queries, restarts=1))
@@ -216,6 +219,10 @@ class Session:
         finally:
             recorder.flush()
         self.progress.end(name)
+
+    def open(self, attack: Attacks, places: Tensor) -> Tensor:
+        """Those of `places` that are correctly classified and of which `attack` has not said what becomes of them."""
+        return places[torch.from_numpy(self.sync().open(attack))[places]]
 
     def pending(self, name: str, places: Tensor) -> Tensor:
         """Those of `places` that `name` is to be run on still, by whichever rank.

@@ -86,7 +86,7 @@ def check(
     key: str | None = typer.Option(
         None, help="Which model of a file that holds several.", rich_help_panel=_MODEL
     ),
-    norm: str = typer.Option("Linf", help="Linf or L2.", rich_help_panel=_THREAT),
+    norm: str = typer.Option("Linf", help="Linf, L2 or L1.", rich_help_panel=_THREAT),
     eps: str | None = typer.Option(
         None,
         help="Radius in [0, 1] pixel units, for example 8/255; by default the data set's usual one.",
@@ -100,7 +100,15 @@ def check(
         rich_help_panel=_THREAT,
     ),
     attacks: str = typer.Option(
-        ",".join(STANDARD_ATTACKS), help="Comma separated; also apgd-dlr.", rich_help_panel=_BUDGET
+        ",".join(STANDARD_ATTACKS),
+        help="Comma separated; also apgd-dlr and fab. autoattack: AutoAttack's as a cascade, which leaves a broken "
+        "example alone; paper: the columns of the paper's Table 1.",
+        rich_help_panel=_BUDGET,
+    ),
+    version: str = typer.Option(
+        "standard",
+        help="Of AutoAttack: standard; plus (5 restarts, untargeted and targeted); rand (the mean over 20 draws).",
+        rich_help_panel=_BUDGET,
     ),
     pgd_steps: int = typer.Option(10, help="PGD steps.", rich_help_panel=_BUDGET),
     apgd_steps: int = typer.Option(100, help="APGD steps a run.", rich_help_panel=_BUDGET),
@@ -175,6 +183,7 @@ def check(
         plan = AuditPlan.from_flags(
             threat_model(norm, eps, dataset),
             attacks=attacks,
+            version=version,
             seed=seed,
             confidence=confidence,
             **precision_wanted(within, examples),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robaudit.evidence.evidence import SCOUTS, Evidence, Outcome
 from robaudit.evidence.store import EvidenceFile
-from robaudit.plan import AUTOATTACK, AuditPlan, title
+from robaudit.plan import AuditPlan, title
 
 #: Contradictions of one kind that are named; the rest are counted.
 _NAMED = 3
@@ -51,14 +51,14 @@ def contradictions(file: EvidenceFile) -> list[str]:
 
 def full_steps(plan: AuditPlan, attack: str, classes: int) -> int:
     """The steps of an attack that is never successful, as the outcomes count them."""
-    budget = plan.budget
+    budget = plan.budget_of(attack)
     targets = max(min(budget.targets, classes - 1), 1)
     if attack == "pgd10":
         return budget.pgd_steps + 1  # and the start
     if attack == "square":
         return budget.square_queries * budget.restarts
-    if attack == "fab-t":
-        return budget.fab_steps * targets * budget.restarts
+    if attack in ("fab", "fab-t"):
+        return budget.fab_steps * (targets if attack == "fab-t" else 1) * budget.restarts
     return (budget.apgd_steps + 1) * (targets if attack == "apgd-t" else 1) * budget.restarts
 
 
@@ -157,7 +157,7 @@ def _left_behind(file: EvidenceFile, rows: list[_Row]) -> Iterator[tuple[str, li
 def doubtful(evidence: Evidence) -> NDArray[np.bool_]:
     """(n,) bool: AutoAttack's survivors that another attack breaks. That can be, though seldom."""
     broken = np.zeros(len(evidence), dtype=bool)
-    if not set(AUTOATTACK) <= set(evidence.header.plan.attacks):
+    if not set(evidence.header.plan.members) <= set(evidence.header.plan.attacks):
         return broken
     for name in evidence.attacks:
         broken |= evidence.broken(name)

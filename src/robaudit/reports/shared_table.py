@@ -14,7 +14,7 @@ def side_by_side(evidence: Evidence) -> dict[str, Any]:
 
     `rows` and `gaps` are of the same `examples`; `beyond` are the rows and gaps that are known of more, each of its own
     `n`. Each has `name`, `title`, `value`, `low`, `high`, `n` and `method` (`counted`, or `estimated` from a sample); a
-    gap also its `bound`.
+    gap also its `bound`, a row of a cascade the attacks that it comes `after`.
     """
     among = shared(evidence)
     found = [(name, accuracy(evidence, name, among)) for name in rows(evidence)]
@@ -43,6 +43,8 @@ def _row(evidence: Evidence, name: str, found: Interval) -> dict[str, Any]:
         "n": found.n,
         "method": found.method,
     }
+    if before := plan.before(name):
+        row |= {"title": f"then {row['title']}", "after": list(before)}
     return row | {"bound": getattr(plan.bounds, GAPS[name][2])} if name in GAPS else row
 
 

@@ -33,7 +33,7 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "minimum": _claim(evidence, verdict.minimum),
         "table": side_by_side(evidence),
         "accuracy": {
-            name: _interval(found) | {"reduced": name in reduced}
+            name: _interval(found) | {"reduced": name in reduced, "after": list(header.plan.before(name))}
             for name in rows(evidence)
             if (found := accuracy(evidence, name))
         },

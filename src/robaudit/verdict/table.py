@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.evidence import Evidence
-from robaudit.plan import AUTOATTACK
+from robaudit.evidence import Attacks, Evidence
 from robaudit.stats import (
     Interval,
     bounded_gap_sequence,
@@ -67,14 +66,20 @@ def population(evidence: Evidence) -> int | None:
 def rows(evidence: Evidence) -> list[str]:
     """The rows of the accuracy table: clean, every attack of the plan, and AutoAttack's worst case."""
     names = ["clean", *evidence.header.plan.attacks]
-    if set(AUTOATTACK) <= set(names):
+    if set(evidence.header.plan.members) <= set(names):
         names.append("autoattack")
     return names
 
 
+def column(evidence: Evidence, name: str) -> Attacks:
+    """What a row of the table is about: in a cascade what the attack and those before it leave."""
+    before = evidence.header.plan.before(name)
+    return (*before, name) if before else name
+
+
 def known(evidence: Evidence, name: str) -> Bools:
     """(n,) bool: the examples that count in a row of the table."""
-    return np.ones(len(evidence), dtype=bool) if name == "clean" else evidence.known(name)
+    return np.ones(len(evidence), dtype=bool) if name == "clean" else evidence.known(column(evidence, name))
 
 
 def shared(evidence: Evidence) -> Bools:
@@ -120,7 +125,7 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
     here = known(evidence, name)
     if among is not None:
         here = here & among
-    values = (evidence.correct if name == "clean" else evidence.survives(name))[here]
+    values = (evidence.correct if name == "clean" else evidence.survives(column(evidence, name)))[here]
     if not len(values):
         return None
     plan = evidence.header.plan
