@@ -283,8 +283,8 @@ def sampling(rng: np.random.Generator, runs: int) -> bool:
     print("\n## AutoAttack's number from a sample of the candidates\n")
     print(
         f"`--within`: of `total` examples some survive and some would break under a whole attack only. Short attacks "
-        "find a part of the breaks beforehand; the others stay among the candidates, which are drawn at random until the "
-        f"interval is narrow enough. {runs} orders each, first with short attacks that find nearly everything, last with "
+        "find a part of the breaks beforehand; the others stay among the candidates, which are drawn at random until "
+        f"the interval is narrow enough. {runs} orders each, first with short attacks that find nearly all, last with "
         "such as find nothing. `draws`: whole attacks, medians; `plain`: if they were drawn from all examples."
     )
     header("total", "survive, %", "candidates", "of these break", "within", "missed, %", "draws", "plain")
