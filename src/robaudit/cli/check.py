@@ -24,7 +24,7 @@ from robaudit.cli.common import (
     check_present,
     check_writable,
 )
-from robaudit.cli.data import DataRequest, precision_wanted, threat_model
+from robaudit.cli.data import DataRequest, threat_model
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
@@ -186,7 +186,8 @@ def check(
             version=version,
             seed=seed,
             confidence=confidence,
-            **precision_wanted(within, examples),
+            examples=examples,
+            within=within,
             limit=limit,
             engine=engine,
             precision=precision,

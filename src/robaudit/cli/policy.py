@@ -11,10 +11,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from robaudit.cli.data import precision_wanted, threat_model
+from robaudit.cli.data import threat_model
 from robaudit.errors import RobauditError
 from robaudit.files import read_text
-from robaudit.plan import AuditPlan, Bounds, Budget
+from robaudit.plan import AuditPlan, Bounds, Budget, precision_wanted
 
 _TEXT, _NUMBER, _WHOLE, _LIST, _TABLE = (str,), (int, float), (int,), (list,), (dict,)
 #: Bytes of a policy.

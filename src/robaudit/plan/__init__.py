@@ -9,6 +9,7 @@ from robaudit.plan.audit_plan import (
     Engine,
     Examples,
     Precision,
+    precision_wanted,
 )
 from robaudit.plan.names import (
     ATTACK_NAMES,
@@ -45,5 +46,6 @@ __all__ = [
     "ask",
     "own_budgets",
     "parse_fraction",
+    "precision_wanted",
     "title",
 ]

@@ -73,6 +73,13 @@ _BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))
 _BOUND_FLAGS = {"square_bound": "pgd_square", "autoattack_bound": "pgd_autoattack"}
 
 
+def precision_wanted(within: float | None, examples: Examples) -> dict[str, Any]:
+    """`within` points and `examples` as fields of a plan: 0 points is every example."""
+    if within is None or within != 0:
+        return {"examples": examples, "within": None if within is None else within / 100}
+    return {"examples": "all", "within": None}
+
+
 @dataclass(frozen=True)
 class AuditPlan:
     """One audit, fully determined: the same plan on the same model and data gives the same outcomes.
@@ -153,12 +160,14 @@ class AuditPlan:
 
         Args:
             threat: what `--norm` and `--eps` say.
-            flags: `attacks` (a list, or names separated by commas), `pgd_steps`, `square_bound` and so on.
+            flags: `attacks` (a list, or names separated by commas), `pgd_steps`, `square_bound`, `within` (points) and
+                so on.
 
         Raises:
             ValueError: a bad value.
 
         """
+        flags |= precision_wanted(flags.pop("within", None), flags.get("examples", "auto"))
         budget = Budget(**{name: flags.pop(name) for name in _BUDGET_FLAGS if name in flags})
         bounds = {field: flags.pop(name) for name, field in _BOUND_FLAGS.items() if name in flags}
         attacks, version = flags.pop("attacks", STANDARD_ATTACKS), flags.get("version", "standard")
