@@ -22,7 +22,7 @@ from robaudit.plan.names import (
     own_budgets,
     title,
 )
-from robaudit.plan.threat import Norm, ThreatModel, parse_fraction
+from robaudit.plan.threat import Norm, ThreatModel, parse_fraction, parse_norm
 
 __all__ = [
     "ATTACK_NAMES",
@@ -45,5 +45,6 @@ __all__ = [
     "ask",
     "own_budgets",
     "parse_fraction",
+    "parse_norm",
     "title",
 ]

@@ -164,6 +164,8 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     stop early use what is known of the others too. With `among` (n,) bool both are of these examples alone.
     """
     first, second, _ = GAPS[name]
+    if evidence.header.plan.before(second):  # known alone on what others left only
+        return None
     found = paired(evidence, first, second)
     values = found.values if among is None else found.values[among[found.after - 1]]
     if not len(values):
