@@ -40,7 +40,7 @@ def plan(threat, **budget):
     return AuditPlan(threat, attacks=ATTACK_NAMES, budget=Budget(**budget))
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("name", GRADIENT_ATTACKS)
 def test_gradient_attacks_reach_the_known_worst_case_of_a_linear_model(norm, name):
     model = two_class_linear()
@@ -49,8 +49,8 @@ def test_gradient_attacks_reach_the_known_worst_case_of_a_linear_model(norm, nam
     y = logits.argmax(1)
     direction = model.weight[1] - model.weight[0]
     lead = (logits[:, 1] - logits[:, 0]).abs()
-    eps = 0.02 if norm == "Linf" else 0.06
-    reach = eps * (direction.abs().sum() if norm == "Linf" else direction.norm())
+    eps = {"Linf": 0.02, "L2": 0.06, "L1": 0.15}[norm]
+    reach = eps * torch.linalg.vector_norm(direction, ord={"Linf": 1, "L2": 2, "L1": torch.inf}[norm])
     sure = (lead - reach).abs() > 0.02 * reach  # rounding and unconverged steps may decide the rest
     outcome, _, _ = attack_all(
         ATTACKS[name](plan(ThreatModel(norm, eps))), model, x, y, ThreatModel(norm, eps)
@@ -60,10 +60,10 @@ def test_gradient_attacks_reach_the_known_worst_case_of_a_linear_model(norm, nam
     assert torch.equal(broken[sure], (lead < reach)[sure])
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("name", ATTACK_NAMES)
 def test_every_witness_is_inside_and_misclassified(norm, name):
-    model, threat = cnn(), ThreatModel(norm, 0.15 if norm == "Linf" else 0.8)
+    model, threat = cnn(), ThreatModel(norm, {"Linf": 0.15, "L2": 0.8, "L1": 4.0}[norm])
     x = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(2)).round(decimals=1)
     y = model(x).argmax(1)
     attack = ATTACKS[name](plan(threat, square_queries=300, fab_steps=20, apgd_steps=30))
@@ -76,10 +76,10 @@ def test_every_witness_is_inside_and_misclassified(norm, name):
     assert int((outcome == Outcome.BROKEN).sum()) == len(witnesses)
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("name", ATTACK_NAMES)
 def test_outcomes_do_not_depend_on_the_batch_size(norm, name):
-    model, threat = cnn(seed=4), ThreatModel(norm, 0.04 if norm == "Linf" else 0.25)
+    model, threat = cnn(seed=4), ThreatModel(norm, {"Linf": 0.04, "L2": 0.25, "L1": 1.2}[norm])
     x = torch.rand(120, 1, 8, 8, generator=torch.Generator().manual_seed(3))
     y = model(x).argmax(1)
     attack = ATTACKS[name](plan(threat, square_queries=100, fab_steps=15, apgd_steps=25))
@@ -240,7 +240,7 @@ def test_a_failed_step_can_be_repeated():
     with torch.no_grad():
         examples = Examples(x, model(x).argmax(1), torch.arange(6), model(x))
     for name in ATTACK_NAMES:
-        for norm in ("Linf", "L2"):
+        for norm in ("Linf", "L2", "L1"):
             attack = ATTACKS[name](AuditPlan(ThreatModel(norm, 0.1)))
             state = attack.start(examples, torch.zeros(6, dtype=torch.int64))
             for _ in range(3):
@@ -284,3 +284,14 @@ def test_a_point_with_an_infinite_logit_is_not_followed():
     )
     assert result.loss.tolist() == [float("-inf")]
     assert result.gradient.tolist() == [[[[0.0]]]]
+
+
+@pytest.mark.parametrize("name", ATTACK_NAMES)
+def test_l1_on_images_of_few_pixels(name):
+    """The reference divides by zero below 5 pixels."""
+    model, threat = two_class_linear(size=9), ThreatModel("L1", 0.5)
+    x = torch.rand(10, 1, 3, 3, generator=torch.Generator().manual_seed(1))
+    attack = ATTACKS[name](plan(threat, square_queries=60, fab_steps=10, apgd_steps=10))
+    outcome, witnesses, _ = attack_all(attack, model, x, model(x).argmax(1), threat)
+    assert witnesses
+    assert bool((outcome != Outcome.NONFINITE).all())

@@ -8,10 +8,10 @@ from scipy.optimize import linprog, minimize
 from robaudit.attacks import geometry
 from robaudit.attacks.fab import project_onto_plane
 from robaudit.attacks.randomness import Draws
-from robaudit.attacks.windows import l2_pattern, l2_patterns, window, window_side
+from robaudit.attacks.windows import pattern, patterns, window, window_side
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_projection_is_inside_and_idempotent(norm):
     x = torch.rand(50, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     far = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
@@ -21,15 +21,15 @@ def test_projection_is_inside_and_idempotent(norm):
     assert torch.allclose(geometry.project(inside, x, 0.3, norm), inside, atol=1e-6)
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_starts(norm):
     x, ids = torch.full((200, 1, 5, 5), 0.5), torch.arange(200)
     ball = geometry.start_in_ball(Draws(0, "a"), ids, x, 0.2, norm)
     sphere = geometry.start_on_sphere(Draws(0, "a"), ids, torch.zeros_like(ids), x, 0.2, norm)
     assert float(geometry.distance(ball, x, norm).max()) <= 0.2 + 1e-6
     assert torch.allclose(geometry.distance(sphere, x, norm), torch.full((200,), 0.2), atol=1e-6)
-    # A ball's radii are distributed like u^(1/d); in the L2 ball half of the points are beyond 0.5^(1/25).
-    if norm == "L2":
+    # A ball's radii are distributed like u^(1/d); in the L2 and L1 balls half of the points are beyond 0.5^(1/25).
+    if norm != "Linf":
         beyond = float((geometry.distance(ball, x, norm) > 0.2 * 0.5 ** (1 / 25)).float().mean())
         assert 0.35 < beyond < 0.65
 
@@ -38,6 +38,59 @@ def test_steepest_has_a_direction_however_small_the_gradient():
     tiny = torch.full((1, 1, 2, 2), 1e-30)
     assert torch.allclose(geometry.steepest(tiny, "L2"), torch.full((1, 1, 2, 2), 0.5))
     assert not bool(geometry.steepest(torch.zeros(1, 1, 2, 2), "L2").any())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_l1_projection_is_the_nearest_point_of_ball_and_box(seed):
+    draw = np.random.default_rng(seed)
+    d, eps = 6, draw.uniform(0.05, 2.5)
+    x, u = draw.random(d).round(1), draw.normal(size=d)  # some lie on the edge of [0, 1]
+    point = (torch.tensor(a.reshape(1, 1, 2, 3)) for a in (x + u, x))
+    got = geometry.project_l1(*point, eps).numpy().ravel() - x
+    # min |p - n - u|^2 with p, n >= 0, sum p + n <= eps, p <= 1 - x, n <= x
+    best = minimize(
+        lambda v: np.square(v[:d] - v[d:] - u).sum(),
+        np.zeros(2 * d),
+        jac=lambda v: np.concatenate([r := 2 * (v[:d] - v[d:] - u), -r]),
+        bounds=[(0, 1 - a) for a in x] + [(0, a) for a in x],
+        method="SLSQP",
+        constraints={"type": "ineq", "fun": lambda v: eps - v.sum(), "jac": lambda v: -np.ones(2 * d)},
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert np.abs(got).sum() <= eps * (1 + 1e-5)
+    assert np.square(got - u).sum() == pytest.approx(best.fun, rel=1e-4, abs=1e-8)
+
+
+def test_l1_projection_of_many_points_with_radii_of_their_own():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(40, 3, 16, 16, generator=generator)
+    far, eps = x + torch.randn(x.shape, generator=generator) * 0.1, torch.linspace(0.5, 80, 40)
+    found = geometry.project_l1(far, x, eps)
+    size = (found - x).abs().flatten(1).sum(1)
+    whole = (far.clamp(0, 1) - x).abs().flatten(1).sum(1)
+    assert torch.allclose(size, torch.minimum(eps, whole), rtol=1e-4)
+    assert bool((whole < eps).any() & (whole > eps).any())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_plane_projection_is_the_smallest_l1(seed):
+    draw = np.random.default_rng(seed)
+    d = 8
+    x, w = draw.random(d), draw.normal(size=d)
+    w[draw.random(d) < 0.2] = 0
+    shortfall = draw.uniform(0.05, 0.95) * np.where(w > 0, w * (1 - x), -w * x).sum()
+    got = project(x, w, shortfall, "L1")
+    bounds = [(0, 1 - a) for a in x] + [(0, a) for a in x]
+    best = linprog(np.ones(2 * d), A_eq=np.append(w, -w)[None], b_eq=[shortfall], bounds=bounds)
+    assert w @ got == pytest.approx(shortfall, rel=1e-5)
+    assert np.abs(got).sum() == pytest.approx(best.fun, rel=1e-5)
+
+
+def test_steepest_in_l1_moves_few_pixels_and_one_at_least():
+    gradient = torch.arange(1, 301, dtype=torch.float32).reshape(1, 3, 10, 10)
+    assert geometry.steepest(gradient, "L1").flatten().nonzero().flatten().tolist() == [297, 298, 299]
+    assert float(geometry.steepest(gradient[:, :, :2, :2], "L1").abs().sum()) == 1
+    assert not bool(geometry.steepest(torch.zeros(1, 1, 2, 2), "L1").any())
 
 
 def project(x, w, shortfall, norm):
@@ -132,8 +185,8 @@ def test_square_windows_follow_the_papers_schedule():
 
 @pytest.mark.parametrize("side", [1, 2, 3, 6, 7, 15])
 def test_l2_pattern_has_unit_length(side):
-    assert l2_pattern(side).shape == (side, side)
-    assert float(l2_pattern(side).square().sum()) == pytest.approx(1.0, abs=1e-5)
+    assert pattern(side, "L2").shape == (side, side)
+    assert float(pattern(side, "L2").square().sum()) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
@@ -157,10 +210,10 @@ def test_patterns_stand_where_their_windows_are(height, width):
         * (torch.tensor([height, width] * 2) - side[:, None] + 1)
     ).long()
     turned = torch.arange(len(side)) % 2 == 0
-    found = l2_patterns(side, corner, turned, height, width)
+    found = patterns(side, corner, turned, (height, width), "L2")
     for row, size in enumerate(side.tolist()):
         expected = torch.zeros(height, width)
-        pattern = l2_pattern(size).T if turned[row] else l2_pattern(size)
+        one = pattern(size, "L2").T if turned[row] else pattern(size, "L2")
         top, left = corner[row, :2].tolist()
-        expected[top : top + size, left : left + size] = pattern
+        expected[top : top + size, left : left + size] = one
         assert torch.equal(found[row, 0], expected)

@@ -16,7 +16,12 @@ from robaudit.evidence import (
 )
 from robaudit.plan import ThreatModel
 
-THREATS = [ThreatModel("Linf", 8 / 255), ThreatModel("Linf", 0.3), ThreatModel("L2", 0.5)]
+THREATS = [
+    ThreatModel("Linf", 8 / 255),
+    ThreatModel("Linf", 0.3),
+    ThreatModel("L2", 0.5),
+    ThreatModel("L1", 12.0),
+]
 
 
 @pytest.mark.parametrize("threat", THREATS)

@@ -27,7 +27,7 @@ def run_pgd(model, x, norm="Linf", eps=0.05, steps=10, labels=None):
     return {k: torch.cat([vars(s.state)[k] for s in states])[order] for k in vars(states[0].state)}
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_fosc_is_the_maximum_that_equation_2_asks_for(norm):
     draw = torch.Generator().manual_seed(0)
     x, x_k = torch.rand(5, 1, 2, 2, generator=draw), torch.rand(5, 1, 2, 2, generator=draw)

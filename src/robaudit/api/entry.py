@@ -25,7 +25,7 @@ from robaudit.datasets import usual_eps
 from robaudit.devices import pick_device
 from robaudit.errors import RobauditError
 from robaudit.inputs import Classifier, Images, load_classifier
-from robaudit.plan import AuditPlan, Norm
+from robaudit.plan import AuditPlan, Norm, parse_norm
 from robaudit.verdict import Claim, judge, make_claim
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ def _planned(
 ) -> tuple[AuditPlan, Claim | None]:
     """The plan on the data set `name`, and the claim to be judged."""
     try:
-        plan = read_plan(read_threat(norm, eps, usual_eps(name, norm), name), settings)
+        usual = usual_eps(name, parse_norm(norm))
+        plan = read_plan(read_threat(norm, eps, usual, name), settings)
         return plan, make_claim(settings.get("claim"), settings.get("claim_attack", "autoattack"), plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error

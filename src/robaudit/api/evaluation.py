@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from robaudit.audit import Silent, audit, preflight
 from robaudit.errors import RobauditError
-from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, decode_image, decode_witness
+from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, adversarial_images, one_each
 from robaudit.fast import generators
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan, title
@@ -191,10 +191,7 @@ class Found:
 
     def worst(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Of each image the first adversarial one, and what the model calls it; see `by`."""
-        chosen: dict[int, WitnessRow] = {}
-        for row in self.witnesses:
-            chosen.setdefault(row.id, row)
-        return self._filled(list(chosen.values()), x, y)
+        return self._filled(one_each(self.witnesses), x, y)
 
     def by(self, attack: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The adversarial images that `attack` found, the others as they were, and what the model calls each.
@@ -209,11 +206,9 @@ class Found:
 
     def _filled(self, rows: list[WitnessRow], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         x_adv, evidence = x.detach().clone(), self.evidence
-        shape = (int(x.shape[1]), int(x.shape[2]), int(x.shape[3]))
         labels = torch.from_numpy(evidence.predictions.copy())
-        threat = evidence.header.plan.threat
+        places = torch.tensor([row.id for row in rows], dtype=torch.int64)
+        x_adv[places.to(x.device)] = torch.from_numpy(adversarial_images(rows, evidence.header)).to(x_adv)
         for row in rows:
-            clean = decode_image(row.image, shape)
-            x_adv[row.id] = torch.from_numpy(decode_witness(row.witness, clean, threat)).to(x_adv)
             labels[row.id] = row.label if row.prediction is None else row.prediction
         return x_adv, labels.to(y)

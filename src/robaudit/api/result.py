@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from robaudit import files
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
-from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, decode_image, decode_witness
+from robaudit.evidence import Evidence, EvidenceFile, adversarial_images, one_each
 from robaudit.reports import (
     REPORTS,
     headline,
@@ -116,20 +116,11 @@ class Result:
 
         with EvidenceFile.open(self.path) as file:
             witnesses = file.witnesses()
-        header = self.evidence.header
-        chosen: dict[int, WitnessRow] = {}
-        for row in witnesses:
-            if row.id not in chosen or chosen[row.id].attack == "pgd10":
-                chosen[row.id] = row
-        ordered = [chosen[key] for key in sorted(chosen)]
-        channels, height, width = header.data["shape"]
-        x_adv = torch.empty(len(ordered), channels, height, width)
-        for place, row in enumerate(ordered):
-            try:
-                clean = decode_image(row.image, (channels, height, width))
-                x_adv[place] = torch.from_numpy(decode_witness(row.witness, clean, header.plan.threat))
-            except ValueError as error:
-                raise RobauditError(f"{self.path}: {error}; run the audit again") from error
+        ordered = one_each(witnesses)
+        try:
+            x_adv = torch.from_numpy(adversarial_images(ordered, self.evidence.header))
+        except RobauditError as error:
+            raise RobauditError(f"{self.path}: {error}") from error
         labels, ids = ([getattr(row, name) for row in ordered] for name in ("label", "id"))
         return Adversarial(
             x_adv,

@@ -5,8 +5,9 @@ from functools import partial
 
 from robaudit.attacks import geometry
 from robaudit.attacks.apgd import APGD
+from robaudit.attacks.apgd_l1 import APGDL1
 from robaudit.attacks.fab import FAB, NearestFAB
-from robaudit.attacks.functions import PGD_STEP, apgd, apgd_targeted, fab, pgd, square
+from robaudit.attacks.functions import PGD_STEP, apgd, apgd_class, apgd_targeted, fab, pgd, square
 from robaudit.attacks.objectives import forward
 from robaudit.attacks.pgd import PGD, PGDState
 from robaudit.attacks.square import Square
@@ -16,7 +17,7 @@ from robaudit.plan import AuditPlan
 
 def _apgd(plan: AuditPlan, name: str, loss: str) -> APGD:
     budget = plan.budget_of(name)
-    return APGD(
+    return apgd_class(plan.threat.norm)(
         plan.threat.norm,
         plan.threat.eps,
         loss=loss,
@@ -69,6 +70,7 @@ ATTACKS: dict[str, Callable[[AuditPlan], Attack]] = {
 
 __all__ = [
     "APGD",
+    "APGDL1",
     "ATTACKS",
     "FAB",
     "PGD",

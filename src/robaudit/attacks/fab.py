@@ -48,7 +48,7 @@ def project_onto_plane(x: Tensor, w: Tensor, shortfall: Tensor, norm: str) -> Te
         x: (n, d) in [0, 1].
         w: (n, d), the plane's normal.
         shortfall: (n,), how much <w, x> is to grow (shrink, where negative).
-        norm: Linf or L2.
+        norm: Linf, L2 or L1.
 
     Returns:
         (n, d); where the box cannot reach the plane, the move that comes closest to it.
@@ -59,6 +59,8 @@ def project_onto_plane(x: Tensor, w: Tensor, shortfall: Tensor, norm: str) -> Te
     w, shortfall = w / largest[:, None], shortfall / largest
     helpful = w.sign() * shortfall.sign()[:, None]
     room = torch.where(helpful > 0, 1 - x, x) * (w != 0)
+    if norm == "L1":
+        return helpful * _steepest_first(w.abs(), room, shortfall.abs())
     weight = w.abs()
     scale = torch.ones_like(w) if norm == "Linf" else weight
     goal = shortfall.abs()
@@ -75,6 +77,15 @@ def project_onto_plane(x: Tensor, w: Tensor, shortfall: Tensor, norm: str) -> Te
         if wait and not bool((advance > 1e-6 * t).any()):
             break
     return helpful * torch.minimum(t[:, None] * scale, room)
+
+
+def _steepest_first(weight: Tensor, room: Tensor, goal: Tensor) -> Tensor:
+    """How far each coordinate moves in L1: all of its room, the largest weights first, until the goal is reached."""
+    ranked, order = weight.sort(dim=1, descending=True)
+    gains = ranked * room.gather(1, order)
+    missing = goal[:, None] - (gains.cumsum(1) - gains)
+    moves = torch.minimum((missing / ranked.clamp_min(1e-30)).clamp_min(0), room.gather(1, order))
+    return torch.zeros_like(room).scatter(1, order, moves)
 
 
 @dataclass

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks.apgd import APGD
+from robaudit.attacks.apgd_l1 import APGDL1
 from robaudit.attacks.fab import FAB, NearestFAB
 from robaudit.attacks.objectives import Model, forward, misclassified
 from robaudit.attacks.pgd import PGD
@@ -92,7 +93,9 @@ def apgd(  # noqa: PLR0913
     if loss not in ("ce", "dlr"):
         raise ValueError(f"loss '{loss}' is not known; use ce or dlr, or apgd_targeted")
     threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
-    attack = APGD(threat.norm, eps, loss=loss, steps=steps, restarts=restarts, seed=seed, name=f"apgd-{loss}")
+    attack = apgd_class(threat.norm)(
+        threat.norm, eps, loss=loss, steps=steps, restarts=restarts, seed=seed, name=f"apgd-{loss}"
+    )
     return _attacked(attack, model, x, y, threat, batch_size)
 
 
@@ -114,7 +117,7 @@ def apgd_targeted(  # noqa: PLR0913
     Args, returns, errors: as `apgd`.
     """
     threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
-    attack = APGD(
+    attack = apgd_class(threat.norm)(
         threat.norm, eps, "dlr-targeted", steps, targets=targets, restarts=restarts, seed=seed, name="apgd-t"
     )
     return _attacked(attack, model, x, y, threat, batch_size)
@@ -167,6 +170,11 @@ def square(  # noqa: PLR0913
     threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
     attack = Square(threat.norm, eps, queries=queries, restarts=restarts, seed=seed)
     return _attacked(attack, model, x, y, threat, batch_size)
+
+
+def apgd_class(norm: str) -> type[APGD]:
+    """The form of APGD for a norm."""
+    return APGDL1 if norm == "L1" else APGD
 
 
 def _attacked(

@@ -11,7 +11,7 @@ from robaudit.attacks import geometry
 from robaudit.attacks.objectives import Model, forward, margin, misclassified, nearly_misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
-from robaudit.attacks.windows import LEAST_L2, l2_pattern, l2_patterns, on_device, window, window_side
+from robaudit.attacks.windows import LEAST, on_device, pattern, patterns, window, window_side
 from robaudit.devices import is_accelerator
 
 #: As `DOUBT`, but wider: which queries are kept decides on all that follow.
@@ -145,13 +145,13 @@ class Square:
         tries = draws.shape[1]
         x, x_best = (t.repeat_interleave(tries, 0) if tries > 1 else t for t in (s.x, s.x_best))
         iteration = (s.iteration[:, None] + torch.arange(tries, device=x.device)).flatten()
-        change = self._change_linf if self.norm == "Linf" else self._change_l2
+        change = self._change_linf if self.norm == "Linf" else self._change_mass
         changed = change(x, x_best, draws.flatten(0, 1), iteration)
         # The first query is where the attack starts.
         return torch.where(geometry.per_row(iteration == 0, x), x_best, changed)
 
     def _first(self, x: Tensor, draws: Draws, ids: Tensor, step: Tensor) -> Tensor:
-        """Vertical stripes for Linf (Section 4.1), a grid of bumps for L2 (Section 4.2)."""
+        """Vertical stripes for Linf (Section 4.1), a grid of bumps for L2 (Section 4.2) and L1."""
         n, c, h, w = x.shape
         if self.norm == "Linf":
             stripes = draws.signs(ids, step, c * w).reshape(n, c, 1, w)
@@ -160,13 +160,22 @@ class Square:
         rows, columns = h // side, w // side
         u = draws.signs(ids, step, rows * columns * (c + 1)).reshape(n, rows, columns, c + 1)
         signs = u[..., :c].permute(0, 3, 1, 2).repeat_interleave(side, 2).repeat_interleave(side, 3)
-        pattern = l2_pattern(side).to(x.device)
-        tiles = torch.where((u[..., c] > 0)[..., None, None], pattern.T, pattern)
+        bumps = pattern(side, self.norm).to(x.device)
+        tiles = torch.where((u[..., c] > 0)[..., None, None], bumps.T, bumps)
         tiles = tiles.permute(0, 1, 3, 2, 4).reshape(n, 1, rows * side, columns * side)
         delta = torch.zeros_like(x)
         top, left = (h - rows * side) // 2, (w - columns * side) // 2
         delta[:, :, top : top + rows * side, left : left + columns * side] = tiles * signs
-        return (x + delta / geometry.per_row(geometry.l2(delta), delta) * self.eps).clamp(0, 1)
+        return self._within(x, delta)
+
+    def _within(self, x: Tensor, delta: Tensor) -> Tensor:
+        """`x` moved by `delta` brought to the radius: scaled, and in L1 projected, so that all of it is spent."""
+        zero = torch.zeros_like(x)
+        length = geometry.per_row(geometry.distance(delta, zero, self.norm).clamp_min(1e-12), delta)
+        scale = self.eps / length
+        if self.norm == "L1":
+            return geometry.project_l1(x + delta * scale.clamp_min(1), x, self.eps)
+        return (x + delta * scale).clamp(0, 1)
 
     def _change_linf(self, x: Tensor, x_best: Tensor, u: Tensor, iteration: Tensor) -> Tensor:
         """A square moved to the ball's face, one sign a channel (Algorithm 2)."""
@@ -177,21 +186,27 @@ class Square:
         signs = (u[:, 2:] >= 0.5).to(x.dtype).reshape(n, c, 1, 1) * 2 - 1
         return torch.where(window(top, left, side, h, w), (x + self.eps * signs).clamp(0, 1), x_best)
 
-    def _change_l2(self, x: Tensor, x_best: Tensor, u: Tensor, iteration: Tensor) -> Tensor:
-        """Mass moved from one window to another (Algorithm 3)."""
+    def _change_mass(self, x: Tensor, x_best: Tensor, u: Tensor, iteration: Tensor) -> Tensor:
+        """Mass moved from one window to another (Algorithm 3), measured in L2 or L1."""
         n, c, h, w = x.shape
-        side = window_side(iteration, h, w, least=LEAST_L2)
+        order = 2.0 if self.norm == "L2" else 1.0
+        side = window_side(iteration, h, w, least=LEAST)
         corner = (u[:, :4] * (on_device((h, w, h, w), u.device) - side[:, None] + 1)).long()
         gain, drop = (window(corner[:, k], corner[:, k + 1], side, h, w) for k in (0, 2))
         delta = x_best - x
-        old = delta * gain
-        old_length = old.square().sum((2, 3), keepdim=True).sqrt()
-        mass = (delta * (gain | drop)).square().sum((2, 3), keepdim=True)
-        spare = (self.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0)
+
+        def size(values: Tensor) -> Tensor:
+            return torch.linalg.vector_norm(values, ord=order, dim=(2, 3), keepdim=True)
+
+        def powered(values: Tensor) -> Tensor:
+            return values.abs().pow(order).sum((2, 3), keepdim=True)
+
+        old, mass = delta * gain, powered(delta * (gain | drop))
+        spare = (self.eps**order - powered(delta).sum(1, keepdim=True)).clamp_min(0)
         signs = (u[:, 5:] >= 0.5).to(x.dtype).reshape(n, c, 1, 1) * 2 - 1
-        new = l2_patterns(side, corner, u[:, 4] >= 0.5, h, w) * signs + old / (old_length + 1e-12)
-        new = new / (new.square().sum((2, 3), keepdim=True).sqrt() + 1e-12) * (spare / c + mass).sqrt()
-        delta = torch.where(gain, new, torch.where(drop, 0.0, delta))
-        return (x + delta / geometry.per_row(geometry.l2(delta).clamp_min(1e-12), delta) * self.eps).clamp(
-            0, 1
-        )
+        bumps = patterns(side, corner, u[:, 4] >= 0.5, (h, w), self.norm)
+        new = bumps * signs + old / (size(old) + 1e-12)
+        new = new / (size(new) + 1e-12) * (spare / c + mass).pow(1 / order)
+        if self.norm == "L1":  # more than there is: the projection takes it from where least is
+            new = new * c
+        return self._within(x, torch.where(gain, new, torch.where(drop, 0.0, delta)))

@@ -1,6 +1,7 @@
-"""Square's windows: how large they are at each query, and what the L2 attack puts into them.
+"""Square's windows: how large they are at each query, and what the attacks in L2 and L1 put into them.
 
-Andriushchenko et al. 2020, https://arxiv.org/abs/1912.00049, Sections 4.2 and 5.
+Andriushchenko et al. 2020, https://arxiv.org/abs/1912.00049, Sections 4.2 and 5; for L1 Croce & Hein 2021,
+https://arxiv.org/abs/2103.01208, Section 4.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from torch import Tensor
 # The schedule of p, the share of pixels in a square, after these many queries (Section 5 of the paper).
 _P_INIT = 0.8
 _HALVE_P_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-#: Pixels, of the side of a window of the L2 attack.
-LEAST_L2 = 3
+#: Pixels, of the side of a window of the attacks that move mass, those in L2 and L1.
+LEAST = 3
+#: As which power of the distance from its middle a bump falls off, and the norm in which it has unit size.
+_FALLS, _ORDERS = {"L2": 2, "L1": 4}, {"L2": 2.0, "L1": 1.0}
 
 
 @lru_cache(maxsize=64)
@@ -29,7 +32,7 @@ def window_side(iteration: Tensor, height: int, width: int, least: int = 1) -> T
     halvings = torch.bucketize(iteration - 1, on_device(_HALVE_P_AFTER, iteration.device))
     share = _P_INIT / (2.0**halvings)
     side = torch.sqrt(share * height * width).round().to(torch.int64).clamp_min(least)
-    if least > 1:  # the L2 pattern wants an odd side
+    if least > 1:  # the pattern wants an odd side
         side = side + (side % 2 == 0)
     return side.clamp_max(min(height, width))
 
@@ -43,25 +46,29 @@ def window(top: Tensor, left: Tensor, side: Tensor, height: int, width: int) -> 
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def _pyramid(height: int, width: int) -> Tensor:
-    """The bump of the L2 attack, of unit length: steps that fall off as 1 / k^2 from the middle (Section 4.2)."""
+def _pyramid(height: int, width: int, norm: str) -> Tensor:
+    """A bump of unit size: steps that fall off as 1 / k^2 from the middle, 1 / k^4 in L1 (Section 4.2)."""
     bump = torch.zeros(height, width)
     top, left = height // 2, width // 2
     for k in range(max(height // 2 + 1, width // 2 + 1)):
-        bump[max(top - k, 0) : top + k + 1, max(left - k, 0) : left + k + 1] += 1.0 / (k + 1) ** 2
-    return bump / bump.square().sum().sqrt()
+        bump[max(top - k, 0) : top + k + 1, max(left - k, 0) : left + k + 1] += 1.0 / (k + 1) ** _FALLS[norm]
+    return bump / torch.linalg.vector_norm(bump.flatten(), ord=_ORDERS[norm])
 
 
 @lru_cache(maxsize=64)
-def l2_pattern(side: int) -> Tensor:
-    """(side, side) of unit length: one bump up, one down, side by side."""
+def pattern(side: int, norm: str) -> Tensor:
+    """(side, side) of unit size in `norm`, L2 or L1: one bump up, one down, side by side."""
     half = side // 2
-    pattern = torch.cat([_pyramid(half, side), -_pyramid(side - half, side)]) if half else torch.ones(1, 1)
-    return pattern / pattern.square().sum().sqrt()
+    both = (
+        torch.cat([_pyramid(half, side, norm), -_pyramid(side - half, side, norm)])
+        if half
+        else torch.ones(1, 1)
+    )
+    return both / torch.linalg.vector_norm(both.flatten(), ord=_ORDERS[norm])
 
 
 @lru_cache(maxsize=8)
-def _pattern_table(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _pattern_table(h: int, w: int, norm: str, device: torch.device) -> tuple[Tensor, Tensor]:
     """The patterns of all sides that an image of h by w meets, brought to the device once.
 
     Returns:
@@ -70,18 +77,19 @@ def _pattern_table(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor
     """
     with torch.inference_mode(False):
         schedule = torch.tensor([0, *(after + 1 for after in _HALVE_P_AFTER)])
-        sides = window_side(schedule, h, w, least=LEAST_L2).unique()
+        sides = window_side(schedule, h, w, least=LEAST).unique()
         most = int(sides.max())
         pages, page = torch.zeros(len(sides), most, most), torch.zeros(most + 1, dtype=torch.int64)
         for number, side in enumerate(sides.tolist()):
-            pages[number, :side, :side] = l2_pattern(side)
+            pages[number, :side, :side] = pattern(side, norm)
             page[side] = number
         return pages.to(device), page.to(device)
 
 
-def l2_patterns(side: Tensor, corner: Tensor, turned: Tensor, h: int, w: int) -> Tensor:
-    """(n, 1, h, w): the L2 pattern of each row's side, turned or not, put at its corner; 0 elsewhere."""
-    pages, page = _pattern_table(h, w, side.device)
+def patterns(side: Tensor, corner: Tensor, turned: Tensor, size: tuple[int, int], norm: str) -> Tensor:
+    """(n, 1, *size): the pattern of each row's side, turned or not, put at its corner; 0 elsewhere."""
+    h, w = size
+    pages, page = _pattern_table(h, w, norm, side.device)
     y, x = torch.arange(h, device=side.device), torch.arange(w, device=side.device)
     down, across = (
         y - corner[:, 0, None],

@@ -83,7 +83,8 @@ def measure_landscape(
     model = search_model(classifier.to(where), where, "fp32", x[:8])
     check_shape(first_logits(model, x[:1], where)[1], images)
     signs = Draws(seed, "landscape").signs(images.ids.to(where), 0, x[0].numel()).reshape(x.shape)
-    r2 = signs / math.sqrt(x[0].numel()) if threat.norm == "L2" else signs
+    size = x[0].numel()
+    r2 = signs / {"Linf": 1, "L2": math.sqrt(size), "L1": size}[threat.norm]
     offsets = np.linspace(-1, 1, window.points) * (window.span * threat.eps)
     offsets[window.points // 2] = 0.0
     tuning = tune(model, x[:1])

@@ -68,7 +68,8 @@ def probe(
     for number in range(1, _STARTS):
         survived["starts"] &= _pgd(engine_for, examples, threat, seed + number)
     survived["other_norm"] = _pgd(engine_for, examples, _other_norm(threat, examples.x[0].numel()), seed)
-    whole = 1.0 if threat.norm == "Linf" else math.sqrt(examples.x[0].numel())
+    size = examples.x[0].numel()
+    whole = {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size)}[threat.norm]
     # From PGD-10's start and by its steps: from a random image, or by leaps, a network without a usable gradient falls.
     unbounded = PGD(
         threat.norm, whole, PGD_STEP * threat.eps, steps=_UNBOUNDED_STEPS, seed=seed, start_eps=threat.eps
@@ -181,12 +182,14 @@ def summed_up(rows: dict[str, Tensor]) -> dict[str, float]:
 
 
 def _other_norm(threat: ThreatModel, size: int) -> ThreatModel:
-    """A ball in the other norm that the field uses beside this one (0.5 beside 8/255 on CIFAR, 2 beside 0.3 on MNIST).
+    """A ball in another norm that the field uses beside this one (0.5 beside 8/255 on CIFAR, 2 beside 0.3 on MNIST).
 
     Half that radius from L2's side: a network that is robust in Linf holds there, and need not in L2.
     """
     if threat.norm == "Linf":
         return ThreatModel("L2", threat.eps * math.sqrt(size) / 4)
+    if threat.norm == "L1":
+        return ThreatModel("L2", 2 * threat.eps / math.sqrt(size))
     return ThreatModel("Linf", min(2 * threat.eps / math.sqrt(size), 1.0))
 
 
@@ -239,7 +242,9 @@ def _noise(model: Callable[[Tensor], Tensor], examples: Examples, threat: Threat
     draws = Draws(seed, "noise")
     right = torch.ones_like(y, dtype=torch.bool)
     for number in range(_NOISES):
-        signs = draws.signs(examples.ids, number, x[0].numel()).reshape(x.shape)
-        delta = threat.eps * geometry.steepest(signs, threat.norm)
+        noise = draws.signs(examples.ids, number, x[0].numel())
+        if threat.norm == "L1":  # whose corners are few pixels
+            noise = draws.uniform(examples.ids, number, x[0].numel()) * 2 - 1
+        delta = threat.eps * geometry.steepest(noise.reshape(x.shape), threat.norm)
         right &= ~misclassified(forward(model, (x + delta).clamp(0, 1)), y)
     return right

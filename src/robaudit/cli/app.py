@@ -16,6 +16,7 @@ import robaudit
 from robaudit.cli.check import check
 from robaudit.cli.compare import compare
 from robaudit.cli.demo import demo
+from robaudit.cli.export import export
 from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
 from robaudit.cli.landscape import landscape
@@ -51,6 +52,7 @@ app.command()(check)
 app.command()(inspect)
 app.command()(verify)
 app.command()(report)
+app.command()(export)
 app.command()(train)
 app.command()(sweep)
 app.command()(compare)

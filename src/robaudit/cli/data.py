@@ -11,7 +11,7 @@ import typer
 
 from robaudit.datasets import DATASETS, no_such_data, usual_eps
 from robaudit.errors import RobauditError
-from robaudit.plan import ThreatModel, parse_fraction
+from robaudit.plan import ThreatModel, parse_fraction, parse_norm
 
 if TYPE_CHECKING:
     from robaudit.inputs import Images
@@ -53,7 +53,8 @@ def threat_model(norm: str, eps: str | None, dataset: str) -> ThreatModel:
 
     """
     try:
-        return ThreatModel(norm, _radius(eps, dataset, norm))  # type: ignore[arg-type]
+        named = parse_norm(norm)
+        return ThreatModel(named, _radius(eps, dataset, named))
     except ValueError as error:
         raise RobauditError(str(error)) from error
 

@@ -1,5 +1,6 @@
 """What an audit found, example by example, and the file it is kept in."""
 
+from robaudit.evidence.adversarial import adversarial_images, one_each
 from robaudit.evidence.ball import inside, seal
 from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness, encode_image, encode_witness
 from robaudit.evidence.consistency import contradictions, doubtful
@@ -38,6 +39,7 @@ __all__ = [
     "OutcomeRow",
     "Surface",
     "WitnessRow",
+    "adversarial_images",
     "contradictions",
     "decode_image",
     "decode_witness",
@@ -45,6 +47,7 @@ __all__ = [
     "encode_image",
     "encode_witness",
     "inside",
+    "one_each",
     "same_model",
     "seal",
 ]

@@ -10,8 +10,11 @@ from robaudit.plan import ThreatModel
 Floats = NDArray[np.float32]
 
 
-def _length(delta: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt(np.square(delta.reshape(len(delta), -1)).sum(axis=1))
+def _length(delta: NDArray[np.float64], norm: str) -> NDArray[np.float64]:
+    flat = np.abs(delta.reshape(len(delta), -1))
+    if norm == "Linf":
+        return flat.max(axis=1, initial=0.0)
+    return flat.sum(axis=1) if norm == "L1" else np.sqrt(np.square(flat).sum(axis=1))
 
 
 def inside(x_adv: Floats, x: Floats, threat: ThreatModel) -> NDArray[np.bool_]:
@@ -27,11 +30,7 @@ def inside(x_adv: Floats, x: Floats, threat: ThreatModel) -> NDArray[np.bool_]:
     flat = x_adv.reshape(len(x_adv), -1)
     with np.errstate(invalid="ignore"):
         valid = np.isfinite(flat).all(axis=1) & (flat >= 0).all(axis=1) & (flat <= 1).all(axis=1)
-        if threat.norm == "Linf":
-            far = np.abs(delta.reshape(len(delta), -1)).max(axis=1, initial=0.0)
-        else:
-            far = _length(delta)
-        return np.asarray(valid & (far <= threat.eps))
+        return np.asarray(valid & (_length(delta, threat.norm) <= threat.eps))
 
 
 def seal(x_adv: NDArray[np.floating], x: Floats, threat: ThreatModel) -> Floats:
@@ -54,8 +53,9 @@ def seal(x_adv: NDArray[np.floating], x: Floats, threat: ThreatModel) -> Floats:
         high32 = np.where(high32 > high, np.nextafter(high32, np.float32(-2)), high32)
         return np.clip(np.clip(x_adv.astype(np.float32), low32, high32), 0, 1)
     delta = x_adv.astype(np.float64) - x64
-    # Rounding the sum to float32 moves each of the d coordinates by at most 2^-25.
-    slack = 2.0**-25 * np.sqrt(x[0].size)
-    shrink = np.minimum((threat.eps - slack) / np.maximum(_length(delta), 1e-12), 1.0)
+    # Rounding the sum to float32 moves each of the d coordinates by at most 2^-25, those that stay by nothing.
+    moved = (delta != 0).reshape(len(delta), -1).sum(axis=1) if threat.norm == "L1" else np.sqrt(x[0].size)
+    room = np.maximum(threat.eps - 2.0**-25 * moved, 0)
+    shrink = np.minimum(room / np.maximum(_length(delta, threat.norm), 1e-12), 1.0)
     sealed = x64 + delta * shrink.reshape(-1, *[1] * (x.ndim - 1))
     return np.clip(sealed.astype(np.float32), 0, 1)

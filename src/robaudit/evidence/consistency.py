@@ -59,7 +59,8 @@ def full_steps(plan: AuditPlan, attack: str, classes: int) -> int:
         return budget.square_queries * budget.restarts
     if attack in ("fab", "fab-t"):
         return budget.fab_steps * (targets if attack == "fab-t" else 1) * budget.restarts
-    return (budget.apgd_steps + 1) * (targets if attack == "apgd-t" else 1) * budget.restarts
+    starts = 3 if plan.threat.norm == "L1" else 1  # one at each radius
+    return (budget.apgd_steps + starts) * (targets if attack == "apgd-t" else 1) * budget.restarts
 
 
 def _examples(evidence: Evidence, file: EvidenceFile) -> Iterator[str]:

@@ -61,7 +61,7 @@ _FINDING = {"code": _text, "severity": _text, "message": _text, "advice": _text}
 Fields = dict[str, "Rule | Fields"]
 HEADER: Fields = {
     "plan": {
-        "threat": {"norm": _text, "eps": _number(0, 1000)},
+        "threat": {"norm": _text, "eps": _number(0, 1e6)},
         "attacks": _many(_text, 20),
         "seed": _whole(0, (1 << 63) - 1),
         "confidence": _number(0, 1),

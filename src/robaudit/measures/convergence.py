@@ -13,6 +13,8 @@ from torch import Tensor
 
 from robaudit.devices import in_double
 
+_DUAL_ORDERS = {"Linf": 1.0, "L2": 2.0, "L1": float("inf")}
+
 
 @dataclass(frozen=True)
 class Fosc:
@@ -26,18 +28,19 @@ def fosc(gradient: Tensor, x_k: Tensor, x: Tensor, norm: str, eps: float) -> Fos
     """First-order stationary condition (Equation 2), by the closed form of Appendix E.
 
     max over |d| <= eps of <x + d - x_k, g> is eps |g|* - <x_k - x, g>, with the norm dual to the ball's: |g|_1 for
-    Linf, |g|_2 for L2. Divided by eps |g|* it no longer depends on the loss's scale; a zero gradient gives 0.
+    Linf, |g|_2 for L2, max |g| for L1. Divided by eps |g|* it no longer depends on the loss's scale; a zero
+    gradient gives 0.
 
     Args:
         gradient: (n, C, H, W), of each example's cross-entropy at `x_k`.
         x_k: (n, C, H, W), PGD's last iterate.
         x: (n, C, H, W), the clean inputs.
-        norm: Linf or L2.
+        norm: Linf, L2 or L1.
         eps: the radius.
 
     """
     g = in_double(gradient.flatten(1))
-    dual = g.abs().sum(1) if norm == "Linf" else torch.linalg.vector_norm(g, dim=1)
+    dual = torch.linalg.vector_norm(g, ord=_DUAL_ORDERS[norm], dim=1)
     reached = ((in_double(x_k) - in_double(x)).flatten(1) * g).sum(1)
     raw = (eps * dual - reached).clamp_min(0)
     most = eps * dual

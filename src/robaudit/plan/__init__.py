@@ -23,7 +23,7 @@ from robaudit.plan.names import (
     own_budgets,
     title,
 )
-from robaudit.plan.threat import Norm, ThreatModel, parse_fraction
+from robaudit.plan.threat import Norm, ThreatModel, parse_fraction, parse_norm
 
 __all__ = [
     "ATTACK_NAMES",
@@ -46,6 +46,7 @@ __all__ = [
     "ask",
     "own_budgets",
     "parse_fraction",
+    "parse_norm",
     "precision_wanted",
     "title",
 ]

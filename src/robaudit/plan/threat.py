@@ -18,7 +18,7 @@ _ALSO = {
     "1": "L1",
 }
 #: The largest radius that is not surely a mistake.
-_LARGEST = {"Linf": 1.0, "L2": 100.0, "L1": 1000.0}
+_LARGEST = {"Linf": 1.0, "L2": 100.0, "L1": 1e6}
 
 
 def parse_fraction(text: str) -> float:

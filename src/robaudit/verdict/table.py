@@ -170,6 +170,8 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     first, second, _ = GAPS[name]
     if among is None and second == "autoattack" and (sampled := estimate(evidence)):
         return _gap_to(sampled, evidence, first)
+    if evidence.header.plan.before(second):  # known alone on what others left only
+        return None
     found = paired(evidence, first, second)
     values = found.values if among is None else found.values[among[found.after - 1]]
     if not len(values):
