@@ -3,8 +3,8 @@
     python benchmarks/collapse_search.py --out runs --minutes 40 --data-dir DIR
 
 Every setting is of the paper's kind in something: small batches, a small beta, a large rate, a wider network for fewer
-images, many classes, crops and flips, real images at 16 × 16. `trades-ce` is run where TRADES left `LARGE` points of gap.
-A run that is in the folder already is not repeated. The bound is on the processor minutes of one thread, those
+images, many classes, crops and flips, real images at 16 × 16. `trades-ce` is run where TRADES leaves a gap of `LARGE`
+points. A run that is in the folder already is not repeated. The bound is on the processor minutes of one thread, those
 of earlier calls included.
 """
 
