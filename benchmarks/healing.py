@@ -2,7 +2,6 @@
 
     python benchmarks/healing.py --out runs                                  # the settings of docs/training.md
     python benchmarks/healing.py --out runs --settings digits-large --seeds 11 12 13 21 22
-    python benchmarks/healing.py --out runs --search --minutes 60 --data-dir DIR   # where does TRADES collapse?
 
 A run, and attacks on weights, that are in the folder already are not repeated. `usual` is the way of papers: no healer,
 and the epoch of the highest PGD-10 accuracy. The table has means over the seeds with 95 % intervals of the mean
@@ -17,8 +16,6 @@ import itertools
 import json
 import math
 import statistics
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +46,6 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 _SHIPPED = Path(__file__).parents[1] / "src" / "robaudit" / "assets"
 COLUMNS = ("clean", "pgd10", "square", "autoattack")
-_NET16 = "sequential:conv32k3p1 relu conv64k3s2p1 relu conv128k3s2p1 relu flatten fc128 relu fcK"
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class Lab:
         """Accuracies under every attack on some test examples; weights that were attacked before are not again."""
         path = folder / (BEST if (folder / BEST).exists() else LAST)
         images = self.load(setting, "test", 0, self.images)
-        identity = f"{_weights(path)} {images.sha256} {len(images)} {settings.inner.eps}"
+        identity = f"{weights(path)} {images.sha256} {len(images)} {settings.inner.eps}"
         place = self.out / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
         if not place.exists():
             model = load_classifier(str(path), images=images, force=True)
@@ -145,7 +141,7 @@ def attack(model: Classifier, images: Images, plan: AuditPlan) -> dict[str, floa
     return {name: 100 * float(value.double().mean()) for name, value in found.items()}
 
 
-def _weights(path: Path) -> str:
+def weights(path: Path) -> str:
     """A digest of a checkpoint's tensors."""
     whole = hashlib.sha256()
     with safe_open(path, "pt") as file:
@@ -196,48 +192,8 @@ def spread(values: list[float]) -> str:
     return f"{mean:.1f} ± {half:.1f}"
 
 
-def candidates() -> Iterator[tuple[str, Setting]]:
-    """Settings of the paper's kind in small: many classes, small batches, small beta, large rates, crops and flips."""
-    base = {"epochs": 12, "arch": _NET16, "validation": 500, "limit": 5000, "augment": "crop-flip"}
-    for beta, batch, lr in itertools.product((1.0, 0.5), (32, 128), (0.1, 0.2)):
-        changes = base | {"beta": beta, "batch_size": batch, "lr": lr}
-        yield f"cifar100-16-beta{beta:g}-batch{batch}-lr{lr:g}", Setting("cifar100", changes, side=16)
-    yield "tiny-16", Setting("tiny-imagenet", base | {"beta": 1.0, "batch_size": 64, "limit": None}, side=16)
-    for eps, lr in ((0.2, 0.3), (0.3, 0.1), (0.4, 0.3)):
-        changes = {"eps": eps, "beta": 0.5, "lr": lr, "epochs": 32, "batch_size": 20}
-        yield f"digits-eps{eps:g}-lr{lr:g}-batch20", Setting("digits", changes)
-
-
-def search(lab: Lab, minutes: float, seed: int) -> None:
-    """Where PGD-10 leaves many more examples than the worst case with TRADES, and not with cross-entropy inside."""
-    end = time.monotonic() + 60 * minutes
-    print("| setting | method | epochs | PGD-10 | robust | gap | largest gap | FOSC | SGCS | masked |")
-    print("|---" * 10 + "|")
-    for name, setting in candidates():
-        for method in ("trades", "trades-ce"):
-            if time.monotonic() > end:
-                print(f"{minutes:g} minutes are over")
-                return
-            folder, _ = lab.run(f"{name}-{method}", setting, {"method": method}, seed)
-            rows = read_log(folder)
-            last = rows[-1]
-            numbers = [
-                100 * last["pgd10"],
-                100 * last["robust"],
-                100 * last["gap"],
-                100 * max(r["gap"] for r in rows),
-            ]
-            cells = [f"{value:.1f}" for value in numbers]
-            cells += [
-                f"{last['fosc_normalised']:.3f}",
-                f"{last['sgcs']:.3f}",
-                str(sum(r["masked"] for r in rows)),
-            ]
-            print(f"| {name} | {method} | {len(rows)} | " + " | ".join(cells) + " |", flush=True)
-
-
 def main() -> None:
-    """The table, or the search."""
+    """The table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -247,18 +203,11 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13, 21, 22])
     parser.add_argument("--images", type=int, default=1000, help="test examples of an audit")
-    parser.add_argument(
-        "--search", action="store_true", help="look for settings in which TRADES alone collapses"
-    )
-    parser.add_argument("--minutes", type=float, default=60.0, help="of the search")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lab = Lab(options.out, options.data_dir, options.images)
     try:
-        if options.search:
-            search(lab, options.minutes, options.seeds[0])
-        else:
-            measure(lab, options.settings, options.arms, options.seeds)
+        measure(lab, options.settings, options.arms, options.seeds)
     except RobauditError as error:
         raise SystemExit(f"error: {error}") from error
 

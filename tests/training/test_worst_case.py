@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from robaudit.attacks import ATTACKS
+from robaudit.fast import search_model
 from robaudit.inputs import load_classifier, load_images
 from robaudit.training.metrics import Measured, measure, plan_for
 from robaudit.training.selection import Selection, behind
@@ -38,11 +39,34 @@ def test_it_tells_a_masked_network_from_an_honest_one_by_the_attacks_of_check():
 
 def test_outcomes_do_not_depend_on_how_many_are_looked_at(monkeypatch):
     _, _, whole = found(ADVERSARIAL)
-    monkeypatch.setattr("robaudit.training.worst_case.FEW", 40)
+    monkeypatch.setattr("robaudit.training.worst_case.FEW", 20)
     _, _, few = found(ADVERSARIAL, goes_on=lambda found: len(found.robust) < 80)
     assert (len(few.robust), few.whole, whole.whole) == (80, False, True)
     assert torch.equal(few.robust, whole.robust[:80])
     assert torch.equal(few.square, whole.square[:80])
+
+
+def test_a_search_in_half_precision_finds_what_one_in_float32_does():
+    """Both are re-checked in float32, and runs that came close are made again there."""
+    images = load_images("digits", limit=60, seed=0)
+    model = load_classifier(str(ADVERSARIAL), images=images)
+    examples = (images.float(), images.labels, images.ids)
+    rows = torch.arange(60)
+    half, full = (
+        WorstCase(model, search_model(model, torch.device("cpu"), kind, examples[0][:8]), examples, PLAN).of(
+            rows
+        )
+        for kind in ("bf16", "fp32")
+    )
+    assert torch.equal(half[0], full[0])
+    assert 20 < len(half[0]) < 60
+
+
+def test_a_network_that_may_be_the_best_is_measured_in_three_rounds():
+    """Each round waits for its slowest example: on an accelerator that, not the passes, is what it costs."""
+    made = Made(range(1000), range(1000))
+    assert stand(made, torch.ones(1000, dtype=torch.bool), lambda found: True).whole
+    assert [count for _, count in made.budgets] == [FEW, 3 * FEW, 1000 - 4 * FEW]
 
 
 def test_the_passes_of_an_example_are_as_many_as_the_budget_says():

@@ -7,8 +7,8 @@ from typing import Any
 
 #: Held-out examples below which an interval of robust accuracy is wider than 20 points either way.
 FEW_EXAMPLES = 100
-#: Epochs at chance in a row, and standard errors above guessing that are not chance any more.
-AT_CHANCE, CLEAR = 3, 2.5
+#: Epochs in a row that are no accident, and standard errors above guessing that are not chance any more.
+IN_A_ROW, CLEAR = 3, 2.5
 
 
 class Remarks:
@@ -21,7 +21,7 @@ class Remarks:
 
     def __init__(self, labels: list[int]) -> None:
         self._labels = labels
-        self.chance, self.said_chance, self.said_weak = 0, False, False
+        self.chance, self.weak, self.said_chance, self.said_weak = 0, 0, False, False
 
     def at_start(self) -> list[str]:
         """Before the first epoch."""
@@ -46,7 +46,7 @@ class Remarks:
         guess = max(self._labels) / count
         at_chance = row["clean"] <= guess + CLEAR * math.sqrt(guess * (1 - guess) / count)
         self.chance = self.chance + 1 if at_chance else 0
-        if self.chance < AT_CHANCE or self.said_chance:
+        if self.chance < IN_A_ROW or self.said_chance:
             return ""
         self.said_chance = True
         return (
@@ -55,7 +55,8 @@ class Remarks:
         )
 
     def _weak(self, row: dict[str, Any]) -> str:
-        if not row["weak"] or self.said_weak or row["epoch"] < AT_CHANCE:
+        self.weak = self.weak + 1 if row["weak"] else 0
+        if self.weak < IN_A_ROW or self.said_weak:
             return ""
         self.said_weak = True
         return (

@@ -85,8 +85,8 @@ class Validation:
         def find(classifier: nn.Module) -> Look:
             began = time.perf_counter()
             examples = (self._x, self._y, self._ids)
-            search = search_model(classifier, self._x.device, "fp32", self._x[:8])
-            measured, after_pgd = measure(classifier, *examples, self._plan, search=search)
+            search = search_model(classifier, self._x.device, "auto", self._x[:8])
+            measured, after_pgd = measure(classifier, *examples, self._plan, search=search.exact)
             worst = WorstCase(classifier, search, examples, self._plan)
             standing = stand(worst, after_pgd, partial(goes_on, measured.pgd10, after_pgd), hard)
             return Look(measured, after_pgd, standing, time.perf_counter() - began)

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks import ATTACKS, Examples, Retired, forward
-from robaudit.devices import in_parts
+from robaudit.devices import in_parts, is_accelerator
 from robaudit.engine import Engine
 from robaudit.evidence import Outcome
+from robaudit.fast import SearchModel
 from robaudit.plan import AuditPlan, Budget
 from robaudit.stats import Interval, proportion
 
@@ -28,9 +29,10 @@ BUDGET = Budget(apgd_steps=10, targets=3, square_queries=100)
 #: The same in a run that is hard to measure: in most of its last epochs the few passes break this share of the first
 #: examples, which PGD-10 leaves.
 LONG, HARD = Budget(apgd_steps=50, targets=3, square_queries=2000), 0.08
-_BATCH = 256
-#: Held-out examples of an epoch that cannot be the best.
-FEW = 128
+#: Slots: an accelerator is given many small steps at once, which it would wait for the interpreter between.
+_SLOTS, _ACCELERATOR_SLOTS = 256, 1024
+#: Held-out examples of an epoch that cannot be the best; one that may be is measured on so many times more, and again.
+FEW, MORE = 128, 4
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,12 @@ class WorstCase:
         examples: tuple[Tensor, Tensor, Tensor],
         plan: AuditPlan,
     ) -> None:
-        self._classifier, self._search, (self._x, self._y, self._ids) = classifier, search, examples
-        self._plan = plan
+        self._classifier, (self._x, self._y, self._ids), self._plan = classifier, examples, plan
+        device = self._x.device
+        slots = _ACCELERATOR_SLOTS if is_accelerator(device) else _SLOTS
+        exact = search.exact if isinstance(search, SearchModel) else None
+        # Slots that no example needs take several of its queries at once.
+        self._engine = Engine(search, classifier, plan.threat, slots, device, exact=exact)
 
     def of(self, rows: Tensor, budget: Budget = BUDGET) -> tuple[Tensor, Tensor]:
         """Of the examples at `rows` (k,), which PGD-10 leaves standing: those robust, those that Square breaks."""
@@ -114,15 +120,13 @@ class WorstCase:
         if not len(rows):
             return broken
         here = rows.to(self._x.device)
-        logits = torch.cat(in_parts(lambda part: forward(self._classifier, self._x[part]), here, _BATCH))
+        logits = torch.cat(in_parts(lambda part: forward(self._classifier, self._x[part]), here, _SLOTS))
         examples = Examples(self._x[here], self._y[here], self._ids[here], logits)
-        # Slots that no example needs take several of its queries at once.
-        engine = Engine(self._search, self._classifier, self._plan.threat, _BATCH, self._x.device)
 
         def note(group: Retired) -> None:
             broken[group.rows] = group.outcome == int(Outcome.BROKEN)
 
-        engine.run(ATTACKS[name](replace(self._plan, budget=budget)), examples, note)
+        self._engine.run(ATTACKS[name](replace(self._plan, budget=budget)), examples, note)
         return broken
 
 
@@ -132,7 +136,7 @@ def stand(
     goes_on: Callable[[Standing], bool],
     hard: Callable[[float], bool] = lambda gap: gap >= HARD,
 ) -> Standing:
-    """What is robust of few examples, and of twice as many as long as that is worth it.
+    """What is robust of few examples, and of `MORE` times as many as long as that is worth it.
 
     Args:
         worst: the attacks on the network.
@@ -149,7 +153,7 @@ def stand(
         return Standing(first, second, third, total=total, long=long, first_gap=gap)
 
     while done < total and (not done or goes_on(known(done))):
-        until = min(2 * done or FEW, total)
+        until = min(MORE * done or FEW, total)
         rows = after_pgd[done:until].nonzero().squeeze(1) + done
         left, by_square = worst.of(rows)
         few[left], robust[left], square[by_square] = True, True, True
