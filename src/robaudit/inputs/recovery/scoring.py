@@ -7,7 +7,7 @@ standard errors its mean loss is above the best's, and by its price: how unusual
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,6 +23,8 @@ from robaudit.inputs.recovery.candidates import Candidate
 PRICE_WORTH = 0.7
 #: Logits are calibrated by a power of this, up to the coolest of overlarge ones and the hottest of too small ones.
 STEP, COOLEST, HOTTEST = 1.5, 24, -12
+#: Logits so few that trying every power at once is quicker than one after the other.
+AT_ONCE = 1000
 #: The loss of an answer that is not finite; standard errors that each is worth; the most that one counts in a gap.
 WORST, FAILURE, LARGEST_LOSS = 1e6, 3.5, 20.0
 #: Nats that an error costs beside its loss.
@@ -105,21 +107,26 @@ def calibrated_losses(logits: torch.Tensor, labels: torch.Tensor, *, free: bool)
     structures the scale of the logits is `free`. Between normalisations it tells, as images that are too small make
     small logits; only overlarge ones (distilled, overconfident) are made smaller.
     """
-    known = labels < logits.shape[1]  # a network of fewer classes has no answer to the others
-    inside = torch.where(known, labels, 0)
-
-    def divided(power: int) -> torch.Tensor:
-        found = F.cross_entropy(logits / STEP**power, inside, reduction="none").nan_to_num(WORST, WORST)
-        return torch.where(known, found, WORST).clamp(max=WORST)
-
-    best = divided(0)
+    if logits.numel() <= AT_ONCE:
+        losses = _divided(logits, labels, range(HOTTEST + 1 if free else 0, COOLEST))
+        return losses[int(losses.double().mean(1).argmin())]
+    best = _divided(logits, labels, [0])[0]
     for powers in (range(1, COOLEST), range(-1, HOTTEST, -1) if free else ()):
         for power in powers:  # the mean has one valley, since it is convex in the inverse of the divisor
-            losses = divided(power)
-            if losses.mean() > best.mean():
+            losses = _divided(logits, labels, [power])[0]
+            if losses.double().mean() > best.double().mean():
                 break
             best = losses
     return best
+
+
+def _divided(logits: torch.Tensor, labels: torch.Tensor, powers: Sequence[int]) -> torch.Tensor:
+    """(len(powers), n) cross-entropy of logits divided by `STEP` to each power."""
+    known = labels < logits.shape[1]  # a network of fewer classes has no answer to the others
+    inside = torch.where(known, labels, 0).repeat(len(powers))
+    scaled = logits / torch.tensor([STEP**power for power in powers])[:, None, None]
+    losses = F.cross_entropy(scaled.flatten(0, 1), inside, reduction="none").nan_to_num(WORST, WORST)
+    return torch.where(known, losses.unflatten(0, (len(powers), -1)), WORST).clamp(max=WORST)
 
 
 def standard_errors(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -7,7 +7,7 @@ the same choice comes out on any machine, however busy.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,7 +142,7 @@ class Trial:
             self._networks[candidate.plan] = network
         return network
 
-    def logits(self, network: nn.Module, rows: range) -> torch.Tensor:
+    def logits(self, network: Callable[[torch.Tensor], torch.Tensor], rows: range) -> torch.Tensor:
         """(n, classes) of a normalised network on the images `rows`, on the CPU."""
         found = []
         with torch.no_grad():
@@ -162,8 +162,8 @@ class Trial:
         if key in self.tried and (known is None or len(known) >= count):
             return known
         try:
-            network = nn.Sequential(Normalise(norm).to(self.device), self._network(candidate)).eval()
-            logits = self.logits(network, range(len(known) if known else 0, count))
+            network, normalise = self._network(candidate), Normalise(norm).to(self.device)
+            logits = self.logits(lambda x: network(normalise(x)), range(len(known) if known else 0, count))
         except (RobauditError, RuntimeError, ValueError, MemoryError) as error:
             _refuse_no_room(error)
             self.tried[key] = None
