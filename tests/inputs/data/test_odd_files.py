@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from robaudit.errors import RobauditError
-from robaudit.inputs.data.folders import read_folder
 from robaudit.inputs.data.array_names import image_and_label_names
+from robaudit.inputs.data.folders import read_folder
 from robaudit.inputs.data.labels import class_labels
 from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.data.pictures import decode
