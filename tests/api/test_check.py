@@ -94,8 +94,8 @@ def test_a_linear_model_is_judged_as_its_closed_form_says():
 
 @pytest.mark.parametrize(
     "form",
-    ["floats", "doubles", "bytes", "bytes-last", "bytes-first", "list", "one-hot", "dataset", "pictures", "loader", "shuffled",
-     "custom-loader", "stream"],
+    ["floats", "doubles", "bytes", "bytes-last", "bytes-first", "list", "one-hot", "dataset", "pictures", "loader",
+     "shuffled", "custom-loader", "stream"],
 )  # fmt: skip
 def test_every_form_of_the_same_images_gives_the_same_outcomes(model, plain, form):
     pixels, labels = digits()

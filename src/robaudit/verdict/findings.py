@@ -146,8 +146,8 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     ),
     "probabilities": (
         "warning",
-        "PGD-10 attacks them as they are, the other attacks what comes before the softmax where the network's graph is known "
-        "(last-softmax says so); where it is not, return logits.",
+        "PGD-10 attacks them as they are, the other attacks what comes before the softmax where the network's graph is "
+        "known (last-softmax says so); where it is not, return logits.",
     ),
 }
 

@@ -47,7 +47,7 @@ def load_images(
         source: a name in `DATASETS` or a path. Files hold `images` (uint8 (N, H, W) or (N, H, W, C), or
             float (N, C, H, W) in [0, 1]) and `labels` (N,), or the same under other usual names.
         data_dir: where named data sets lie, in torchvision's layout; a cache folder by default.
-        split: `test` or `train` of a named set; of a folder the subfolder, of a file the arrays with that name, if there.
+        split: `test` or `train` of a named set; of a folder the subfolder, of a file the arrays of that name, if any.
         limit: at most so many examples, drawn by `seed`, class-balanced (in proportion where the split is
             unbalanced); None takes all.
         seed: fixes the subset and the order.
