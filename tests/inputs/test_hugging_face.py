@@ -24,7 +24,8 @@ from robaudit.inputs.recovery.layers import chain_classes, read_layers
 WIDTH, HEADS, HIDDEN, SIDE, PATCH, EPS = 16, 2, 24, 8, 4, 0.05
 VIT = {"model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": WIDTH,
        "num_hidden_layers": 2, "num_attention_heads": HEADS, "intermediate_size": HIDDEN, "image_size": SIDE,
-       "patch_size": PATCH, "layer_norm_eps": EPS, "hidden_act": "gelu", "id2label": {str(n): f"class {n}" for n in range(4)}}  # fmt: skip
+       "patch_size": PATCH, "layer_norm_eps": EPS, "hidden_act": "gelu",
+       "id2label": {str(n): f"class {n}" for n in range(4)}}  # fmt: skip
 PREPARED = {"image_processor_type": "ViTImageProcessor", "do_rescale": True, "rescale_factor": 1 / 255,
             "do_normalize": True, "image_mean": [0.3, 0.4, 0.5], "image_std": [0.2, 0.3, 0.25],
             "size": {"height": SIDE, "width": SIDE}}  # fmt: skip
