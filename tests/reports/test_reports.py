@@ -249,3 +249,7 @@ def test_what_makes_the_model_doubtful_stands_beside_the_verdict(cases):
     box = text[: text.index("╰")]
     assert "a close call between normalisations" in box and "found so" not in box
     assert text.count("a close call") == 1 and "found so" in text
+    doubted = dataclasses.replace(case, data=case.data | {"model": case.data["model"] | {"notes": [doubt]}})
+    page, section = REPORTS["html"](doubted), MANY["markdown"]([doubted])
+    assert "a close call" in page[page.index("<header") : page.index("</header>")]
+    assert "a close call between normalisations" in section[: section.index("| |")]

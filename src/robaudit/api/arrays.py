@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.inputs import class_labels
 
 #: Usual numbers of channels, and those that a picture or an array of them may end with.
 _CHANNELS, _LAST = (1, 3), (1, 3, 4)
@@ -65,7 +66,7 @@ def compact(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def class_indices(labels: object, count: int, name: str) -> torch.Tensor:
-    """(N,) int64."""
+    """(N,) int64 of class indices (N,) or (N, 1), or one-hot labels (N, K)."""
     try:
         found = _tensor(as_array(labels))
     except (TypeError, ValueError) as error:
@@ -73,10 +74,7 @@ def class_indices(labels: object, count: int, name: str) -> torch.Tensor:
             f"{name}: labels are no whole numbers; give class indices 0, 1, 2, ..."
         ) from error
     if found.ndim == 2 and len(found) == count:
-        raise RobauditError(
-            f"{name}: labels have shape {tuple(found.shape)}, as one-hot ones have; "
-            "give one class index an example: labels.argmax(1)"
-        )
+        found = torch.from_numpy(class_labels(found.numpy(), name))
     if found.shape != (count,):
         raise RobauditError(
             f"{name}: {count} images but labels of shape {tuple(found.shape)}; give one label an image"

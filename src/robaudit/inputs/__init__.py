@@ -5,6 +5,7 @@ from __future__ import annotations
 from robaudit.datasets import DATASETS, DatasetSpec
 from robaudit.inputs.classifier import Classifier, ModelInfo, save_classifier
 from robaudit.inputs.data.images import Images, make_images
+from robaudit.inputs.data.labels import class_labels
 from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.files.copies import file_sha256
 from robaudit.inputs.identity import module_digest
@@ -26,6 +27,7 @@ __all__ = [
     "Normalise",
     "build_architecture",
     "calibrated_losses",
+    "class_labels",
     "file_sha256",
     "inspect_checkpoint",
     "is_factory",

@@ -12,7 +12,8 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, read_checkpoint
-from robaudit.inputs.files.copies import FileCopy, read_copy
+from robaudit.inputs.files.copies import FileCopy
+from robaudit.inputs.files.model_folders import read_model
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.programs import is_factory
@@ -86,7 +87,7 @@ def inspect_checkpoint(
 
     """
     copy, request = (
-        read_copy(Path(source).expanduser()),
+        read_model(Path(source).expanduser()),
         ModelRequest(arch=arch, key=key, trust_program=trust_program),
     )
     if arch and is_factory(arch):  # the user's own code is not for the child

@@ -40,6 +40,8 @@ UNNAMED: dict[int, tuple[str, ...]] = {
 }
 #: No data set's deviation is below this in [0, 1]; one that is makes bytes of pixels.
 RAW = 0.02
+#: Side of images from which networks are usually trained from ImageNet's weights, or as these were.
+LARGE = 128
 #: A mean's name (`mean`, `input_mean`, `mu`), and what stands in its place in its deviation's.
 MEAN = re.compile(r"(?<![a-z])(means?|mu|avg|average)(?![a-z])")
 STDS = ("std", "sigma", "stds", "sd", "stdev", "stddev", "dev", "scale")
@@ -117,9 +119,10 @@ def parse_normalisation(text: str, channels: int) -> Normalisation:
     return Normalisation(text, mean, std)
 
 
-def usual_normalisations(dataset: str, channels: int) -> list[Normalisation]:
-    """What models for such images are usually trained with, the likeliest first."""
-    names = ["none", *([dataset] if dataset in NAMED else []), *UNNAMED.get(channels, ())[:1]]
+def usual_normalisations(dataset: str, channels: int, side: int = 0) -> list[Normalisation]:
+    """What models for such images are usually trained with, the likeliest first: ImageNet's where they are large."""
+    names = ["imagenet"] if side >= LARGE and channels == 3 and dataset not in NAMED else []
+    names += ["none", *([dataset] if dataset in NAMED else []), *UNNAMED.get(channels, ())[:1]]
     names += [name for name in ("imagenet", "cifar10", "mnist") if name not in names]
     names += [text for text in UNNAMED.get(channels, ()) if text not in names]
     fitting = [name for name in names if name not in NAMED or len(NAMED[name][0]) == channels]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
-from robaudit.inputs.files.copies import FileCopy, exists, read_copy
+from robaudit.inputs.files.copies import FileCopy, exists
+from robaudit.inputs.files.model_folders import CONFIG, read_model
 from robaudit.inputs.files.several import averages_beside
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.filling import as_float32, fill_factory
@@ -22,13 +22,13 @@ from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, settled, source_digest
 from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.choice import ModelRequest
+from robaudit.inputs.recovery.described import described
+from robaudit.inputs.recovery.hugging_face import PREFIX, described_options
 from robaudit.inputs.recovery.members import member_options, read_members
 from robaudit.sandbox import Limits, in_child
 
 #: Formats that are networks already; also the word for their architecture.
 PROGRAMS = ("onnx", "torchscript", "pt2")
-#: The names of parts of one checkpoint.
-SHARD = re.compile(r"-0*[1-9]\d*-of-(0*(?:[2-9]|[1-9]\d+))\.(?:safetensors|bin|pt|pth)$")
 #: Processor time that the first look at a file may take: a start, and one second for so many bytes.
 SECONDS = 60
 PER_SECOND = 8 << 20
@@ -79,12 +79,7 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
             return replace(found, notes=[*notes, *found.notes]), request
         if is_factory(source):
             return _ready(source, call_factory(source), "factory", request, None, []), request
-    if match := SHARD.search(path.name):
-        raise RobauditError(
-            f"{path}: is one of {int(match[1])} parts of a network; write all tensors into one file "
-            "(save_pretrained with max_shard_size='100GB') and pass that"
-        )
-    copy = read_copy(path)
+    copy = read_model(path)
     try_first(copy, request)
     return find_in(read_checkpoint(copy), request)
 
@@ -113,7 +108,7 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
 
     """
     asked = request.arch, request.normalise, request.key, request.image_shape, request.trust_program
-    key = copy.sha256, copy.path.suffix, *asked
+    key = copy.sha256, copy.path.suffix, tuple(sorted(copy.beside.items())), *asked
     if key in _SURVIVED:
         return
 
@@ -217,6 +212,7 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
     shape = request.image_shape or (tuple(entry["input_shape"]) if entry else None)
     members = read_members(list(chosen.values()), contents.path)
+    said = described(contents.copy) if not entry and len(members.states) == 1 else None
     structure = ""
     if request.arch and by_code:
         filled, inner = fill_factory(
@@ -227,11 +223,18 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         options = [Candidate(request.arch, (), channels, size, filled.classes, 0.0, filled.network)]
         structure = _structure(assemble(options[0]), request.arch)
         notes += filled.notes
+    elif said and said.known and request.arch in (None, f"{PREFIX}{said.kind}"):
+        options, structure = described_options(said, members, request.arch, shape, contents.path)
+        request = replace(request, arch=options[0].text)
     else:
         options = member_options(members, request.arch, shape, contents.path)
+        if said and request.arch is None:
+            notes.append(
+                f"warning: {CONFIG} beside it is of a kind that is not known ({said.kind}); guessed by shapes"
+            )
+    stored = members.stored or (said.stored(options[0].in_channels) if said else None)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
     notes += members.notes
     digest = contents.copy.sha256
-    found = Found(options, members.stored, notes, contents.format, digest, shape, structure, averages)
-    return found, request
+    return Found(options, stored, notes, contents.format, digest, shape, structure, averages), request

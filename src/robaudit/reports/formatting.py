@@ -13,6 +13,15 @@ HEADLINES = {
     "inconclusive": "INCONCLUSIVE",
 }
 
+#: How a note begins that says what to doubt.
+WARNING = "warning: "
+
+
+def doubts(data: dict[str, Any]) -> list[str]:
+    """What makes it doubtful which model was audited: it belongs beside the verdict."""
+    notes = (plain(note) for note in data["model"].get("notes") or [])
+    return [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
+
 
 def label(name: str) -> str:
     """The name of an attack or a gap as people write it; one of a later version as it stands."""

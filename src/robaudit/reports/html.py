@@ -21,6 +21,7 @@ from robaudit.reports.figures import (
 from robaudit.reports.formatting import (
     HEADLINES,
     asked_texts,
+    doubts,
     eps_text,
     label,
     percent,
@@ -51,6 +52,7 @@ def html(case: Case) -> str:
         headline=HEADLINES[data["verdict"]["outcome"]],
         sentence=data["headline"]["sentence"],
         asked=asked_texts(data),
+        doubts=doubts(data),
         reported=data["headline"]["reported"],
         caption=table_caption(data),
         beyond=beyond_text(data),

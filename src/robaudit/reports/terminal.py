@@ -14,7 +14,9 @@ from robaudit.escaping import plain
 from robaudit.evidence import Evidence
 from robaudit.reports.formatting import (
     HEADLINES,
+    WARNING,
     asked_texts,
+    doubts,
     eps_text,
     percent,
     where_text,
@@ -24,8 +26,6 @@ from robaudit.reports.summary import summary
 from robaudit.verdict import FEW_EXAMPLES, Verdict
 
 _COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
-#: How a note begins that says what to doubt.
-WARNING = "warning: "
 _MARK = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 
 
@@ -65,17 +65,11 @@ def _headline(data: dict[str, Any]) -> RenderableType:
         f"{plain(images['name'])} {plain(images['split'])}, {images['audited']} of {images['total']} examples, "
         f"{threat['norm']} eps {eps_text(threat['eps'])}, seed {data['seed']}"
     )
-    for note in _warnings(data):
+    for note in doubts(data):
         body.append(f"\n{note}", style="yellow")
     if not data["finished"]:
         body.append("\nThis audit is unfinished; run the same command to resume it.", style="yellow")
     return Panel(body, border_style=colour)
-
-
-def _warnings(data: dict[str, Any]) -> list[str]:
-    """What makes it doubtful which model was audited: it belongs beside the verdict."""
-    notes = (plain(note) for note in data["model"].get("notes", []))
-    return [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
 
 
 def _accuracies(data: dict[str, Any]) -> RenderableType:

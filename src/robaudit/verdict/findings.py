@@ -146,7 +146,8 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     ),
     "probabilities": (
         "warning",
-        "Return logits: behind a softmax the cross-entropy flattens and gradients shrink.",
+        "PGD-10 attacks them as they are, the other attacks what comes before the softmax where the network's graph is "
+        "known (last-softmax says so); where it is not, return logits.",
     ),
 }
 

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.data.array_names import image_and_label_names
 from robaudit.inputs.data.folders import read_folder
 from robaudit.inputs.data.labels import class_labels
 from robaudit.inputs.data.loading import load_images
@@ -191,6 +192,34 @@ def test_floats_with_channels_last_and_arrays_of_other_names(tmp_path: Path) -> 
     found = load_images(str(tmp_path / "a.npz"))
     assert found.shape == (3, 6, 5)
     assert np.array_equal(found.pixels.numpy(), images.transpose(0, 3, 1, 2)[found.ids])
-    np.savez(tmp_path / "b.npz", x=images, y=np.array([0, 1, 0, 1]))
-    with pytest.raises(RobauditError, match=r"holds no 'images' \(x, y\)"):
+    np.savez(tmp_path / "b.npz", pictures=images, y=np.array([0, 1, 0, 1]))
+    with pytest.raises(RobauditError, match=r"holds no 'images' \(pictures, y\)"):
         load_images(str(tmp_path / "b.npz"))
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "expected"),
+    [
+        (("x", "y"), "test", ("x", "y")),
+        (("Y", "X"), "test", ("X", "Y")),
+        (("data", "labels"), "test", ("data", "labels")),
+        (("arr_0", "arr_1"), "test", ("arr_0", "arr_1")),
+        (("x_train", "y_train", "x_test", "y_test"), "test", ("x_test", "y_test")),
+        (("x_train", "y_train", "x_test", "y_test"), "train", ("x_train", "y_train")),
+        (("train_images", "train_labels", "val_images", "val_labels", "test_images", "test_labels"), "test",
+         ("test_images", "test_labels")),
+        (("images", "labels", "x_test", "y_test"), "test", ("images", "labels")),
+        (("images", "targets", "mean"), "test", ("images", "targets")),
+        (("x_train", "y_train"), "test", "holds no test split .* pass --split train"),
+        (("x", "data", "y"), "test", "is open"),
+        (("images",), "test", "holds no 'labels'"),
+        (("arr_0",), "test", "holds no 'labels'"),
+        ((), "test", "holds no 'images'"),
+    ],
+)  # fmt: skip
+def test_arrays_are_told_by_their_usual_names(names: tuple[str, ...], split: str, expected: Any) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(RobauditError, match=expected):
+            image_and_label_names(names, split, "a.npz")
+    else:
+        assert image_and_label_names(names, split, "a.npz") == expected

@@ -20,6 +20,7 @@ from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_
 from robaudit.inputs.recovery import search
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.choice import ModelRequest, decide
+from robaudit.inputs.recovery.members import _from_a_fit
 from robaudit.inputs.recovery.scoring import (
     ERROR,
     PRICE_WORTH,
@@ -345,6 +346,36 @@ def test_a_large_network_known_by_its_names_is_not_searched_for(monkeypatch: pyt
     for work, found in ((1e9, "level0.8"), (1e6, "level0.9")):
         monkeypatch.setattr(Trial, "_work", lambda _, candidate, work=work: work)
         assert choose([known, other], [NONE], numbered())[0].candidate.text == found
+
+
+def test_a_network_of_other_classes_than_the_data_is_not_searched_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whose answers nothing says how to read; on large images no other structure is tried at all."""
+    blind, other = replace(runner(0.1), exact=True), runner(0.9)
+    data = numbered()
+    for work, classes, found in (
+        (1e9, data.classes, "level0.1"),
+        (1e8, 50, "level0.1"),
+        (1e8, data.classes, "level0.9"),
+    ):
+        monkeypatch.setattr(Trial, "_work", lambda _, candidate, work=work: work)
+        assert choose([replace(blind, classes=classes), other], [NONE], data)[0].candidate.text == found
+
+
+def test_large_images_are_normalised_as_imagenet_s_first() -> None:
+    assert [norm.text for norm in usual_normalisations("folder", 3, 224)[:2]] == ["imagenet", "none"]
+    assert (
+        usual_normalisations("folder", 3, 32)[0].text
+        == usual_normalisations("mnist", 1, 28)[0].text
+        == "none"
+    )
+
+
+def test_what_tensors_do_not_go_into_is_no_candidate() -> None:
+    fits = Candidate("fits", (), 1, 2, 2, 1.0, Centred(0.5, 0.5))
+    assert _from_a_fit([Candidate("lenet5", (), 1, 28, 10, 0.0), fits]) == [fits]
+    assert _from_a_fit([Candidate("lenet5", (), 1, 28, 10, 0.0)]) == []
 
 
 def test_memory_that_ran_out_says_nothing_about_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,9 @@ def load_images(
 
     Args:
         source: a name in `DATASETS` or a path. Files hold `images` (uint8 (N, H, W) or (N, H, W, C), or
-            float (N, C, H, W) in [0, 1]) and `labels` (N,).
+            float (N, C, H, W) in [0, 1]) and `labels` (N,), or the same under other usual names.
         data_dir: where named data sets lie, in torchvision's layout; a cache folder by default.
-        split: `test` or `train` of a named set; for a folder, a subfolder of that name is taken if there.
+        split: `test` or `train` of a named set; of a folder the subfolder, of a file the arrays of that name, if any.
         limit: at most so many examples, drawn by `seed`, class-balanced (in proportion where the split is
             unbalanced); None takes all.
         seed: fixes the subset and the order.
@@ -68,9 +68,9 @@ def load_images(
     elif path.is_dir():
         images = _read(str(path), split, lambda: read_folder(path, split))
     elif path.suffix == ".npz" and path.is_file():
-        images = _read(str(path), split, lambda: read_npz(path))
+        images = _read(str(path), split, lambda: read_npz(path, split))
     elif path.suffix == ".safetensors" and path.is_file():
-        images = _read(str(path), split, lambda: read_safetensors(path))
+        images = _read(str(path), split, lambda: read_safetensors(path, split))
     else:
         raise RobauditError(
             f"{source}: not a data set; pass a folder of class folders, an .npz or a .safetensors file"

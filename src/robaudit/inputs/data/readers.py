@@ -126,7 +126,7 @@ def mnist(root: Path, split: str) -> Parts:
     """MNIST (LeCun et al. 1998): 10,000 test or 60,000 train images (1, 28, 28); idx files or mnist-SPLIT.npz."""
     packed = root / f"mnist-{split}.npz"
     if packed.is_file():
-        pixels, labels = read_arrays(packed)
+        pixels, labels = read_arrays(packed, split)
         return found(to_pixels(pixels, str(packed)), labels, 10)
     return _idx_pair("mnist", root, [root / "MNIST" / "raw", root / "mnist"], split, ())
 

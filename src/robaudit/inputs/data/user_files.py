@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.data.array_names import image_and_label_names
 from robaudit.inputs.data.labels import class_labels
 from robaudit.inputs.files.archives import Archive, open_archive
 from robaudit.inputs.files.copies import read_copy
@@ -55,14 +56,11 @@ def to_pixels(array: np.ndarray, name: str) -> np.ndarray:
     )
 
 
-def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """`images` and `labels` of an `.npz`, whose headers are read and checked before anything is allocated."""
+def read_arrays(path: Path, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of an `.npz`, whose headers are read and checked before anything is allocated."""
     archive = open_archive(read_copy(path, LIMIT, "an .npz file"), LIMIT)
-    for key in ("images", "labels"):
-        if f"{key}.npy" not in archive:
-            held = ", ".join(name.removesuffix(".npy")[:20] for name in archive.names[:6])
-            raise RobauditError(f"{path}: holds no '{key}' ({held}); expected arrays 'images' and 'labels'")
-    images, labels = (_read_array(archive, f"{key}.npy") for key in ("images", "labels"))
+    pair = image_and_label_names([name.removesuffix(".npy") for name in archive.names], split, str(path))
+    images, labels = (_read_array(archive, f"{key}.npy") for key in pair)
     return images, class_labels(labels, str(path))
 
 
@@ -91,29 +89,27 @@ def _read_array(archive: Archive, name: str) -> np.ndarray:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def read_npz(path: Path) -> Parts:
-    """An `.npz` with `images` and `labels`.
+def read_npz(path: Path, split: str = "test") -> Parts:
+    """An `.npz` with `images` and `labels`, or other names that `image_and_label_names` knows.
 
     Raises:
         RobauditError: damaged, too large, or not as `to_pixels` expects.
 
     """
-    images, labels = read_arrays(path)
+    images, labels = read_arrays(path, split)
     return found(to_pixels(images, str(path)), labels)
 
 
-def read_safetensors(path: Path) -> Parts:
-    """A `.safetensors` with `images` and `labels`.
+def read_safetensors(path: Path, split: str = "test") -> Parts:
+    """A `.safetensors` with `images` and `labels`, or other names that `image_and_label_names` knows.
 
     Raises:
         RobauditError: damaged, too large, or not as `to_pixels` expects.
 
     """
     tensors, _ = read_tensors(read_copy(path, LIMIT, "a .safetensors file"))
-    missing = {"images", "labels"} - tensors.keys()
-    if missing:
-        raise RobauditError(f"{path}: holds no '{min(missing)}'; expected tensors 'images' and 'labels'")
-    images, labels = (_numbers(tensors[key], key, path) for key in ("images", "labels"))
+    pair = image_and_label_names(list(tensors), split, str(path))
+    images, labels = (_numbers(tensors[key], key, path) for key in pair)
     return found(to_pixels(images, str(path)), class_labels(labels, str(path)))
 
 

@@ -67,6 +67,8 @@ def read_checkpoint(copy: FileCopy) -> Contents:
         RobauditError: not a checkpoint, or one that cannot be read safely.
 
     """
+    if copy.parts:
+        return _joined(copy)
     path, head = copy.path, bytes(copy.data[:512])
     for magic, advice in FOREIGN:
         if head.startswith(magic):
@@ -90,6 +92,23 @@ def read_checkpoint(copy: FileCopy) -> Contents:
     raise RobauditError(
         f"{path}: not a recognised checkpoint (PyTorch, safetensors, TorchScript, .pt2, ONNX); pass one"
     )
+
+
+def _joined(copy: FileCopy) -> Contents:
+    """The tensors of all parts of one network.
+
+    Raises:
+        RobauditError: a part cannot be read, is no plain state dict, or holds what another one does.
+
+    """
+    tree: dict[str, Any] = {}
+    for part in copy.parts:
+        contents = read_checkpoint(part)
+        if not isinstance(contents.tree, Mapping) or tree.keys() & contents.tree.keys():
+            raise RobauditError(f"{part.path}: is no part of a network with the others; download it again")
+        tree |= contents.tree
+    in_order = sorted(tree) if contents.format == "safetensors" else tree  # as one such file has them
+    return Contents(copy, contents.format, {name: tree[name] for name in in_order})
 
 
 def _archive_kind(archive: Archive) -> str:

@@ -29,22 +29,34 @@ class FileCopy:
     Attributes:
         path: as it was named; for messages and endings only, nobody opens it again.
         data: the bytes. They are this process's own; tensors may be made of them without another copy.
+        parts: the files that a network is spread over; `data` is empty then.
+        beside: what lies beside the file and says what it is, by name (`inputs.files.model_folders`).
 
     """
 
-    def __init__(self, path: Path, data: bytes | bytearray | mmap.mmap | memoryview) -> None:
+    def __init__(
+        self,
+        path: Path,
+        data: bytes | bytearray | mmap.mmap | memoryview,
+        parts: tuple[FileCopy, ...] = (),
+        beside: dict[str, bytes] | None = None,
+    ) -> None:
         self.path = path
         self.data = memoryview(data)
+        self.parts = parts
+        self.beside = beside or {}
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.data) + sum(map(len, self.parts))
 
     def __deepcopy__(self, _: object) -> FileCopy:
         return self  # nobody changes it
 
     @cached_property
     def sha256(self) -> str:
-        """The digest of the bytes, in hexadecimal."""
+        """The digest of the bytes, or of the digests of the parts, in hexadecimal."""
+        if self.parts:
+            return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
         return hashlib.sha256(self.data).hexdigest()
 
     def stream(self) -> BinaryIO:

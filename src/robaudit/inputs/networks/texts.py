@@ -119,7 +119,7 @@ def read_options(
     Args:
         spec: the whole text, for the message.
         text: the options.
-        plan: whose fields they are: numbers, `yes` and `no`, numbers joined by `-`, or words.
+        plan: whose fields they are: whole and other numbers, `yes` and `no`, numbers joined by `-`, or words.
         words: for fields that take words, whether they take one.
 
     Raises:
@@ -135,8 +135,8 @@ def read_options(
                 values[name] = tuple(int(part) for part in value.split("-")) if value else ()
             elif types[name] == "bool":
                 values[name] = {"yes": True, "no": False}[value]
-            elif types[name] == "int":
-                values[name] = int(value)
+            elif types[name] in ("int", "float"):
+                values[name] = {"int": int, "float": float}[types[name]](value)
             elif words[name](value):
                 values[name] = value
             else:

@@ -40,6 +40,7 @@ class TransformerPlan:
         out: a linear layer after the heads.
         relu: ReLU instead of GELU.
         wide_scale: products are divided by the root of `inner`, else by that of each head's share.
+        eps: what layer norm adds to the variance.
 
     """
 
@@ -62,6 +63,7 @@ class TransformerPlan:
     out: bool = True
     relu: bool = False
     wide_scale: bool = False
+    eps: float = 1e-5
 
 
 class Learned(nn.Module):
@@ -172,7 +174,7 @@ class VisionTransformer(nn.Module):
 
 
 def _norm(plan: TransformerPlan) -> nn.Module:
-    return TokenNorm(plan.width) if plan.batch else nn.LayerNorm(plan.width)
+    return TokenNorm(plan.width) if plan.batch else nn.LayerNorm(plan.width, plan.eps)
 
 
 def _heads(plan: TransformerPlan) -> dict[int, float]:

@@ -15,7 +15,7 @@ from torch import nn
 from robaudit.errors import RobauditError
 
 #: What stands before a colon in the names of catalogues and architectures: no module of a user's.
-NAMES = ("torchvision", "timm", "hf", "robustbench", "sequential")
+NAMES = ("torchvision", "timm", "hf", "robustbench", "transformers", "sequential")
 #: Modules that the last factory imported from its own folder.
 _neighbours: set[str] = set()
 

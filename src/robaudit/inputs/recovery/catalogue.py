@@ -16,16 +16,17 @@ from torch import nn
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.several import State, put_in
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels
+from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, last_layer
 
 INDEX = Path(__file__).with_name("catalogue.json")
 
 
 def fingerprint(layers: list[Layer]) -> str:
     """A digest of the layers' kinds and shapes in any order, without the classes."""
-    mains = [layer for layer in layers if layer.kind in ("conv", "linear")]
-    head = mains[-1] if mains else None
-    heads = [layer for layer in mains if head is not None and layer.shape == head.shape]
+    head = last_layer(layers)
+    heads = [
+        layer for layer in layers if head is not None and (layer.kind, layer.shape) == (head.kind, head.shape)
+    ]
     shapes: list[tuple[str, tuple[int, ...]]] = sorted(
         (layer.kind, layer.shape) for layer in layers if layer not in heads
     )

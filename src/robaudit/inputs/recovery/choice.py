@@ -69,7 +69,7 @@ def normalisations_to_try(
     if stored:
         return [stored], [f"normalisation {stored.text} is stored with the model"]
     if request.images:
-        return usual_normalisations(request.images.name, channels), []
+        return usual_normalisations(request.images.name, channels, request.images.shape[1]), []
     return [parse_normalisation("none", channels)], [
         "warning: no normalisation in the file and no images to choose by: none used; --normalise sets one"
     ]
@@ -118,7 +118,7 @@ def _chosen(
 ) -> tuple[Choice, list[Choice]]:
     """What is taken, and what images choose where the user says nothing; what the user names is never changed."""
     if request.normalise and not request.arch:
-        usual = usual_normalisations(images.name, options[0].in_channels)
+        usual = usual_normalisations(images.name, options[0].in_channels, images.shape[1])
         return choose_behind(norms[0], options, usual, images, request.device)
     choices = choose(options, norms, images, request.device, named=bool(request.arch))
     return choices[0], choices

@@ -14,6 +14,9 @@ import torch
 from robaudit.inputs.files.state_dicts import State
 from robaudit.inputs.recovery.stochastic_weights import with_deviations
 
+#: What the layer that gives the classes is called.
+HEAD = re.compile(r"(^|\.)(fc|heads?|classifier|linear|logits|last_linear|output|predictions?)(\.\w+)?$")
+
 Kind = Literal["conv", "linear", "norm", "scale", "other"]
 
 #: Last parts of names, by the role of the tensor.
@@ -174,12 +177,24 @@ def module_layers(network: torch.nn.Module) -> list[Layer]:
     return read_layers(network.state_dict())
 
 
+def alphabetical(layers: list[Layer]) -> bool:
+    """Whether the layers stand sorted by name, as no author of several layers defines them."""
+    names = [layer.name for layer in layers]
+    return len(names) > 2 and names == sorted(names)
+
+
+def last_layer(layers: list[Layer]) -> Layer | None:
+    """The linear or convolutional layer that gives the classes: the last, or by name where names are sorted."""
+    mains = [layer for layer in layers if layer.kind in ("conv", "linear")]
+    named = [layer for layer in mains if HEAD.search(layer.name)] if alphabetical(layers) else []
+    depth = min((layer.name.count(".") for layer in named), default=0)
+    return next(reversed([layer for layer in named if layer.name.count(".") == depth] or mains), None)
+
+
 def chain_classes(layers: list[Layer]) -> int:
-    """Outputs of the last linear or convolutional layer, or 0 where there is none."""
-    for layer in reversed(layers):
-        if layer.kind in ("conv", "linear"):
-            return layer.shape[0]
-    return 0
+    """Outputs of the layer that gives the classes, or 0 where there is none."""
+    last = last_layer(layers)
+    return last.shape[0] if last else 0
 
 
 def input_channels(layers: list[Layer]) -> int | None:

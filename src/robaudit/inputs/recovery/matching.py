@@ -10,8 +10,8 @@ from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.networks.texts import SEQUENTIAL, VGGS
 from robaudit.inputs.recovery.candidates import Candidate, fits
 from robaudit.inputs.recovery.chains import file_order, read_units
-from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
-from robaudit.inputs.recovery.ordering import alphabetical, in_natural_order, linears_last
+from robaudit.inputs.recovery.layers import Layer, alphabetical, chain_classes, input_channels, module_layers
+from robaudit.inputs.recovery.ordering import in_natural_order, linears_last
 from robaudit.inputs.recovery.published import (
     exact_candidates,
     in_own_order,
@@ -127,7 +127,7 @@ def named_candidate(spec: str, layers: list[Layer], shape: tuple[int, int, int] 
     if exact:
         return exact[0]
     channels = input_channels(layers) or (shape[0] if shape else 1)
-    side = shape[1] if shape else SIDES.get(channels, (32,))[0]
+    side = shape[1] if shape else known[0].image_size if known else SIDES.get(channels, (32,))[0]
     classes = chain_classes(layers)
     plan = parse(spec)
     own = module_layers(build(plan, classes=classes, in_channels=channels, image_size=side))

@@ -11,7 +11,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.state_dicts import State
 from robaudit.inputs.networks.families import EnsemblePlan
 from robaudit.inputs.normalisation import Normalisation, stored_normalisation
-from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.catalogue import catalogue_options
 from robaudit.inputs.recovery.layers import Layer, input_channels, read_layers
 from robaudit.inputs.recovery.matching import candidates, drop_batches, named_candidate
@@ -124,6 +124,17 @@ def member_options(
     return together
 
 
+def _from_a_fit(options: list[Candidate]) -> list[Candidate]:
+    """The candidates from the first on that the tensors go into: what was read of shapes is a guess."""
+    for start, option in enumerate(options):
+        try:
+            assemble(option)
+        except RobauditError:
+            continue
+        return options[start:]
+    return []
+
+
 def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | None) -> list[Candidate]:
     """Candidates that do without a part of the file; what is left out is added to the members' notes."""
     found: list[Candidate] = []
@@ -137,7 +148,7 @@ def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | N
             found += [replace(option, price=option.price + part.price) for option in options]
         if found and not part.alternative:
             break
-    return sorted(found, key=lambda option: option.price)
+    return _from_a_fit(sorted(found, key=lambda option: option.price))
 
 
 def _one_member(
@@ -146,7 +157,7 @@ def _one_member(
     """Candidates for one state dict: the named one, or those of its shapes and of the catalogues."""
     if arch is None:
         options = [*candidates(layers, shape), *catalogue_options(state, layers, shape)]
-        return sorted(options, key=lambda option: option.price)
+        return _from_a_fit(sorted(options, key=lambda option: option.price))
     if arch.startswith(("torchvision:", "timm:")):
         return catalogue_options(state, layers, shape, only=arch)
     return [named_candidate(arch, layers, shape)]

@@ -10,12 +10,6 @@ import re
 from robaudit.inputs.recovery.layers import Layer
 
 
-def alphabetical(layers: list[Layer]) -> bool:
-    """Whether the layers stand sorted by name, as no author of several layers defines them."""
-    names = [layer.name for layer in layers]
-    return len(names) > 2 and names == sorted(names)
-
-
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """A sort key by which `2` comes before `10`."""
     return [

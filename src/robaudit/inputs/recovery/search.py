@@ -23,6 +23,8 @@ FAR_DEARER = 2.0
 #: Clean accuracy above which activations are not changed together with other things; nor are they of networks that take
 #: more multiplications an image: small networks are odd, large ones regular.
 CLEAR_ACCURACY, LIGHT_WORK = 0.95, 1e7
+#: Multiplications an image from which nothing but a published network is tried where the file's names are its names.
+HEAVY_WORK = 5e8
 #: Standard errors of doubt within which structures are level with the best, and how many of them are improved on.
 LEVEL, STARTS = 2.0, 4
 #: Changes made to a structure, at most.
@@ -85,13 +87,15 @@ def known_by_name(
 ) -> Choice | None:
     """A large published network whose names the file has, under the best normalisation, where that sees.
 
-    Its structure is known, and for large images every other guess costs minutes.
+    Its structure is known, and for large images every other guess costs minutes. Nor will another one see where the
+    data have fewer classes than the network, and nothing says which.
     """
     exact = [candidate for candidate in candidates if candidate.exact]
     if not exact or trial.work < LIGHT_WORK:
         return None
     race = trial.race(itertools.product(exact, normalisations), trial.count)
-    return race[0] if race and sees(race[0], trial.images.classes) else None
+    alone = trial.work >= HEAVY_WORK or exact[0].classes > trial.images.classes
+    return race[0] if race and (alone or sees(race[0], trial.images.classes)) else None
 
 
 def choose_behind(

@@ -1,0 +1,153 @@
+"""Networks of Hugging Face's `transformers`, where it is installed, built as `config.json` says."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robaudit.errors import RobauditError
+from robaudit.inputs.files.model_folders import CONFIG, PREPROCESSOR
+from robaudit.inputs.files.several import State
+from robaudit.inputs.identity import class_structure
+from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.described import Described, as_transformer
+from robaudit.inputs.recovery.layers import input_channels
+from robaudit.inputs.recovery.members import Members, member_options
+from robaudit.inputs.recovery.transformer import transformer_candidates
+
+#: What an architecture's text begins with.
+PREFIX = "transformers:"
+
+
+class Logits(nn.Module):
+    """(N, C, H, W) to the logits among the outputs of such a network."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W), normalised, to (N, classes)."""
+        logits: torch.Tensor = self.network(x).logits
+        return logits
+
+
+def described_options(
+    said: Described, members: Members, arch: str | None, shape: tuple[int, int, int] | None, path: Path
+) -> tuple[list[Candidate], str]:
+    """The network that the JSON beside a checkpoint describes, and its structure where no text says it.
+
+    Args:
+        said: what it says.
+        members: the checkpoint's one state dict; sentences for the report go to its notes.
+        arch: `transformers:KIND` where the user named it.
+        shape: (C, H, W) of the images, where there are some.
+        path: begins every error.
+
+    Raises:
+        RobauditError: there is no such network, or the tensors are of another.
+
+    """
+    if said.side and shape and shape[1:] != (said.side, said.side):
+        members.notes.append(
+            f"warning: {CONFIG} or {PREPROCESSOR} beside it says that images of {said.side} x {said.side} go in; "
+            f"these are of {shape[1]} x {shape[2]} and go in as they are"
+        )
+    if said.timm:
+        return member_options(members, f"timm:{said.timm}", shape, path), ""
+    layers, state = members.layers[0], members.states[0]
+    if arch is None and (option := as_transformer(said, transformer_candidates(layers, shape))):
+        return [option], ""
+    network = build_described(said, state, str(path))
+    channels = said.settings.get("num_channels")
+    channels = channels if type(channels) is int else input_channels(layers) or 3
+    side = shape[1] if shape else said.side
+    option = Candidate(f"{PREFIX}{said.kind}", (), channels, side, said.classes, 0.0, network, exact=True)
+    return [option], f"{json.dumps(said.settings, sort_keys=True)}\n{class_structure(network)}"
+
+
+def build_described(said: Described, state: State, source: str) -> nn.Module:
+    """The network that a folder describes, with its tensors.
+
+    Raises:
+        RobauditError: the package is not installed, the kind is not known, or the tensors are of another network.
+
+    """
+    what = f"{source}: is a Hugging Face network of the kind {said.kind}"
+    try:
+        package = importlib.import_module("transformers")
+        names = importlib.import_module("transformers.models.auto.modeling_auto")
+        configs = importlib.import_module("transformers.models.auto.configuration_auto")
+    except ImportError as error:
+        raise RobauditError(
+            f"{what}, which needs the transformers package; pip install transformers"
+        ) from error
+    known = names.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.get(said.kind, ())
+    known = (known,) if isinstance(known, str) else tuple(known)
+    asked = said.settings.get("architectures") or [""]
+    name = next((each for each in known if asked[:1] == [each]), known[0] if known else "")
+    make = getattr(package, name, None)
+    config_of = getattr(package, configs.CONFIG_MAPPING_NAMES.get(said.kind, ""), None)
+    if make is None or config_of is None:
+        raise RobauditError(f"{what}, which this transformers does not know; upgrade it")
+    try:
+        config = config_of(**_settings(said, config_of))
+        with torch.device("meta"):  # sizes first: no more numbers than the file holds
+            same = _numbers(make(config).state_dict()) <= _numbers(state)
+        network = _loaded(make, config, state) if same else None
+    except Exception as error:  # whatever the package says of a stranger's numbers
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise RobauditError(f"{what}, and cannot be built ({reason})") from error
+    if network is None:
+        raise RobauditError(f"{what}, and its tensors are of another one; pass --arch FILE.py:FACTORY")
+    return Logits(network).eval()
+
+
+def _numbers(state: State) -> int:
+    """Numbers in all tensors but counters."""
+    return sum(tensor.numel() for tensor in state.values() if tensor.ndim)
+
+
+def _loaded(make: Any, config: Any, state: State) -> nn.Module | None:
+    """The network with the file's tensors, whose names the package knows in all its versions; None where some lack."""
+    logging = importlib.import_module("transformers.utils.logging")
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    floats = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    try:
+        network, told = make.from_pretrained(
+            None, config=config, state_dict=floats, output_loading_info=True, local_files_only=True
+        )
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+    wrong = any(told.get(kind) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return None if wrong else network
+
+
+def _settings(said: Described, config_of: Any) -> dict[str, Any]:
+    """The numbers and words of a configuration that its own class asks for.
+
+    What all classes share can choose a program to run (`attn_implementation`), so none of that is passed on.
+    """
+    shared = inspect.signature(importlib.import_module("transformers").PretrainedConfig.__init__).parameters
+    own = inspect.signature(config_of.__init__).parameters.keys() - shared.keys()
+    left_out = {"out_features", "out_indices"}
+    chosen = {
+        key: value for key, value in said.settings.items() if key in own - left_out and _is_plain(value)
+    }
+    return chosen | ({"num_labels": said.classes} if said.classes > 0 else {})
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
