@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
+from robaudit.spelling import unknown
+
 Norm = Literal["Linf", "L2"]
 Examples = Literal["auto", "all"]
 Engine = Literal["robaudit", "reference"]
@@ -70,7 +72,7 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         if self.norm not in get_args(Norm):
-            raise ValueError(f"norm '{self.norm}' is not known; use Linf or L2")
+            raise ValueError(unknown("norm", self.norm, get_args(Norm)))
         if self.norm == "Linf" and not 0 < self.eps <= 1:
             hint = f"; did you mean {self.eps:g}/255?" if 1 < self.eps <= 255 else ""
             raise ValueError(f"eps {self.eps:g} must be in (0, 1], inputs being in [0, 1]{hint}")
@@ -153,11 +155,9 @@ class AuditPlan:
     eot: int = 1
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.attacks if name not in ATTACK_NAMES]
-        if unknown or not self.attacks:
-            raise ValueError(
-                f"attack '{' '.join(unknown)}' is not known; choose from {', '.join(ATTACK_NAMES)}"
-            )
+        strange = [name for name in self.attacks if name not in ATTACK_NAMES]
+        if strange or not self.attacks:
+            raise ValueError(unknown("attack", " ".join(strange), ATTACK_NAMES))
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")
         if not 0.5 <= self.confidence < 1:
@@ -169,13 +169,11 @@ class AuditPlan:
         if not isinstance(self.eot, int) or not (self.eot == AUTO_DRAWS or 1 <= self.eot <= 10_000):
             raise ValueError(f"eot {self.eot} must be a whole number from 1 to 10000, for example 20")
         if self.examples not in get_args(Examples):
-            raise ValueError(f"examples '{self.examples}' is not known; use auto or all")
+            raise ValueError(unknown("examples", self.examples, get_args(Examples)))
         if self.precision not in get_args(Precision):
-            raise ValueError(
-                f"precision '{self.precision}' is not known; use {', '.join(get_args(Precision))}"
-            )
+            raise ValueError(unknown("precision", self.precision, get_args(Precision)))
         if self.engine not in get_args(Engine):
-            raise ValueError(f"engine '{self.engine}' is not known; use robaudit or reference")
+            raise ValueError(unknown("engine", self.engine, get_args(Engine)))
 
     @classmethod
     def from_flags(cls, threat: ThreatModel, **flags: Any) -> Self:

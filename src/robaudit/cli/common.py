@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from robaudit import files
 from robaudit.errors import RobauditError
+from robaudit.spelling import meant_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,7 +153,9 @@ def check_present(*models: str) -> None:
     """
     for model in models:
         if ":" not in model and not _exists(model):
-            raise RobauditError(f"{model}: no such file or directory; pass a checkpoint's path")
+            raise RobauditError(
+                f"{model}: no such file or directory{meant_path(model)}; pass a checkpoint's path"
+            )
 
 
 def _exists(path: str) -> bool:

@@ -8,6 +8,7 @@ import typer
 
 from robaudit.cli.common import check_apart, check_writable, console, write_text
 from robaudit.errors import RobauditError
+from robaudit.spelling import unknown
 
 _CODES = {"better": 0, "not-worse": 0, "worse": 1, "inconclusive": 3}
 
@@ -33,7 +34,7 @@ def compare(
     check_apart(out=out, **{"evidence file": new})
     check_apart(out=out, **{"evidence file": old})
     if form not in ("terminal", *COMPARISONS):
-        raise RobauditError(f"format '{form}' is not known; use terminal, {' or '.join(COMPARISONS)}")
+        raise RobauditError(unknown("format", form, ("terminal", *COMPARISONS)))
     cases = [open_case(path) for path in (old, new)]
     try:
         found = compare_evidence(cases[0].evidence, cases[1].evidence, margin)

@@ -8,6 +8,7 @@ import typer
 
 from robaudit.cli.common import check_apart, check_writable, console, write_text
 from robaudit.errors import RobauditError
+from robaudit.spelling import unknown
 
 
 def report(
@@ -37,7 +38,7 @@ def report(
     check_writable(out)
     check_apart(out=out, landscape=landscape, **{"evidence file": evidence})
     if form not in REPORTS:
-        raise RobauditError(f"format '{form}' is not known; use {', '.join(REPORTS)}")
+        raise RobauditError(unknown("format", form, REPORTS))
     surface = Surface.load(landscape) if landscape else None
     case = open_case(evidence, surface=surface, pictures=form == "html", unfinished=unfinished)
     if form == "terminal" and not out:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import typer
 
@@ -22,6 +22,8 @@ from robaudit.cli.common import (
 from robaudit.cli.data import DataRequest
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
+from robaudit.plan import Engine
+from robaudit.spelling import unknown
 
 if TYPE_CHECKING:
     from robaudit.audit import Recomputation, Verification
@@ -70,7 +72,7 @@ def verify(
     check_order(evidence, model)
     check_writable(json_path)
     if engine not in ("robaudit", "reference"):
-        raise RobauditError(f"engine '{engine}' is not known; use robaudit or reference")
+        raise RobauditError(unknown("engine", engine, get_args(Engine)))
     if recompute and dataset is None:
         raise RobauditError(f"recompute {recompute}: needs the clean images; pass --dataset")
     from robaudit.audit import Recompute
