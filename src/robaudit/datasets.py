@@ -65,7 +65,8 @@ def usual_eps(name: str, norm: str) -> float | None:
 
 def no_such_data(source: str) -> str:
     """What to say of a data set that is neither known by name nor there."""
+    hint = meant(source, DATASETS) or meant_path(source)
     return (
-        f"{source}: no such data set, file or folder{meant(source, DATASETS) or meant_path(source)}; pass one of {', '.join(DATASETS)}, "
+        f"{source}: no such data set, file or folder{hint}; pass one of {', '.join(DATASETS)}, "
         "a folder of class folders, an .npz or a .safetensors file"
     )

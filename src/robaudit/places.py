@@ -1,4 +1,4 @@
-"""Where data sets and evidence lie if nobody says: the variables `ROBAUDIT_DATA` and `ROBAUDIT_CACHE`, else the cache."""
+"""Where data sets and evidence lie if nobody says: `ROBAUDIT_DATA` and `ROBAUDIT_CACHE`, else the user's cache."""
 
 from __future__ import annotations
 

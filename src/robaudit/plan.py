@@ -63,6 +63,12 @@ def parse_fraction(text: str) -> float:
     return value
 
 
+def eps_text(eps: float) -> str:
+    """A radius as 8/255 where it is one, else as a decimal number."""
+    steps = eps * 255
+    return f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 else f"{eps:g}"
+
+
 @dataclass(frozen=True)
 class ThreatModel:
     """The ball of allowed perturbations: `norm` in {Linf, L2}, radius `eps` in [0, 1] pixel units."""

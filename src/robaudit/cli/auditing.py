@@ -14,6 +14,7 @@ from robaudit.escaping import json_text, plain
 from robaudit.files import read_text
 
 if TYPE_CHECKING:
+    from robaudit.cli.check_reports import Outputs
     from robaudit.evidence import Evidence
     from robaudit.inputs import Images
     from robaudit.plan import AuditPlan
@@ -131,19 +132,20 @@ def _tell_resumed(path: Path) -> None:
         )
 
 
-def report_one(checked: Checked, json_path: str | None) -> int:
-    """Print one report and write its JSON; the exit code."""
+def report_one(checked: Checked, outputs: Outputs, claim: Claim | None = None) -> int:
+    """Print one report and write the files that are wanted; the exit code."""
     from robaudit.reports import as_json, terminal
 
     assert checked.evidence is not None
     assert checked.verdict is not None
-    if json_path != "-":
+    if not outputs.quiet:
         out = console()
         out.print(terminal(checked.evidence, checked.verdict))
         hint = f"evidence: {checked.path}   (re-check it: robaudit verify {checked.path} {checked.model})"
         out.print(plain(hint), markup=False, soft_wrap=True)
-    if json_path:
-        write_text(json_path, as_json(checked.evidence, checked.verdict))
+    if outputs.json:
+        write_text(outputs.json, as_json(checked.evidence, checked.verdict))
+    outputs.write([checked], claim)
     return checked.code
 
 
@@ -156,7 +158,7 @@ def check_safely(model: str, images: Images, request: CheckRequest, evidence: Pa
         return Checked(model, error=text or type(error).__name__)
 
 
-def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None) -> int:
+def check_many(results: Iterable[Checked], outputs: Outputs, claim: Claim | None = None) -> int:
     """Report several audits as they come; one that failed is a row of the table.
 
     The exit code is the gravest: 1, then 2, 3, 0.
@@ -167,13 +169,14 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
     found = []
     for checked in results:
         found.append(checked)
-        if not quiet:
+        if not outputs.quiet:
             out.print(_line(checked), markup=False, soft_wrap=True)
-    if not quiet:
+    if not outputs.quiet:
         out.print(_table(found))
-    if json_path:
+    if outputs.json:
         reports = [_data(item) for item in found]
-        write_text(json_path, json_text({"schema": SCHEMA, "reports": reports}))
+        write_text(outputs.json, json_text({"schema": SCHEMA, "reports": reports}))
+    outputs.write(found, claim)
     return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in found})
 
 

@@ -152,13 +152,13 @@ def check_present(*models: str) -> None:
 
     """
     for model in models:
-        if ":" not in model and not _exists(model):
+        if ":" not in model and not exists(model):
             raise RobauditError(
                 f"{model}: no such file or directory{meant_path(model)}; pass a checkpoint's path"
             )
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
     """Whether something lies there; what cannot be a path is nowhere."""
     try:
         return Path(path).expanduser().exists()

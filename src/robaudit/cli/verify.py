@@ -19,7 +19,7 @@ from robaudit.cli.common import (
     exit_code,
     write_text,
 )
-from robaudit.cli.data import DataRequest
+from robaudit.cli.data import DataRequest, check_device, check_structure
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
 from robaudit.plan import Engine
@@ -73,6 +73,10 @@ def verify(
     check_writable(json_path)
     if engine not in ("robaudit", "reference"):
         raise RobauditError(unknown("engine", engine, get_args(Engine)))
+    if dataset:
+        DataRequest(dataset, data_dir).check()
+    check_structure(arch, normalise)
+    check_device(device)
     if recompute and dataset is None:
         raise RobauditError(f"recompute {recompute}: needs the clean images; pass --dataset")
     from robaudit.audit import Recompute

@@ -124,9 +124,10 @@ def _load_named(
         return _read(name, split, lambda: READERS[name](root, split))
     except files.Absent as absent:
         if not (download(name) if spec.torchvision and callable(download) else download):
-            ways = "pass --download, or --data-dir (or ROBAUDIT_DATA)" if spec.torchvision else "pass --data-dir (or ROBAUDIT_DATA)"
+            ways = "pass --download, or" if spec.torchvision else "pass"
             raise RobauditError(
-                f"{name}: {absent} is not in {root}; {ways} with the folder that holds it"
+                f"{name}: {absent} is not in {root}; {ways} --data-dir (or set ROBAUDIT_DATA) "
+                "with the folder that holds it"
             ) from absent
         if not spec.torchvision:
             raise RobauditError(

@@ -25,8 +25,6 @@ from robaudit.inputs.networks import (
 from robaudit.inputs.networks.ensemble import Ensemble
 from robaudit.inputs.networks.family import Family, Plan
 from robaudit.inputs.networks.published import PUBLISHED
-from robaudit.inputs.networks.residual_family import RESIDUAL
-from robaudit.inputs.networks.texts import SEQUENTIAL
 from robaudit.spelling import meant
 
 FAMILIES: tuple[Family, ...] = (
@@ -116,7 +114,8 @@ def build(plan: Plan, *, classes: int, in_channels: int = 3, image_size: int = 3
     if plan in PUBLISHED:
         return PUBLISHED[plan](classes, in_channels)
     raise RobauditError(
-        f"{plan}: no such architecture{meant(str(plan), NAMES)}; `robaudit architectures` lists them, or pass FILE.py:FACTORY"
+        f"{plan}: no such architecture{meant(str(plan), NAMES)}; `robaudit architectures` lists them, "
+        "or pass FILE.py:FACTORY"
     )
 
 
