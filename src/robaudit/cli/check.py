@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.auditing import (
-    Checked,
-    CheckRequest,
-    check_many,
-    check_one,
-    check_safely,
-    expand,
-    report_one,
-)
+from robaudit.cli.auditing import CheckRequest, check_one, expand, report_one
 from robaudit.cli.check_reports import Outputs
 from robaudit.cli.common import (
     TRUST_HELP,
@@ -27,6 +17,7 @@ from robaudit.cli.common import (
 )
 from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
 from robaudit.cli.defaults import tell_defaults
+from robaudit.cli.several import check_several, folder_for
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
@@ -209,30 +200,17 @@ def check(
         arch=arch,
         normalise=normalise,
         key=key,
-        device=pick_device(device),
+        device=device if ray else pick_device(device),
         force=force,
         quiet=outputs.quiet,
         trust_program=trust_program,
     )
-    if evidence and len(paths) > 1:
-        try:
-            evidence.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RobauditError(
-                f"{evidence}: must be a folder, for the evidence of {len(paths)} checkpoints"
-            ) from error
     tell_defaults(context)
+    folder_for(paths, evidence)
     images = data.load()
     if len(paths) == 1 and ray is None:
         return report_one(check_one(paths[0], images, request, evidence), outputs, claimed)
-    jobs = [(path, _place(path, number, evidence)) for number, path in enumerate(paths)]
-    if ray is None:
-        results: Iterable[Checked] = (check_safely(path, images, request, place) for path, place in jobs)
-    else:
-        from robaudit.cli.cluster import check_on_ray
-
-        results = check_on_ray(jobs, images, replace(request, device=device), ray)
-    return check_many(results, outputs, claimed)
+    return check_several(paths, images, request, evidence, outputs, ray)
 
 
 def _claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:
@@ -241,13 +219,6 @@ def _claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:
     from robaudit.verdict import make_claim  # takes half a second
 
     return make_claim(value, attack, plan)
-
-
-def _place(model: str, number: int, evidence: Path | None) -> Path | None:
-    """The evidence file of one of several checkpoints; of one alone, `evidence` itself."""
-    if evidence is None or not evidence.is_dir():
-        return evidence
-    return evidence / f"{number:03d}-{Path(model).stem}.evidence"
 
 
 check.__doc__ = f"{cleandoc(check.__doc__ or '')}\n{_EXAMPLES}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from robaudit.cli.common import check_apart, check_writable, console, write_text
+from robaudit.cli.help import one_of
 from robaudit.errors import RobauditError
 from robaudit.spelling import unknown
 
@@ -17,7 +18,12 @@ def compare(
     old: Path = typer.Argument(..., help="Evidence of the old model."),
     new: Path = typer.Argument(..., help="Evidence of the new model, on the same data."),
     margin: float = typer.Option(0.02, help="The loss of robust accuracy that is still accepted."),
-    form: str = typer.Option("terminal", "--format", help="terminal, markdown or json."),
+    form: str = typer.Option(
+        "terminal",
+        "--format",
+        help="terminal, markdown or json.",
+        autocompletion=one_of(("terminal", "markdown", "json")),
+    ),
     out: str | None = typer.Option(None, help="File to write; standard output by default."),
 ) -> int:
     """Compare two evidences example by example.

@@ -12,6 +12,7 @@ from typer.models import OptionInfo
 from robaudit.architectures import NETWORKS
 from robaudit.datasets import DATASETS
 from robaudit.plan import ATTACK_NAMES, Engine, Examples, Norm, Precision
+from robaudit.training.settings import Augment, Method, ScheduleName, Select, TrainExecution
 
 #: Panels of options that name none themselves, the same in every command.
 _PANELS: dict[str, tuple[str, ...]] = {
@@ -34,13 +35,14 @@ class Command(TyperCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                panels.setdefault(_panel(parameter), []).append(record)
+                panels.setdefault(panel_of(parameter), []).append(record)
         for name in sorted(panels, key=lambda name: (name in _LAST, name == "Options")):
             with formatter.section(name):
                 formatter.write_dl(panels[name])
 
 
-def _panel(parameter: Any) -> str:
+def panel_of(parameter: Any) -> str:
+    """The name of the panel that a parameter is listed in."""
     if parameter.param_type_name == "argument":
         return "Arguments"
     own: str | None = getattr(parameter, "rich_help_panel", None)
@@ -81,6 +83,11 @@ _COMPLETED: dict[str, Callable[[str], list[str]]] = {
     "arch": one_of(name for names in NETWORKS.values() for name in names),
     "normalise": one_of(["none", "per-image", "imagenet", *DATASETS]),
     "device": one_of(["auto", "cpu", "cuda", "mps", "xpu"]),
+    "method": one_of(get_args(Method)),
+    "schedule": one_of(get_args(ScheduleName)),
+    "augment": one_of(get_args(Augment)),
+    "select": one_of(get_args(Select)),
+    "execution": one_of(get_args(TrainExecution)),
 }
 
 

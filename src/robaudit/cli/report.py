@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from robaudit.cli.common import check_apart, check_writable, console, write_text
+from robaudit.cli.help import one_of
 from robaudit.errors import RobauditError
 from robaudit.spelling import unknown
 
@@ -14,7 +15,10 @@ from robaudit.spelling import unknown
 def report(
     evidence: Path = typer.Argument(..., help="Evidence file, or the folder of a training run."),
     form: str = typer.Option(
-        "terminal", "--format", help="terminal, html, markdown, json, junit, sarif or badge (an SVG)."
+        "terminal",
+        "--format",
+        help="terminal, html, markdown, json, junit, sarif or badge (an SVG).",
+        autocompletion=one_of(("terminal", "html", "markdown", "json", "junit", "sarif", "badge")),
     ),
     out: str | None = typer.Option(None, help="File to write; standard output by default."),
     landscape: Path | None = typer.Option(
