@@ -12,11 +12,17 @@ from pathlib import Path
 _ENTRIES = 5_000
 
 
-def meant(text: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)` where one of `known` is near, in any case of letters; else nothing."""
+def nearest(text: str, known: Iterable[str]) -> str:
+    """The one of `known` that is near, in any case of letters; empty where none is."""
     plain = {name.lower(): name for name in known}
     near = difflib.get_close_matches(text.lower(), plain, 1)
-    return f" (did you mean {plain[near[0]]}?)" if near else ""
+    return plain[near[0]] if near else ""
+
+
+def meant(text: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)` where one of `known` is near; else nothing."""
+    near = nearest(text, known)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def unknown(what: str, text: str, known: Iterable[str]) -> str:

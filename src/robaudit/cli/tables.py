@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,20 +10,21 @@ from typing import Any
 
 from robaudit.errors import RobauditError
 from robaudit.files import read_text
-from robaudit.spelling import meant
+from robaudit.spelling import nearest
 
 Kinds = Mapping[str, tuple[type, ...]]
 TEXT, NUMBER, WHOLE, LIST, TABLE, FLAG = (str,), (int, float), (int,), (list,), (dict,), (bool,)
 FRACTION = (str, int, float)
 #: Bytes of such a file.
 _LARGEST = 1 << 20
-_NAMES = {
+_NAMES: dict[type, str] = {
     str: "text",
     int: "whole number",
     float: "number",
     list: "list",
     dict: "table",
     bool: "true or false",
+    datetime.date: "date",
 }
 
 
@@ -68,11 +70,9 @@ def check_keys(path: Path, where: str, data: Mapping[str, Any], known: Kinds) ->
     """
     for name, value in data.items():
         if name not in known:
-            hint = meant(name, known)
-            raise RobauditError(
-                f"{path}: unknown key '{where}{name}'{hint}"
-                + ("" if hint else f"; known are {', '.join(known)}")
-            )
+            near = nearest(name, known)
+            hint = f"did you mean '{near}'?" if near else f"known are {', '.join(known)}"
+            raise RobauditError(f"{path}: unknown key '{where}{name}'; {hint}")
         if not isinstance(value, known[name]) or isinstance(value, bool) != (known[name] == FLAG):
             wanted = " or ".join(_NAMES.get(kind, kind.__name__) for kind in known[name])
             raise RobauditError(f"{path}: {where}{name} is a {type(value).__name__}; it must be a {wanted}")
