@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from robaudit.stats import gap_sequence, paired_gap, proportion, proportion_sequence
+from robaudit.stats import gap_sequence, paired_gap, proportion, proportion_sequence, sampled_share
 from robaudit.stats.betting import first_refuted, stakes
 from robaudit.stats.decision import side
 from robaudit.stats.interval import Floats, Integers
@@ -244,6 +244,62 @@ def sequence_row(
     return proportion(wrong, runs, 0.999).low <= 0.05
 
 
+def sampled_row(
+    rng: np.random.Generator, total: int, shares: tuple[float, float, float], setup: tuple[float, float, int]
+) -> bool:
+    """Simulate one truth of `--within`, print it; whether its errors are as few as promised."""
+    (survivors, breakable, found), (within, confidence, runs) = shares, setup
+    robust, breaks = round(survivors * total), round(breakable * total)
+    left = round((1 - found) * breaks)
+    values = np.repeat(np.array([1, 0]), [robust, left])
+    plain = np.repeat(np.array([1, 0]), [robust, total - robust])
+    wrong, draws, without = 0, [], []
+    for _ in range(runs):
+        order, everything = rng.permutation(values), rng.permutation(plain)
+        missed, needed = _draws(order, total, within, confidence)
+        wrong += missed
+        draws.append(needed)
+        without.append(_draws(everything, total, within, confidence)[1])
+    row(
+        total, f"{100 * survivors:.0f}", values.size, left, f"± {100 * within:g}", percent(wrong, runs),
+        f"{np.median(draws):.0f}", f"{np.median(without):.0f}",
+    )  # fmt: skip
+    return proportion(wrong, runs, 0.999).low <= 1.0 - confidence
+
+
+def _draws(order: Integers, total: int, within: float, confidence: float) -> tuple[bool, int]:
+    """Whether the interval ever missed the truth until it was narrow enough, and after how many draws that was."""
+    truth, t, missed = float(order.sum()), 0, False
+    while True:
+        found = sampled_share(order[:t], order[:t], order.size, total, confidence)
+        missed |= not found.low * total - 1e-6 <= truth <= found.high * total + 1e-6
+        if found.high - found.low <= 2 * within + 1e-9:
+            return missed, t
+        t = min(order.size, t + max(16, t // 8))
+
+
+def sampling(rng: np.random.Generator, runs: int) -> bool:
+    """What `--within` promises, and how many whole attacks it takes beside sampling from all examples."""
+    print("\n## AutoAttack's number from a sample of the candidates\n")
+    print(
+        f"`--within`: of `total` examples some survive and some would break under a whole attack only. Short attacks "
+        "find a part of the breaks beforehand; the others stay among the candidates, which are drawn at random until "
+        f"the interval is narrow enough. {runs} orders each, first with short attacks that find nearly all, last with "
+        "such as find nothing. `draws`: whole attacks, medians; `plain`: if they were drawn from all examples."
+    )
+    header("total", "survive, %", "candidates", "of these break", "within", "missed, %", "draws", "plain")
+    holds = True
+    for found, total, within in itertools.product((0.98, 0.8, 0.0), (1000, 10_000), (0.01, 0.005)):
+        for survivors in (0.17, 0.5):
+            confidence = 0.99
+            holds &= sampled_row(rng, total, (survivors, 0.05, found), (within, confidence, runs))
+    print("\nThe same at confidence 0.9, where misses are many enough to be counted.")
+    header("total", "survive, %", "candidates", "of these break", "within", "missed, %", "draws", "plain")
+    for found, survivors in itertools.product((0.98, 0.5, 0.0), (0.17, 0.5)):
+        holds &= sampled_row(rng, 1000, (survivors, 0.05, found), (0.02, 0.9, 4 * runs))
+    return holds
+
+
 def spreads(rng: np.random.Generator, runs: int) -> None:
     """Examples needed under other spreads of the capital than the one in use."""
     print("\n## How the capital is spread over the bets\n")
@@ -283,6 +339,7 @@ def main() -> int:
         hardest(rng, 1000 // scale),
         fixed_coverage(quick),
         sequence_coverage(rng, 400 // scale),
+        sampling(rng, 20 // scale),
     ]
     spreads(rng, 200 // scale)
     verdict = "Every guarantee above holds." if all(holds) else "A GUARANTEE ABOVE DOES NOT HOLD."

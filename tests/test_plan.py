@@ -26,7 +26,7 @@ def test_eps_of_8_is_probably_8_of_255():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: ThreatModel("L1", 0.1),
+        lambda: ThreatModel("L3", 0.1),
         lambda: ThreatModel("Linf", 0),
         lambda: ThreatModel("Linf", -0.1),
         lambda: ThreatModel("L2", float("nan")),

@@ -401,7 +401,7 @@ BAD = [
     ((X, Y), {"eps": None}, RobauditError, "<arrays>: has no usual radius; pass eps, for example eps=8/255"),
     ((X, Y), {"eps": 8}, RobauditError, "did you mean 8/255"),
     ((X, Y), {"eps": "8/0"}, RobauditError, "'8/0' is not a number"),
-    ((X, Y), {"norm": "L1"}, RobauditError, "norm 'L1' is not known"),
+    ((X, Y), {"norm": "L3"}, RobauditError, "norm 'L3' is not known"),
     ((X, Y), {"sed": 1}, TypeError, r"check\(\) has no setting 'sed'; did you mean 'seed'"),
     ((X, Y), {"zzz": 1}, TypeError, "known are arch"),
     ((X, Y), {"batch_size": 8}, TypeError, "outcomes do not depend on it"),

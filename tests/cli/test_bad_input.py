@@ -56,7 +56,7 @@ def test_a_missing_file_is_named_before_torch_is_imported(tmp_path):
     [
         (["--eps", "8"], "eps 8 must be in (0, 1]"),
         (["--eps", "a/b"], "'a/b' is not a number"),
-        (["--norm", "L1"], "norm 'L1'"),
+        (["--norm", "L3"], "norm 'L3'"),
         (["--attacks", "pgd10,nothing"], "attack 'nothing'"),
         (["--limit", "0"], "limit 0"),
         (["--confidence", "99"], "confidence 99"),

@@ -339,7 +339,9 @@ def test_findings_are_ignored_by_code_until_a_day(project, tmp_path, capsys):
     hidden = [item["ruleId"] for item in results if "suppressions" in item]
     assert set(hidden) == {codes[0]}
     assert f"Ignored until {TOMORROW}: known, issue 7" in (tmp_path / "markdown").read_text()
-    assert with_ignored(ignoring("overestimated", model="masked.*")) == 3, "whether the minimum is met is open"
+    assert with_ignored(ignoring("overestimated", model="masked.*")) == 3, (
+        "whether the minimum is met is open"
+    )
     assert "title=robaudit%3A inconclusive::" in capsys.readouterr().out
     assert with_ignored(ignoring("overestimated", model="masked.*"), ignoring("inconclusive")) == 0
     said = capsys.readouterr()

@@ -73,10 +73,10 @@ def check(
 
     """
     settings = read_settings(plan)
-    with _in_python(), _own_modes():
+    with in_python(), own_modes():
         made, claim = _planned(name_of(data), norm, eps, settings)
-        device = _device(model, settings.get("device", "auto"))
-        images, classifier = _loaded(model, read(data, labels, settings, made.seed), settings)
+        device = usual_device(model, settings.get("device"))
+        images, classifier = loaded(model, read(data, labels, settings, made.seed), settings)
         kept = _kept(model, classifier, images, settings, made)
         folder = None if kept else Path(tempfile.mkdtemp(prefix="robaudit-"))
         path = kept or folder / "audit.evidence"  # type: ignore[operator]
@@ -136,7 +136,7 @@ def load(
     """
     if not isinstance(source, str | PathLike):
         raise TypeError(f"source is of type {type(source).__name__}; expected a path or the name of a model")
-    with _in_python(), _own_modes():
+    with in_python(), own_modes():
         images = None if dataset is None else read(dataset, None, {}, 0)
         where = "cpu" if device is None else pick_device(str(device))
         settings = {"arch": arch, "normalise": normalise, "key": key, "trust_program": trust_program}
@@ -154,7 +154,7 @@ def _planned(
         raise RobauditError(str(error)) from error
 
 
-def _loaded(model: object, images: Images, settings: dict[str, Any]) -> tuple[Images, Classifier]:
+def loaded(model: object, images: Images, settings: dict[str, Any]) -> tuple[Images, Classifier]:
     """The images and the classifier, which may tell how many classes there are."""
     if isinstance(model, str | PathLike):
         found, classifier = _from_source(fspath(model), images, settings, "cpu")
@@ -186,13 +186,13 @@ def _from_source(
     return images, load_classifier(source, images=images, device=device, **reading)
 
 
-def _device(model: object, wanted: str) -> str:
+def usual_device(model: object, wanted: str | torch.device | None) -> str:
     """The one that was named; else a module's own GPU, else as on the command line."""
-    if wanted == "auto" and isinstance(model, nn.Module):
+    if wanted in (None, "auto") and isinstance(model, nn.Module):
         own = next(model.parameters(), torch.empty(0)).device
         if own.type != "cpu":
             return str(own)
-    return pick_device(wanted)
+    return pick_device(str(wanted or "auto"))
 
 
 def _kept(
@@ -208,7 +208,7 @@ def _kept(
 
 
 @contextmanager
-def _in_python() -> Iterator[None]:
+def in_python() -> Iterator[None]:
     """Flags in messages under their names in Python; commands stay as they are."""
     try:
         yield
@@ -220,7 +220,7 @@ def _in_python() -> Iterator[None]:
 
 
 @contextmanager
-def _own_modes() -> Iterator[None]:
+def own_modes() -> Iterator[None]:
     """Gradients and float32, whatever `no_grad`, `inference_mode` or `autocast` the caller stands in."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))

@@ -180,7 +180,9 @@ class Result:
         shown = side_by_side(self.evidence)
         wanted = ("clean", "pgd10", "square", "autoattack")
         found = [
-            f"{row['title']} {100 * row['value']:.1f} %" for row in shown["rows"] if row["name"] in wanted
+            f"{row['title']} {100 * row['value']:.1f} %"
+            for row in shown["rows"]
+            if row["name"] in wanted and not row.get("after")
         ]
         model = plain(self.evidence.header.model["path"])
         return (

@@ -28,6 +28,7 @@ class Settings(TypedDict, total=False):
         data_dir, split, download: of a data set given by its name.
         limit: at most this many examples, a random subset fixed by the seed.
         attacks: names, as a sequence or separated by commas.
+        version: of AutoAttack: standard, plus or rand.
         seed, confidence, examples, engine, precision, eot: of the audit; eot is measured if not given.
         pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts: the attacks' budgets.
         square_bound, autoattack_bound: the gaps at which robustness counts as overestimated.
@@ -48,6 +49,7 @@ class Settings(TypedDict, total=False):
     download: bool | None
     limit: int | None
     attacks: str | Sequence[str] | None
+    version: str | None
     seed: int | None
     confidence: float | None
     examples: Examples | None
@@ -139,6 +141,7 @@ _OTHERS: dict[str, Callable[[Any], Any]] = {
 }
 _OF_THE_PLAN: dict[str, Callable[[Any], Any]] = {
     "attacks": _names,
+    "version": _text,
     "seed": _whole,
     "confidence": _number,
     "examples": _text,
@@ -159,7 +162,6 @@ _READERS = _OTHERS | _OF_THE_PLAN
 #: What people look for and robaudit does not have, and why.
 _INSTEAD = {
     "batch_size": "outcomes do not depend on it, and robaudit measures which one is fastest",
-    "version": "name the attacks: attacks='apgd-ce,apgd-t,fab-t,square'",
     "epsilon": "did you mean 'eps'?",
 }
 

@@ -56,15 +56,21 @@ class APGDState:
 
 
 def ranked_targets(logits: Tensor, y: Tensor, rank: Tensor) -> Tensor:
-    """The class with the `rank`-th highest clean logit (0 is the runner-up) among those other than `y`."""
+    """The class with the `rank`-th highest clean logit (0 is the runner-up) among those other than `y`.
+
+    `rank` is (n,), or (n, m) for several of each.
+    """
     others = logits.scatter(1, y[:, None], float("-inf"))
     order = others.argsort(dim=1, descending=True, stable=True)
-    return order.gather(1, rank[:, None]).squeeze(1)
+    return order.gather(1, rank.reshape(len(rank), -1)).reshape(rank.shape)
 
 
 @dataclass(frozen=True)
 class APGD:
-    """APGD on `loss`: `ce`, `dlr`, or `dlr-targeted` at the `targets` most likely other classes in turn."""
+    """APGD on `loss`: `ce`, `dlr`, or `dlr-targeted` at the `targets` most likely other classes in turn.
+
+    With `stop_after` each run ends after that many of its `steps`, whose lengths stay as they are.
+    """
 
     norm: str
     eps: float
@@ -73,6 +79,7 @@ class APGD:
     targets: int = 9
     restarts: int = 1
     seed: int = 0
+    stop_after: int | None = None
     name: str = "apgd-ce"
     forwards: int = 1
     backwards: int = 1
@@ -168,7 +175,7 @@ class APGD:
             iteration=s.iteration + 1,
             fooled=misclassified(result.logits, s.y),
             near_miss=s.near_miss | nearly_misclassified(result.logits, s.y),
-            finished=s.iteration >= self.steps,
+            finished=s.iteration >= (self.steps if self.stop_after is None else self.stop_after),
             nonfinite=s.nonfinite | ~result.logits.isfinite().all(1),
         )
 

@@ -46,7 +46,10 @@ def growing(start: int, end: int) -> Iterator[Tensor]:
 def can_stop_early(plan: AuditPlan) -> bool:
     """Whether this order can be kept: a verdict is possible and the attacks are ours."""
     return (
-        plan.examples == "auto" and plan.engine == "robaudit" and set(STANDARD_ATTACKS) <= set(plan.attacks)
+        plan.examples == "auto"
+        and not plan.cascade
+        and plan.engine == "robaudit"
+        and set(STANDARD_ATTACKS) <= set(plan.attacks)
     )
 
 
@@ -113,7 +116,7 @@ class EarlyStopping:
             evidence = self.session.sync()
             lost = seen[torch.from_numpy(evidence.broken("pgd10"))[seen]]
             self.session.scout(lost, SCOUT_QUERIES)
-            self.session.attack("apgd-ce", self._open(lost, "autoattack"))
+            self.session.attack("apgd-ce", self.session.open("autoattack", lost))
         return self._look()
 
     def _promising(self) -> bool:
@@ -127,15 +130,12 @@ class EarlyStopping:
         session = self.session
         standing = places[torch.from_numpy(session.sync().survives("pgd10"))[places]]
         everywhere = places if self.state.get("everywhere") else standing
-        session.attack("square", self._open(everywhere, "square"))
+        session.attack("square", session.open("square", everywhere))
         for name in ("apgd-ce", "apgd-t", "square", "fab-t"):
             # Of those that no attack broke, and that this one was not run on.
-            session.attack(name, self._open(self._open(places, "autoattack"), name))
+            session.attack(name, session.open(name, session.open("autoattack", places)))
         for name in self.fully:
             session.attack(name, session.pending(name, places))
-
-    def _open(self, places: Tensor, name: str) -> Tensor:
-        return places[torch.from_numpy(self.session.sync().open(name))[places]]
 
     def _look(self) -> bool:
         """Whether this look settles it; an earlier run's answer to the same look is taken over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent
 from robaudit.audit.session import Models, Session
 from robaudit.audit.verify import judging
+from robaudit.audit.within import Sampling
 from robaudit.devices import failures_explained
 from robaudit.engine import on_threads
 from robaudit.errors import RobauditError
@@ -87,12 +89,28 @@ def _carry_out(session: Session, claim: Claim | None) -> None:
     with on_threads(session.tuning.threads):
         hand_over(session.file, session.ranks)
         session.file.update(finished=False)
-        if can_stop_early(session.plan):
+        if session.plan.within is not None:
+            EarlyStopping(session, lambda evidence: replace(judge(evidence), claim=None), None).run()
+            Sampling(session, claim).run()
+        elif can_stop_early(session.plan):
             EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
+        elif session.plan.cascade:
+            _cascade(session)
         else:
             _every_attack(session, claim)
         session.sync()
     session.file.update(finished=True)
+
+
+def _cascade(session: Session) -> None:
+    """PGD-10 where it was asked for, then AutoAttack's attacks, each on what those before it left."""
+    places, plan = torch.arange(len(session.images)), session.plan
+    session.prepare(places)
+    for name in plan.attacks:
+        if name not in plan.members:
+            session.attack(name, session.pending(name, places))
+    for name in plan.members:
+        session.attack(name, session.open(name, session.open("autoattack", places)))
 
 
 def _every_attack(session: Session, claim: Claim | None) -> None:

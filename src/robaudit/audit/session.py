@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import ATTACKS, Examples, forward
+from robaudit.attacks import APGD, ATTACKS, Examples, forward
 from robaudit.audit.parts import hand_over
 from robaudit.audit.probes import PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
 from robaudit.audit.progress import Progress
@@ -16,7 +16,7 @@ from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
 from robaudit.devices import in_parts
 from robaudit.engine import Engine, Tuning, tune
-from robaudit.evidence import SCOUT, Evidence, EvidenceFile, ExampleRow
+from robaudit.evidence import SCOUT, Attacks, Evidence, EvidenceFile, ExampleRow
 from robaudit.fast import SearchModel, search_model, strict_arithmetic
 from robaudit.inputs import Images
 from robaudit.plan import AuditPlan, ThreatModel
@@ -113,8 +113,11 @@ class Session:
 
     def _probe(self, stretch: Tensor) -> None:
         """Why a gradient attack may be fooled, once, on the first correctly classified examples; not for PGD alone."""
-        if self.ranks.agree(bool(self.file.header().probes)) or set(self.plan.attacks) <= {"pgd10"}:
+        attacks = set(self.plan.attacks)
+        if self.ranks.agree(bool(self.file.header().probes)) or attacks == {"pgd10"}:
             return
+        if "pgd10" not in attacks and (self.plan.cascade or self.plan.version == "custom"):
+            return  # nobody asked about PGD
         places = stretch[self.correct[stretch]][:PROBE_EXAMPLES]
         if not len(places):
             return
@@ -172,14 +175,21 @@ class Session:
         A break is the one that Square itself would find, for its queries do not depend on their number; what is not
         broken is kept under another name.
         """
-        if self.plan.budget.square_queries <= queries:
+        if self.plan.budget_of("square").square_queries <= queries:
             self.attack("square", self.pending("square", places))
             return
         short = replace(self.plan, budget=replace(self.plan.budget, square_queries=queries, restarts=1))
         places = self.pending("square", self.pending(SCOUT, places))
         self._run("square", self.ranks.share(places), short, SCOUT)
 
-    def _run(self, name: str, places: Tensor, plan: AuditPlan, unbroken: str) -> None:
+    def scout_targets(self, places: Tensor, scout: str, targets: int, steps: int | None = None) -> None:
+        """APGD-T's first `steps` at each of its first `targets`, likewise; what is not broken is kept as `scout`."""
+        budget = replace(self.plan.budget, targets=min(targets, self.plan.budget.targets), restarts=1)
+        self._run("apgd-t", self.ranks.share(places), replace(self.plan, budget=budget), scout, steps)
+
+    def _run(
+        self, name: str, places: Tensor, plan: AuditPlan, unbroken: str, stop_after: int | None = None
+    ) -> None:
         if not len(places):
             return
         recorder = Recorder(
@@ -203,10 +213,16 @@ class Session:
                     self.file.update(precision=search.precision)
                 engine = self._engine(search, self.plan.threat)
                 attack = ATTACKS[name](plan)
+                if isinstance(attack, APGD):
+                    attack = replace(attack, stop_after=stop_after)
                 engine.run(attack, examples, lambda r: recorder.add(name, places, r, unbroken))
         finally:
             recorder.flush()
         self.progress.end(name)
+
+    def open(self, attack: Attacks, places: Tensor) -> Tensor:
+        """Those of `places` that are correctly classified and of which `attack` has not said what becomes of them."""
+        return places[torch.from_numpy(self.sync().open(attack))[places]]
 
     def pending(self, name: str, places: Tensor) -> Tensor:
         """Those of `places` that `name` is to be run on still, by whichever rank.

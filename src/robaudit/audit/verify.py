@@ -114,7 +114,7 @@ def verify(
     def attack_again(chosen: list[Pair], among: int, request: Recompute) -> Recomputation | None:
         return recompute(models, header, examples, chosen, among, request, device) if chosen else None
 
-    suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in AUTOATTACK]
+    suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in header.plan.members]
     first, second = None, None
     if not failures:
         request = Recompute(DOUBTFUL_PAIRS, again.seed if again else secrets.randbits(32))

@@ -15,7 +15,7 @@ from robaudit.cli.common import (
     check_present,
     check_writable,
 )
-from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
+from robaudit.cli.data import DataRequest, check_device, check_structure, precision_wanted, threat_model
 from robaudit.cli.defaults import tell_defaults
 from robaudit.cli.several import check_several, folder_for
 from robaudit.errors import RobauditError
@@ -83,7 +83,7 @@ def check(
     key: str | None = typer.Option(
         None, help="Which model of a file that holds several.", rich_help_panel=_MODEL
     ),
-    norm: str = typer.Option("Linf", help="Linf or L2.", rich_help_panel=_THREAT),
+    norm: str = typer.Option("Linf", help="Linf, L2 or L1.", rich_help_panel=_THREAT),
     eps: str | None = typer.Option(
         None,
         help="Radius in [0, 1] pixel units, for example 8/255; by default the data set's usual one.",
@@ -97,7 +97,15 @@ def check(
         rich_help_panel=_THREAT,
     ),
     attacks: str = typer.Option(
-        ",".join(STANDARD_ATTACKS), help="Comma separated; also apgd-dlr.", rich_help_panel=_BUDGET
+        ",".join(STANDARD_ATTACKS),
+        help="Comma separated; also apgd-dlr and fab. autoattack: AutoAttack's as a cascade, which leaves a broken "
+        "example alone; paper: the columns of the paper's Table 1.",
+        rich_help_panel=_BUDGET,
+    ),
+    version: str = typer.Option(
+        "standard",
+        help="Of AutoAttack: standard; plus (5 restarts, untargeted and targeted); rand (the mean over 20 draws).",
+        rich_help_panel=_BUDGET,
     ),
     pgd_steps: int = typer.Option(10, help="PGD steps.", rich_help_panel=_BUDGET),
     apgd_steps: int = typer.Option(100, help="APGD steps a run.", rich_help_panel=_BUDGET),
@@ -110,6 +118,12 @@ def check(
     ),
     autoattack_bound: float = typer.Option(
         0.10, help="Overestimated when PGD-10 minus AutoAttack reaches this.", rich_help_panel=_THREAT
+    ),
+    within: float | None = typer.Option(
+        None,
+        help="Go on until AutoAttack's robust accuracy is known to this many points either way, for example 1; 0 "
+        "audits all.",
+        rich_help_panel=_THREAT,
     ),
     claim: float | None = typer.Option(
         None, help="A published robust accuracy in [0, 1], to be refuted or not.", rich_help_panel=_THREAT
@@ -173,9 +187,10 @@ def check(
         plan = AuditPlan.from_flags(
             threat_model(norm, eps, dataset),
             attacks=attacks,
+            version=version,
             seed=seed,
             confidence=confidence,
-            examples=examples,
+            **precision_wanted(within, examples),
             limit=limit,
             engine=engine,
             precision=precision,

@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -84,6 +84,13 @@ def threat_model(norm: str, eps: str | None, dataset: str) -> ThreatModel:
         return ThreatModel(norm, _radius(eps, dataset, norm))  # type: ignore[arg-type]
     except ValueError as error:
         raise RobauditError(str(error)) from error
+
+
+def precision_wanted(within: float | None, examples: str) -> dict[str, Any]:
+    """What `--within` and `--examples` say of a plan; a precision of 0 points is every example."""
+    if within is None or within != 0:
+        return {"examples": examples, "within": None if within is None else within / 100}
+    return {"examples": "all", "within": None}
 
 
 def _radius(eps: str | None, dataset: str, norm: str) -> float:

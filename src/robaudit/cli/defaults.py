@@ -26,7 +26,7 @@ NO_CONFIG = "ROBAUDIT_NO_CONFIG"
 KEYS: Kinds = {
     "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE,
     "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "examples": TEXT,
-    "attacks": TEXT, "normalise": TEXT, "eot": WHOLE, "precision": TEXT,
+    "attacks": TEXT, "version": TEXT, "normalise": TEXT, "eot": WHOLE, "precision": TEXT,
     "pgd-steps": WHOLE, "apgd-steps": WHOLE, "fab-steps": WHOLE, "targets": WHOLE, "square-queries": WHOLE,
     "restarts": WHOLE,
 }  # fmt: skip

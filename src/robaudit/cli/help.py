@@ -11,7 +11,7 @@ from typer.models import OptionInfo
 
 from robaudit.architectures import NETWORKS
 from robaudit.datasets import DATASETS
-from robaudit.plan import ATTACK_NAMES, Engine, Examples, Norm, Precision
+from robaudit.plan import ATTACK_NAMES, VERSIONS, Engine, Examples, Norm, Precision
 from robaudit.training.settings import Augment, Method, ScheduleName, Select, TrainExecution
 
 #: Panels of options that name none themselves, the same in every command.
@@ -76,7 +76,8 @@ _COMPLETED: dict[str, Callable[[str], list[str]]] = {
     "dataset": one_of(DATASETS),
     "split": one_of(sorted({split for spec in DATASETS.values() for split in spec.splits})),
     "norm": one_of(get_args(Norm)),
-    "attacks": some_of(ATTACK_NAMES),
+    "attacks": some_of((*ATTACK_NAMES, "autoattack", "paper")),
+    "version": one_of(VERSIONS),
     "examples": one_of(get_args(Examples)),
     "engine": one_of(get_args(Engine)),
     "precision": one_of(get_args(Precision)),

@@ -11,14 +11,17 @@ from robaudit.cli.common import console, write_text
 from robaudit.datasets import DATASETS
 from robaudit.escaping import json_text, plain
 from robaudit.places import data_folder
-from robaudit.plan import ATTACK_NAMES, AUTOATTACK, STANDARD_ATTACKS, eps_text, title
+from robaudit.plan import ATTACK_NAMES, AUTOATTACK, STANDARD_ATTACKS, VERSIONS, ask, eps_text, title
 
 _JSON = typer.Option(False, "--json", help="Print it as JSON.")
+#: Names that stand for several attacks.
+_SEVERAL = ("autoattack", "paper")
 #: What each attack is, in a line.
 DESCRIPTIONS: dict[str, str] = {
     "pgd10": "the usual white-box test: projected gradient descent on the cross-entropy, 10 steps",
     "apgd-ce": "APGD on the cross-entropy: PGD that halves its step where it stops gaining",
     "apgd-dlr": "APGD on the difference of logits ratio",
+    "fab": "the smallest change to the nearest other class, by linear steps",
     "apgd-t": "APGD on the targeted difference of logits ratio, one target class after the other",
     "fab-t": "the smallest change to each target class, by linear steps",
     "square": "random squares, accepted where they lower the margin; no gradients",
@@ -100,7 +103,8 @@ def attacks(as_json: bool = _JSON) -> int:
         for name in ATTACK_NAMES
     ]
     if as_json:
-        write_text("-", json_text({"attacks": rows}))
+        several = {name: ask([name]).attacks for name in _SEVERAL}
+        write_text("-", json_text({"attacks": rows, "several": several, "versions": list(VERSIONS)}))
         return 0
     shown = [
         (
@@ -113,6 +117,10 @@ def attacks(as_json: bool = _JSON) -> int:
         for item in rows
     ]
     _print_table(("name", "is called", "by default", "of AutoAttack", "what it does"), shown)
+    several = {name: ", ".join(ask([name]).attacks) for name in _SEVERAL}
+    for name, members in several.items():
+        console().print(f"{name}: {members}", markup=False, soft_wrap=True)
+    console().print(f"--version: {', '.join(VERSIONS)}", markup=False, soft_wrap=True)
     return 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robaudit.cli.data import threat_model
+from robaudit.cli.data import precision_wanted, threat_model
 from robaudit.cli.exceptions import Ignored, Waiver, check_share, fits, read_ignored, read_waiver
 from robaudit.cli.tables import (
     FRACTION,
@@ -26,7 +26,7 @@ from robaudit.plan import AuditPlan, Bounds, Budget
 #: What may be said of each data set, and of all of them at the top.
 _EACH: Kinds = {
     "models": LIST, "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE, "examples": TEXT,
-    "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "arch": TEXT, "normalise": TEXT,
+    "within": NUMBER, "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "arch": TEXT, "normalise": TEXT,
     "min-robust-accuracy": NUMBER, "max-gap": NUMBER, "max-autoattack-gap": NUMBER, "budget": TABLE,
 }  # fmt: skip
 #: Every key at the top and the types it takes.
@@ -190,7 +190,8 @@ def _dataset(name: str, folder: Path) -> str:
 def _plan(path: Path, data: dict[str, Any]) -> AuditPlan:
     check_keys(path, "budget.", data.get("budget", {}), _BUDGET)
     eps = data.get("eps")
-    fields = {name: data[name] for name in ("seed", "confidence", "examples", "limit") if name in data}
+    fields: dict[str, Any] = {name: data[name] for name in ("seed", "confidence", "limit") if name in data}
+    fields |= precision_wanted(data.get("within"), data.get("examples", "auto"))
     budget = {name.replace("-", "_"): value for name, value in data.get("budget", {}).items()}
     bounds = {
         field: data[name]

@@ -118,7 +118,7 @@ def _table(results: list[Checked]) -> Any:
             table.add_row(name, "could not audit")
             continue
         shown = side_by_side(item.evidence)
-        found = {row["name"]: row for row in shown["rows"]}
+        found = {row["name"]: row for row in shown["rows"] if not row.get("after")}
         cells = [_cell(found[key]) if key in found else "" for key in _COLUMNS]
         table.add_row(name, item.verdict.outcome, *cells, str(shown["examples"]))
     return table

@@ -3,7 +3,18 @@
 from robaudit.evidence.ball import inside, seal
 from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness, encode_image, encode_witness
 from robaudit.evidence.consistency import contradictions, doubtful
-from robaudit.evidence.evidence import SCHEMA, SCOUT, AttackRecord, Evidence, Header, Outcome
+from robaudit.evidence.evidence import (
+    SCHEMA,
+    SCOUT,
+    SCOUT_NEAR,
+    SCOUT_TARGETED,
+    SCOUTS,
+    AttackRecord,
+    Attacks,
+    Evidence,
+    Header,
+    Outcome,
+)
 from robaudit.evidence.identity import same_model
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.store import EvidenceFile
@@ -12,8 +23,12 @@ from robaudit.evidence.surface import Surface
 __all__ = [
     "SCHEMA",
     "SCOUT",
+    "SCOUTS",
+    "SCOUT_NEAR",
+    "SCOUT_TARGETED",
     "WITNESS_LEVELS",
     "AttackRecord",
+    "Attacks",
     "Evidence",
     "EvidenceFile",
     "ExampleRow",

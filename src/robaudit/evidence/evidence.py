@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.plan import AUTOATTACK, AuditPlan
+from robaudit.plan import AuditPlan
 
 SCHEMA = "robaudit/1"
 #: Square's first queries, under a name of their own: `ROBUST` there means not broken by them. A break is Square's.
 SCOUT = "square-scout"
+#: Likewise APGD-T's first steps at the likeliest class, and its first targets: what `audit.within` tries on everything.
+SCOUT_TARGETED, SCOUT_NEAR = "apgd-t-scout", "apgd-t-scout-near"
+#: Whose first steps each is; a break is kept under that name.
+SCOUTS = {SCOUT: "square", SCOUT_TARGETED: "apgd-t", SCOUT_NEAR: "apgd-t"}
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+#: An attack, or several: the worst case over them. `autoattack` is the worst case over the plan's.
+Attacks = str | tuple[str, ...]
 
 
 class Outcome(IntEnum):
@@ -101,7 +107,7 @@ class Evidence:
         """(n,) bool: correctly classified before any attack."""
         return self.labels == self.predictions
 
-    def known(self, attack: str) -> Bools:
+    def known(self, attack: Attacks) -> Bools:
         """(n,) bool: whether the example counts in this attack's accuracy: misclassified, robust or broken.
 
         Only of the examples before the first that is still to be run: of a stretch that is under way the broken
@@ -109,31 +115,33 @@ class Evidence:
         """
         return self.reached(attack) & ~self.unanswered(attack)
 
-    def reached(self, attack: str) -> Bools:
+    def reached(self, attack: Attacks) -> Bools:
         """(n,) bool: the examples before the first that is still to be run."""
         return np.asarray(
             np.logical_and.accumulate(~self.correct | (self._outcome(attack) != Outcome.NOT_RUN))
         )
 
-    def unanswered(self, attack: str) -> Bools:
+    def unanswered(self, attack: Attacks) -> Bools:
         """(n,) bool: met logits that were not finite, or a break that could not be repeated."""
         return self.correct & (self._outcome(attack) == Outcome.NONFINITE)
 
-    def survives(self, attack: str) -> Bools:
+    def survives(self, attack: Attacks) -> Bools:
         """(n,) bool: correctly classified, and still so after this attack."""
         return self.correct & (self._outcome(attack) == Outcome.ROBUST)
 
-    def broken(self, attack: str) -> Bools:
+    def broken(self, attack: Attacks) -> Bools:
         """(n,) bool: known to be broken by this attack, whatever is still to be run."""
         return self.correct & (self._outcome(attack) == Outcome.BROKEN)
 
-    def open(self, attack: str) -> Bools:
+    def open(self, attack: Attacks) -> Bools:
         """(n,) bool: correctly classified, and this attack still to be run."""
         return self.correct & (self._outcome(attack) == Outcome.NOT_RUN)
 
-    def _outcome(self, attack: str) -> Ints:
+    def _outcome(self, attack: Attacks) -> Ints:
         if attack == "autoattack":
-            return self._worst(tuple(name for name in AUTOATTACK if name in self.header.plan.attacks))
+            attack = tuple(name for name in self.header.plan.members if name in self.header.plan.attacks)
+        if isinstance(attack, tuple):
+            return self._worst(attack)
         record = self.attacks.get(attack)
         return record.outcome if record else np.full(len(self), int(Outcome.NOT_RUN))
 

@@ -72,6 +72,10 @@ HEADER: Fields = {
         "budget": {f"{item.name}?": _whole(1, 1 << 32) for item in dataclasses.fields(Budget)},
         "bounds": {f"{item.name}?": _number(0, 1) for item in dataclasses.fields(Bounds)},
         "eot?": _whole(1, 10_000),
+        "within?": lambda value: value is None or _number(0, 0.5)(value),
+        "version?": _text,
+        "cascade?": lambda value: isinstance(value, bool),
+        "own?": _named(_named(_whole(1, 1 << 32))),
     },
     "model": {
         "path": _text,

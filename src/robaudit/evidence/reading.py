@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robaudit.evidence.evidence import SCOUT, AttackRecord, Evidence, Header, Ints, Outcome
+from robaudit.evidence.evidence import SCOUTS, AttackRecord, Evidence, Header, Ints, Outcome
 from robaudit.evidence.fields import UnknownFieldError
 from robaudit.evidence.rows import WitnessRow
 
@@ -42,7 +42,7 @@ def read_evidence(db: sqlite3.Connection, header: Header) -> Evidence:
     place = {key: row for row, key in enumerate(ids)}
     if len(place) != len(ids):
         raise ValueError("an example stands twice")
-    evidence.attacks.update(_outcomes(db, place, {*header.plan.attacks, SCOUT}))
+    evidence.attacks.update(_outcomes(db, place, {*header.plan.attacks, *SCOUTS}))
     return _with_metrics(db, place, evidence)
 
 

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from robaudit.escaping import plain
-from robaudit.plan import AuditPlan, Bounds, Budget
+from robaudit.plan import VERSIONS, AuditPlan, Bounds, Budget
 from robaudit.reports.formatting import eps_text
 
 #: A flag, its value and its default.
@@ -72,7 +72,8 @@ def _flags(data: dict[str, Any]) -> list[Flag]:
     return [
         ("limit", plan["limit"], None),
         ("examples", plan["examples"], "auto"),
-        ("attacks", ",".join(plan["attacks"]), ",".join(AuditPlan.attacks)),
+        ("attacks", _attacks(plan), ",".join(AuditPlan.attacks)),
+        ("version", plan.get("version", "standard"), "standard"),
         ("norm", data["threat"]["norm"], "Linf"),
         ("eps", eps_text(data["threat"]["eps"]), None),
         ("seed", data["seed"], 0),
@@ -86,6 +87,14 @@ def _flags(data: dict[str, Any]) -> list[Flag]:
         ("square-bound", plan["bounds"]["pgd_square"], Bounds().pgd_square),
         ("autoattack-bound", plan["bounds"]["pgd_autoattack"], Bounds().pgd_autoattack),
     ]
+
+
+def _attacks(plan: dict[str, Any]) -> str:
+    """`--attacks` of the plan: of a cascade `autoattack` in place of its attacks."""
+    names, version = plan["attacks"], plan.get("version", "standard")
+    if plan.get("cascade") and version in VERSIONS:
+        names = [*(name for name in names if name not in VERSIONS[version].attacks), "autoattack"]
+    return ",".join(names)
 
 
 def verify_command(data: dict[str, Any], source: str) -> str:

@@ -71,7 +71,7 @@ def curves_chart(evidence: Evidence) -> tuple[Markup, list[str]]:
     names = [
         name
         for name in evidence.header.plan.attacks
-        if name in evidence.attacks and evidence.known(name).any()
+        if name in evidence.attacks and evidence.known(name).any() and not evidence.header.plan.before(name)
     ]
     most = max([10, *(int(_passes(evidence, name).max(initial=1)) for name in names)])
     decades = range(math.ceil(math.log10(most)) + 1)

@@ -70,5 +70,10 @@ def bound_of(data: dict[str, Any], gap: str) -> float:
 
 def table_caption(data: dict[str, Any]) -> str:
     """What the rows of the table are of."""
+    if data["plan"].get("cascade"):
+        return (
+            f"On the same {data['table']['examples']} examples, in %; 'then' is what stands after the attacks before "
+            "it, a cascade, which leaves a broken example alone."
+        )
     text = f"Each attack alone, on the same {data['table']['examples']} examples, in %"
     return text + ("; AutoAttack is the worst case of its four." if "autoattack" in data["accuracy"] else ".")

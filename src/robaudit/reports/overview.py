@@ -39,7 +39,7 @@ def _cells(item: Case | Failure) -> list[str]:
         return ["❌", code(item.name), "", "could not audit", *[""] * len(_COLUMNS), ""]
     data = item.data
     outcome = data["verdict"]["outcome"]
-    rows = {row["name"]: row for row in data["table"]["rows"]}
+    rows = {row["name"]: row for row in data["table"]["rows"] if not row.get("after")}
     return [
         f"{_SIGNS[item.standing.partition(' ')[0] or outcome]} {escape(item.standing)}".rstrip(),
         code(item.name),

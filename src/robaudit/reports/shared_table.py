@@ -13,7 +13,8 @@ def side_by_side(evidence: Evidence) -> dict[str, Any]:
     """The table, JSON-ready: fractions, intervals two-sided at the plan's confidence.
 
     `rows` and `gaps` are of the same `examples`; `beyond` are the rows and gaps that are known of more, each of its own
-    `n`. Each has `name`, `title`, `value`, `low`, `high`, `n`; a gap also its `bound`.
+    `n`. Each has `name`, `title`, `value`, `low`, `high`, `n` and `method` (`counted`, or `estimated` from a sample); a
+    gap also its `bound`, a row of a cascade the attacks that it comes `after`.
     """
     among = shared(evidence)
     found = [(name, accuracy(evidence, name, among)) for name in rows(evidence)]
@@ -40,7 +41,10 @@ def _row(evidence: Evidence, name: str, found: Interval) -> dict[str, Any]:
         "low": found.low,
         "high": found.high,
         "n": found.n,
+        "method": found.method,
     }
+    if before := plan.before(name):
+        row |= {"title": f"then {row['title']}", "after": list(before)}
     return row | {"bound": getattr(plan.bounds, GAPS[name][2])} if name in GAPS else row
 
 
@@ -77,6 +81,10 @@ def headline(evidence: Evidence) -> str:
         return f"At most {most:.1f} % stands up {of}."
     if not others:
         return f"{pgd} reports {reported:.1f} % {of}; no other attack was run."
+    found = accuracy(evidence, "autoattack") if evidence.header.plan.within else None
+    if found and found.method == "estimated":
+        low, high = 100 * found.low, 100 * found.high
+        return f"{pgd} reports {reported:.1f} %; {low:.1f} to {high:.1f} % stand up {of}."
     return f"{pgd} reports {reported:.1f} %; at most {most:.1f} % stands up {of}."
 
 
@@ -86,5 +94,6 @@ def beyond_text(data: dict[str, Any]) -> str:
     for row in data["table"]["beyond"]:
         sign, unit = ("+", "points") if "bound" in row else ("", "%")
         value, low, high = (f"{100 * row[name]:{sign}.1f}" for name in ("value", "low", "high"))
-        parts.append(f"{row['title']} {value} {unit} ({low} … {high}) of {row['n']}")
+        how = ", estimated from a sample" if row["method"] == "estimated" else ""
+        parts.append(f"{row['title']} {value} {unit} ({low} … {high}) of {row['n']}{how}")
     return f"Of more examples: {'; '.join(parts)}." if parts else ""

@@ -33,7 +33,7 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
         "minimum": _claim(evidence, verdict.minimum),
         "table": side_by_side(evidence),
         "accuracy": {
-            name: _interval(found) | {"reduced": name in reduced}
+            name: _interval(found) | {"reduced": name in reduced, "after": list(header.plan.before(name))}
             for name in rows(evidence)
             if (found := accuracy(evidence, name))
         },
@@ -125,5 +125,11 @@ def _claim(evidence: Evidence, found: ClaimResult | None) -> dict[str, Any] | No
     }
 
 
-def _interval(found: Interval) -> dict[str, float | int]:
-    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+def _interval(found: Interval) -> dict[str, float | int | str]:
+    return {
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "method": found.method,
+    }

@@ -80,7 +80,7 @@ def _warnings(data: dict[str, Any]) -> list[str]:
 
 def _accuracies(data: dict[str, Any]) -> RenderableType:
     table = Table(box=None, pad_edge=False)
-    table.add_column("accuracy")
+    table.add_column("accuracy, after the attacks before it" if data["plan"]["cascade"] else "accuracy")
     table.add_column("%", justify="right")
     table.add_column(f"{100 * data['verdict']['confidence']:g} % interval", justify="right")
     table.add_column("examples", justify="right")

@@ -4,6 +4,7 @@ from robaudit.stats.decision import Decision, Side, decide
 from robaudit.stats.fixed import paired_gap, proportion
 from robaudit.stats.guessing import near_chance
 from robaudit.stats.interval import Interval
+from robaudit.stats.sampled import sampled_share
 from robaudit.stats.sequences import bounded_gap_sequence, gap_path, gap_sequence, proportion_sequence
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "paired_gap",
     "proportion",
     "proportion_sequence",
+    "sampled_share",
 ]

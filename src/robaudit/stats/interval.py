@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,7 @@ class Interval:
         low: the lower limit; the smallest possible value (0 or -1) when there are no examples.
         high: the upper limit; the largest possible value, 1, when there are no examples.
         n: how many examples were seen.
+        method: `counted` where each of them was, `estimated` where a sample stands for some.
 
     """
 
@@ -27,6 +29,7 @@ class Interval:
     low: float
     high: float
     n: int
+    method: Literal["counted", "estimated"] = "counted"
 
 
 def error_rate(confidence: float) -> float:

@@ -107,7 +107,7 @@ def causes_of(evidence: Evidence) -> list[Finding]:
 
 
 def _imbalance(evidence: Evidence) -> list[Finding]:
-    if not {"apgd-ce", "apgd-t"} <= set(evidence.attacks):
+    if evidence.header.plan.cascade or not {"apgd-ce", "apgd-t"} <= set(evidence.attacks):
         return []
     values = table.paired(evidence, "apgd-ce", "apgd-t").values
     if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE_GAP or values.sum() < IMBALANCED_EXAMPLES:
@@ -122,14 +122,18 @@ def _imbalance(evidence: Evidence) -> list[Finding]:
 def _weak_square(evidence: Evidence) -> list[Finding]:
     """Square without its usual queries says little: whatever it leaves more than PGD-10 is what it was not given."""
     plan = evidence.header.plan
-    if "square" not in plan.reduced(1 << 30) or not {"pgd10", "square"} <= set(evidence.attacks):
+    if (
+        plan.cascade
+        or "square" not in plan.reduced(1 << 30)
+        or not {"pgd10", "square"} <= set(evidence.attacks)
+    ):
         return []
     values = table.paired(evidence, "square", "pgd10").values
     if not len(values) or values.mean() < WEAK_GAP or values.sum() < WEAK_EXAMPLES:
         return []
     message = (
         f"Square leaves {100 * values.mean():.1f} points more of {len(values)} examples than "
-        f"{plan.title('pgd10', 1 << 30)}, with {plan.budget.square_queries:,} of its usual "
+        f"{plan.title('pgd10', 1 << 30)}, with {plan.budget_of('square').square_queries:,} of its usual "
         f"{Budget().square_queries:,} queries: the black-box attack was too weak to tell."
     )
     return [finding("weak-black-box", message)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robaudit.evidence import Evidence
-from robaudit.plan import ATTACK_NAMES, AUTOATTACK, AuditPlan
+from robaudit.plan import ATTACK_NAMES, AuditPlan
 from robaudit.spelling import unknown
 from robaudit.stats import Interval
 from robaudit.verdict import table
@@ -49,7 +49,11 @@ def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | Non
     if value is None:
         return None
     name = "pgd10" if attack == "pgd" else attack
-    needed = set(AUTOATTACK) if name == "autoattack" else {name}
+    needed = set(plan.members) if name == "autoattack" else {name}
+    if plan.before(name):
+        raise ValueError(
+            f"claim-attack '{attack}': a cascade runs it on what others left; name the attacks instead of autoattack"
+        )
     if not needed <= set(plan.attacks):
         raise ValueError(f"claim-attack '{attack}' needs {', '.join(sorted(needed))} among --attacks")
     return Claim(value, name)

@@ -67,7 +67,11 @@ def compare(old: Evidence, new: Evidence, margin: float = 0.02) -> Difference:
     _comparable(old.header, new.header)
     fixed = old.header.plan.examples == new.header.plan.examples == "all"
     pairs = _pairs(old, new, fixed)
-    names = [name for name in table.rows(new) if name in table.rows(old)]
+    names = [
+        name
+        for name in table.rows(new)
+        if name in table.rows(old) and table.column(new, name) == table.column(old, name)
+    ]
     attack = next((name for name in _STRONGEST if name in names), "")
     if not attack:
         raise ValueError("no attack in common; audit both with the same --attacks")
@@ -104,6 +108,7 @@ def _comparable(old: Header, new: Header) -> None:
         ("norm", old.plan.threat.norm, new.plan.threat.norm),
         ("eps", old.plan.threat.eps, new.plan.threat.eps),
         ("budget", old.plan.budget, new.plan.budget),
+        ("version of AutoAttack", old.plan.version, new.plan.version),
     ]
     for name, there, here in pairs:
         if there != here:
@@ -130,8 +135,8 @@ def _losses(
     """Survives in the old minus survives in the new, and the ids, of the pairs known under both."""
     sides = []
     for evidence, rows in zip((old, new), pairs, strict=True):
-        known = np.ones(len(evidence), dtype=bool) if name == "clean" else evidence.known(name)
-        stands = evidence.correct if name == "clean" else evidence.survives(name)
+        known = table.known(evidence, name)
+        stands = evidence.correct if name == "clean" else evidence.survives(table.column(evidence, name))
         sides.append((known[rows], stands[rows].astype(np.int64)))
     known = sides[0][0] & sides[1][0]
     return (sides[0][1] - sides[1][1])[known], new.ids[pairs[1]][known]

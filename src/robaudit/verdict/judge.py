@@ -51,9 +51,13 @@ class Verdict:
     @property
     def settled(self) -> bool:
         """Whether more examples could change nothing that was asked."""
-        decided = self.blocked or self.outcome != "inconclusive"
+        return (self.blocked or self.outcome != "inconclusive") and self.answered
+
+    @property
+    def answered(self) -> bool:
+        """Whether the claim and what a policy demands, if there are any, are decided."""
         asked = [item for item in (self.claim, self.minimum) if item]
-        return decided and all(item.outcome != "inconclusive" for item in asked)
+        return all(item.outcome != "inconclusive" for item in asked)
 
 
 def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:

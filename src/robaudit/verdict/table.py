@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.evidence import Evidence
-from robaudit.plan import AUTOATTACK
+from robaudit.evidence import Attacks, Evidence
 from robaudit.stats import (
     Interval,
     bounded_gap_sequence,
@@ -17,6 +16,7 @@ from robaudit.stats import (
     proportion,
     proportion_sequence,
 )
+from robaudit.verdict.sampling import estimate
 
 Bools = NDArray[np.bool_]
 
@@ -66,14 +66,20 @@ def population(evidence: Evidence) -> int | None:
 def rows(evidence: Evidence) -> list[str]:
     """The rows of the accuracy table: clean, every attack of the plan, and AutoAttack's worst case."""
     names = ["clean", *evidence.header.plan.attacks]
-    if set(AUTOATTACK) <= set(names):
+    if set(evidence.header.plan.members) <= set(names):
         names.append("autoattack")
     return names
 
 
+def column(evidence: Evidence, name: str) -> Attacks:
+    """What a row of the table is about: in a cascade what the attack and those before it leave."""
+    before = evidence.header.plan.before(name)
+    return (*before, name) if before else name
+
+
 def known(evidence: Evidence, name: str) -> Bools:
     """(n,) bool: the examples that count in a row of the table."""
-    return np.ones(len(evidence), dtype=bool) if name == "clean" else evidence.known(name)
+    return np.ones(len(evidence), dtype=bool) if name == "clean" else evidence.known(column(evidence, name))
 
 
 def shared(evidence: Evidence) -> Bools:
@@ -105,7 +111,8 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
     """The accuracy left by an attack, `clean` or `autoattack`; None while no example is known.
 
     The interval is two-sided at the plan's confidence: for `--examples all` of fixed size (the examples as a
-    sample of all images like them), otherwise valid whenever the audit stopped (and about the split).
+    sample of all images like them), otherwise valid whenever the audit stopped (and about the split). AutoAttack's may
+    be estimated from a sample of the audited examples; it then is about these (`sampling`).
 
     Args:
         evidence: what was found.
@@ -113,10 +120,12 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
         among: (n,) bool, the examples to count; all that are known by default.
 
     """
+    if name == "autoattack" and among is None and (sampled := estimate(evidence)):
+        return sampled
     here = known(evidence, name)
     if among is not None:
         here = here & among
-    values = (evidence.correct if name == "clean" else evidence.survives(name))[here]
+    values = (evidence.correct if name == "clean" else evidence.survives(column(evidence, name)))[here]
     if not len(values):
         return None
     plan = evidence.header.plan
@@ -159,6 +168,8 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     stop early use what is known of the others too. With `among` (n,) bool both are of these examples alone.
     """
     first, second, _ = GAPS[name]
+    if among is None and second == "autoattack" and (sampled := estimate(evidence)):
+        return _gap_to(sampled, evidence, first)
     found = paired(evidence, first, second)
     values = found.values if among is None else found.values[among[found.after - 1]]
     if not len(values):
@@ -174,6 +185,19 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     low, high = bounded_gap_sequence(all_seen.low, all_seen.high, population(evidence), plan.confidence)
     value = float(values.mean())
     return Interval(value, min(low, high, value), max(low, high, value), len(values))
+
+
+def _gap_to(sampled: Interval, evidence: Evidence, first: str) -> Interval:
+    """The gap between an attack that was run on all audited examples and what a sample says of another on these."""
+    least = float(evidence.survives(first).mean())
+    most = float((evidence.correct & ~evidence.broken(first)).mean())
+    return Interval(
+        value=(least + most) / 2 - sampled.value,
+        low=least - sampled.high,
+        high=most - sampled.low,
+        n=sampled.n,
+        method=sampled.method,
+    )
 
 
 def gaps(evidence: Evidence) -> list[str]:

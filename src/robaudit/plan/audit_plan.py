@@ -7,84 +7,17 @@ the same plan. Bad values are refused at birth with a `ValueError` that begins w
 from __future__ import annotations
 
 import dataclasses
-import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
+from robaudit.plan.names import ATTACK_NAMES, STANDARD_ATTACKS, VERSIONS, ask, own_budgets, title
+from robaudit.plan.threat import ThreatModel
 from robaudit.spelling import unknown
 
-Norm = Literal["Linf", "L2"]
 Examples = Literal["auto", "all"]
 Engine = Literal["robaudit", "reference"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
-
-#: The attacks whose worst case is `autoattack` (Croce & Hein 2020, https://arxiv.org/abs/2003.01690).
-AUTOATTACK: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
-#: Every name that `--attacks` takes.
-ATTACK_NAMES: tuple[str, ...] = ("pgd10", "apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square")
-#: The audit of the paper: the usual white-box test, then AutoAttack's four, cheapest evidence first.
-STANDARD_ATTACKS: tuple[str, ...] = ("pgd10", "square", "apgd-ce", "apgd-t", "fab-t")
-
-#: What people call a row of the table, or a gap.
-TITLES: dict[str, str] = {
-    "clean": "Clean",
-    "pgd10": "PGD-10",
-    "apgd-ce": "APGD-CE",
-    "apgd-dlr": "APGD-DLR",
-    "apgd-t": "APGD-T",
-    "fab-t": "FAB-T",
-    "square": "Square",
-    "autoattack": "AutoAttack",
-    "square-scout": "Square's first queries",
-    "pgd10-square": "PGD-10 − Square",
-    "pgd10-autoattack": "PGD-10 − AutoAttack",
-}
-
-
-def title(name: str) -> str:
-    """What people call an attack, a row of the table or a gap; a name of a later version as it stands."""
-    return TITLES.get(name, name)
-
-
-def parse_fraction(text: str) -> float:
-    """A number as people write it: `0.031`, `8/255`, `1e-2`.
-
-    Raises:
-        ValueError: the text is not a finite number or a fraction of two.
-
-    """
-    try:
-        numerator, slash, denominator = text.strip().partition("/")
-        value = float(numerator) / float(denominator) if slash else float(text)
-    except (ValueError, ZeroDivisionError):
-        value = float("nan")
-    if not math.isfinite(value):
-        raise ValueError(f"'{text}' is not a number; write it as 0.031 or 8/255")
-    return value
-
-
-def eps_text(eps: float) -> str:
-    """A radius as 8/255 where it is one, else as a decimal number."""
-    steps = eps * 255
-    return f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 else f"{eps:g}"
-
-
-@dataclass(frozen=True)
-class ThreatModel:
-    """The ball of allowed perturbations: `norm` in {Linf, L2}, radius `eps` in [0, 1] pixel units."""
-
-    norm: Norm
-    eps: float
-
-    def __post_init__(self) -> None:
-        if self.norm not in get_args(Norm):
-            raise ValueError(unknown("norm", self.norm, get_args(Norm)))
-        if self.norm == "Linf" and not 0 < self.eps <= 1:
-            hint = f"; did you mean {self.eps:g}/255?" if 1 < self.eps <= 255 else ""
-            raise ValueError(f"eps {self.eps:g} must be in (0, 1], inputs being in [0, 1]{hint}")
-        if self.norm == "L2" and not 0 < self.eps <= 100:
-            hint = f"; did you mean {self.eps:g}/255?" if self.eps > 100 else ""
-            raise ValueError(f"eps {self.eps:g} must be in (0, 100] for the L2 norm{hint}")
 
 
 @dataclass(frozen=True)
@@ -126,13 +59,14 @@ class Bounds:
 
 
 #: Which parts of the budget each attack spends.
-_SPENDS: dict[str, tuple[str, ...]] = {
+SPENDS: dict[str, tuple[str, ...]] = {
     "pgd10": ("pgd_steps",),
-    "apgd-ce": ("apgd_steps",),
-    "apgd-dlr": ("apgd_steps",),
-    "apgd-t": ("apgd_steps", "targets"),
-    "fab-t": ("fab_steps", "targets"),
-    "square": ("square_queries",),
+    "apgd-ce": ("apgd_steps", "restarts"),
+    "apgd-dlr": ("apgd_steps", "restarts"),
+    "apgd-t": ("apgd_steps", "targets", "restarts"),
+    "fab": ("fab_steps", "targets", "restarts"),
+    "fab-t": ("fab_steps", "targets", "restarts"),
+    "square": ("square_queries", "restarts"),
 }
 #: `AuditPlan.eot` where the number is chosen by a measurement when the audit begins.
 AUTO_DRAWS = 0
@@ -146,6 +80,10 @@ class AuditPlan:
 
     `eot` above 1: the classifier under audit is the mean of a randomised model's logits over this many draws. An audit
     that is asked for with `AUTO_DRAWS` chooses the number, and its evidence holds it.
+    `within`: AutoAttack's robust accuracy is wanted to this much either way, a fraction; None wants the verdict only.
+    `version` says which attacks are AutoAttack's: one of `VERSIONS`, or `custom`, all of `attacks` but PGD-10. With
+    `cascade` an example is left alone once one of them has broken it, and they run in the order of `attacks`. `own`
+    holds the parts of the budget that differ for an attack.
     """
 
     threat: ThreatModel
@@ -159,11 +97,21 @@ class AuditPlan:
     budget: Budget = field(default_factory=Budget)
     bounds: Bounds = field(default_factory=Bounds)
     eot: int = 1
+    within: float | None = None
+    version: str = "standard"
+    cascade: bool = False
+    own: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.version not in (*VERSIONS, "custom"):
+            raise ValueError(unknown("version", self.version, VERSIONS))
+        for name in self.own:
+            self.budget_of(name)  # refuses bad parts
         strange = [name for name in self.attacks if name not in ATTACK_NAMES]
         if strange or not self.attacks:
-            raise ValueError(unknown("attack", " ".join(strange), ATTACK_NAMES))
+            raise ValueError(
+                f"{unknown('attack', ' '.join(strange), ATTACK_NAMES)}, or autoattack or paper for several"
+            )
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")
         if not 0.5 <= self.confidence < 1:
@@ -178,8 +126,24 @@ class AuditPlan:
             raise ValueError(unknown("examples", self.examples, get_args(Examples)))
         if self.precision not in get_args(Precision):
             raise ValueError(unknown("precision", self.precision, get_args(Precision)))
+        if self.within is not None:
+            self._check_within(self.within)
         if self.engine not in get_args(Engine):
             raise ValueError(unknown("engine", self.engine, get_args(Engine)))
+
+    def _check_within(self, within: float) -> None:
+        if not 0 < within <= 0.5:
+            hint = "; for every example use examples all" if within == 0 else ""
+            raise ValueError(f"within {100 * within:g} must be above 0 and at most 50 points{hint}")
+        missing = sorted(set(STANDARD_ATTACKS) - set(self.attacks))
+        if missing:
+            raise ValueError(f"within needs every attack of AutoAttack and PGD; add {', '.join(missing)}")
+        if self.version != "standard":
+            raise ValueError(f"within is for the standard AutoAttack, not for version {self.version}")
+        if self.examples == "all":
+            raise ValueError("within is for a sample of the examples; it cannot go with examples all")
+        if self.engine != "robaudit":
+            raise ValueError(f"within needs the engine robaudit, not {self.engine}")
 
     @classmethod
     def from_flags(cls, threat: ThreatModel, **flags: Any) -> Self:
@@ -193,29 +157,71 @@ class AuditPlan:
             ValueError: a bad value.
 
         """
-        budget = {name: flags.pop(name) for name in _BUDGET_FLAGS if name in flags}
+        budget = Budget(**{name: flags.pop(name) for name in _BUDGET_FLAGS if name in flags})
         bounds = {field: flags.pop(name) for name, field in _BOUND_FLAGS.items() if name in flags}
-        attacks = flags.pop("attacks", STANDARD_ATTACKS)
-        names = (name.strip() for name in attacks.split(",")) if isinstance(attacks, str) else attacks
-        return cls(threat, tuple(names), budget=Budget(**budget), bounds=Bounds(**bounds), **flags)
+        attacks, version = flags.pop("attacks", STANDARD_ATTACKS), flags.get("version", "standard")
+        names = [name.strip() for name in attacks.split(",")] if isinstance(attacks, str) else attacks
+        asked = ask(names, version)
+        if asked.cascade:  # AutoAttack's number is of all examples
+            flags["examples"] = "all"
+        if VERSIONS[version].draws > 1 and flags.get("eot", AUTO_DRAWS) == AUTO_DRAWS:
+            flags["eot"] = VERSIONS[version].draws
+        given = {
+            item.name for item in dataclasses.fields(Budget) if getattr(budget, item.name) != item.default
+        }
+        own = {
+            name: kept
+            for name, parts in own_budgets(version, threat.norm).items()
+            if (kept := {part: value for part, value in parts.items() if part not in given})
+        }
+        bound = Bounds(**bounds)
+        return cls(
+            threat, asked.attacks, budget=budget, bounds=bound, cascade=asked.cascade, own=own, **flags
+        )
+
+    def budget_of(self, name: str) -> Budget:
+        """What the attack `name` may spend.
+
+        Raises:
+            ValueError: `own` holds a bad part of a budget.
+
+        """
+        try:
+            return replace(self.budget, **self.own.get(name, {}))
+        except TypeError as error:
+            raise ValueError(f"budget of {name} has an unknown part: {error}") from error
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The attacks whose worst case is `autoattack`, in the order of a cascade."""
+        if self.version == "custom":
+            return tuple(name for name in self.attacks if name != "pgd10")
+        return VERSIONS[self.version].attacks
+
+    def before(self, name: str) -> tuple[str, ...]:
+        """The attacks of a cascade that an example has survived when `name` begins."""
+        order = self.members if self.cascade else ()
+        return order[: order.index(name)] if name in order else ()
 
     def reduced(self, classes: int) -> tuple[str, ...]:
-        """The attacks that get less than the standard budget, and with one of its four `autoattack`.
+        """The attacks that get less than the standard budget, and with one of its members `autoattack`.
 
         Args:
             classes: of the data; there are no more targets than other classes.
 
         """
-        usual, own = Budget(), self.budget
-        short = {
-            item.name
-            for item in dataclasses.fields(Budget)
-            if getattr(own, item.name) < getattr(usual, item.name)
-        }
-        if own.targets >= classes - 1:
-            short.discard("targets")
-        found = tuple(name for name in self.attacks if short & set(_SPENDS[name]))
-        return (*found, "autoattack") if set(found) & set(AUTOATTACK) else found
+        usual = replace(self, budget=Budget(), own=own_budgets(self.version, self.threat.norm))
+
+        def short(name: str) -> bool:
+            own, most = self.budget_of(name), usual.budget_of(name)
+            return any(
+                getattr(own, part) < getattr(most, part)
+                for part in SPENDS[name]
+                if part != "targets" or own.targets < classes - 1
+            )
+
+        found = tuple(filter(short, self.attacks))
+        return (*found, "autoattack") if set(found) & set(self.members) else found
 
     def title(self, name: str, classes: int) -> str:
         """`title` with what this plan changes: PGD-20, AutoAttack (reduced).
@@ -231,7 +237,9 @@ class AuditPlan:
         first, gap, second = name.partition("pgd10-")
         if gap and not first:
             return f"{pgd} − {self.title(second, classes)}"
-        return f"{title(name)} (reduced)" if name in self.reduced(classes) else title(name)
+        notes = [self.version] if name == "autoattack" and self.version != "standard" else []
+        notes += ["reduced"] if name in self.reduced(classes) else []
+        return f"{title(name)} ({', '.join(notes)})" if notes else title(name)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready data, for the evidence file."""

@@ -1,0 +1,134 @@
+"""What `--within` costs and whether it holds: against the full audit of the same examples, and against peers.
+
+    python benchmarks/within.py cifar10:MODEL.pth:8/255:2000 [...] --data-dir DIR --work DIR
+
+Each argument is data set, checkpoint, radius and number of examples. Evidence is kept under --work and used again.
+The full audit runs each attack alone; what a cascade costs (an example leaves when one attack broke it) is counted from
+its records, in the order that is cheapest. `--peer` runs `pyautoattack` on all of them too. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from vs_reference import by_pyautoattack
+
+from robaudit.attacks import Examples, forward
+from robaudit.audit import audit
+from robaudit.evidence import Evidence, Outcome
+from robaudit.inputs import Classifier, Images, load_classifier, load_images
+from robaudit.plan import AUTOATTACK, AuditPlan, ThreatModel, parse_fraction
+from robaudit.stats import proportion
+from robaudit.verdict import accuracy
+
+#: Precisions asked for, in points.
+WITHIN = (1.0, 0.5)
+#: Examples of the random subsample that papers use.
+USUAL = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One checkpoint and its examples."""
+
+    name: str
+    classifier: Classifier
+    images: Images
+    plan: AuditPlan
+    work: Path
+
+    def audited(self, plan: AuditPlan, kind: str) -> Evidence:
+        """The audit of this kind, made or kept."""
+        return audit(
+            self.classifier, self.images, plan, path=self.work / f"{self.name}.{kind}.evidence", force=True
+        )
+
+
+def cascade(full: Evidence) -> tuple[int, tuple[str, ...]]:
+    """Passes of the cheapest cascade of AutoAttack's attacks, counted from an audit that ran each alone; its order."""
+    order = min(itertools.permutations(AUTOATTACK), key=lambda names: _passes(full, names))
+    return _passes(full, order), order
+
+
+def _passes(full: Evidence, names: tuple[str, ...]) -> int:
+    left, total = full.correct.copy(), len(full)
+    for name in names:
+        record = full.attacks[name]
+        total += int((record.forwards + record.backwards)[left].sum())
+        left &= record.outcome != Outcome.BROKEN
+    return total
+
+
+def rows_of(case: Case, peer: bool) -> list[str]:
+    """The table's rows of one checkpoint."""
+    full = case.audited(replace(case.plan, examples="all"), "full")
+    truth = float(full.survives("autoattack").mean())
+    whole, order = cascade(full)
+    n = len(full)
+    rows = [_row(case.name, f"cascade of {', '.join(order)}", n, f"{100 * truth:.2f}", "", 1.0)]
+    for points in WITHIN:
+        found = case.audited(replace(case.plan, within=points / 100), f"within{points:g}")
+        measured = accuracy(found, "autoattack")
+        assert measured is not None
+        inside = "yes" if measured.low - 1e-9 <= truth <= measured.high + 1e-9 else "NO"
+        limits = f"{100 * measured.low:.2f} … {100 * measured.high:.2f}, the cascade's inside: {inside}"
+        share = sum(found.passes) / whole
+        rows.append(_row(case.name, f"--within {points:g}", n, f"{100 * measured.value:.2f}", limits, share))
+    if n > USUAL:
+        some = np.random.default_rng(0).choice(n, USUAL, replace=False)
+        usual = proportion(int(full.survives("autoattack")[some].sum()), USUAL, case.plan.confidence)
+        limits = f"{100 * usual.low:.2f} … {100 * usual.high:.2f}"
+        rows.append(
+            _row(case.name, f"{USUAL} random examples", USUAL, f"{100 * usual.value:.2f}", limits, USUAL / n)
+        )
+    return rows + ([_peer(case, whole)] if peer else [])
+
+
+def _peer(case: Case, whole: int) -> str:
+    x = case.images.float(slice(None))
+    logits = forward(case.classifier, x)
+    right = logits.argmax(1) == case.images.labels
+    examples = Examples(x[right], case.images.labels[right], case.images.ids[right], logits[right])
+    began = time.perf_counter()
+    found = by_pyautoattack(case.classifier, examples, case.plan, x.device)
+    seconds = time.perf_counter() - began
+    share = (found.forwards + found.backwards + len(x)) / whole
+    name = f"pyautoattack, {seconds:.0f} s"
+    return _row(case.name, name, len(x), f"{100 * found.robust / len(x):.2f}", "", share)
+
+
+def _row(*cells: object) -> str:
+    *others, share = cells
+    return f"| {' | '.join(map(str, others))} | {100 * float(str(share)):.1f} % |"
+
+
+def main() -> None:
+    """Run the comparisons and print their table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="+", metavar="DATASET:MODEL:EPS:EXAMPLES")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="where evidence is kept")
+    parser.add_argument("--peer", action="store_true", help="run pyautoattack too")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    print("| checkpoint | how | examples | AutoAttack, % | 99 % interval | passes of the cascade's |")
+    print("|---|---|---|---|---|---|")
+    for text in options.cases:
+        dataset, path, eps, count = text.split(":")
+        images = load_images(dataset, data_dir=options.data_dir, limit=int(count), seed=0)
+        case = Case(
+            Path(path).stem, load_classifier(path, images=images), images,
+            AuditPlan(ThreatModel("Linf", parse_fraction(eps))), options.work,
+        )  # fmt: skip
+        print(*rows_of(case, options.peer), sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

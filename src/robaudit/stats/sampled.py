@@ -1,0 +1,59 @@
+"""The share of a population that survives, where only some may, and a random sample of these was looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from robaudit.stats.betting import PROPORTION_STAKES
+from robaudit.stats.interval import Interval, error_rate, outcomes
+from robaudit.stats.sequences import lower_limit
+
+#: The part of the error that the lower limit may spend. Nearly all candidates survive, and the upper limit then is
+#: nearly their number, which is known; compared with its neighbours in docs/results/coverage.md.
+LOWER_PART = 0.8
+
+
+def sampled_share(
+    least: ArrayLike, most: ArrayLike, candidates: int, total: int, confidence: float
+) -> Interval:
+    """Interval for the share of ones among `total` examples, all but `candidates` of which are known to be zeros.
+
+    The candidates are drawn without replacement, in an order that says nothing of their outcomes. The interval holds
+    at every number of draws at once, so that one may stop at any (the betting test of `betting.py`, section 5 of
+    https://arxiv.org/abs/2010.09686, with the candidates as the population).
+
+    Args:
+        least: (t,) of 0 and 1, in the order of drawing: what each outcome is at least.
+        most: likewise, at most.
+        candidates: at least t.
+        total: at least `candidates`, and at least 1.
+        confidence: in (0, 1).
+
+    Returns:
+        `value` estimates the share, `n` is `total`.
+
+    Raises:
+        ValueError: a number is out of its range.
+
+    """
+    alpha = error_rate(confidence)
+    if not 0 <= candidates <= total or total < 1:
+        raise ValueError(f"{candidates} candidates among {total} examples: there cannot be that many")
+    low_values, high_values = outcomes(least, 0, candidates), outcomes(most, 0, candidates)
+    if low_values.size != high_values.size or (low_values > high_values).any():
+        raise ValueError("an outcome is at least more than it is at most")
+    t = low_values.size
+    if t == candidates:
+        low, high = float(low_values.sum()), float(high_values.sum())
+        value = (low + high) / 2
+    else:
+        low = candidates * lower_limit(low_values, (0, 1), candidates, LOWER_PART * alpha, PROPORTION_STAKES)
+        upper = lower_limit(-high_values, (-1, 0), candidates, (1 - LOWER_PART) * alpha, PROPORTION_STAKES)
+        high = -candidates * upper
+        seen = (low_values.mean() + high_values.mean()) / 2 if t else 0.5
+        value = float(np.clip(candidates * seen, low, high)) if low <= high else candidates * seen
+        low, high = min(low, high, value), max(low, high, value)  # as in `sequences`
+    return Interval(
+        value / total, low / total, high / total + 0.0, total, "estimated" if t < candidates else "counted"
+    )

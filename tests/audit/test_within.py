@@ -1,0 +1,136 @@
+"""AutoAttack's number to a stated precision: it holds, costs less, survives a kill, and says how it was got."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robaudit.audit import Silent, audit, verify
+from robaudit.audit.within import FIRST_STEPS
+from robaudit.evidence import SCOUT_NEAR, SCOUT_TARGETED, EvidenceFile, Outcome
+from robaudit.evidence.consistency import contradictions
+from robaudit.inputs import load_classifier, load_images
+from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.reports import headline, summary
+from robaudit.verdict import Claim, accuracy, judge
+from robaudit.verdict.sampling import candidates, drawn
+from tests.shipped import ADVERSARIAL, DISTILLED
+
+BUDGET = Budget(apgd_steps=20, fab_steps=3, square_queries=110, targets=3)
+PLAN = AuditPlan(ThreatModel("Linf", 0.1), budget=BUDGET, within=0.05)
+PATHS = {"honest": ADVERSARIAL, "masked": DISTILLED}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_images("digits", seed=1, limit=300)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: load_classifier(str(path)) for name, path in PATHS.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("within")
+
+
+@pytest.fixture(scope="module")
+def found(folder, models, images):
+    return {name: audit(model, images, PLAN, path=folder / name) for name, model in models.items()}
+
+
+@pytest.fixture(scope="module")
+def full(folder, models, images):
+    plan = replace(PLAN, within=None, examples="all")
+    return {name: audit(model, images, plan, path=folder / f"{name}.full") for name, model in models.items()}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_the_full_audits_number_lies_inside_for_fewer_passes(found, full, name):
+    sampled, truth = accuracy(found[name], "autoattack"), full[name].survives("autoattack").mean()
+    assert sampled.low - 1e-9 <= truth <= sampled.high + 1e-9
+    assert sampled.high - sampled.low <= 2 * PLAN.within + 1e-9
+    assert sampled.n == len(found[name]) == 300
+    assert sum(found[name].passes) < sum(full[name].passes)
+    # What was drawn had the outcome that the full audit gives it, and so had what the short attacks broke.
+    mine, theirs = (evidence.survives("autoattack") for evidence in (found[name], full[name]))
+    assert not (mine & ~theirs).any()
+    assert not (found[name].broken("autoattack") & theirs).any()
+
+
+def test_candidates_are_drawn_in_the_audits_order(found):
+    evidence = found["honest"]
+    among = candidates(evidence)
+    here = drawn(evidence, among)
+    assert 0 < here.sum() < among.sum()
+    assert not (among & ~here)[: np.flatnonzero(here).max()].any()
+    first = evidence.attacks[SCOUT_TARGETED]
+    assert set(first.steps[first.outcome == Outcome.ROBUST].tolist()) == {FIRST_STEPS + 1}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_its_file_hangs_together_and_is_verified(found, folder, models, name):
+    with EvidenceFile.open(folder / name) as file:
+        assert contradictions(file) == []
+    assert not verify(folder / name, models[name]).failures
+
+
+def test_reports_say_how_the_number_was_got(found):
+    evidence = found["honest"]
+    verdict = judge(evidence)
+    assert verdict.outcome == "not-overestimated"
+    data = json.loads(json.dumps(summary(evidence, verdict)))
+    assert data["accuracy"]["autoattack"]["method"] == "estimated"
+    assert data["accuracy"]["pgd10"] | {"method": "counted", "n": 300} == data["accuracy"]["pgd10"]
+    gap = data["gap"]["pgd10-autoattack"]
+    assert gap["high"] - gap["low"] <= 2 * PLAN.within + 1e-9
+    assert "estimated from a sample" not in headline(evidence)
+    assert " to " in headline(evidence)
+
+
+class Killed(Exception):  # noqa: N818
+    pass
+
+
+class Kill(Silent):
+    """Ends the audit when one attack has advanced so often."""
+
+    def __init__(self, stage, times):
+        self.stage, self.left = stage, times
+
+    def advance(self, stage, examples, broken, passes):
+        self.left -= stage == self.stage
+        if not self.left:
+            raise Killed
+
+
+@pytest.mark.parametrize("stage, times", [("apgd-t", 3), ("fab-t", 3)])
+def test_a_killed_audit_ends_as_if_nothing_had_been(folder, found, models, images, stage, times):
+    path = folder / f"killed-{stage}-{times}"
+    with pytest.raises(Killed):
+        audit(models["honest"], images, PLAN, path=path, progress=Kill(stage, times))
+    again = audit(models["honest"], images, PLAN, path=path)
+    expected = found["honest"]
+    assert again.header.early_stopping == expected.header.early_stopping
+    for name in (SCOUT_TARGETED, SCOUT_NEAR):
+        assert (name in again.attacks) == (name in expected.attacks)
+    one, other = accuracy(again, "autoattack"), accuracy(expected, "autoattack")
+    assert (one.low, one.high, one.n) == (other.low, other.high, other.n)
+
+
+def test_a_claim_is_judged_by_the_sample(models, images, folder):
+    claim = Claim(0.99)
+    evidence = audit(models["masked"], images, PLAN, path=folder / "claimed", claim=claim)
+    assert judge(evidence, claim).claim.outcome == "refuted"
+
+
+@pytest.mark.parametrize("flags, word", [
+    ({"within": 0.6}, "50 points"), ({"within": -0.01}, "50 points"), ({"examples": "all"}, "examples all"),
+    ({"attacks": ("pgd10", "square")}, "apgd-ce"), ({"engine": "reference"}, "engine"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(flags, word):
+    with pytest.raises(ValueError, match=word):
+        replace(PLAN, **flags)
