@@ -202,7 +202,7 @@ def test_a_projects_defaults_are_taken_and_said_and_flags_go_before_them(project
                 "square-bound": "0.99", "autoattack-bound": "0.99", "claim": "0.1", "engine": "'reference'",
             }.items()
         ],
-        ("datset = 'digits'", "did you mean dataset"),
+        ("datset = 'digits'", "did you mean 'dataset'"),
         ("limit = 'many'", "limit is a str"),
         ("limit = true", "limit is a bool"),
         ("dataset = '/etc'", "leads out of the project"),

@@ -117,9 +117,8 @@ def attacks(as_json: bool = _JSON) -> int:
         for item in rows
     ]
     _print_table(("name", "is called", "by default", "of AutoAttack", "what it does"), shown)
-    several = {name: ", ".join(ask([name]).attacks) for name in _SEVERAL}
-    for name, members in several.items():
-        console().print(f"{name}: {members}", markup=False, soft_wrap=True)
+    for name in _SEVERAL:
+        console().print(f"{name}: {', '.join(ask([name]).attacks)}", markup=False, soft_wrap=True)
     console().print(f"--version: {', '.join(VERSIONS)}", markup=False, soft_wrap=True)
     return 0
 

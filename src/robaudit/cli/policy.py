@@ -26,8 +26,8 @@ from robaudit.plan import AuditPlan, Bounds, Budget
 #: What may be said of each data set, and of all of them at the top.
 _EACH: Kinds = {
     "models": LIST, "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE, "examples": TEXT,
-    "within": NUMBER, "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "arch": TEXT, "normalise": TEXT,
-    "min-robust-accuracy": NUMBER, "max-gap": NUMBER, "max-autoattack-gap": NUMBER, "budget": TABLE,
+    "within": NUMBER, "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "arch": TEXT,
+    "normalise": TEXT, "min-robust-accuracy": NUMBER, "max-gap": NUMBER, "max-autoattack-gap": NUMBER, "budget": TABLE,
 }  # fmt: skip
 #: Every key at the top and the types it takes.
 KEYS: Kinds = {
