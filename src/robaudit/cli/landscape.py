@@ -17,7 +17,7 @@ from robaudit.cli.common import (
     check_writable,
     console,
 )
-from robaudit.cli.data import DataRequest, threat_model
+from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 
@@ -70,11 +70,15 @@ def landscape(
 
     Example: robaudit landscape honest.pt masked.pt --dataset cifar10 --out landscape.png
     """
+    check_present(*models)
+    data = DataRequest(dataset, data_dir, split, seed, download)
+    data.check()
+    check_structure(arch, normalise)
+    check_device(device)
+    threat = threat_model(norm, eps, dataset)
     from robaudit.reports import PICTURE_FORMATS, draw_landscapes, landscape_numbers
 
-    check_present(*models)
     _check_request(models, out, images, PICTURE_FORMATS, len(example) or images if each else 1)
-    threat = threat_model(norm, eps, dataset)
     from robaudit.audit import Window
     from robaudit.devices import pick_device
     from robaudit.inputs import load_classifier
@@ -84,7 +88,7 @@ def landscape(
     except ValueError as error:
         raise RobauditError(str(error)) from error
     where = pick_device(device)
-    all_images = DataRequest(dataset, data_dir, split, seed, download).load()
+    all_images = data.load()
     chosen = _choose(all_images, example, images)
     files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
     for file in files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from robaudit.escaping import plain
+from robaudit.plan import eps_text as eps_text  # noqa: PLC0414  reports take it from here
 from robaudit.plan import title
 
 HEADLINES = {
@@ -26,12 +27,6 @@ def doubts(data: dict[str, Any]) -> list[str]:
 def label(name: str) -> str:
     """The name of an attack or a gap as people write it; one of a later version as it stands."""
     return plain(title(name))
-
-
-def eps_text(eps: float) -> str:
-    """A radius as 8/255 where it is one, else as a decimal number."""
-    steps = eps * 255
-    return f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 else f"{eps:g}"
 
 
 def percent(item: dict[str, float], sign: str = "") -> tuple[str, str]:

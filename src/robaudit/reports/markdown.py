@@ -66,7 +66,7 @@ def _section(case: Case) -> str:
         *_table(data),
         *[
             f"- {_MARKS[item['severity']]} **{escape(item['code'])}**: {escape(item['message'])} "
-            f"{escape(item['advice'])}"
+            f"{escape(item['advice'])}{_ignored(case, item['code'])}"
             for item in verdict["causes"]
         ],
         "",
@@ -77,6 +77,10 @@ def _section(case: Case) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _ignored(case: Case, code: str) -> str:
+    return f" Ignored {escape(case.ignored[code])}." if code in case.ignored else ""
 
 
 def _table(data: dict[str, Any]) -> list[str]:
