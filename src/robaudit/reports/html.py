@@ -28,9 +28,9 @@ from robaudit.reports.formatting import (
     where_text,
 )
 from robaudit.reports.images import perturbation_uri, png_uri
-from robaudit.reports.landscape import NUMBERS
 from robaudit.reports.shared_table import beyond_text, title_of
 from robaudit.reports.surface_svg import surface_svg
+from robaudit.reports.surfaces import NUMBERS, numbers_of
 from robaudit.reports.templates import asset, content_policy, render
 
 
@@ -89,10 +89,10 @@ def _convergence(case: Case) -> dict[str, Any]:
 def _landscape(case: Case) -> dict[str, Any] | None:
     if case.surface is None:
         return None
-    found = case.surface.numbers()
+    found = numbers_of(case.surface)
     return {
         "chart": surface_svg(case.surface),
-        "rows": [(title, f"{found[name]:.3g}", words) for name, (title, words) in NUMBERS.items()],
+        "rows": [(title, found[name], words) for name, (title, words, _) in NUMBERS.items()],
         "images": len(case.surface),
         "reach": f"{case.surface.offsets[-1]:.3g}",
         "seed": case.surface.about.get("seed"),
