@@ -28,9 +28,7 @@ def test_the_honest_and_the_masked_model_part(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "no gradient" in said
     assert "higher is worse" in said
-    draw_landscapes(
-        [Surface.load(tmp_path / "a.2.npz")], tmp_path / "b.svg", which="mean", colours="grey"
-    )
+    draw_landscapes([Surface.load(tmp_path / "a.2.npz")], tmp_path / "b.svg", which="mean", colours="grey")
     assert (tmp_path / "b.svg").read_bytes()[:5] == b"<?xml"
 
 

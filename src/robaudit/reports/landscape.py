@@ -15,6 +15,7 @@ from rich.text import Text
 from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
 from robaudit.files import replacing
+from robaudit.reports.boundary import boundary
 from robaudit.reports.surfaces import (
     HOW_TO_READ,
     NUMBERS,
@@ -148,7 +149,7 @@ def _surface_axes(axes: Any, surface: Surface, item: Shown, scale: Scale) -> Non
         a, b, heights, cmap=rcParams["image.cmap"], vmin=low, vmax=high, rcount=60, ccount=60, linewidth=0,
         rasterized=True, zorder=1,
     )  # fmt: skip
-    for line in _boundary(item.margin):
+    for line in boundary(item.margin):
         xs, ys = (np.interp(line[:, k], np.arange(len(offsets)), offsets) for k in (0, 1))
         z = _lifted(scale.heights(item.loss), line) + 0.01 * (high - low)
         axes.plot(xs, ys, z, color="black", linewidth=2.6, zorder=2)
@@ -171,7 +172,7 @@ def _contour_axes(axes: Any, surface: Surface, item: Shown, scale: Scale) -> Non
     axes.contourf(offsets, offsets, heights, levels=levels)
     if not scale.flat:
         axes.contour(offsets, offsets, heights, levels=levels, colors="black", linewidths=0.25)
-    for line in _boundary(item.margin):
+    for line in boundary(item.margin):
         xs, ys = (np.interp(line[:, k], np.arange(len(offsets)), offsets) for k in (0, 1))
         axes.plot(xs, ys, color="black", linewidth=3.0)
         axes.plot(xs, ys, color="white", linewidth=1.5)
@@ -220,14 +221,6 @@ def _curves_axes(axes: Any, surface: Surface) -> None:
     )
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25)
-
-
-def _boundary(margin: Any) -> list[Any]:
-    """Lines (k, 2), in places of the grid, on which the margin is 0."""
-    from contourpy import contour_generator  # noqa: PLC0415  matplotlib's own
-
-    lines = contour_generator(z=np.ma.masked_invalid(margin.T)).lines(0.0)
-    return [np.asarray(line) for line in lines]
 
 
 def _lifted(heights: Any, line: Any) -> Any:

@@ -204,6 +204,7 @@ def name_of(surface: Surface) -> str:
 
 def number(value: float) -> str:
     """Three digits, and nothing like 1e+02 or 3e-08."""
+    value += 0.0  # no minus before a zero
     return (
         f"{value:.0f}"
         if abs(value) >= 100

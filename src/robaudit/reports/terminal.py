@@ -14,18 +14,19 @@ from robaudit.escaping import plain
 from robaudit.evidence import Evidence
 from robaudit.reports.formatting import (
     HEADLINES,
+    WARNING,
     asked_texts,
     eps_text,
     percent,
+    warnings_of,
     where_text,
 )
 from robaudit.reports.shared_table import beyond_text
 from robaudit.reports.summary import summary
+from robaudit.reports.words import convergence_words
 from robaudit.verdict import FEW_EXAMPLES, Verdict
 
 _COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
-#: How a note begins that says what to doubt.
-WARNING = "warning: "
 _MARK = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 
 
@@ -65,17 +66,11 @@ def _headline(data: dict[str, Any]) -> RenderableType:
         f"{plain(images['name'])} {plain(images['split'])}, {images['audited']} of {images['total']} examples, "
         f"{threat['norm']} eps {eps_text(threat['eps'])}, seed {data['seed']}"
     )
-    for note in _warnings(data):
+    for note in warnings_of(data):
         body.append(f"\n{note}", style="yellow")
     if not data["finished"]:
         body.append("\nThis audit is unfinished; run the same command to resume it.", style="yellow")
     return Panel(body, border_style=colour)
-
-
-def _warnings(data: dict[str, Any]) -> list[str]:
-    """What makes it doubtful which model was audited: it belongs beside the verdict."""
-    notes = (plain(note) for note in data["model"].get("notes", []))
-    return [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
 
 
 def _accuracies(data: dict[str, Any]) -> RenderableType:
@@ -119,10 +114,11 @@ def _metrics(data: dict[str, Any]) -> RenderableType | None:
     found = data["metrics"]
     if any(value is None for value in found.values()):
         return None
+    usual = convergence_words(found["fosc_normalised"], found["sgcs"])
     return Text(
         f"PGD-10's convergence: FOSC {found['fosc']:.4g} (normalised {found['fosc_normalised']:.3f}), "
         f"SGCS {found['sgcs']:.3f}, gradients exactly zero {100 * found['zero_gradients']:.1f} %, on "
-        f"{found['examples']} examples\n"
+        f"{found['examples']} examples.\n{usual}\n"
     )
 
 
