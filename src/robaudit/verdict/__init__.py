@@ -6,6 +6,7 @@ from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
+from robaudit.verdict.pages import Page, pages
 from robaudit.verdict.table import (
     GAPS,
     accuracy,
@@ -28,6 +29,7 @@ __all__ = [
     "ClaimResult",
     "Difference",
     "Finding",
+    "Page",
     "Verdict",
     "accuracy",
     "bounded",
@@ -42,6 +44,7 @@ __all__ = [
     "judge",
     "judge_claim",
     "make_claim",
+    "pages",
     "paired",
     "population",
     "rows",
