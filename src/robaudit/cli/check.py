@@ -110,6 +110,11 @@ def check(
         help="Of AutoAttack: standard; plus (5 restarts, untargeted and targeted); rand (the mean over 20 draws).",
         rich_help_panel=_BUDGET,
     ),
+    eps_curve: str | None = typer.Option(
+        None,
+        help="Robust accuracy at these radii too, rising: 1/255,2/255,4/255 or auto.",
+        rich_help_panel=_BUDGET,
+    ),
     pgd_steps: int = typer.Option(10, help="PGD steps.", rich_help_panel=_BUDGET),
     apgd_steps: int = typer.Option(100, help="APGD steps a run.", rich_help_panel=_BUDGET),
     fab_steps: int = typer.Option(100, help="FAB steps a target.", rich_help_panel=_BUDGET),
@@ -149,6 +154,14 @@ def check(
         rich_help_panel=_BUDGET,
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 …", rich_help_panel=_MODEL),
+    surrogate: str | None = typer.Option(
+        None,
+        help="FILE.py:FACTORY of a differentiable stand-in, whose gradient an attack of its own follows (BPDA).",
+        rich_help_panel=_BUDGET,
+    ),
+    transfer: str | None = typer.Option(
+        None, help="Another checkpoint: images that break it are tried on this one.", rich_help_panel=_BUDGET
+    ),
     ray: str | None = typer.Option(
         None,
         help="Audit several checkpoints on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local.",
@@ -174,6 +187,8 @@ def check(
     check_writable(json_path)
     check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
+    if transfer is not None:
+        check_present(transfer)
     check_apart(json=json_path, evidence=evidence, model=paths[0] if len(paths) == 1 else None)
     if len(paths) == 1:
         check_present(paths[0])
@@ -184,6 +199,7 @@ def check(
             threat_model(norm, eps, dataset),
             attacks=attacks,
             version=version,
+            eps_curve=eps_curve,
             seed=seed,
             confidence=confidence,
             examples=examples,
@@ -216,6 +232,8 @@ def check(
         force=force,
         quiet=json_path == "-",
         trust_program=trust_program,
+        surrogate=surrogate,
+        transfer=transfer,
     )
     if evidence and len(paths) > 1:
         try:

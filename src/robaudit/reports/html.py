@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from robaudit.reports.case import Case, Picture, class_name
 from robaudit.reports.commands import commands
+from robaudit.reports.eps_curve import curve_chart
 from robaudit.reports.figures import (
     METRICS,
     accuracy_chart,
@@ -61,6 +62,7 @@ def html(case: Case) -> str:
         accuracy=accuracy_chart(data),
         gaps=[_gap(case, name) for name in data["gap"]],
         curves=_curves(case),
+        eps_curve=curve_chart(data["eps_curve"]),
         convergence=_convergence(case),
         landscape=_landscape(case),
         witnesses=[_witness(case, item) for item in case.pictures],
