@@ -43,7 +43,7 @@ def test_every_report_shows_it(result):
     assert "Accuracy over the radius" in result.report("html")
 
 
-def evidence(result, pgd10, radii=(0.01, 0.1, 0.5), shape=(1, 8, 8)):
+def evidence(result, pgd10, radii=(0.01, 0.03, 0.5), shape=(1, 8, 8)):
     kept = {"radii": list(radii), "examples": 100, "correct": 90, "pgd10": pgd10, "worst": pgd10}
     header = replace(result.evidence.header, eps_curve=kept)
     header.data["shape"] = list(shape)
