@@ -60,11 +60,11 @@ def searched_with(helpers: Mapping[str, nn.Module], model: nn.Module, sample: Te
         wanted = forward(model, sample).shape
         for name, helper in helpers.items():
             module = helper.to(sample.device).eval().requires_grad_(False)
-            given = first_logits(module, sample, sample.device, name)[1].shape
-            if given != wanted:
+            x, answers = first_logits(module, sample, sample.device, name)
+            given, right = tuple(answers.shape), (len(x), wanted[1])
+            if given != right:
                 raise RobauditError(
-                    f"{name}: gives {tuple(given)} for {len(sample)} images, the model {tuple(wanted)}; "
-                    "it must have the same classes"
+                    f"{name}: gives {given} for {len(x)} images, the model {right}; it must have the same classes"
                 )
             if not _has_gradient(module, sample):
                 raise RobauditError(f"{name}: its gradient is zero everywhere; it must be differentiable")
