@@ -50,9 +50,9 @@ def probe(
 
     Returns:
         (n,) bool each, on the CPU. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at these multiples of eps.
-        `pgd40`: more steps. `starts`: 5 random starts. `other_norm`: PGD-10 in the other norm's ball, of L2 radius
-        eps sqrt(d) / 4 or Linf radius 2 eps / sqrt(d). `fgsm`: one step of eps from the clean input. `noise`: 20
-        random corners of the ball. `unbounded`: 80 of PGD-10's steps without its bound. `saturated`: the
+        `pgd40`: more steps. `pgd10_margin`: on the margin in place of the cross-entropy. `starts`: 5 random starts.
+        `other_norm`: PGD-10 in another norm's ball (`_other_norm`). `fgsm`: one step of eps from the clean input.
+        `noise`: 20 random corners of the ball. `unbounded`: 80 of PGD-10's steps without its bound. `saturated`: the
         softmax is exactly 1 in float32. `silent`: the gradient of the cross-entropy is exactly zero. And (n,) float
         `linearity`: the local linearity error; and of `verdict.INDICATORS` those that are no probe already, whatever
         came of PGD-10.
@@ -64,6 +64,8 @@ def probe(
         name = "pgd10" if factor == 1 else f"pgd10_x{factor:g}"
         survived[name] = _pgd(engine_for, examples, ThreatModel(threat.norm, radius), seed)
     survived["pgd40"] = _pgd(engine_for, examples, threat, seed, steps=_MORE_STEPS)
+    margin = PGD(threat.norm, threat.eps, PGD_STEP * threat.eps, seed=seed, loss="margin")
+    survived["pgd10_margin"] = _standing(engine_for(threat), margin, examples)
     survived["starts"] = survived["pgd10"].clone()
     for number in range(1, _STARTS):
         survived["starts"] &= _pgd(engine_for, examples, threat, seed + number)

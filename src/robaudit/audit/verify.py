@@ -120,7 +120,9 @@ def verify(
         request = Recompute(DOUBTFUL_PAIRS, again.seed if again else secrets.randbits(32))
         first = attack_again(draw(suspects, request), len(suspects), request)
     if again is not None and again.pairs and not failures:
-        mine = [pair for pair in pairs if again.engine == "robaudit" or pair[0] in AUTOATTACK]
+        # What searched with another model cannot be repeated without it.
+        own = [name for name in header.plan.attacks if name not in header.plan.helpers]
+        mine = [pair for pair in pairs if pair[0] in (own if again.engine == "robaudit" else AUTOATTACK)]
         second = attack_again(draw(mine, again), len(mine), again)
     failures += [text for part in (first, second) if part for text in part.failures()]
     return Verification(

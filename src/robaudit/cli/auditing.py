@@ -37,6 +37,8 @@ class CheckRequest:
     force: bool
     quiet: bool
     trust_program: bool = False
+    surrogate: str | None = None
+    transfer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
         RobauditError: it could not be audited.
 
     """
-    from robaudit.audit import audit, default_evidence, progress_bars
-    from robaudit.inputs import load_classifier
+    from robaudit.audit import audit, default_evidence, progress_bars, with_helpers
+    from robaudit.inputs import load_classifier, load_helpers
     from robaudit.verdict import judge
 
     classifier = load_classifier(
@@ -95,18 +97,21 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
         force=request.force,
         trust_program=request.trust_program,
     )
-    path = evidence or default_evidence(model, classifier.info, request.plan, images)
+    helpers = load_helpers(images, request.surrogate, request.transfer, trust_program=request.trust_program)
+    plan = with_helpers(request.plan, helpers)
+    path = evidence or default_evidence(model, classifier.info, plan, images)
     _tell_resumed(path)
     with progress_bars(quiet=request.quiet) as bars:
         found = audit(
             classifier,
             images.subset(request.plan.limit, request.plan.seed),
-            request.plan,
+            plan,
             path=path,
             device=request.device,
             progress=bars,
             force=request.force,
             claim=request.claim,
+            helpers=helpers,
         )
     return Checked(model, path, found, judge(found, request.claim))
 

@@ -107,6 +107,11 @@ def check(
         help="Of AutoAttack: standard; plus (5 restarts, untargeted and targeted); rand (the mean over 20 draws).",
         rich_help_panel=_BUDGET,
     ),
+    eps_curve: str | None = typer.Option(
+        None,
+        help="Robust accuracy at these radii too, rising: 1/255,2/255,4/255 or auto.",
+        rich_help_panel=_BUDGET,
+    ),
     pgd_steps: int = typer.Option(10, help="PGD steps.", rich_help_panel=_BUDGET),
     apgd_steps: int = typer.Option(100, help="APGD steps a run.", rich_help_panel=_BUDGET),
     fab_steps: int = typer.Option(100, help="FAB steps a target.", rich_help_panel=_BUDGET),
@@ -146,6 +151,14 @@ def check(
         rich_help_panel=_BUDGET,
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 …", rich_help_panel=_MODEL),
+    surrogate: str | None = typer.Option(
+        None,
+        help="FILE.py:FACTORY of a differentiable stand-in, whose gradient an attack of its own follows (BPDA).",
+        rich_help_panel=_BUDGET,
+    ),
+    transfer: str | None = typer.Option(
+        None, help="Another checkpoint: images that break it are tried on this one.", rich_help_panel=_BUDGET
+    ),
     ray: str | None = typer.Option(
         None,
         help="Audit several checkpoints on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local.",
@@ -177,6 +190,8 @@ def check(
     paths = expand(models)
     outputs = Outputs(json_path, html, markdown, sarif)
     outputs.check(paths, evidence=evidence)
+    if transfer is not None:
+        check_present(transfer)
     if len(paths) == 1:
         check_present(paths[0])
     data = DataRequest(dataset, data_dir, split, seed, download)
@@ -188,6 +203,7 @@ def check(
             threat_model(norm, eps, dataset),
             attacks=attacks,
             version=version,
+            eps_curve=eps_curve,
             seed=seed,
             confidence=confidence,
             examples=examples,
@@ -220,6 +236,8 @@ def check(
         force=force,
         quiet=outputs.quiet,
         trust_program=trust_program,
+        surrogate=surrogate,
+        transfer=transfer,
     )
     tell_defaults(context)
     folder_for(paths, evidence)

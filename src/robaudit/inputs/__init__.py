@@ -10,7 +10,7 @@ from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.files.copies import file_sha256
 from robaudit.inputs.identity import module_digest
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
-from robaudit.inputs.loading import load_classifier
+from robaudit.inputs.loading import load_classifier, load_helpers
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
 from robaudit.inputs.programs import is_factory, settled, source_digest
@@ -32,6 +32,7 @@ __all__ = [
     "inspect_checkpoint",
     "is_factory",
     "load_classifier",
+    "load_helpers",
     "load_images",
     "make_images",
     "module_digest",

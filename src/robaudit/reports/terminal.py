@@ -12,6 +12,7 @@ from rich.text import Text
 
 from robaudit.escaping import plain
 from robaudit.evidence import Evidence
+from robaudit.reports.eps_curve import curve_table
 from robaudit.reports.formatting import (
     HEADLINES,
     WARNING,
@@ -34,7 +35,7 @@ def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
     """The whole report. Names that come from files are printed as plain text, never as markup."""
     data = summary(evidence, verdict)
     parts: list[RenderableType] = [_headline(data), _accuracies(data), _beyond(data)]
-    parts += [part for part in (_gaps(data), _metrics(data), _causes(data)) if part is not None]
+    parts += [part for part in (_gaps(data), _curve(data), _metrics(data), _causes(data)) if part is not None]
     return Group(*parts, _footer(data))
 
 
@@ -108,6 +109,10 @@ def _gaps(data: dict[str, Any]) -> RenderableType | None:
         style = "red" if item["value"] >= item["bound"] else ""
         table.add_row(item["title"], value, interval, f"{100 * item['bound']:g}", str(item["n"]), style=style)
     return Group(table, Text())
+
+
+def _curve(data: dict[str, Any]) -> RenderableType | None:
+    return Group(curve_table(data["eps_curve"]), Text()) if data["eps_curve"] else None
 
 
 def _metrics(data: dict[str, Any]) -> RenderableType | None:

@@ -4,6 +4,7 @@ from robaudit.verdict.attack_failure import INDICATORS, failure_alarms, failure_
 from robaudit.verdict.causes import FEW_EXAMPLES, causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
+from robaudit.verdict.curve import CurvePoint, curve
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
 from robaudit.verdict.pages import Page, pages
@@ -27,6 +28,7 @@ __all__ = [
     "INDICATORS",
     "Claim",
     "ClaimResult",
+    "CurvePoint",
     "Difference",
     "Finding",
     "Page",
@@ -35,6 +37,7 @@ __all__ = [
     "bounded",
     "causes_of",
     "compare",
+    "curve",
     "failure_alarms",
     "failure_sentence",
     "finding",
