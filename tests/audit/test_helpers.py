@@ -36,14 +36,14 @@ def result(tmp_path_factory):
         patch.setattr(tuning, "_PATIENCE", 0.02)
         yield robaudit.check(
             model, X, model(X).argmax(1), eps=EPS, attacks="pgd10", apgd_steps=20,
-            surrogate=cnn(classes=4), transfer=cnn(classes=4, seed=1),
+            surrogate=cnn(classes=4), transfer=cnn(classes=4),
             evidence=tmp_path_factory.mktemp("helpers") / "a.evidence",
         )  # fmt: skip
 
 
 def test_each_is_an_attack_of_the_table_and_the_verdict(result):
     accuracy = {name: found.value for name, found in result.accuracy.items()}
-    assert accuracy["surrogate"] < accuracy["transfer"] < accuracy["pgd10"]
+    assert max(accuracy["surrogate"], accuracy["transfer"]) < accuracy["pgd10"] - 0.2
     assert result.gap["pgd10-surrogate"].low > 0.1
     assert result.verdict.outcome == "overestimated"
     codes = {item.code for item in result.verdict.causes}
@@ -65,7 +65,7 @@ def test_another_surrogate_is_another_audit(result):
     with pytest.raises(RobauditError, match="another plan"):
         robaudit.check(
             model, X, model(X).argmax(1), eps=EPS, attacks="pgd10", apgd_steps=20, evidence=result.path,
-            surrogate=cnn(classes=4, seed=2), transfer=cnn(classes=4, seed=1),
+            surrogate=cnn(classes=4, seed=2), transfer=cnn(classes=4),
         )  # fmt: skip
 
 
