@@ -71,7 +71,7 @@ SETTINGS = {
     "digits-large": Setting("digits", {"eps": 0.3, "beta": 1.0, "lr": 0.3, "epochs": 32}),
     "digits-stable": Setting("digits", {"eps": 0.1, "beta": 6.0, "epochs": 20}),
     "cifar10-slice": Setting(
-        "cifar10", {"arch": "resnet20", "batch_size": 64, "limit": 2000, "epochs": 5, "validation": 500}
+        "cifar10", {"arch": "resnet20", "batch_size": 64, "limit": 1000, "epochs": 3, "validation": 256}
     ),
     "distilled": Setting("digits", {"epochs": 60}, start=str(_SHIPPED / "digits_distilled.safetensors")),
 }
