@@ -224,12 +224,14 @@ def main() -> None:
     parser.add_argument("--dataset", default="cifar10", help="of that checkpoint")
     parser.add_argument("--epochs", type=int, default=8, help="from that checkpoint on")
     parser.add_argument("--limit", type=int, help="training examples for that checkpoint")
+    parser.add_argument("--lr", type=float, help="rate for that checkpoint; the data set's usual by default")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lab = Lab(options.out, options.data_dir, options.images)
     settings = {name: SETTINGS[name] for name in options.settings}
     if options.start:
         changes = {"epochs": options.epochs, "limit": options.limit}
+        changes |= {"lr": options.lr} if options.lr else {}
         settings = {options.start.stem: Setting(options.dataset, changes, start=str(options.start))}
     try:
         measure(lab, settings, options.arms, options.seeds)
