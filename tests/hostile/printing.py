@@ -33,7 +33,9 @@ class _Page(HTMLParser):
         for name, value in attrs:
             if (
                 name.startswith("on")
-                or (name == "href" and not re.fullmatch(r"#[a-z-]+", value))  # only to a part of the page itself
+                or (
+                    name == "href" and not re.fullmatch(r"#[a-z-]+", value)
+                )  # only to a part of the page itself
                 or (name == "src" and not value.startswith("data:image/png"))
             ):
                 self.faults.append(f"{name}={value}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.common import console, exit_code, write_text
 from robaudit.cli.streams import complain
+from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
 from robaudit.files import read_text
@@ -88,15 +89,18 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
     from robaudit.inputs import load_classifier
     from robaudit.verdict import judge
 
-    classifier = load_classifier(
-        model,
-        arch=request.arch,
-        normalise=request.normalise,
-        key=request.key,
-        images=images,
-        force=request.force,
-        trust_program=request.trust_program,
-    )
+    with working(
+        f"{model}: which architecture and normalisation fit its tensors and the images", request.quiet
+    ):
+        classifier = load_classifier(
+            model,
+            arch=request.arch,
+            normalise=request.normalise,
+            key=request.key,
+            images=images,
+            force=request.force,
+            trust_program=request.trust_program,
+        )
     path = evidence or default_evidence(model, classifier.info, request.plan, images)
     _tell_resumed(path)
     with progress_bars(quiet=request.quiet) as bars:

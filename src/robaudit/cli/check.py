@@ -25,6 +25,7 @@ from robaudit.cli.common import (
     check_writable,
 )
 from robaudit.cli.data import DataRequest, precision_wanted, threat_model
+from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
@@ -203,7 +204,8 @@ def check(
         claimed = make_claim(claim, claim_attack, plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error
-    from robaudit.devices import pick_device
+    with working("starting", quiet=json_path == "-"):
+        from robaudit.devices import pick_device
 
     request = CheckRequest(
         plan=plan,
