@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from robaudit.cli.common import console, exists, exit_code, write_text
 from robaudit.cli.streams import complain
+from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.factory_names import is_factory
@@ -100,15 +101,18 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
     from robaudit.inputs import load_classifier, load_helpers
     from robaudit.verdict import judge
 
-    classifier = load_classifier(
-        model,
-        arch=request.arch,
-        normalise=request.normalise,
-        key=request.key,
-        images=images,
-        force=request.force,
-        trust_program=request.trust_program,
-    )
+    with working(
+        f"{model}: which architecture and normalisation fit its tensors and the images", request.quiet
+    ):
+        classifier = load_classifier(
+            model,
+            arch=request.arch,
+            normalise=request.normalise,
+            key=request.key,
+            images=images,
+            force=request.force,
+            trust_program=request.trust_program,
+        )
     helpers = load_helpers(images, request.surrogate, request.transfer, trust_program=request.trust_program)
     plan = with_helpers(request.plan, helpers)
     path = evidence or default_evidence(model, classifier.info, plan, images)

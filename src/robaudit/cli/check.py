@@ -18,6 +18,7 @@ from robaudit.cli.common import (
 from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
 from robaudit.cli.defaults import tell_defaults
 from robaudit.cli.several import check_several, folder_for
+from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
@@ -224,7 +225,8 @@ def check(
         claimed = _claim(claim, claim_attack, plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error
-    from robaudit.devices import pick_device
+    with working("starting", quiet=outputs.quiet):
+        from robaudit.devices import pick_device
 
     request = CheckRequest(
         plan=plan,
