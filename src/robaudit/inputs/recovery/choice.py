@@ -18,8 +18,8 @@ from robaudit.stats import near_chance
 CLOSE_IMAGES = 48
 #: Standard errors of the mean loss between two normalisations, and two structures, below which the choice is close.
 CLOSE_NORMALISATION, CLOSE_STRUCTURE = 3.0, 1.0
-#: The same between none and another with the logits' scale free: networks trained against an attack are unsure of images
-#: as they are, and surer of the same ones with more contrast.
+#: The same between none and another with the logits' scale free: networks trained against an attack are unsure of
+#: images as they are, and surer of the same ones with more contrast.
 CLOSE_SHAPE = 2.0
 #: Standard deviations (sign test) of accuracy by which another normalisation than the user's is worth a warning.
 CLEAR_ACCURACY = 2.0
