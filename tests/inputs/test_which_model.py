@@ -105,8 +105,8 @@ def test_no_name_that_the_loader_prints_is_taken_for_code() -> None:
 #: A text of each family.
 FAMILY_TEXTS = (
     *ARCHITECTURES, "densenet:growth=12,depths=2-2", "residual:widths=8-16,depths=1-2,stem=8-3-1",
-    "ensemble:3*resnet20", "vit:width=16,depth=2,heads=2,inner=16,hidden=24,patch=4,eps=1e-12", "transformers:vit", "timm:test_vit",
-    "sequential:conv8k3p1 gelu max2 flatten fcK",
+    "ensemble:3*resnet20", "vit:width=16,depth=2,heads=2,inner=16,hidden=24,patch=4,eps=1e-12", "transformers:vit",
+    "timm:test_vit", "sequential:conv8k3p1 gelu max2 flatten fcK",
 )  # fmt: skip
 
 
