@@ -73,14 +73,16 @@ def expect_policy(path: Path, header: Header, rules: Policy) -> None:
 
 
 def expect_content(path: Path, header: Header, model: Path, rules: Policy, images: Images | None) -> None:
-    """Nothing, if evidence is of this checkpoint and data; what has no file is loaded to tell.
+    """Nothing, if evidence is of this checkpoint and data; what is no single file is loaded to tell.
 
     Raises:
         RobauditError: it is of another checkpoint or other data.
 
     """
-    found = _digest(model.expanduser())
-    if not found:
+    place = model.expanduser()
+    found = _digest(place)
+    # What lies beside tensors counts too, where they are a Hugging Face folder's.
+    if not found or ((place if place.is_dir() else place.parent) / "config.json").is_file():
         load_audited(str(model), header, path, _given(rules))
     elif header.model["sha256"] != found:
         raise RobauditError(f"{path}: evidence of another checkpoint ({header.model['path']}); move it away")

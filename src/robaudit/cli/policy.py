@@ -90,7 +90,7 @@ class Policy:
         found: list[Path] = []
         for pattern in self.models:
             try:
-                matches = sorted(path for path in self.path.parent.glob(pattern) if path.is_file())
+                matches = sorted(filter(_is_model, self.path.parent.glob(pattern)))
             except (NotImplementedError, ValueError, OSError) as error:
                 raise RobauditError(
                     f"{self.path}: models '{pattern}' is no pattern ({error}); correct it"
@@ -99,6 +99,11 @@ class Policy:
                 raise RobauditError(f"{self.path}: models '{pattern}' fits no file; correct it")
             found += [path for path in matches if path not in found]
         return found
+
+
+def _is_model(path: Path) -> bool:
+    """Whether it is a file, or a folder as Hugging Face's libraries write them."""
+    return path.is_file() or (path / "config.json").is_file()
 
 
 def find_policy(named: Path | None) -> Path:
