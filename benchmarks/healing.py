@@ -26,7 +26,8 @@ from scipy.stats import t
 from torch import Tensor
 
 from robaudit.attacks import ATTACKS, Examples, Retired, forward
-from robaudit.cli.training import settings_for, settings_from
+from robaudit.cli.train_settings import settings_for
+from robaudit.cli.training import settings_from
 from robaudit.engine import Engine
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome

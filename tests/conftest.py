@@ -27,6 +27,8 @@ def _one_thread():
 def _own_cache(tmp_path, monkeypatch):
     """Nothing is read from or written to the user's cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("ROBAUDIT_CACHE", "ROBAUDIT_NO_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

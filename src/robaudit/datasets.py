@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
+
+from robaudit.spelling import meant, meant_path
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,8 @@ def usual_eps(name: str, norm: str) -> float | None:
 
 def no_such_data(source: str) -> str:
     """What to say of a data set that is neither known by name nor there."""
-    likely = difflib.get_close_matches(source.lower(), DATASETS, 1)
-    meant = f" (did you mean {likely[0]}?)" if likely else ""
+    hint = meant(source, DATASETS) or meant_path(source)
     return (
-        f"{source}: no such data set, file or folder{meant}; pass one of {', '.join(DATASETS)}, "
+        f"{source}: no such data set, file or folder{hint}; pass one of {', '.join(DATASETS)}, "
         "a folder of class folders, an .npz or a .safetensors file"
     )

@@ -148,7 +148,8 @@ def test_a_misspelt_data_set_is_named_before_its_radius(capsys):
 
 
 def test_an_error_in_a_table_names_its_file_once():
-    from robaudit.cli.auditing import Checked, _line
+    from robaudit.cli.auditing import Checked
+    from robaudit.cli.several import _line
 
     assert (
         _line(Checked("a/b.pt", error="a/b.pt: is damaged; download it")) == "a/b.pt: is damaged; download it"

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from robaudit.cli import run
-from robaudit.cli.policy import read_policy
+from robaudit.cli.policy import read_policies
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
 from robaudit.verdict import compare
@@ -137,12 +137,12 @@ def test_only_what_changed_is_audited_again(project, tmp_path, capsys, monkeypat
     shutil.copytree(folder, copy)
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr("robaudit.cli.gate.check_one", lambda *_: pytest.fail("attacked again"))
+        patch.setattr("robaudit.cli.gate_judging.check_one", lambda *_: pytest.fail("attacked again"))
         assert run(["gate", "--policy", str(copy / "robaudit.toml")]) == 1
         out = capsys.readouterr().out
         assert out.count("(unchanged)") == 2
     seen = []
-    monkeypatch.setattr("robaudit.cli.gate.check_one", lambda model, *_: seen.append(model))
+    monkeypatch.setattr("robaudit.cli.gate_judging.check_one", lambda model, *_: seen.append(model))
     (copy / "robaudit.toml").write_text(POLICY.replace("limit = 120", "limit = 119"))
     run(["gate", "--policy", str(copy / "robaudit.toml"), str(copy / "honest.safetensors")])
     assert seen == [str(copy / "honest.safetensors")], "another policy, another audit"
@@ -221,7 +221,7 @@ def test_bad_policies_are_refused(text, says, tmp_path):
     path = tmp_path / "robaudit.toml"
     path.write_text(text)
     with pytest.raises(RobauditError, match=r"robaudit\.toml") as error:
-        read_policy(path)
+        read_policies(path)[0]
     assert says in str(error.value)
 
 
@@ -241,7 +241,7 @@ def test_a_policy_in_pyproject(tmp_path, capsys, monkeypatch):
 def test_paths_of_a_policy_lie_beside_it(tmp_path):
     (tmp_path / "data.npz").write_bytes(b"")
     (tmp_path / "robaudit.toml").write_text("dataset = 'data.npz'\neps = '8/255'\ndata-dir = 'there'\n")
-    found = read_policy(tmp_path / "robaudit.toml")
+    found = read_policies(tmp_path / "robaudit.toml")[0]
     assert found.dataset == str(tmp_path / "data.npz")
     assert found.data_dir == tmp_path / "there"
     assert found.evidence == tmp_path / ".robaudit"
@@ -259,3 +259,149 @@ def test_verify_loads_bare_tensors_of_any_image_size(audited, tmp_path):
     code = run(["check", str(tmp_path / "bare.pt"), "--dataset", "digits", *short, "--evidence", evidence])
     assert code in (1, 3)
     assert run(["verify", evidence, str(tmp_path / "bare.pt")]) == code
+
+
+SEVERAL = """
+limit = 120
+evidence = "kept"
+[budget]
+apgd-steps = 10
+fab-steps = 5
+square-queries = 200
+targets = 2
+[[datasets]]
+dataset = "digits"
+models = ["honest.*"]
+min-robust-accuracy = 0.3
+[[datasets]]
+dataset = "other.npz"
+eps = "0.1"
+models = ["masked.*"]
+attacks-are-no-key = 1
+"""
+
+
+def ignoring(code, day=TOMORROW, model=""):
+    where = f'model = "{model}"\n' if model else ""
+    return f'[[ignore]]\ncode = "{code}"\n{where}reason = "known, issue 7"\nexpires = {day}\n'
+
+
+def test_a_policy_of_several_data_sets(project, tmp_path, capsys):
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    _, folder = project
+    copy = tmp_path / "several"
+    shutil.copytree(folder, copy)
+    digits = load_digits()
+    np.savez(
+        copy / "other.npz", images=(digits.images * 15.9).astype(np.uint8)[-80:], labels=digits.target[-80:]
+    )
+    policy = copy / "robaudit.toml"
+    policy.write_text(SEVERAL)
+    assert_clear(
+        capsys, run(["gate", "--policy", str(policy)]), f"{policy}: unknown key 'datasets.attacks-are"
+    )
+    policy.write_text(SEVERAL.replace("attacks-are-no-key = 1\n", ""))
+    assert (
+        run(["gate", "--policy", str(policy), "--json", str(copy / "j"), "--markdown", str(copy / "m")]) == 1
+    )
+    reports = json.loads((copy / "j").read_text())["reports"]
+    assert [(item["data"]["name"], item["standing"]) for item in reports] == [
+        ("digits", "pass"), (str(copy / "other.npz"), "fail")
+    ]  # fmt: skip
+    capsys.readouterr()
+    text = (copy / "m").read_text()
+    assert text.index("| ✅ pass |") < text.index("| ❌ fail |") < text.index("## ")
+    assert run(["gate", "--policy", str(policy), str(copy / "honest.safetensors")]) == 0
+    assert "(unchanged)" in capsys.readouterr().out
+    shutil.copy(copy / "honest.safetensors", copy / "neither.safetensors")
+    other = str(copy / "neither.safetensors")
+    assert_clear(capsys, run(["gate", "--policy", str(policy), other]), f"{other}: fits no models")
+
+
+def test_findings_are_ignored_by_code_until_a_day(project, tmp_path, capsys):
+    _, folder = project
+    before = json.loads((folder / "json").read_text())["reports"][1]
+    codes = [item["code"] for item in before["verdict"]["causes"]]
+    outputs = [f"--{kind}={tmp_path / kind}" for kind in ("sarif", "markdown", "json")]
+
+    def with_ignored(*entries):
+        policy = folder / "ignoring.toml"
+        policy.write_text(POLICY + "".join(entries))
+        return run(["gate", "--policy", str(policy), *outputs, "--output-format", "github"])
+
+    assert with_ignored(ignoring(codes[0])) == 1, "a finding is no verdict"
+    said = capsys.readouterr()
+    assert "::error file=" in said.out
+    assert f"title=robaudit%3A {codes[0]}::" not in said.out
+    results = json.loads((tmp_path / "sarif").read_text())["runs"][0]["results"]
+    hidden = [item["ruleId"] for item in results if "suppressions" in item]
+    assert set(hidden) == {codes[0]}
+    assert f"Ignored until {TOMORROW}: known, issue 7" in (tmp_path / "markdown").read_text()
+    assert with_ignored(ignoring("overestimated", model="masked.*")) == 3, (
+        "whether the minimum is met is open"
+    )
+    assert "title=robaudit%3A inconclusive::" in capsys.readouterr().out
+    assert with_ignored(ignoring("overestimated", model="masked.*"), ignoring("inconclusive")) == 0
+    said = capsys.readouterr()
+    assert "(overestimated)" in said.err
+    assert "title=robaudit%3A inconclusive::" not in said.out
+    assert with_ignored(ignoring("overestimated", model="honest.*")) == 1, "of another checkpoint"
+    capsys.readouterr()
+    assert_clear(capsys, with_ignored(ignoring(codes[0], YESTERDAY)), str(folder / "ignoring.toml"))
+    assert_clear(capsys, with_ignored(ignoring("vanishing-gradient")), str(folder / "ignoring.toml"))
+    assert_clear(capsys, with_ignored(ignoring("could-not-audit")), str(folder / "ignoring.toml"))
+
+
+def test_annotations_hold_no_other_command(capsys):
+    from robaudit.cli.streams import annotate, guarded
+    from robaudit.reports import Failure, github_annotations
+
+    hostile = "a\r\n::error::b,title=c:d%0A.pt"
+    with guarded():
+        annotate(github_annotations([Failure(hostile, "bad\n::set-output name=x::y")]) + "::add-mask::x\n")
+    (line,) = capsys.readouterr().out.splitlines()
+    properties, _, text = line.removeprefix("::error ").partition("::")
+    assert [item.partition("=")[0] for item in properties.split(",")] == ["file", "title"]
+    assert "%250A" in properties
+    assert "\n" not in text
+
+
+def test_init_writes_a_policy_for_what_it_finds(audited, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_clear(capsys, run(["gate", "--init"]), "no checkpoint here")
+    for place in ("models/a [1].safetensors", 'models/b"\n[x].safetensors', ".cache/c.safetensors"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        shutil.copy(audited / "honest.safetensors", tmp_path / place)
+    (tmp_path / "models" / "bad\n.pt").write_text("no")
+    assert run(["gate", "--init"]) == 0
+    assert "robaudit.toml: 2 checkpoints, for digits" in capsys.readouterr().out
+    (found,) = read_policies(tmp_path / "robaudit.toml")
+    assert [path.name for path in found.found()] == ["a [1].safetensors", 'b"\n[x].safetensors']
+    assert found.dataset == "digits"
+    before = (tmp_path / "robaudit.toml").read_text()
+    assert_clear(capsys, run(["gate", "--init"]), "robaudit.toml: is there already")
+    assert (tmp_path / "robaudit.toml").read_text() == before
+    assert_clear(capsys, run(["gate", "--init", "--policy", "pyproject.toml"]), "pyproject.toml: is your")
+    assert_clear(capsys, run(["gate", "--init", "--policy", "b.toml", "none.pt"]), "none.pt: ")
+    assert not (tmp_path / "b.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "classes", "shape", "names"),
+    [
+        ("a.pt", 10, (3, 32, 32), ("cifar10", "svhn")),
+        ("svhn/a.pt", 10, (3, 32, 32), ("svhn", "cifar10")),
+        ("Fashion_MNIST.pt", 10, None, ("fashion-mnist", "mnist", "cifar10", "svhn", "digits")),
+        ("a.pt", 10, (1, 8, 8), ("digits",)),
+        ("a.pt", 100, None, ("cifar100",)),
+        ("a.pt", 1000, (3, 224, 224), ()),
+    ],
+)
+def test_the_data_sets_that_a_network_may_be_for(path, classes, shape, names):
+    from types import SimpleNamespace
+
+    from robaudit.cli.gate_init import _datasets_of
+
+    assert _datasets_of(SimpleNamespace(path=path, classes=classes, input_shape=shape)) == names

@@ -1,12 +1,15 @@
 """`robaudit landscape` as a user meets it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from robaudit.cli import run
 from robaudit.evidence import Surface
+from robaudit.reports import draw_landscapes
+from robaudit.reports.surfaces import scale_of, shown, typical
 from tests.cli.helpers import assert_clear
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -21,7 +24,38 @@ def test_the_honest_and_the_masked_model_part(tmp_path, capsys):
     honest, masked = Surface.load(tmp_path / "a.npz").numbers(), Surface.load(tmp_path / "a.2.npz").numbers()
     assert honest["falling"] == honest["no_gradient"] == 0
     assert masked["falling"] > 0.5
-    assert "no gradient" in capsys.readouterr().out
+    assert masked["boundary"] > 0.5
+    said = capsys.readouterr().out
+    assert "no gradient" in said
+    assert "higher is worse" in said
+    draw_landscapes([Surface.load(tmp_path / "a.2.npz")], tmp_path / "b.svg", which="mean", colours="grey")
+    assert (tmp_path / "b.svg").read_bytes()[:5] == b"<?xml"
+
+
+def test_the_scale_shows_the_shape():
+    flat = scale_of(np.full((3, 3), 2.0) + 1e-5 * np.arange(9).reshape(3, 3))
+    assert flat.flat
+    assert flat.high - flat.low == pytest.approx(1e-3)
+    cliff = scale_of(np.array([0.0, 0.0, 0.0, 0.0, 500.0]))
+    assert cliff.log
+    assert [text for _, text in cliff.ticks()] == ["0.1", "1", "10", "100"]
+    assert cliff.heights(np.array([0.0, 500.0])).tolist() == pytest.approx([np.log10(0.05), np.log10(500)])
+    slope = scale_of(np.linspace(0.4, 1.4, 50))
+    assert not slope.log
+    assert not slope.flat
+    assert [text for _, text in slope.ticks()] == ["0.5", "0.75", "1", "1.25"]
+
+
+def test_the_typical_images_are_right_ones_of_median_and_most_ruggedness(tmp_path):
+    draw(DISTILLED, "--images", 6, "--grid", 7, "--out", tmp_path / "a.png")
+    found = replace(
+        Surface.load(tmp_path / "a.npz"), roughness=np.array([3.0, 1, 5, 0, 2, 4]), labels=np.zeros(6, int)
+    )
+    found = replace(found, predictions=np.array([0, 0, 1, 0, 0, 0]))
+    assert typical(found) == (4, 5)
+    words = [item.words for item in shown(found)]
+    assert words[0].startswith("median image")
+    assert words[1].startswith("most rugged image")
 
 
 @pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")])
@@ -53,6 +87,7 @@ def test_chosen_examples_and_a_larger_set_agree(tmp_path):
         (["--span", "0"], "span 0"),
         (["--images", "0"], "images 0"),
         (["--images", "40", "--each"], "images 40"),
+        (["--mean", "--each"], "--mean"),
         (["--example", "99999"], "example 99999"),
         (["--eps", "8"], "eps 8"),
         (["--out", "a.jpeg"], "a.jpeg"),

@@ -8,7 +8,7 @@ import pytest
 
 from robaudit.cli import run
 from robaudit.cli.auditing import expand
-from robaudit.cli.policy import read_policy
+from robaudit.cli.policy import read_policies
 from robaudit.errors import RobauditError
 from robaudit.files import write_text
 from tests.cli.helpers import assert_clear
@@ -66,7 +66,7 @@ def test_evidence_and_checkpoint_in_each_others_place(evidence, capsys):
 
 def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
     (tmp_path / "robaudit.toml").write_bytes(b"\xef\xbb\xbf" + b'dataset = "digits"\n')
-    assert read_policy(tmp_path / "robaudit.toml").dataset == "digits"
+    assert read_policies(tmp_path / "robaudit.toml")[0].dataset == "digits"
     (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbf" + b"a.pt\r\nb.pt\r\n")
     assert expand([str(tmp_path / "l.txt")]) == ["a.pt", "b.pt"]
 
@@ -81,7 +81,7 @@ def test_policies_lists_and_grids_are_bounded_and_not_waited_for(tmp_path, capsy
     started = time.monotonic()
     for place in ("robaudit.toml", "big.toml", "deep.toml"):
         with pytest.raises(RobauditError, match="not TOML"):
-            read_policy(tmp_path / place)
+            read_policies(tmp_path / place)[0]
         assert_clear(
             capsys, run(["sweep", str(tmp_path / place), "--out", str(tmp_path / "o")]), str(tmp_path / place)
         )

@@ -8,7 +8,7 @@ import pytest
 
 from robaudit.cli import run
 from robaudit.cli.gate_evidence import evidence_place
-from robaudit.cli.policy import read_policy
+from robaudit.cli.policy import read_policies
 from robaudit.evidence import EvidenceFile, decode_image, encode_image, encode_witness
 from tests.evidence.edits import editing
 from tests.gate.forging import BUDGET, edit_header, header, keep_examples, set_header, survive, tidy
@@ -275,7 +275,7 @@ def copied_for(project, text):
     """The evidence of the masked model, under the name that it would have for another policy."""
     source = evidence_of(project, "masked")
     (project / "robaudit.toml").write_text(text)
-    target = evidence_place(project / "masked.safetensors", read_policy(project / "robaudit.toml"))
+    target = evidence_place(project / "masked.safetensors", read_policies(project / "robaudit.toml")[0])
     shutil.copy(source, target)
     return target
 

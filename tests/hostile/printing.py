@@ -17,7 +17,7 @@ TEXT = (
 _TAGS = {
     "html", "head", "meta", "title", "style", "body", "header", "h1", "p", "strong", "section", "h2", "ul", "li", "br",
     "svg", "path", "rect", "text", "polyline", "polygon", "table", "tr", "th", "td", "code", "pre", "div", "figure",
-    "img", "figcaption", "b", "small", "g",
+    "img", "figcaption", "b", "small", "g", "nav", "a", "main", "h3", "dl", "dt", "dd", "details", "summary", "circle",
 }  # fmt: skip
 
 
@@ -33,7 +33,9 @@ class _Page(HTMLParser):
         for name, value in attrs:
             if (
                 name.startswith("on")
-                or name == "href"
+                or (
+                    name == "href" and not re.fullmatch(r"#[a-z-]+", value)
+                )  # only to a part of the page itself
                 or (name == "src" and not value.startswith("data:image/png"))
             ):
                 self.faults.append(f"{name}={value}")

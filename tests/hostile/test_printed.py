@@ -133,7 +133,7 @@ def test_titles_of_pictures_are_no_formulas(tmp_path):
         "threat": {"norm": "Linf", "eps": 0.1}, "seed": 0,
     }  # fmt: skip
     surface = Surface(
-        np.linspace(-1, 1, a), np.random.default_rng(0).random((n, a, a)), np.ones((n, a, a), bool),
+        np.linspace(-1, 1, a), *np.random.default_rng(0).normal(size=(2, n, a, a)), np.ones((n, a, a), bool),
         *np.zeros((3, n), int), *np.zeros((3, n)), np.ones(n, bool), about,
     )  # fmt: skip
     draw_landscapes([surface], tmp_path / "a.svg")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robaudit.measures import Landscape, landscape, numbers
-from robaudit.measures.landscape import MESH, smooth
+from robaudit.measures.interpolation import MESH, smooth
 from tests.models import Wrapped, cnn, two_class_linear
 
 OFFSETS = np.linspace(-0.1, 0.1, 51)
@@ -31,9 +31,27 @@ def test_a_linear_classifiers_surface_in_closed_form():
     a, b = torch.tensor(OFFSETS)[None, :, None], torch.tensor(OFFSETS)[None, None, :]
     z = torch.nn.functional.softplus(margin[:, None, None] + a * along_a + b * along_b[:, None, None])
     np.testing.assert_allclose(found.loss, z.numpy(), atol=2e-6)
+    rise = margin[:, None, None] + a * along_a + b * along_b[:, None, None]
+    np.testing.assert_allclose(found.margin, -rise.numpy(), atol=2e-6)
     assert found.computed.all()
     slope = torch.sigmoid(margin) * along_a
     np.testing.assert_allclose(found.slope[:, 0], slope.numpy(), rtol=1e-5)
+
+
+def test_where_the_loss_has_no_gradient_r1_leads_to_the_boundary():
+    """Logits so large that the softmax is exactly 1: the loss is flat, the margin is not."""
+    model = two_class_linear()
+    weight = 1e4 * model.weight.detach()
+    saturated = Wrapped(lambda x: x.flatten(1) @ weight.T)
+    x, _, r2 = inputs()
+    y = saturated(x).argmax(1)
+    found = landscape(saturated, (x, y), r2, 20 * OFFSETS, exact=True)
+    assert (found.slope == 0).all()
+    assert (found.loss[:, 25, 25] == 0).all()
+    down = np.diff(found.margin[:, :, 25], axis=1)
+    assert (down < 0).all()
+    assert (found.margin[:, -1, 25] < 0).all()
+    assert (found.loss[:, -1, 25] > 100).all()
 
 
 def test_smooth_surfaces_are_interpolated_well_and_rugged_ones_computed():
@@ -76,7 +94,7 @@ def test_the_numbers_in_closed_form():
     loss = np.stack([np.abs(a) / 0.1 * h, a / 0.1 * h + 1, np.full_like(a, 2.0)])
     slope = np.array([[h / 0.1, 0.0], [h / 0.1, 0.0], [0.0, 0.0]])
     found = Landscape(
-        loss, np.ones(loss.shape, bool), slope, np.array([0.0, 1.0, 2.0]), np.zeros(3, np.int64)
+        loss, loss, np.ones(loss.shape, bool), slope, np.array([0.0, 1.0, 2.0]), np.zeros(3, np.int64)
     )
     got = numbers(found, OFFSETS, k)
     np.testing.assert_allclose(got.roughness, [2 * h / math.log(k), 0, 0], atol=1e-12)

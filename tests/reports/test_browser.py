@@ -7,6 +7,7 @@ import tempfile
 import pytest
 
 from robaudit.cli import run
+from tests.reports.page_checks import problems
 
 BROWSER = os.environ.get("ROBAUDIT_BROWSER") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
@@ -61,7 +62,7 @@ def visit(browser, report):
 def test_it_opens_offline_and_turns_the_landscape(visit):
     page = visit(offline=True)
     assert page.inner_text("h1") in ("NOTHING FOUND", "INCONCLUSIVE")
-    surface = page.locator("#surface")
+    surface = page.locator("svg.surface").first
     still = surface.inner_html()
     surface.focus()
     page.keyboard.press("ArrowLeft")
@@ -81,9 +82,9 @@ def test_it_opens_offline_and_turns_the_landscape(visit):
 def test_the_script_draws_what_the_page_drew(visit):
     """The surface before the script runs and after are the same picture."""
     first = visit(java_script_enabled=False)
-    still = first.locator("#surface").inner_html()
+    still = first.locator("svg.surface .cells").first.inner_html()
     second = visit()
-    drawn = second.locator("#surface").inner_html()
+    drawn = second.locator("svg.surface .cells").first.inner_html()
 
     def cells(markup):
         return sorted(item.split('points="')[1].split('"')[0] for item in markup.split("<polygon")[1:])
@@ -96,9 +97,20 @@ def test_the_script_draws_what_the_page_drew(visit):
     assert sum(value <= 0.11 for value in differences) > 390  # heights are rounded for the script
 
 
-def test_it_fits_a_phone(visit):
-    page = visit(viewport={"width": 360, "height": 740}, is_mobile=True)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_nothing_is_cut_off_covered_or_faint(visit, width, scheme):
+    page = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert problems(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("nav.contents").is_visible() == (width == 1280)
+
+
+def test_it_prints_on_few_pages_with_nothing_cut_off(visit, report):
+    page = visit(viewport={"width": 718, "height": 800}, color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert problems(page) == []
+    assert page.pdf(format="A4").count(b"/Type /Page\n") <= 8
+    assert report.stat().st_size < 400_000
 
 
 def test_dark_mode_and_print_change_the_colours(visit):
@@ -117,7 +129,7 @@ def test_nothing_of_a_stranger_runs(browser, report):
     page = context.new_page()
     evil = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
     target = report.with_name("evil.html")
-    target.write_text(report.read_text().replace("<body>", f"<body>{evil}"))
+    target.write_text(report.read_text().replace("<main>", f"<main>{evil}"))
     page.goto(target.as_uri())
     assert page.title() != "owned"
     context.close()

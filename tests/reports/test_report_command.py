@@ -47,7 +47,7 @@ def test_the_landscape_must_be_the_models(audited, tmp_path, capsys):
         str(tmp_path / "a.npz"),
     ]
     assert run(["report", str(audited / "honest.evidence"), *arguments]) == 0
-    assert 'id="surface"' in (tmp_path / "r.html").read_text()
+    assert 'class="surface"' in (tmp_path / "r.html").read_text()
     (tmp_path / "r.html").unlink()
     masked = str(audited / "masked.evidence")
     assert_clear(capsys, run(["report", masked, *arguments]), masked)

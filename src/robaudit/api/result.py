@@ -22,6 +22,7 @@ from robaudit.reports import (
     terminal,
     terminal_text,
 )
+from robaudit.spelling import unknown
 from robaudit.stats import Interval
 from robaudit.verdict import Claim, Verdict, accuracy, gap, gaps, rows
 
@@ -141,7 +142,7 @@ class Result:
 
         """
         if format not in REPORTS:
-            raise RobauditError(f"format '{format}' is not known; use {', '.join(REPORTS)}")
+            raise RobauditError(unknown("format", format, REPORTS))
         claim = self.verdict.claim.claim if self.verdict.claim else None
         case = open_case(self.path, claim=claim, pictures=format == "html", unfinished=True)
         return REPORTS[format](replace(case, source="") if self.temporary else case)

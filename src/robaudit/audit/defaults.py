@@ -6,10 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
-import platformdirs
-
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images, ModelInfo
+from robaudit.places import cache_folder
 from robaudit.plan import AuditPlan
 
 
@@ -18,7 +17,7 @@ def default_evidence(model: str, info: ModelInfo, plan: AuditPlan, images: Image
     parts = [info.digest, plan.to_dict(), images.sha256, images.split]
     identity = json.dumps(parts, sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
-    folder = Path(platformdirs.user_cache_dir("robaudit")) / "evidence"
+    folder = cache_folder() / "evidence"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -101,6 +101,7 @@ def measure_landscape(
     return Surface(
         offsets=offsets,
         loss=found.loss,
+        margin=found.margin,
         computed=found.computed,
         ids=images.ids.numpy(),
         labels=images.labels.numpy(),

@@ -15,11 +15,14 @@ import typer
 import robaudit
 from robaudit.cli.check import check
 from robaudit.cli.compare import compare
+from robaudit.cli.defaults import NO_CONFIG, project_defaults
 from robaudit.cli.demo import demo
 from robaudit.cli.export import export
 from robaudit.cli.gate import gate
+from robaudit.cli.help import Command, completed, flags_of
 from robaudit.cli.inspect import inspect
 from robaudit.cli.landscape import landscape
+from robaudit.cli.lists import architectures, attacks, datasets
 from robaudit.cli.report import report
 from robaudit.cli.stopping import stoppable
 from robaudit.cli.streams import complain, guarded
@@ -31,6 +34,8 @@ from robaudit.sandbox import parse_bytes
 
 COULD_NOT_AUDIT = 2
 INTERRUPTED = 130
+#: What a shell sets that asks for completions.
+_COMPLETING = "_ROBAUDIT_COMPLETE"
 #: Commands that go on where they were stopped.
 _RESUMED = ("check", "gate", "sweep", "train")
 
@@ -43,22 +48,17 @@ app = typer.Typer(
     name="robaudit",
     help="Says, with evidence anyone can re-check, whether a classifier's adversarial robustness is overestimated.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # the rich help takes a third of a second to import
     epilog="Exit codes: 0 nothing found · 1 overestimated or claim refuted · 2 could not audit · 3 inconclusive",
 )
-app.command()(check)
-app.command()(inspect)
-app.command()(verify)
-app.command()(report)
-app.command()(export)
-app.command()(train)
-app.command()(sweep)
-app.command()(compare)
-app.command()(gate)
-app.command()(landscape)
-app.command()(demo)
+for _command in (
+    *(check, inspect, verify, report, export, compare, gate),
+    *(train, sweep, landscape),
+    *(datasets, architectures, attacks, demo),
+):
+    app.command(cls=Command)(completed(_command))
 
 
 def _version(wanted: bool) -> None:
@@ -69,6 +69,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     debug: bool = typer.Option(
         False, "--debug", envvar="ROBAUDIT_DEBUG", help="Show the traceback of an error."
     ),
@@ -78,11 +79,19 @@ def _main(
         envvar="ROBAUDIT_MAX_MEMORY",
         help="What reading one file may take, for example 4G; most of what is free by default.",
     ),
+    no_config: bool = typer.Option(
+        False,
+        "--no-config",
+        envvar=NO_CONFIG,
+        help="Leave out [tool.robaudit.check] of the pyproject.toml here.",
+    ),
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
     del debug, max_memory, version  # acted on before a command runs
+    if context.invoked_subcommand == "check" and not no_config:
+        context.default_map = {"check": project_defaults(flags_of(check))}
 
 
 def run(arguments: list[str]) -> int:
@@ -90,10 +99,13 @@ def run(arguments: list[str]) -> int:
     # `--debug` is wanted where people think of it: after the command that failed.
     debug = "--debug" in arguments or bool(os.environ.get("ROBAUDIT_DEBUG"))
     arguments = [item for item in arguments if item != "--debug"]
+    # So is this one.
+    without = ["--no-config"] * ("--no-config" in arguments)
+    arguments = without + [item for item in arguments if item != "--no-config"]
     with guarded(), stoppable() as stopped:
         try:
             arguments = _with_memory(arguments)
-            result = app(with_heal_value(arguments), standalone_mode=False)
+            result = app(with_heal_value(arguments), prog_name="robaudit", standalone_mode=False)
             sys.stdout.flush()
             code = int(result) if isinstance(result, int) else 0
             return _stopped(arguments, stopped, debug) if code == INTERRUPTED else code
@@ -105,6 +117,8 @@ def run(arguments: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return COULD_NOT_AUDIT
         except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and _COMPLETING in os.environ:  # a shell asked, and was told
+                return int(error.code or 0)
             complain(_sentence(error), debug=debug)
             return COULD_NOT_AUDIT
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robaudit.cli.common import console, exit_code, write_text
 from robaudit.cli.streams import complain
 from robaudit.errors import RobauditError
-from robaudit.escaping import json_text, plain
+from robaudit.escaping import plain
 from robaudit.files import read_text
 
 if TYPE_CHECKING:
+    from robaudit.cli.check_reports import Outputs
     from robaudit.evidence import Evidence
     from robaudit.inputs import Images
     from robaudit.plan import AuditPlan
     from robaudit.verdict import Claim, Verdict
 
 COULD_NOT_AUDIT = 2
-#: Rows of the table of one checkpoint that that of several has as columns.
-_COLUMNS = ("clean", "pgd10", "square", "autoattack")
 #: Bytes of a list of checkpoints.
 _LARGEST_LIST = 16 << 20
 
@@ -136,19 +134,20 @@ def _tell_resumed(path: Path) -> None:
         )
 
 
-def report_one(checked: Checked, json_path: str | None) -> int:
-    """Print one report and write its JSON; the exit code."""
+def report_one(checked: Checked, outputs: Outputs, claim: Claim | None = None) -> int:
+    """Print one report and write the files that are wanted; the exit code."""
     from robaudit.reports import as_json, terminal
 
     assert checked.evidence is not None
     assert checked.verdict is not None
-    if json_path != "-":
+    if not outputs.quiet:
         out = console()
         out.print(terminal(checked.evidence, checked.verdict))
         hint = f"evidence: {checked.path}   (re-check it: robaudit verify {checked.path} {checked.model})"
         out.print(plain(hint), markup=False, soft_wrap=True)
-    if json_path:
-        write_text(json_path, as_json(checked.evidence, checked.verdict))
+    if outputs.json:
+        write_text(outputs.json, as_json(checked.evidence, checked.verdict))
+    outputs.write([checked], claim)
     return checked.code
 
 
@@ -159,71 +158,3 @@ def check_safely(model: str, images: Images, request: CheckRequest, evidence: Pa
     except Exception as error:
         text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
         return Checked(model, error=text or type(error).__name__)
-
-
-def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None) -> int:
-    """Report several audits as they come; one that failed is a row of the table.
-
-    The exit code is the gravest: 1, then 2, 3, 0.
-    """
-    from robaudit.evidence import SCHEMA
-
-    out = console()
-    found = []
-    for checked in results:
-        found.append(checked)
-        if not quiet:
-            out.print(_line(checked), markup=False, soft_wrap=True)
-    if not quiet:
-        out.print(_table(found))
-    if json_path:
-        reports = [_data(item) for item in found]
-        write_text(json_path, json_text({"schema": SCHEMA, "reports": reports}))
-    return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in found})
-
-
-def _line(checked: Checked) -> str:
-    from robaudit.reports import headline
-
-    message = checked.error.splitlines()[0].removeprefix(f"{checked.model}: ") if checked.error else ""
-    if checked.evidence is not None and checked.verdict is not None:
-        message = f"{headline(checked.evidence)} {checked.verdict.summary}"
-    return plain(f"{checked.model}: {message}")
-
-
-def _cell(row: dict[str, Any]) -> str:
-    reduced = " (reduced)" if row["title"].endswith("(reduced)") else ""
-    return f"{100 * row['value']:.1f}{reduced}"
-
-
-def _table(results: list[Checked]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    from robaudit.plan import title
-    from robaudit.reports import side_by_side
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("checkpoint", overflow="fold")
-    table.add_column("verdict")
-    for column in _COLUMNS:
-        table.add_column(title(column), justify="right")
-    table.add_column("examples", justify="right")
-    for item in results:
-        name = Text(plain(item.model))
-        if item.evidence is None or item.verdict is None:
-            table.add_row(name, "could not audit")
-            continue
-        shown = side_by_side(item.evidence)
-        found = {row["name"]: row for row in shown["rows"] if not row.get("after")}
-        cells = [_cell(found[key]) if key in found else "" for key in _COLUMNS]
-        table.add_row(name, item.verdict.outcome, *cells, str(shown["examples"]))
-    return table
-
-
-def _data(checked: Checked) -> dict[str, Any]:
-    from robaudit.reports import summary
-
-    if checked.evidence is None or checked.verdict is None:
-        return {"model": {"path": checked.model}, "error": checked.error}
-    return summary(checked.evidence, checked.verdict)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.auditing import (
-    Checked,
-    CheckRequest,
-    check_many,
-    check_one,
-    check_safely,
-    expand,
-    report_one,
-)
+from robaudit.cli.auditing import CheckRequest, check_one, expand, report_one
+from robaudit.cli.check_reports import Outputs
 from robaudit.cli.common import (
     TRUST_HELP,
-    check_apart,
     check_present,
     check_writable,
 )
-from robaudit.cli.data import DataRequest, threat_model
+from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
+from robaudit.cli.defaults import tell_defaults
+from robaudit.cli.several import check_several, folder_for
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
+
+if TYPE_CHECKING:
+    from robaudit.verdict import Claim
 
 _MODEL, _DATA, _THREAT, _BUDGET, _OUT = (
     "Model",
@@ -56,6 +52,7 @@ Examples:
 
 
 def check(
+    context: typer.Context,
     models: list[str] = typer.Argument(
         ..., help="Checkpoints to audit, or a .txt file that lists them.", metavar="MODEL..."
     ),
@@ -175,6 +172,11 @@ def check(
     json_path: str | None = typer.Option(
         None, "--json", help="Write the report as JSON; - prints only it.", rich_help_panel=_OUT
     ),
+    html: str | None = typer.Option(
+        None, help="Write the report as a page; of one checkpoint.", rich_help_panel=_OUT
+    ),
+    markdown: str | None = typer.Option(None, help="Write the report as Markdown.", rich_help_panel=_OUT),
+    sarif: str | None = typer.Option(None, help="Write the findings as SARIF 2.1.0.", rich_help_panel=_OUT),
     force: bool = typer.Option(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
     ),
@@ -184,16 +186,18 @@ def check(
 
     Several checkpoints get one summary table; a bad file does not stop the rest.
     """
-    check_writable(json_path)
     check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
     if transfer is not None:
         check_present(transfer)
-    check_apart(json=json_path, evidence=evidence, model=paths[0] if len(paths) == 1 else None)
+    outputs = Outputs(json_path, html, markdown, sarif)
+    outputs.check(paths, evidence=evidence)
     if len(paths) == 1:
         check_present(paths[0])
-    from robaudit.verdict import make_claim
-
+    data = DataRequest(dataset, data_dir, split, seed, download)
+    data.check()
+    check_structure(arch, normalise)
+    check_device(device)
     try:
         plan = AuditPlan.from_flags(
             threat_model(norm, eps, dataset),
@@ -217,7 +221,7 @@ def check(
             square_bound=square_bound,
             autoattack_bound=autoattack_bound,
         )
-        claimed = make_claim(claim, claim_attack, plan)
+        claimed = _claim(claim, claim_attack, plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error
     from robaudit.devices import pick_device
@@ -228,38 +232,27 @@ def check(
         arch=arch,
         normalise=normalise,
         key=key,
-        device=pick_device(device),
+        device=device if ray else pick_device(device),
         force=force,
-        quiet=json_path == "-",
+        quiet=outputs.quiet,
         trust_program=trust_program,
         surrogate=surrogate,
         transfer=transfer,
     )
-    if evidence and len(paths) > 1:
-        try:
-            evidence.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RobauditError(
-                f"{evidence}: must be a folder, for the evidence of {len(paths)} checkpoints"
-            ) from error
-    images = DataRequest(dataset, data_dir, split, seed, download).load()
+    tell_defaults(context)
+    folder_for(paths, evidence)
+    images = data.load()
     if len(paths) == 1 and ray is None:
-        return report_one(check_one(paths[0], images, request, evidence), json_path)
-    jobs = [(path, _place(path, number, evidence)) for number, path in enumerate(paths)]
-    if ray is None:
-        results: Iterable[Checked] = (check_safely(path, images, request, place) for path, place in jobs)
-    else:
-        from robaudit.cli.cluster import check_on_ray
-
-        results = check_on_ray(jobs, images, replace(request, device=device), ray)
-    return check_many(results, quiet=request.quiet, json_path=json_path)
+        return report_one(check_one(paths[0], images, request, evidence), outputs, claimed)
+    return check_several(paths, images, request, evidence, outputs, ray)
 
 
-def _place(model: str, number: int, evidence: Path | None) -> Path | None:
-    """The evidence file of one of several checkpoints; of one alone, `evidence` itself."""
-    if evidence is None or not evidence.is_dir():
-        return evidence
-    return evidence / f"{number:03d}-{Path(model).stem}.evidence"
+def _claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:
+    if value is None:
+        return None
+    from robaudit.verdict import make_claim  # takes half a second
+
+    return make_claim(value, attack, plan)
 
 
 check.__doc__ = f"{cleandoc(check.__doc__ or '')}\n{_EXAMPLES}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit import files
 from robaudit.errors import RobauditError
+from robaudit.spelling import meant_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,13 +29,20 @@ _DATABASE = b"SQLite format 3\0"
 _EXIT_CODES = {"not-overestimated": 0, "overestimated": 1, "inconclusive": 3}
 
 
-def exit_code(verdict: Verdict) -> int:
-    """1 when overestimated, or less is left than is claimed or demanded; 3 when that is open; else 0."""
-    codes = {_EXIT_CODES[verdict.outcome]}
-    for asked in (verdict.claim, verdict.minimum):
-        if asked:
-            codes.add({"refuted": 1, "consistent": 0, "inconclusive": 3}[asked.outcome])
-    return next(code for code in (1, 3, 0) if code in codes)
+def exit_code(verdict: Verdict, ignored: Collection[str] = ()) -> int:
+    """1 when overestimated, or less is left than is claimed or demanded; 3 when that is open; else 0.
+
+    Args:
+        verdict: of an audit.
+        ignored: findings that count for nothing: `overestimated`, `inconclusive`, `below-minimum`, `claim-refuted`.
+
+    """
+    found: set[tuple[str, int]] = {(verdict.outcome, _EXIT_CODES[verdict.outcome])}
+    for asked, refuted in ((verdict.claim, "claim-refuted"), (verdict.minimum, "below-minimum")):
+        if asked and asked.outcome != "consistent":
+            found.add((refuted, 1) if asked.outcome == "refuted" else ("inconclusive", 3))
+    codes = {code for name, code in found if name not in ignored}
+    return next((code for code in (1, 3) if code in codes), 0)
 
 
 def image_shape(header: Header) -> tuple[int, int, int] | None:
@@ -151,11 +160,13 @@ def check_present(*models: str) -> None:
 
     """
     for model in models:
-        if ":" not in model and not _exists(model):
-            raise RobauditError(f"{model}: no such file or directory; pass a checkpoint's path")
+        if ":" not in model and not exists(model):
+            raise RobauditError(
+                f"{model}: no such file or directory{meant_path(model)}; pass a checkpoint's path"
+            )
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
     """Whether something lies there; what cannot be a path is nowhere."""
     try:
         return Path(path).expanduser().exists()

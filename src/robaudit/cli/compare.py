@@ -7,7 +7,9 @@ from pathlib import Path
 import typer
 
 from robaudit.cli.common import check_apart, check_writable, console, write_text
+from robaudit.cli.help import one_of
 from robaudit.errors import RobauditError
+from robaudit.spelling import unknown
 
 _CODES = {"better": 0, "not-worse": 0, "worse": 1, "inconclusive": 3}
 
@@ -16,7 +18,12 @@ def compare(
     old: Path = typer.Argument(..., help="Evidence of the old model."),
     new: Path = typer.Argument(..., help="Evidence of the new model, on the same data."),
     margin: float = typer.Option(0.02, help="The loss of robust accuracy that is still accepted."),
-    form: str = typer.Option("terminal", "--format", help="terminal, markdown or json."),
+    form: str = typer.Option(
+        "terminal",
+        "--format",
+        help="terminal, markdown or json.",
+        autocompletion=one_of(("terminal", "markdown", "json")),
+    ),
     out: str | None = typer.Option(None, help="File to write; standard output by default."),
 ) -> int:
     """Compare two evidences example by example.
@@ -33,7 +40,7 @@ def compare(
     check_apart(out=out, **{"evidence file": new})
     check_apart(out=out, **{"evidence file": old})
     if form not in ("terminal", *COMPARISONS):
-        raise RobauditError(f"format '{form}' is not known; use terminal, {' or '.join(COMPARISONS)}")
+        raise RobauditError(unknown("format", form, ("terminal", *COMPARISONS)))
     cases = [open_case(path) for path in (old, new)]
     try:
         found = compare_evidence(cases[0].evidence, cases[1].evidence, margin)

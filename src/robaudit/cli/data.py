@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from robaudit.architectures import no_such_architecture
+from robaudit.cli.common import exists
 from robaudit.datasets import DATASETS, no_such_data, usual_eps
 from robaudit.errors import RobauditError
 from robaudit.plan import ThreatModel, parse_fraction, parse_norm
+from robaudit.spelling import meant_path, unknown
 
 if TYPE_CHECKING:
     from robaudit.inputs import Images
+
+#: What torch calls kinds of devices.
+_DEVICES = (
+    "auto", "cpu", "cuda", "mps", "xpu", "hip", "hpu", "mtia", "npu", "xla", "ipu", "maia", "meta", "privateuseone",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,25 @@ class DataRequest:
     split: str = "test"
     seed: int = 0
     download: bool = False
+
+    def check(self) -> None:
+        """Nothing, if there may be such data; asked before anything slow is imported.
+
+        Raises:
+            RobauditError: no such name or path, no such split, or no such folder of data sets.
+
+        """
+        if self.dataset not in DATASETS:
+            if not exists(self.dataset):
+                raise RobauditError(no_such_data(self.dataset))
+            return
+        if self.split not in DATASETS[self.dataset].splits:
+            raise RobauditError(unknown("split", self.split, DATASETS[self.dataset].splits))
+        if self.data_dir is not None and not self.data_dir.is_dir() and not self.download:
+            raise RobauditError(
+                f"{self.data_dir}: no such folder{meant_path(str(self.data_dir))}; "
+                "pass --data-dir with the one that holds the data sets"
+            )
 
     def load(self) -> Images:
         """All images of the split, in the random order that the seed fixes.
@@ -63,11 +91,42 @@ def _radius(eps: str | None, dataset: str, norm: str) -> float:
     if eps is not None:
         return parse_fraction(eps)
     usual = usual_eps(dataset, norm)
-    if dataset not in DATASETS and not Path(dataset).expanduser().exists():
+    if dataset not in DATASETS and not exists(dataset):
         raise RobauditError(no_such_data(dataset))
     if usual is None:
         raise RobauditError(f"{dataset}: has no usual radius; pass --eps, for example --eps 8/255")
     return usual
+
+
+def check_structure(arch: str | None, normalise: str | None) -> None:
+    """Nothing, if these may be an architecture and a normalisation; asked before anything slow is imported.
+
+    Raises:
+        RobauditError: no such name, or no such file of a factory.
+
+    """
+    reason = no_such_architecture(arch) if arch else ""
+    if reason:
+        raise RobauditError(f"--arch {reason}")
+    file, _, factory = (arch or "").rpartition(":")
+    if file.endswith(".py") and factory and not exists(file):
+        raise RobauditError(f"--arch {arch}: no file {file}{meant_path(file)}; pass FILE.py:FUNCTION")
+    words = ("none", "per-image", "imagenet", *DATASETS)
+    word = (normalise or "none").removeprefix("bgr:")
+    if word not in words and not re.search(r"\d", word):
+        raise RobauditError(f"--normalise {unknown('way', word, words)}, or numbers m,m,m/s,s,s")
+
+
+def check_device(name: str) -> None:
+    """Nothing, if this may be a device; whether it is here, torch will tell.
+
+    Raises:
+        RobauditError: it is none of those that torch knows.
+
+    """
+    kind = name.partition(":")[0]
+    if kind not in _DEVICES:
+        raise RobauditError(f"{unknown('device', name, ('auto', 'cpu', 'cuda', 'cuda:1', 'mps', 'xpu'))} …")
 
 
 def _confirm_download(name: str) -> bool:

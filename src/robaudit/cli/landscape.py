@@ -17,7 +17,7 @@ from robaudit.cli.common import (
     check_writable,
     console,
 )
-from robaudit.cli.data import DataRequest, threat_model
+from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 
@@ -39,8 +39,12 @@ def landscape(
     out: Path = typer.Option(
         Path("landscape.png"), help="Picture to write: .png, .svg or .pdf; the data go beside it as .npz."
     ),
-    images: int = typer.Option(16, help="How many images; the picture shows the mean of their surfaces."),
-    each: bool = typer.Option(False, "--each", help="Draw the surface of every image instead of the mean."),
+    images: int = typer.Option(
+        16, help="How many images; the picture shows the median one's surface and the most rugged one's."
+    ),
+    each: bool = typer.Option(False, "--each", help="Draw the surface of every image."),
+    mean: bool = typer.Option(False, "--mean", help="Draw the mean surface, which hides how rugged each is."),
+    grey: bool = typer.Option(False, "--grey", help="Draw in grey."),
     example: list[int] = typer.Option(
         [], help="An image by its place in the split, as reports name it; may be repeated."
     ),
@@ -65,16 +69,23 @@ def landscape(
 ) -> int:
     """Draw the loss around images along the input gradient's sign and a random direction.
 
-    An honest model's surface is smooth and rises along the gradient; a masked one's is rugged or flat. Two models are
-    drawn side by side on one scale. The numbers are in units of log K, the loss of a guess among K classes.
+    An honest model's surface is smooth and rises along the gradient; a masked one's is rugged, or flat while the
+    decision boundary runs through it. Each surface has a scale of its own, which is said on it. The numbers are in
+    units of log K, the loss of a guess among K classes.
 
     Example: robaudit landscape honest.pt masked.pt --dataset cifar10 --out landscape.png
     """
+    check_present(*models)
+    data = DataRequest(dataset, data_dir, split, seed, download)
+    data.check()
+    check_structure(arch, normalise)
+    check_device(device)
+    threat = threat_model(norm, eps, dataset)
     from robaudit.reports import PICTURE_FORMATS, draw_landscapes, landscape_numbers
 
-    check_present(*models)
+    if each and mean:
+        raise RobauditError("--mean: not with --each; choose one")
     _check_request(models, out, images, PICTURE_FORMATS, len(example) or images if each else 1)
-    threat = threat_model(norm, eps, dataset)
     from robaudit.audit import Window
     from robaudit.devices import pick_device
     from robaudit.inputs import load_classifier
@@ -84,7 +95,7 @@ def landscape(
     except ValueError as error:
         raise RobauditError(str(error)) from error
     where = pick_device(device)
-    all_images = DataRequest(dataset, data_dir, split, seed, download).load()
+    all_images = data.load()
     chosen = _choose(all_images, example, images)
     files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
     for file in files:
@@ -98,7 +109,8 @@ def landscape(
         surfaces.append(_measured(classifier, chosen, threat, window, seed, where))
     for surface, file in zip(surfaces, files, strict=True):
         surface.save(file)
-    draw_landscapes(surfaces, out, each=each)
+    which = "each" if each else "mean" if mean else "typical"
+    draw_landscapes(surfaces, out, which=which, colours="grey" if grey else "colour")
     screen = console()
     screen.print(landscape_numbers(surfaces))
     screen.print(plain(f"picture: {out}   data: {', '.join(map(str, files))}"), markup=False, soft_wrap=True)

@@ -2,70 +2,47 @@
 
 from __future__ import annotations
 
-import datetime
-import difflib
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from robaudit.cli.data import threat_model
+from robaudit.cli.exceptions import Ignored, Waiver, check_share, fits, read_ignored, read_waiver
+from robaudit.cli.tables import (
+    FRACTION,
+    LIST,
+    NUMBER,
+    TABLE,
+    TEXT,
+    WHOLE,
+    Kinds,
+    check_keys,
+    read_toml,
+    subtable,
+)
 from robaudit.errors import RobauditError
-from robaudit.files import read_text
 from robaudit.plan import AuditPlan, Bounds, Budget, precision_wanted
 
-_TEXT, _NUMBER, _WHOLE, _LIST, _TABLE = (str,), (int, float), (int,), (list,), (dict,)
-#: Bytes of a policy.
-_LARGEST = 1 << 20
-#: Every key and the types it takes.
-KEYS: dict[str, tuple[type, ...]] = {
-    "models": _LIST,
-    "dataset": _TEXT,
-    "data-dir": _TEXT,
-    "split": _TEXT,
-    "limit": _WHOLE,
-    "examples": _TEXT,
-    "within": _NUMBER,
-    "norm": _TEXT,
-    "eps": (str, int, float),
-    "seed": _WHOLE,
-    "confidence": _NUMBER,
-    "arch": _TEXT,
-    "normalise": _TEXT,
-    "min-robust-accuracy": _NUMBER,
-    "max-gap": _NUMBER,
-    "max-autoattack-gap": _NUMBER,
-    "evidence": _TEXT,
-    "recompute": _WHOLE,
-    "budget": _TABLE,
-    "exceptions": _LIST,
-}
+#: What may be said of each data set, and of all of them at the top.
+_EACH: Kinds = {
+    "models": LIST, "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE, "examples": TEXT,
+    "within": NUMBER, "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "arch": TEXT,
+    "normalise": TEXT, "min-robust-accuracy": NUMBER, "max-gap": NUMBER, "max-autoattack-gap": NUMBER, "budget": TABLE,
+}  # fmt: skip
+#: Every key at the top and the types it takes.
+KEYS: Kinds = {
+    **_EACH, "datasets": LIST, "evidence": TEXT, "recompute": WHOLE, "exceptions": LIST, "ignore": LIST,
+}  # fmt: skip
+#: What a policy with `[[datasets]]` says in these tables alone.
+_OF_ONE = ("models", "dataset")
 #: Survivors that `gate --verify` attacks again where the policy does not say.
 RECOMPUTE = 16
-_EXCEPTION_KEYS: dict[str, tuple[type, ...]] = {
-    "model": _TEXT,
-    "reason": _TEXT,
-    "expires": (datetime.date,),
-    "min-robust-accuracy": _NUMBER,
-}
-_BUDGET_KEYS = {name.replace("_", "-"): _WHOLE for name in Budget.__dataclass_fields__}
-
-
-@dataclass(frozen=True)
-class Waiver:
-    """An exception: `model` (a pattern) is waived until `expires`, or held against `minimum` where that is given."""
-
-    model: str
-    reason: str
-    expires: datetime.date
-    minimum: float | None = None
+_BUDGET: Kinds = {name.replace("_", "-"): WHOLE for name in Budget.__dataclass_fields__}
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy, checked.
+    """What is demanded of the checkpoints of one data set, checked.
 
     Attributes:
         path: the file it was read from; what it names lies beside that file.
@@ -75,6 +52,7 @@ class Policy:
         minimum: the robust accuracy under AutoAttack that is demanded; None demands none.
         evidence: the folder that evidence is kept in.
         waivers: the exceptions.
+        ignored: findings that count for nothing.
         recompute: how many survivors `--verify` attacks again.
 
     """
@@ -89,20 +67,37 @@ class Policy:
     plan: AuditPlan
     minimum: float | None
     evidence: Path
-    waivers: tuple[Waiver, ...]
+    waivers: tuple[Waiver, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
     recompute: int = RECOMPUTE
 
     def waiver(self, model: Path) -> Waiver | None:
-        """The first exception whose pattern fits the checkpoint's path, relative to the policy, or its name."""
-        folder = self.path.parent.resolve()
-        here = model.resolve()
-        relative = here.relative_to(folder) if here.is_relative_to(folder) else here
-        names = (relative.as_posix(), here.name)
-        return next((item for item in self.waivers if any(fnmatch(name, item.model) for name in names)), None)
+        """The first exception whose pattern fits the checkpoint."""
+        return next((item for item in self.waivers if fits(item.model, model, self.path.parent)), None)
 
-    def expired(self, today: datetime.date) -> Waiver | None:
-        """The first exception that has run out: it holds on the day it expires and no longer."""
-        return next((item for item in self.waivers if item.expires < today), None)
+    def ignored_of(self, model: Path) -> dict[str, str]:
+        """The codes that are ignored of a checkpoint, and what is said of each."""
+        return {item.code: item.until for item in self.ignored if fits(item.model, model, self.path.parent)}
+
+    def found(self) -> list[Path]:
+        """The checkpoints that the patterns fit.
+
+        Raises:
+            RobauditError: a pattern fits none, or is none.
+
+        """
+        found: list[Path] = []
+        for pattern in self.models:
+            try:
+                matches = sorted(path for path in self.path.parent.glob(pattern) if path.is_file())
+            except (NotImplementedError, ValueError, OSError) as error:
+                raise RobauditError(
+                    f"{self.path}: models '{pattern}' is no pattern ({error}); correct it"
+                ) from error
+            if not matches:
+                raise RobauditError(f"{self.path}: models '{pattern}' fits no file; correct it")
+            found += [path for path in matches if path not in found]
+        return found
 
 
 def find_policy(named: Path | None) -> Path:
@@ -117,47 +112,72 @@ def find_policy(named: Path | None) -> Path:
     for name in ("robaudit.toml", "pyproject.toml"):
         if Path(name).is_file():
             return Path(name)
-    raise RobauditError("no policy here; write a robaudit.toml, or [tool.robaudit] in a pyproject.toml")
+    raise RobauditError(
+        "no policy here; `robaudit gate --init` writes a robaudit.toml, and [tool.robaudit] in a pyproject.toml will do"
+    )
 
 
-def read_policy(path: Path) -> Policy:
-    """The policy in a file.
+def read_policies(path: Path) -> tuple[Policy, ...]:
+    """The policy in a file, one for each data set that it names.
 
     Raises:
         RobauditError: unreadable, an unknown key, or a bad value.
 
     """
-    try:
-        data: Any = tomllib.loads(read_text(path, _LARGEST))
-    except OSError as error:
-        raise RobauditError(f"{path}: cannot be read ({error.strerror}); name another --policy") from error
-    except (ValueError, RecursionError) as error:
-        raise RobauditError(f"{path}: not TOML ({error}); correct it") from error
+    data: dict[str, Any] | None = read_toml(path, "name another --policy")
     if path.name == "pyproject.toml":
-        data = data.get("tool", {}).get("robaudit") if isinstance(data.get("tool"), dict) else None
-        if not isinstance(data, dict):
+        data = subtable(data or {}, "tool", "robaudit")
+        data = {
+            name: value for name, value in (data or {}).items() if name != "check"
+        }  # `check`'s own defaults
+        if not data:
             raise RobauditError(f"{path}: has no [tool.robaudit]; write one, or a robaudit.toml")
-    _check(path, "", data, KEYS)
+    assert data is not None
+    check_keys(path, "", data, KEYS)
+    tables = data.get("datasets", [])
+    if not tables:
+        return (_policy(path, data, ""),)
+    beside = [name for name in _OF_ONE if name in data]
+    if beside:
+        raise RobauditError(
+            f"{path}: {beside[0]} stands beside [[datasets]]; put it into one of these tables"
+        )
+    common = {name: value for name, value in data.items() if name != "datasets"}
+    found = []
+    for table in tables:
+        if not isinstance(table, dict):
+            raise RobauditError(f"{path}: datasets must be tables, [[datasets]]")
+        check_keys(path, "datasets.", table, _EACH)
+        found.append(_policy(path, common | table, "datasets."))
+    return tuple(found)
+
+
+def _policy(path: Path, data: dict[str, Any], where: str) -> Policy:
     if "dataset" not in data:
-        raise RobauditError(f'{path}: names no dataset; add dataset = "cifar10"')
-    minimum = data.get("min-robust-accuracy")
-    _share(path, "min-robust-accuracy", minimum)
+        name = "[[datasets]] without 'dataset'" if where else "names no dataset"
+        raise RobauditError(f'{path}: {name}; add dataset = "cifar10"')
+    if where and not data.get("models"):
+        raise RobauditError(f"{path}: [[datasets]] without 'models'; add models = [\"models/*.safetensors\"]")
+    if not all(isinstance(item, str) for item in data.get("models", [])):
+        raise RobauditError(f"{path}: {where}models must be a list of text")
+    check_share(path, "min-robust-accuracy", data.get("min-robust-accuracy"))
     recompute = data.get("recompute", RECOMPUTE)
     if recompute < 0:
         raise RobauditError(f"{path}: recompute {recompute} must be 0 or more")
     folder = path.parent
     return Policy(
         path=path,
-        models=tuple(map(str, data.get("models", []))),
+        models=tuple(data.get("models", [])),
         dataset=_dataset(data["dataset"], folder),
         data_dir=folder / data["data-dir"] if "data-dir" in data else None,
         split=data.get("split", "test"),
         arch=data.get("arch"),
         normalise=data.get("normalise"),
         plan=_plan(path, data),
-        minimum=minimum,
+        minimum=data.get("min-robust-accuracy"),
         evidence=folder / data.get("evidence", ".robaudit"),
-        waivers=tuple(_waiver(path, item) for item in data.get("exceptions", [])),
+        waivers=tuple(read_waiver(path, item) for item in data.get("exceptions", [])),
+        ignored=tuple(read_ignored(path, item) for item in data.get("ignore", [])),
         recompute=recompute,
     )
 
@@ -168,7 +188,7 @@ def _dataset(name: str, folder: Path) -> str:
 
 
 def _plan(path: Path, data: dict[str, Any]) -> AuditPlan:
-    _check(path, "budget.", data.get("budget", {}), _BUDGET_KEYS)
+    check_keys(path, "budget.", data.get("budget", {}), _BUDGET)
     eps = data.get("eps")
     fields: dict[str, Any] = {name: data[name] for name in ("seed", "confidence", "limit") if name in data}
     fields |= precision_wanted(data.get("within"), data.get("examples", "auto"))
@@ -179,41 +199,8 @@ def _plan(path: Path, data: dict[str, Any]) -> AuditPlan:
         if name in data
     }
     try:
-        threat = threat_model(data.get("norm", "Linf"), None if eps is None else str(eps), data["dataset"])
+        dataset = _dataset(data["dataset"], path.parent)
+        threat = threat_model(data.get("norm", "Linf"), None if eps is None else str(eps), dataset)
         return AuditPlan(threat, budget=Budget(**budget), bounds=Bounds(**bounds), **fields)
     except (ValueError, RobauditError) as error:
         raise RobauditError(f"{path}: {error}") from error
-
-
-def _waiver(path: Path, item: Any) -> Waiver:
-    if not isinstance(item, dict):
-        raise RobauditError(f"{path}: an exception must be a table, [[exceptions]]")
-    _check(path, "exceptions.", item, _EXCEPTION_KEYS)
-    missing = [name for name in ("model", "reason", "expires") if name not in item]
-    if missing:
-        raise RobauditError(
-            f"{path}: an exception without '{missing[0]}'; each needs model, reason and expires"
-        )
-    _share(path, "exceptions.min-robust-accuracy", item.get("min-robust-accuracy"))
-    expires = item["expires"]
-    day = expires.date() if isinstance(expires, datetime.datetime) else expires
-    return Waiver(item["model"], item["reason"], day, item.get("min-robust-accuracy"))
-
-
-def _check(path: Path, where: str, data: dict[str, Any], known: Mapping[str, tuple[type, ...]]) -> None:
-    for name, value in data.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
-            raise RobauditError(f"{path}: unknown key '{where}{name}'; {hint}")
-        if not isinstance(value, known[name]) or isinstance(value, bool):
-            raise RobauditError(
-                f"{path}: {where}{name} is a {type(value).__name__}; it must be a "
-                f"{' or '.join(kind.__name__ for kind in known[name])}"
-            )
-
-
-def _share(path: Path, name: str, value: float | None) -> None:
-    if value is not None and not 0 <= value <= 1:
-        hint = f"; did you mean {value / 100:g}?" if 1 < value <= 100 else ""
-        raise RobauditError(f"{path}: {name} {value:g} must be in [0, 1]{hint}")

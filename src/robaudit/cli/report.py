@@ -7,13 +7,18 @@ from pathlib import Path
 import typer
 
 from robaudit.cli.common import check_apart, check_writable, console, write_text
+from robaudit.cli.help import one_of
 from robaudit.errors import RobauditError
+from robaudit.spelling import unknown
 
 
 def report(
     evidence: Path = typer.Argument(..., help="Evidence file, or the folder of a training run."),
     form: str = typer.Option(
-        "terminal", "--format", help="terminal, html, markdown, json, junit, sarif or badge (an SVG)."
+        "terminal",
+        "--format",
+        help="terminal, html, markdown, json, junit, sarif or badge (an SVG).",
+        autocompletion=one_of(("terminal", "html", "markdown", "json", "junit", "sarif", "badge")),
     ),
     out: str | None = typer.Option(None, help="File to write; standard output by default."),
     landscape: Path | None = typer.Option(
@@ -37,7 +42,7 @@ def report(
     check_writable(out)
     check_apart(out=out, landscape=landscape, **{"evidence file": evidence})
     if form not in REPORTS:
-        raise RobauditError(f"format '{form}' is not known; use {', '.join(REPORTS)}")
+        raise RobauditError(unknown("format", form, REPORTS))
     surface = Surface.load(landscape) if landscape else None
     case = open_case(evidence, surface=surface, pictures=form == "html", unfinished=unfinished)
     if form == "terminal" and not out:

@@ -82,6 +82,17 @@ def guarded() -> Iterator[None]:
         warnings.formatwarning = formatted
 
 
+def annotate(text: str) -> None:
+    """Write the annotations of `reports.annotations` to standard output, past the guard: they are meant as commands.
+
+    A line that is none is not written.
+    """
+    stream = sys.stdout._stream if isinstance(sys.stdout, Guarded) else sys.stdout
+    for line in text.split("\n"):
+        if re.fullmatch(r"::(?:error|warning|notice) file=[^,:]+,title=[^,:]+::[^\r\n]+", line):
+            stream.write(f"{line}\n")
+
+
 def complain(message: str, *, debug: bool = False) -> None:
     """Write an error's one or two lines to standard error, before them the traceback if wanted.
 

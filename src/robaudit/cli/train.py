@@ -7,6 +7,9 @@ from pathlib import Path
 
 import typer
 
+from robaudit.cli.common import check_present
+from robaudit.cli.data import DataRequest, check_device, check_structure
+from robaudit.cli.train_settings import check_settings
 from robaudit.errors import RobauditError
 from robaudit.plan import parse_fraction
 
@@ -121,20 +124,27 @@ def train(
     quiet: bool = typer.Option(False, "--quiet", help="Say nothing.", rich_help_panel=_RUN),
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
-    from robaudit.cli.training import TrainRequest, carry_out
-    from robaudit.devices import pick_device
-
-    request = TrainRequest(dataset, out, data_dir, download, start, quiet, tensorboard)
+    DataRequest(dataset, data_dir, "train", seed, download).check()
+    check_structure(arch, normalise)
+    check_device(device)
     given = {
         "limit": limit, "validation": validation, "augment": augment, "method": method, "beta": beta,
         "steps": steps, "awp": awp, "arch": arch, "normalise": normalise, "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "schedule": schedule, "momentum": momentum,
         "weight_decay": weight_decay, "clip": clip, "seed": seed, "heal": heal, "threshold": threshold,
         "precision": precision, "execution": execution, "threads": threads, "select": select,
-        "device": pick_device(device), "batch_metrics": batch_metrics, "save_every": save_every,
+        "batch_metrics": batch_metrics, "save_every": save_every,
         "eps": parse_eps(eps, "eps"), "step_size": parse_eps(step_size, "step-size"),
     }  # fmt: skip
-    return carry_out(request, {name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    check_settings(dataset, given)
+    if start:
+        check_present(start)
+    from robaudit.cli.training import TrainRequest, carry_out
+    from robaudit.devices import pick_device
+
+    request = TrainRequest(dataset, out, data_dir, download, start, quiet, tensorboard)
+    return carry_out(request, given | {"device": pick_device(device)})
 
 
 def parse_eps(text: str | None, name: str) -> float | None:

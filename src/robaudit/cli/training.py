@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from robaudit.cli.common import console
 from robaudit.cli.live import watched
+from robaudit.cli.train_settings import settings_for
 from robaudit.cli.training_words import command_line, summary
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
@@ -20,12 +21,10 @@ from robaudit.inputs import DATASETS, Classifier, Images, is_factory, load_class
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.plan import title as title_of
 from robaudit.reports.run_plots import draw_run
-from robaudit.training import Inner, TrainSettings, preset, train
+from robaudit.training import TrainSettings, train
 from robaudit.training.checkpoints import BEST, LAST
 from robaudit.verdict import accuracy, judge, shared
 
-#: Examples held out of the training split, and at most one in this many of it.
-_VALIDATION_EXAMPLES, _VALIDATION_ONE_IN = 1000, 5
 #: Test examples of the audits before and after.
 _AUDITED_EXAMPLES = 500
 
@@ -41,38 +40,6 @@ class TrainRequest:
     start: str | None
     quiet: bool
     tensorboard: bool
-
-
-def settings_for(dataset: str, given: dict[str, Any], examples: int) -> TrainSettings:
-    """The data set's usual settings with those that were given in their place.
-
-    Args:
-        dataset: its name or path.
-        given: fields of `TrainSettings`; `eps`, `step_size` and `steps` of `Inner`.
-        examples: in the training split.
-
-    Raises:
-        RobauditError: a bad value.
-
-    """
-    usual = preset(dataset)
-    given = dict(given)
-    eps = given.pop("eps", usual.eps)
-    step = given.pop("step_size", usual.step_size * eps / usual.eps)
-    fields: dict[str, Any] = {
-        "epochs": usual.epochs,
-        "batch_size": usual.batch_size,
-        "lr": usual.lr,
-        "arch": usual.arch,
-        "augment": usual.augment,
-        "validation": min(_VALIDATION_EXAMPLES, max(1, examples // _VALIDATION_ONE_IN)),
-    }
-    try:
-        return TrainSettings(
-            dataset=dataset, inner=Inner(eps, step, given.pop("steps", 10)), **fields | given
-        )
-    except ValueError as error:
-        raise RobauditError(str(error)) from error
 
 
 def settings_from(start: Classifier) -> dict[str, Any]:

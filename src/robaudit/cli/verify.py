@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import typer
 
@@ -19,9 +19,11 @@ from robaudit.cli.common import (
     exit_code,
     write_text,
 )
-from robaudit.cli.data import DataRequest
+from robaudit.cli.data import DataRequest, check_device, check_structure
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
+from robaudit.plan import Engine
+from robaudit.spelling import unknown
 
 if TYPE_CHECKING:
     from robaudit.audit import Recomputation, Verification
@@ -70,7 +72,11 @@ def verify(
     check_order(evidence, model)
     check_writable(json_path)
     if engine not in ("robaudit", "reference"):
-        raise RobauditError(f"engine '{engine}' is not known; use robaudit or reference")
+        raise RobauditError(unknown("engine", engine, get_args(Engine)))
+    if dataset:
+        DataRequest(dataset, data_dir).check()
+    check_structure(arch, normalise)
+    check_device(device)
     if recompute and dataset is None:
         raise RobauditError(f"recompute {recompute}: needs the clean images; pass --dataset")
     from robaudit.audit import Recompute

@@ -23,6 +23,7 @@ from robaudit.evidence.fields import HEADER_FIELDS, newer
 from robaudit.evidence.guard import reading
 from robaudit.evidence.tables import APPLICATION_ID, statements
 from robaudit.files import read_file
+from robaudit.spelling import meant_path
 
 #: Bytes of an evidence file; that of 10,000 images of 224 x 224, all broken by every attack, has 8 GB.
 LARGEST = 16 << 30
@@ -124,7 +125,7 @@ def _bytes(path: Path, first: int | None = None) -> bytes:
         return read_file(path, _most_bytes(), first)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RobauditError(
-            f"{path}: no such evidence file; `robaudit check --evidence` writes one"
+            f"{path}: no such evidence file{meant_path(str(path))}; `robaudit check --evidence` writes one"
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

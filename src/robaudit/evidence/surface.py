@@ -15,7 +15,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence.arrays import read_arrays
 from robaudit.files import read_file, write_bytes
 
-SURFACE_SCHEMA = "robaudit-landscape/1"
+SURFACE_SCHEMA = "robaudit-landscape/2"
 #: Bytes of a file, and of the arrays in it.
 _LARGEST = 1 << 28
 #: Losses and their measures are made of float32 numbers.
@@ -34,9 +34,12 @@ Floats = NDArray[np.float64]
 class Surface:
     """z = loss(x + a r1 + b r2) around n images, r1 the sign of the input gradient, r2 random signs.
 
+    Where the gradient is exactly zero, r1 is the sign of the margin's gradient, downhill.
+
     Attributes:
         offsets: (A,) increasing, the values of both a and b, in input units; 0 is in the middle.
         loss: (n, A, A) cross-entropy; axis 1 is a, axis 2 is b. NaN where the model's answer is not finite.
+        margin: (n, A, A) the true class's logit minus the largest other one; the decision boundary lies where it is 0.
         computed: (n, A, A) bool: from the model itself, not interpolated between such points.
         ids, labels, predictions: (n,) int64.
         roughness: (n,) >= 0: how far the loss along r1 travels up and down beyond its net change, in units of log K,
@@ -52,6 +55,7 @@ class Surface:
 
     offsets: Floats
     loss: Floats
+    margin: Floats
     computed: NDArray[np.bool_]
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -69,13 +73,30 @@ class Surface:
         """(A, A): the mean surface of all images; NaN where any is."""
         return np.asarray(self.loss.mean(axis=0))
 
+    def by_ruggedness(self) -> list[int]:
+        """The images' places, the smoothest first: by roughness, then by the linearity error."""
+        found = sorted(
+            range(len(self)),
+            key=lambda place: (
+                *np.nan_to_num([self.roughness[place], self.nonlinearity[place]], nan=np.inf).tolist(),
+                place,
+            ),
+        )
+        return [int(place) for place in found]
+
+    def crossed(self) -> NDArray[np.bool_]:
+        """(n,) whether the class is right at the image and wrong at some point of its surface."""
+        middle = len(self.offsets) // 2
+        return np.asarray((self.margin[:, middle, middle] > 0) & (self.margin <= 0).any(axis=(1, 2)))
+
     def numbers(self) -> dict[str, float]:
-        """The means of the numbers per image, and the share of points that were computed."""
+        """The means of the numbers per image, the share of those `crossed`, and of points that were computed."""
         return {
             "roughness": float(np.nanmean(self.roughness)),
             "falling": float(np.nanmean(self.falling)),
             "nonlinearity": float(np.nanmean(self.nonlinearity)),
             "no_gradient": float(1 - self.has_gradient.mean()),
+            "boundary": float(self.crossed().mean()),
             "computed": float(self.computed.mean()),
         }
 
@@ -144,6 +165,7 @@ class Surface:
 _SHAPES: dict[str, tuple[str, str]] = {
     "offsets": ("float64", "A"),
     "loss": ("float64", "nAA"),
+    "margin": ("float64", "nAA"),
     "computed": ("bool", "nAA"),
     "ids": ("int64", "n"),
     "labels": ("int64", "n"),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from robaudit.devices import out_of_memory
 from robaudit.errors import RobauditError
+from robaudit.spelling import unknown
 
 Model = Callable[[Tensor], Tensor]
 #: `auto` is what the environment's `ROBAUDIT_EXECUTION` says; without it graphs where the device has them, else eager.
@@ -87,7 +88,7 @@ def resolve_execution(execution: Execution, device: torch.device) -> Execution:
     if execution == "auto":
         execution = cast("Execution", os.environ.get("ROBAUDIT_EXECUTION", "auto"))
     if execution not in get_args(Execution):
-        raise RobauditError(f"execution '{execution}' is not known; use {', '.join(get_args(Execution))}")
+        raise RobauditError(unknown("execution", execution, get_args(Execution)))
     if execution == "graphs" and device.type not in GRAPHS:
         raise RobauditError(f"execution 'graphs': {device.type} cannot record graphs; use eager or compile")
     return execution

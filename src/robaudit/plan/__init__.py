@@ -22,7 +22,7 @@ from robaudit.plan.names import (
     own_budgets,
     title,
 )
-from robaudit.plan.threat import Norm, ThreatModel, parse_fraction, parse_norm
+from robaudit.plan.threat import Norm, ThreatModel, eps_text, parse_fraction, parse_norm
 
 __all__ = [
     "ATTACK_NAMES",
@@ -44,6 +44,7 @@ __all__ = [
     "ThreatModel",
     "Version",
     "ask",
+    "eps_text",
     "own_budgets",
     "parse_fraction",
     "parse_norm",

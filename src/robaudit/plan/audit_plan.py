@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, get_args
 from robaudit.plan.budget import SPENDS, Bounds, Budget
 from robaudit.plan.names import ATTACK_NAMES, HELPED, STANDARD_ATTACKS, VERSIONS, ask, own_budgets, title
 from robaudit.plan.threat import ThreatModel, check_curve, curve_radii
+from robaudit.spelling import unknown
 
 Examples = Literal["auto", "all"]
 Engine = Literal["robaudit", "reference"]
@@ -66,7 +67,7 @@ class AuditPlan:
 
     def __post_init__(self) -> None:
         if self.version not in (*VERSIONS, "custom"):
-            raise ValueError(f"version '{self.version}' is not known; use {', '.join(VERSIONS)}")
+            raise ValueError(unknown("version", self.version, VERSIONS))
         check_curve(self.curve, self.threat)
         for name in self.own:
             self.budget_of(name)  # refuses bad parts
@@ -80,15 +81,13 @@ class AuditPlan:
         if not isinstance(self.eot, int) or not (self.eot == AUTO_DRAWS or 1 <= self.eot <= 10_000):
             raise ValueError(f"eot {self.eot} must be a whole number from 1 to 10000, for example 20")
         if self.examples not in get_args(Examples):
-            raise ValueError(f"examples '{self.examples}' is not known; use auto or all")
+            raise ValueError(unknown("examples", self.examples, get_args(Examples)))
         if self.precision not in get_args(Precision):
-            raise ValueError(
-                f"precision '{self.precision}' is not known; use {', '.join(get_args(Precision))}"
-            )
+            raise ValueError(unknown("precision", self.precision, get_args(Precision)))
         if self.within is not None:
             self._check_within(self.within)
         if self.engine not in get_args(Engine):
-            raise ValueError(f"engine '{self.engine}' is not known; use robaudit or reference")
+            raise ValueError(unknown("engine", self.engine, get_args(Engine)))
 
     def _check_within(self, within: float) -> None:
         if not 0 < within <= 0.5:
@@ -108,11 +107,10 @@ class AuditPlan:
         for name in HELPED:
             if (name in self.attacks) != (name in self.helpers):
                 raise ValueError(f"attack '{name}' comes with --{name}; leave it out of --attacks")
-        unknown = [name for name in self.attacks if name not in (*ATTACK_NAMES, *HELPED)]
-        if unknown or not self.attacks:
+        strange = [name for name in self.attacks if name not in (*ATTACK_NAMES, *HELPED)]
+        if strange or not self.attacks:
             raise ValueError(
-                f"attack '{' '.join(unknown)}' is not known; choose from {', '.join(ATTACK_NAMES)}, "
-                "or autoattack or paper for several"
+                f"{unknown('attack', ' '.join(strange), ATTACK_NAMES)}, or autoattack or paper for several"
             )
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")

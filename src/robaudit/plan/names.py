@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from robaudit.spelling import unknown
+
 #: The attacks whose worst case is `autoattack` (Croce & Hein 2020, https://arxiv.org/abs/2003.01690).
 AUTOATTACK: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
 #: The audit of the paper: the usual white-box test, then AutoAttack's four, cheapest evidence first.
@@ -101,7 +103,7 @@ def ask(names: Sequence[str], version: str = "standard") -> Asked:
 
     """
     if version not in VERSIONS:
-        raise ValueError(f"version '{version}' is not known; use {', '.join(VERSIONS)}")
+        raise ValueError(unknown("version", version, VERSIONS))
     own = VERSIONS[version].attacks
     if tuple(names) == STANDARD_ATTACKS and version != "standard":
         names = ("pgd10", "square", *(name for name in own if name != "square"))

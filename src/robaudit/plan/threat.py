@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, cast, get_args
 
+from robaudit.spelling import unknown
+
 Norm = Literal["Linf", "L2", "L1"]
 #: What else people call them, in small letters without `_`, `-` and spaces.
 _ALSO = {
@@ -40,6 +42,12 @@ def parse_fraction(text: str) -> float:
     return value
 
 
+def eps_text(eps: float) -> str:
+    """A radius as 8/255 where it is one, else as a decimal number."""
+    steps = eps * 255
+    return f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 else f"{eps:g}"
+
+
 def parse_norm(text: str) -> Norm:
     """A norm as people write it: `Linf`, `linf`, `L_inf`, `l2`, `2` ...
 
@@ -51,7 +59,7 @@ def parse_norm(text: str) -> Norm:
     usual = {norm.lower(): norm for norm in get_args(Norm)}
     found = usual.get(bare) or _ALSO.get(bare)
     if found is None:
-        raise ValueError(f"norm '{text}' is not known; use Linf, L2 or L1")
+        raise ValueError(unknown("norm", text, get_args(Norm)))
     return cast("Norm", found)
 
 

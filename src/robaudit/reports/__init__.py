@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from robaudit.reports.annotations import github_annotations
 from robaudit.reports.badge import badge
 from robaudit.reports.case import Case, Failure, make_case, many_as_json, open_case
 from robaudit.reports.difference import difference_json, difference_markdown, difference_terminal
@@ -11,7 +12,8 @@ from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
 from robaudit.reports.markdown import markdown
 from robaudit.reports.notebook import notebook
-from robaudit.reports.sarif import sarif
+from robaudit.reports.overview import markdown_summary
+from robaudit.reports.sarif import codes_of, sarif
 from robaudit.reports.shared_table import headline, side_by_side
 from robaudit.reports.summary import as_json, summary
 from robaudit.reports.terminal import terminal, terminal_text
@@ -30,7 +32,7 @@ REPORTS: dict[str, Callable[[Case], str]] = {
 
 #: Reports of several checkpoints in one.
 MANY: dict[str, Callable[[Sequence[Case | Failure]], str]] = {
-    "markdown": markdown,
+    "markdown": markdown_summary,
     "junit": junit,
     "sarif": sarif,
     "json": many_as_json,
@@ -51,8 +53,10 @@ __all__ = [
     "as_json",
     "asked_texts",
     "badge",
+    "codes_of",
     "difference_terminal",
     "draw_landscapes",
+    "github_annotations",
     "headline",
     "html",
     "junit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class Case:
         surface: the loss around some images.
         data: `summary` of the evidence.
         checked: a sentence on how far the evidence was checked before it was judged; empty where nobody asked.
+        standing: what a policy makes of it (pass, fail, inconclusive, waived); empty where there is none.
+        ignored: codes of findings that the policy ignores, and until when and why.
 
     """
 
@@ -65,6 +67,8 @@ class Case:
     surface: Surface | None = None
     data: dict[str, Any] = field(default_factory=dict)
     checked: str = ""
+    standing: str = ""
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -85,7 +89,7 @@ def many_as_json(cases: Sequence[Case | Failure]) -> str:
     reports = [
         {"model": {"path": item.name}, "error": item.error}
         if isinstance(item, Failure)
-        else item.data | {"checked": item.checked}
+        else item.data | {"checked": item.checked, "standing": item.standing, "ignored": dict(item.ignored)}
         for item in cases
     ]
     return json_text({"schema": SCHEMA, "reports": reports})

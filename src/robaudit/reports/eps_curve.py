@@ -17,7 +17,7 @@ from robaudit.verdict import curve
 
 _PERCENT = tuple((k / 5, f"{20 * k} %") for k in range(6))
 #: What each line is, and its style in the chart.
-LINES = {"pgd10": ("PGD-10", "curve0"), "worst": ("worst case of few passes", "curve1")}
+LINES = {"pgd10": ("PGD-10", "a-pgd10"), "worst": ("worst case of few passes", "a-autoattack")}
 
 
 def eps_curve(evidence: Evidence) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def curve_table(points: list[dict[str, Any]]) -> Table:
 
 
 def curve_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
-    """The chart and the names of its lines, for a page; an empty chart where there is no curve."""
+    """The chart, and the style and name of each line, for a page; an empty chart where there is no curve."""
     if not points:
         return {"chart": Markup(), "names": []}
     eps = np.array([math.log2(point["eps"]) for point in points])
@@ -54,5 +54,5 @@ def curve_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     for name, (_, style) in LINES.items():
         limits = [np.array([point[name][part] for point in points]) for part in ("low", "high", "value")]
         plot.band(eps, limits[0], limits[1], "band")
-        plot.line(eps, limits[2], style)
-    return {"chart": plot.svg(), "names": [title for title, _ in LINES.values()]}
+        plot.line(eps, limits[2], f"curve {style}")
+    return {"chart": plot.svg(), "names": [(style, title) for title, style in LINES.values()]}

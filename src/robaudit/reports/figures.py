@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -19,7 +20,7 @@ from robaudit.reports.shared_table import title_of
 from robaudit.stats import gap_path
 from robaudit.verdict import GAPS, paired, population
 
-_PERCENT = tuple((k / 5, f"{20 * k} %") for k in range(6))
+PERCENT = tuple((k / 5, f"{20 * k} %") for k in range(6))
 #: Points of a curve; more would not be seen.
 _CURVE = 300
 BINS = 24
@@ -28,13 +29,19 @@ METRICS: dict[str, tuple[str, float, float]] = {
     "fosc_normalised": ("FOSC, normalised: 0 converged, 1 no better than the start", 0.0, 2.0),
     "sgcs": ("SGCS: 1 all steps in one direction, 0 unrelated directions", -0.2, 1.0),
 }
+#: What has a colour of its own, the same in every chart.
+COLOURED = ("clean", "pgd10", "square", "apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "autoattack")
+
+
+def colour_of(name: str) -> str:
+    """The class of the page that gives an attack its colour."""
+    return f"a-{name}" if name in COLOURED else "a-other"
 
 
 def accuracy_chart(data: dict[str, Any]) -> Markup:
     """Every attack's robust accuracy with its interval, as in the paper's Table 1."""
-    styles = {"clean": "bar0", "pgd10": "bar1", "autoattack": "bar3"}
     rows = [
-        (item["title"], item["value"], item["low"], item["high"], styles.get(item["name"], "bar2"))
+        (item["title"], item["value"], item["low"], item["high"], f"bar {colour_of(item['name'])}")
         for item in data["table"]["rows"]
     ]
     return bars("Accuracy under each attack, with intervals", rows)
@@ -49,24 +56,24 @@ def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> Markup:
     bound = bound_of(data, name)
     last = float(found.after[-1])
     x = Axis("examples audited", 0, last, tick_steps(last))
-    y = Axis("gap", -0.6, 1.0, tuple((k / 5, f"{20 * k:+d}") for k in range(-3, 6)))
-    plot = Plot(f"Gap {title_of(evidence, name)} after each example", x, y)
+    y = Axis("gap in points", -0.6, 1.0, tuple((k / 5, f"{20 * k:+d}") for k in range(-3, 6)))
+    plot = Plot(f"Gap {title_of(evidence, name)} after each example", x, y, 280)
     after = found.after.astype(float)
     plot.band(after, low, high, "band")
-    plot.line(after, mean, "curve1")
+    plot.line(after, mean, f"curve {colour_of(second)}")
     plot.line([0, last], [bound, bound], "bound")
     plot.text(last, bound, f"bound {100 * bound:g} points", "end")
     stop = float(data["verdict"]["decided_after"])
     if data["verdict"]["outcome"] != "inconclusive" and 0 < stop <= last:
         plot.line([stop, stop], [-0.6, 1.0], "stop")
-        plot.text(stop, 0.9, f" decided after {stop:g}", "start" if stop < last / 2 else "end")
+        plot.text(stop, 0.9, f" decided after {stop:g} ", "start" if stop < last / 2 else "end")
     return plot.svg()
 
 
 def curves_chart(evidence: Evidence) -> tuple[Markup, list[str]]:
     """Accuracy left against model passes an example (a step of PGD is two, a query of Square one).
 
-    The drawing, and the attacks in the order of their styles.
+    The drawing, and the attacks in it.
     """
     names = [
         name
@@ -82,8 +89,8 @@ def curves_chart(evidence: Evidence) -> tuple[Markup, list[str]]:
         tuple((10.0**k, f"{10**k:,}") for k in decades),
         True,
     )
-    plot = Plot("Accuracy against model passes", x, Axis("accuracy", 0, 1, _PERCENT))
-    for place, name in enumerate(names):
+    plot = Plot("Accuracy against model passes", x, Axis("accuracy left", 0, 1, PERCENT))
+    for name in names:
         known = evidence.known(name)
         passes = _passes(evidence, name)[known]
         broken = evidence.attacks[name].outcome[known] == Outcome.BROKEN
@@ -91,7 +98,8 @@ def curves_chart(evidence: Evidence) -> tuple[Markup, list[str]]:
         ends = np.sort(passes[broken])
         stops = np.unique(np.geomspace(1, max(int(passes.max(initial=1)), 2), _CURVE).astype(int))
         left = (correct - np.searchsorted(ends, stops, side="right")) / total
-        plot.line(np.repeat(stops, 2)[1:].astype(float), np.repeat(left, 2)[:-1], f"curve{place}")
+        style = f"curve {colour_of(name)}"
+        plot.line(np.repeat(stops, 2)[1:].astype(float), np.repeat(left, 2)[:-1], style)
     return plot.svg(), names
 
 
@@ -108,16 +116,23 @@ def metric_chart(evidence: Evidence, name: str) -> Markup | None:
         return None
     title, low, high = METRICS[name]
     reference = sum(
-        (np.array(item[name], dtype=np.float64) for item in references()["models"]), np.zeros(BINS)
+        (np.array(item[name], dtype=np.float64) for item in other_references(evidence)), np.zeros(BINS)
     )
-    ticks = tuple((float(v), f"{v:g}") for v in np.round(np.linspace(low, high, 7), 2))
-    return histogram(title, Axis(title, low, high, ticks), counts(values, name), reference)
+    step = 0.5 if high > 1 else 0.2
+    ticks = tuple((k * step, f"{k * step:g}") for k in range(round(low / step), round(high / step) + 1))
+    found = counts(values, name)
+    return histogram(title, Axis(title, low, high, ticks), found, reference, f"fill {colour_of('pgd10')}")
 
 
 def counts(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """(BINS,) how many values fall into each bin of a metric; those outside go to the ends."""
     _, low, high = METRICS[name]
     return np.histogram(np.clip(values, low, high), BINS, (low, high))[0].astype(np.float64)
+
+
+def other_references(evidence: Evidence) -> Sequence[dict[str, Any]]:
+    """The honest models to compare with: never the audited model itself."""
+    return [item for item in references()["models"] if item["sha256"] != evidence.header.model["sha256"]]
 
 
 @cache

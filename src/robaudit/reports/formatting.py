@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from robaudit.escaping import plain
+from robaudit.plan import eps_text as eps_text  # noqa: PLC0414  reports take it from here
 from robaudit.plan import title
 from robaudit.verdict import GAPS
 
+#: How a note begins that says what to doubt.
+WARNING = "warning: "
 HEADLINES = {
     "overestimated": "OVERESTIMATED",
     "not-overestimated": "NOTHING FOUND",
@@ -18,21 +21,9 @@ HEADLINES = {
 WARNING = "warning: "
 
 
-def doubts(data: dict[str, Any]) -> list[str]:
-    """What makes it doubtful which model was audited: it belongs beside the verdict."""
-    notes = (plain(note) for note in data["model"].get("notes") or [])
-    return [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
-
-
 def label(name: str) -> str:
     """The name of an attack or a gap as people write it; one of a later version as it stands."""
     return plain(title(name))
-
-
-def eps_text(eps: float) -> str:
-    """A radius as 8/255 where it is one, else as a decimal number."""
-    steps = eps * 255
-    return f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 else f"{eps:g}"
 
 
 def percent(item: dict[str, float], sign: str = "") -> tuple[str, str]:
@@ -45,6 +36,20 @@ def where_text(cost: dict[str, Any]) -> str:
     """The device of an audit, and what its attacks searched in, which earlier reports do not tell."""
     precision = cost.get("precision")
     return plain(cost["device"]) + (f", searched in {plain(precision)}" if precision else "")
+
+
+def warnings_of(data: dict[str, Any]) -> list[str]:
+    """What makes the verdict doubtful though nothing in it says so: it belongs beside the verdict."""
+    notes = (plain(note) for note in data["model"].get("notes") or [])
+    found = [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
+    reduced = [
+        label(name) for name, item in data["accuracy"].items() if item["reduced"] and name != "autoattack"
+    ]
+    if reduced:
+        found.append(
+            f"Reduced budgets: {', '.join(reduced)} got less than the standard one, and so say less."
+        )
+    return found
 
 
 def asked_texts(data: dict[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,42 @@ from markupsafe import Markup
 from robaudit.reports.case import Case, Picture, class_name
 from robaudit.reports.commands import commands
 from robaudit.reports.eps_curve import curve_chart
+from robaudit.reports.facts import about, plan_rows
 from robaudit.reports.figures import (
     METRICS,
     accuracy_chart,
+    colour_of,
     curves_chart,
     gap_chart,
     metric_chart,
-    references,
+    other_references,
 )
 from robaudit.reports.formatting import (
     HEADLINES,
     asked_texts,
-    doubts,
     eps_text,
     label,
     percent,
     table_caption,
-    where_text,
+    warnings_of,
 )
 from robaudit.reports.images import perturbation_uri, png_uri
-from robaudit.reports.landscape import NUMBERS
+from robaudit.reports.per_class import per_class
+from robaudit.reports.probe_figures import eps_chart, finding_figure
 from robaudit.reports.shared_table import beyond_text, title_of
-from robaudit.reports.surface_svg import surface_svg
+from robaudit.reports.surface_svg import lines_svg, map_svg, surface_svg
+from robaudit.reports.surfaces import (
+    HOW_TO_READ,
+    NUMBERS,
+    directions,
+    numbers_of,
+    scale_of,
+    shown,
+    subject,
+)
 from robaudit.reports.templates import asset, content_policy, render
+from robaudit.reports.words import GLOSSARY
+from robaudit.verdict import pages
 
 
 def html(case: Case) -> str:
@@ -53,22 +65,40 @@ def html(case: Case) -> str:
         headline=HEADLINES[data["verdict"]["outcome"]],
         sentence=data["headline"]["sentence"],
         asked=asked_texts(data),
-        doubts=doubts(data),
+        warnings=warnings_of(data),
         reported=data["headline"]["reported"],
         caption=table_caption(data),
         beyond=beyond_text(data),
         **{name: data[name] for name in ("verdict", "model", "data", "threat", "seed", "finished")},
         eps=eps_text(data["threat"]["eps"]),
         accuracy=accuracy_chart(data),
+        causes=[_cause(case, item) for item in data["verdict"]["causes"]],
         gaps=[_gap(case, name) for name in data["gap"]],
         curves=_curves(case),
-        eps_curve=curve_chart(data["eps_curve"]),
+        radii=curve_chart(data["eps_curve"]),
+        eps_curve=eps_chart(case.evidence),
+        probed=int(case.evidence.header.probes.get("examples", 0)),
         convergence=_convergence(case),
         landscape=_landscape(case),
         witnesses=[_witness(case, item) for item in case.pictures],
+        classes=per_class(case),
+        glossary=GLOSSARY,
         commands=commands(data, case.source),
-        facts=_facts(case),
+        plan=plan_rows(data),
+        about=about(case),
     )
+
+
+def _cause(case: Case, item: dict[str, Any]) -> dict[str, Any]:
+    """A finding with its picture and its entry in the documentation."""
+    page = pages().get(item["code"])
+    return item | {
+        "picture": finding_figure(case.evidence, case.data, item["code"]),
+        "sentence": page.sentence if page else "",
+        "entry": [("Raised when", page.raised), ("What it means", page.meaning), ("What to do", page.advice)]
+        if page
+        else [],
+    }
 
 
 def _gap(case: Case, name: str) -> dict[str, Any]:
@@ -81,25 +111,35 @@ def _gap(case: Case, name: str) -> dict[str, Any]:
 
 def _curves(case: Case) -> dict[str, Any]:
     chart, names = curves_chart(case.evidence)
-    return {"chart": chart, "names": [title_of(case.evidence, name) for name in names]}
+    return {"chart": chart, "names": [(colour_of(name), title_of(case.evidence, name)) for name in names]}
 
 
 def _convergence(case: Case) -> dict[str, Any]:
     charts = [metric_chart(case.evidence, name) for name in METRICS]
-    models = [f"{item['model']} ({item['data']}, {item['examples']})" for item in references()["models"]]
+    references = other_references(case.evidence)
+    models = [f"{item['model']} ({item['data']}, {item['examples']})" for item in references]
     return {"charts": [chart for chart in charts if chart], "references": models}
 
 
 def _landscape(case: Case) -> dict[str, Any] | None:
     if case.surface is None:
         return None
-    found = case.surface.numbers()
+    found = numbers_of(case.surface)
     return {
-        "chart": surface_svg(case.surface),
-        "rows": [(title, f"{found[name]:.3g}", words) for name, (title, words) in NUMBERS.items()],
-        "images": len(case.surface),
-        "reach": f"{case.surface.offsets[-1]:.3g}",
-        "seed": case.surface.about.get("seed"),
+        "items": [
+            {
+                "words": item.words,
+                "scale": scale_of(item.loss).words,
+                "surface": surface_svg(case.surface, item),
+                "map": map_svg(case.surface, item),
+            }
+            for item in shown(case.surface)
+        ],
+        "lines": lines_svg(case.surface),
+        "rows": [(title, found[name], words, usual) for name, (title, words, usual) in NUMBERS.items()],
+        "directions": directions([case.surface]),
+        "reading": HOW_TO_READ,
+        "subject": subject(case.surface),
     }
 
 
@@ -118,25 +158,3 @@ def _witness(case: Case, item: Picture) -> dict[str, Any]:
         "before": class_name(case, item.prediction),
         "after": class_name(case, item.answer),
     }
-
-
-def _facts(case: Case) -> list[tuple[str, str]]:
-    data = case.data
-    model, images, cost = data["model"], data["data"], data["cost"]
-    return [
-        (
-            "model",
-            f"digest {model.get('digest', '')}, file sha256 {model['sha256']}, {model['architecture']}, "
-            f"normalisation {model['normalisation']}",
-        ),
-        ("data", f"{images['name']} {images['split']}, sha256 {images['sha256']}"),
-        ("evidence", f"{case.source}, sha256 {case.digest}"),
-        (
-            "device",
-            f"{where_text(cost)}, {cost['seconds']:.1f} s, {cost['forwards']:,} forward and "
-            f"{cost['backwards']:,} backward passes",
-        ),
-        ("versions", ", ".join(f"{name} {value}" for name, value in data["versions"].items())),
-        ("plan", json.dumps(data["plan"] | {"threat": data["threat"]})),
-        *((f"note {place}", note) for place, note in enumerate(model.get("notes") or [], 1)),
-    ]

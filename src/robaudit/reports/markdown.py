@@ -8,7 +8,7 @@ from typing import Any
 
 from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import HEADLINES, asked_texts, doubts, eps_text, percent
+from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent, warnings_of
 
 _SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}
 #: Anything but letters, digits, spaces and what is harmless in prose; a full stop or a hyphen only inside a number or
@@ -54,7 +54,7 @@ def _section(case: Case) -> str:
     ]
     for text in asked_texts(data):
         lines += ["", escape(text)]
-    for text in doubts(data):
+    for text in warnings_of(data):
         lines += ["", f"{_MARKS['warning']} {escape(text)}"]
     lines += [
         "",
@@ -66,7 +66,7 @@ def _section(case: Case) -> str:
         *_table(data),
         *[
             f"- {_MARKS[item['severity']]} **{escape(item['code'])}**: {escape(item['message'])} "
-            f"{escape(item['advice'])}"
+            f"{escape(item['advice'])}{_ignored(case, item['code'])}"
             for item in verdict["causes"]
         ],
         "",
@@ -77,6 +77,10 @@ def _section(case: Case) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _ignored(case: Case, code: str) -> str:
+    return f" Ignored {escape(case.ignored[code])}." if code in case.ignored else ""
 
 
 def _table(data: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robaudit.evidence import Evidence
-from robaudit.reports.formatting import HEADLINES, asked_texts, doubts, eps_text, percent
+from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent, warnings_of
 from robaudit.reports.shared_table import beyond_text
 from robaudit.reports.summary import summary
 from robaudit.reports.templates import render
@@ -27,7 +27,7 @@ def notebook(evidence: Evidence, verdict: Verdict) -> str:
         headline=HEADLINES[judged["outcome"]],
         sentence=data["headline"]["sentence"],
         asked=asked_texts(data),
-        doubts=doubts(data),
+        warnings=warnings_of(data),
         beyond=beyond_text(data),
         **{name: data[name] for name in ("verdict", "model", "data", "threat", "seed")},
         eps=eps_text(data["threat"]["eps"]),

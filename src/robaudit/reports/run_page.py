@@ -15,7 +15,7 @@ from robaudit.errors import RobauditError
 from robaudit.files import read_file
 from robaudit.reports.case import Case, open_case
 from robaudit.reports.charts import Axis, Floats, Plot, tick_steps
-from robaudit.reports.figures import accuracy_chart
+from robaudit.reports.figures import PERCENT, accuracy_chart
 from robaudit.reports.formatting import HEADLINES
 from robaudit.reports.run_curves import Rows, Subject, best_epoch, read_log, subjects
 from robaudit.reports.templates import asset, content_policy, render
@@ -23,7 +23,6 @@ from robaudit.reports.templates import asset, content_policy, render
 #: Where the last line of `robaudit train` tells the audit to go; what the log and the weights are called.
 EVIDENCE, WEIGHTS, SETTINGS = "best.evidence", "best.safetensors", "settings.json"
 _MOST_BYTES = 1 << 34
-_PERCENT = tuple((k / 5, f"{20 * k} %") for k in range(6))
 _TABLE = {
     "epoch": ("epoch", "d"),
     "clean": ("clean", "%"),
@@ -98,12 +97,12 @@ def _panel(rows: Rows, subject: Subject) -> dict[str, Any]:
     places = [float(row["epoch"]) for row in rows]
     every = [value for curve in subject.curves for value in curve.values if math.isfinite(value)]
     low, high = (0.0, 1.0) if subject.share else (min(0.0, *every), max(every))
-    ticks = _PERCENT if subject.share else tick_steps(high)
+    ticks = PERCENT if subject.share else tick_steps(high)
     end = max(places[-1], 2.0)
     whole = tuple((value, words) for value, words in tick_steps(end, 10) if value == int(value) and value > 0)
     plot = Plot(subject.title, Axis("epoch", 0, end, whole), Axis(subject.scale, low, high, ticks), 220)
     _shade(plot, rows, low, high)
-    styles = [f"curve{place}" for place in range(len(subject.curves))]
+    styles = [f"curve {_COLOURS.get(curve.name, 'a-other')}" for curve in subject.curves]
     for curve, style in zip(subject.curves, styles, strict=True):
         if curve.low:
             here = np.isfinite(curve.low)
@@ -112,6 +111,20 @@ def _panel(rows: Rows, subject: Subject) -> dict[str, Any]:
         plot.line(_at(places, here), _at(curve.values, here), style)
     names = [(style, curve.name) for style, curve in zip(styles, subject.curves, strict=True)]
     return {"title": subject.title, "chart": plot.svg(), "names": names}
+
+
+#: What is measured has the colour that it has in every other report.
+_COLOURS = {
+    "clean": "a-clean",
+    "PGD-10": "a-pgd10",
+    "adversarial": "a-pgd10",
+    "normalised FOSC": "a-pgd10",
+    "FOSC": "a-pgd10",
+    "SGCS": "a-pgd10",
+    "robust (95 % interval)": "a-autoattack",
+    "worst case of the attacks": "a-autoattack",
+    "Square's first queries": "a-square",
+}
 
 
 def _at(values: Any, here: Any) -> Floats:

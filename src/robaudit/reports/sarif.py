@@ -29,7 +29,7 @@ _VERDICTS: dict[str, tuple[str, str]] = {
 
 def sarif(cases: Sequence[Case | Failure]) -> str:
     """A SARIF log of one run; every result points at its checkpoint."""
-    results = [result for item in cases for result in _results(item)]
+    results = [result for item in cases for result in results_of(item)]
     known = {
         **{code: advice for code, (_, advice) in ADVICE.items()},
         **{k: v[1] for k, v in _VERDICTS.items()},
@@ -60,7 +60,8 @@ def sarif(cases: Sequence[Case | Failure]) -> str:
     return json_text({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
-def _results(item: Case | Failure) -> list[dict[str, Any]]:
+def results_of(item: Case | Failure) -> list[dict[str, Any]]:
+    """What was found of one checkpoint, as SARIF's results."""
     if isinstance(item, Failure):
         return [_result(item.name, "could-not-audit", "error", item.error)]
     data = item.data
@@ -77,10 +78,20 @@ def _results(item: Case | Failure) -> list[dict[str, Any]]:
         found.append(_result(item.name, "claim-refuted", "error", claim_text(data["claim"])))
     if data["minimum"] and data["minimum"]["outcome"] == "refuted":
         found.append(_result(item.name, "below-minimum", "error", minimum_text(data["minimum"])))
+    for asked, text_of in ((data["minimum"], minimum_text), (data["claim"], claim_text)):
+        if (
+            asked
+            and asked["outcome"] == "inconclusive"
+            and not any(r["ruleId"] == "inconclusive" for r in found)
+        ):
+            found.append(_result(item.name, "inconclusive", "warning", text_of(asked)))
     for cause in verdict["causes"]:
         text = f"{cause['message']} {cause['advice']}"
         found.append(_result(item.name, plain(cause["code"]), cause["severity"], text))
     for result in found:
+        if result["ruleId"] in item.ignored:
+            why = plain(f"ignored {item.ignored[result['ruleId']]}")
+            result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": why}]
         result["properties"] = {
             "sha256": data["model"]["sha256"],
             "digest": data["model"].get("digest", ""),
@@ -103,17 +114,28 @@ def _result(model: str, code: str, level: str, text: str) -> dict[str, Any]:
     }
 
 
-def _uri(path: str) -> str:
-    """A path as a URI relative to the repository that this runs in, else a file URI.
+def codes_of(case: Case) -> set[str]:
+    """The codes of what was found of a checkpoint."""
+    return {result["ruleId"] for result in results_of(case)}
 
-    Code scanning looks for it from the root, wherever the policy or the working directory is. What is no path
-    (`hf:OWNER/NAME`) is a relative URI as it stands.
+
+def repository_path(path: str) -> str:
+    """A path relative to the repository that this runs in if it lies there, as plain text.
+
+    CI systems look for it from the root, wherever the policy or the working directory is. What is no path
+    (`hf:OWNER/NAME`) stays as it stands.
     """
     text = plain(path)
-    if ":" not in text:
-        here = Path.cwd()
-        root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
-        place = Path(os.path.normpath(here / text))
-        text = (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
+    if ":" in text:
+        return text
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+    place = Path(os.path.normpath(here / text))
+    return (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
+
+
+def _uri(path: str) -> str:
+    """A path as a URI relative to the repository that this runs in, else a file URI."""
+    text = repository_path(path)
     quoted = quote(text, safe="/")
     return f"file://{quoted}" if PurePath(text).is_absolute() else quoted

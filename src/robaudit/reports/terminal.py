@@ -17,13 +17,14 @@ from robaudit.reports.formatting import (
     HEADLINES,
     WARNING,
     asked_texts,
-    doubts,
     eps_text,
     percent,
+    warnings_of,
     where_text,
 )
 from robaudit.reports.shared_table import beyond_text
 from robaudit.reports.summary import summary
+from robaudit.reports.words import convergence_words
 from robaudit.verdict import FEW_EXAMPLES, Verdict
 
 _COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
@@ -66,7 +67,7 @@ def _headline(data: dict[str, Any]) -> RenderableType:
         f"{plain(images['name'])} {plain(images['split'])}, {images['audited']} of {images['total']} examples, "
         f"{threat['norm']} eps {eps_text(threat['eps'])}, seed {data['seed']}"
     )
-    for note in doubts(data):
+    for note in warnings_of(data):
         body.append(f"\n{note}", style="yellow")
     if not data["finished"]:
         body.append("\nThis audit is unfinished; run the same command to resume it.", style="yellow")
@@ -118,10 +119,11 @@ def _metrics(data: dict[str, Any]) -> RenderableType | None:
     found = data["metrics"]
     if any(value is None for value in found.values()):
         return None
+    usual = convergence_words(found["fosc_normalised"], found["sgcs"])
     return Text(
         f"PGD-10's convergence: FOSC {found['fosc']:.4g} (normalised {found['fosc_normalised']:.3f}), "
         f"SGCS {found['sgcs']:.3f}, gradients exactly zero {100 * found['zero_gradients']:.1f} %, on "
-        f"{found['examples']} examples\n"
+        f"{found['examples']} examples.\n{usual}\n"
     )
 
 

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
+from robaudit.spelling import unknown
+
 Method = Literal["trades", "trades-ce", "pgd-at", "mart"]
 ScheduleName = Literal["constant", "multistep", "cosine", "onecycle"]
 Augment = Literal["none", "crop", "flip", "crop-flip"]
@@ -120,9 +122,7 @@ class TrainSettings:
         )
         for name, kind in choices:
             if getattr(self, name) not in get_args(kind):
-                raise ValueError(
-                    f"{name} '{getattr(self, name)}' is not known; use {', '.join(get_args(kind))}"
-                )
+                raise ValueError(unknown(name, getattr(self, name), get_args(kind)))
         for name, least in (
             ("epochs", 1),
             ("batch_size", 2),

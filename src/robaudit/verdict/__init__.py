@@ -7,6 +7,7 @@ from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.curve import CurvePoint, curve
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
+from robaudit.verdict.pages import Page, pages
 from robaudit.verdict.table import (
     GAPS,
     accuracy,
@@ -30,6 +31,7 @@ __all__ = [
     "CurvePoint",
     "Difference",
     "Finding",
+    "Page",
     "Verdict",
     "accuracy",
     "bounded",
@@ -45,6 +47,7 @@ __all__ = [
     "judge",
     "judge_claim",
     "make_claim",
+    "pages",
     "paired",
     "population",
     "rows",

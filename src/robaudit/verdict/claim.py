@@ -7,6 +7,7 @@ from typing import Literal
 
 from robaudit.evidence import Evidence
 from robaudit.plan import ATTACK_NAMES, AuditPlan
+from robaudit.spelling import unknown
 from robaudit.stats import Interval
 from robaudit.verdict import table
 
@@ -30,7 +31,7 @@ class Claim:
             hint = f"; did you mean {self.value / 100:g}?" if 1 < self.value <= 100 else ""
             raise ValueError(f"claim {self.value:g} must be in [0, 1]{hint}")
         if self.attack not in ("autoattack", *ATTACK_NAMES):
-            raise ValueError(f"claim attack '{self.attack}' is not known; use pgd10 or autoattack")
+            raise ValueError(unknown("claim attack", self.attack, ("pgd10", "autoattack")))
 
 
 def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 
 from robaudit.datasets import DATASETS, DatasetSpec, no_such_data
@@ -18,7 +17,9 @@ from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.reachability import careful, unreachable
 from robaudit.inputs.data.user_files import read_npz, read_safetensors
 from robaudit.inputs.files.copies import exists
+from robaudit.places import data_folder
 from robaudit.sandbox import Limits, Parts, in_child
+from robaudit.spelling import unknown
 
 #: `(data_dir, split)` to what is found, for every data set with a name; `files.Absent` where there are no files.
 READERS: dict[str, Callable[[Path, str], Parts]] = {
@@ -46,7 +47,7 @@ def load_images(
     Args:
         source: a name in `DATASETS` or a path. Files hold `images` (uint8 (N, H, W) or (N, H, W, C), or
             float (N, C, H, W) in [0, 1]) and `labels` (N,), or the same under other usual names.
-        data_dir: where named data sets lie, in torchvision's layout; a cache folder by default.
+        data_dir: where named data sets lie, in torchvision's layout; `ROBAUDIT_DATA` or a cache folder by default.
         split: `test` or `train` of a named set; of a folder the subfolder, of a file the arrays of that name, if any.
         limit: at most so many examples, drawn by `seed`, class-balanced (in proportion where the split is
             unbalanced); None takes all.
@@ -117,15 +118,16 @@ def _load_named(
 ) -> Images:
     spec = DATASETS[name]
     if split not in spec.splits:
-        raise RobauditError(f"split '{split}' is not known for {name}; use {' or '.join(spec.splits)}")
-    root = Path(data_dir or platformdirs.user_cache_dir("robaudit"))
+        raise RobauditError(unknown("split", split, spec.splits))
+    root = Path(data_dir or data_folder())
     try:
         return _read(name, split, lambda: READERS[name](root, split))
     except files.Absent as absent:
         if not (download(name) if spec.torchvision and callable(download) else download):
-            ways = "pass --download, or --data-dir" if spec.torchvision else "pass --data-dir"
+            ways = "pass --download, or" if spec.torchvision else "pass"
             raise RobauditError(
-                f"{name}: {absent} is not in {root}; {ways} with the folder that holds it"
+                f"{name}: {absent} is not in {root}; {ways} --data-dir (or set ROBAUDIT_DATA) "
+                "with the folder that holds it"
             ) from absent
         if not spec.torchvision:
             raise RobauditError(

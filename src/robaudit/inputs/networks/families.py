@@ -11,6 +11,7 @@ from functools import partial
 
 from torch import nn
 
+from robaudit.architectures import NETWORKS
 from robaudit.errors import RobauditError
 from robaudit.inputs.networks import (
     dense,
@@ -24,8 +25,7 @@ from robaudit.inputs.networks import (
 from robaudit.inputs.networks.ensemble import Ensemble
 from robaudit.inputs.networks.family import Family, Plan
 from robaudit.inputs.networks.published import PUBLISHED
-from robaudit.inputs.networks.residual_family import RESIDUAL
-from robaudit.inputs.networks.texts import SEQUENTIAL
+from robaudit.spelling import meant
 
 FAMILIES: tuple[Family, ...] = (
     sequential_family.FAMILY,
@@ -114,18 +114,13 @@ def build(plan: Plan, *, classes: int, in_channels: int = 3, image_size: int = 3
     if plan in PUBLISHED:
         return PUBLISHED[plan](classes, in_channels)
     raise RobauditError(
-        f"{plan}: no such architecture; use one of {', '.join(sorted(ARCHITECTURES))}, or FILE.py:FACTORY"
+        f"{plan}: no such architecture{meant(str(plan), NAMES)}; `robaudit architectures` lists them, "
+        "or pass FILE.py:FACTORY"
     )
 
 
 #: The names that users are shown and files are compared with.
-NAMES = (
-    *RESIDUAL,
-    *("wrn-16-4", "wrn-28-10", "wrn-34-10", "wrn-34-20", "wrn-70-16"),
-    *SEQUENTIAL,
-    *PUBLISHED,
-    *("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
-)
+NAMES = tuple(name for names in NETWORKS.values() for name in names)
 
 
 def build_architecture(name: str, *, classes: int, in_channels: int = 3, image_size: int = 32) -> nn.Module:

@@ -1,0 +1,68 @@
+"""The reports that `robaudit check` writes beside what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, cast
+
+from robaudit.cli.auditing import Checked
+from robaudit.cli.common import check_apart, check_writable, write_text
+from robaudit.errors import RobauditError
+
+if TYPE_CHECKING:
+    from robaudit.reports import Case
+    from robaudit.verdict import Claim
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where each report goes; None for nowhere, `-` for standard output, on which then nothing else is printed."""
+
+    json: str | None = None
+    html: str | None = None
+    markdown: str | None = None
+    sarif: str | None = None
+
+    def check(self, paths: list[str], **others: object) -> None:
+        """Nothing, if all can be written.
+
+        Args:
+            paths: the checkpoints.
+            others: flags with the places that they name.
+
+        Raises:
+            RobauditError: one cannot, two are one file, or one page is to hold several checkpoints.
+
+        """
+        places = asdict(self)
+        for place in places.values():
+            check_writable(place)
+        check_apart(**places, **others, model=paths[0] if len(paths) == 1 else None)  # type: ignore[arg-type]
+        if self.html and len(paths) > 1:
+            raise RobauditError(
+                f"{self.html}: one page holds one checkpoint, here are {len(paths)}; "
+                "pass --markdown, or `robaudit report` for each evidence"
+            )
+
+    @property
+    def quiet(self) -> bool:
+        """Whether standard output is one of the reports'."""
+        return "-" in asdict(self).values()
+
+    def write(self, results: Sequence[Checked], claim: Claim | None = None) -> None:
+        """Write them all but the JSON, which `report_one` and `check_many` write; `claim` is judged in them too."""
+        from robaudit.reports import MANY, REPORTS, Failure, open_case
+
+        wanted = {name: place for name, place in asdict(self).items() if place and name != "json"}
+        if not wanted:
+            return
+        cases: list[Case | Failure] = []
+        for item in results:
+            if item.path is None or item.evidence is None:
+                cases.append(Failure(item.model, item.error))
+            else:
+                cases.append(open_case(item.path, claim=claim, pictures="html" in wanted))
+        for name, place in wanted.items():
+            text = MANY[name](cases) if name in MANY else REPORTS[name](cast("Case", cases[0]))
+            write_text(place, text)

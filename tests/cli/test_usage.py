@@ -1,0 +1,238 @@
+"""Help, completion, lists, what was probably meant, a project's defaults, and reports written directly."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from robaudit.architectures import NETWORKS, no_such_architecture
+from robaudit.cli import run
+from robaudit.cli.app import app
+from robaudit.cli.defaults import KEYS
+from robaudit.cli.lists import DESCRIPTIONS
+from robaudit.datasets import DATASETS
+from robaudit.plan import ATTACK_NAMES
+from tests.cli.helpers import assert_clear, check
+from tests.shipped import ADVERSARIAL
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = typer.main.get_command(app).commands
+
+#: Wrong arguments, how the message begins, and what it offers instead.
+WRONG = [
+    (["chek", "a.pt"], "No such command", "check"),
+    (["check", "m.pt", "--dataset", "digits", "--atacks", "pgd10"], "No such option", "--attacks"),
+    (["check", "m.safetensor", "--dataset", "digits"], "m.safetensor: no such file", "m.safetensors"),
+    (["check", "m.safetensors", "--dataset", "cifar-10"], "cifar-10: no such data set", "cifar10"),
+    (["check", "m.safetensors", "--dataset", "mine.npy"], "mine.npy: no such data set", "mine.npz"),
+    (["check", "m.safetensors", "--dataset", "digits", "--split", "tset"], "split 'tset'", "test"),
+    (["check", "m.safetensors", "--dataset", "digits", "--attacks", "pgd10,sqare"], "attack 'sqare'", "square"),
+    (["check", "m.safetensors", "--dataset", "digits", "--norm", "Linff"], "norm 'Linff'", "Linf"),
+    (["check", "m.safetensors", "--dataset", "digits", "--eps", "8"], "eps 8", "8/255"),
+    (["check", "m.safetensors", "--dataset", "digits", "--precision", "fp31"], "precision 'fp31'", "fp32"),
+    (["check", "m.safetensors", "--dataset", "digits", "--arch", "resnt18"], "--arch resnt18", "resnet18"),
+    (["check", "m.safetensors", "--dataset", "digits", "--arch", "nte.py:f"], "--arch nte.py:f", "net.py"),
+    (["check", "m.safetensors", "--dataset", "digits", "--normalise", "imagnet"], "--normalise", "imagenet"),
+    (["check", "m.safetensors", "--dataset", "digits", "--device", "cdua"], "device 'cdua'", "cuda"),
+    (["check", "m.safetensors", "m.safetensors", "--dataset", "digits", "--html", "a"], "a: one page", "--markdown"),
+    (["train", "--dataset", "digits", "--out", "r", "--method", "trade"], "method 'trade'", "trades"),
+    (["train", "--dataset", "digits", "--out", "r", "--lr", "-1"], "lr -1", "above 0"),
+    (["landscape", "m.safetensors", "--dataset", "digit"], "digit: no such data set", "digits"),
+    (["report", "m.evidenc"], "m.evidenc: no such evidence", "m.evidence"),
+    (["report", "m.evidence", "--format", "markdwn"], "format 'markdwn'", "markdown"),
+    (["verify", "m.evidence", "m.safetensors", "--engine", "refrence"], "engine 'refrence'", "reference"),
+]  # fmt: skip
+
+
+def test_usage_errors_say_what_was_meant_before_torch_is_imported(tmp_path):
+    for name in ("m.safetensors", "mine.npz", "m.evidence", "net.py"):
+        (tmp_path / name).write_bytes(b"")
+    code = (
+        "import json, sys, io, contextlib; from robaudit.cli import run\n"
+        "found = []\n"
+        "for arguments in json.load(sys.stdin):\n"
+        "    with contextlib.redirect_stderr(io.StringIO()) as said:\n"
+        "        code = run(arguments)\n"
+        "    found.append([code, said.getvalue(), 'torch' in sys.modules])\n"
+        "print(json.dumps(found))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps([arguments for arguments, *_ in WRONG]),
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for (arguments, start, offer), (code, said, torch) in zip(WRONG, json.loads(done.stdout), strict=True):
+        assert code == 2, arguments
+        assert said.startswith(start), (arguments, said)
+        assert offer in said, (arguments, said)
+        assert len(said.strip().splitlines()) <= 2, said
+        assert not torch, arguments
+    assert sorted(item.name for item in tmp_path.iterdir()) == [
+        "m.evidence",
+        "m.safetensors",
+        "mine.npz",
+        "net.py",
+    ]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_groups_its_options(name, capsys):
+    assert run([name, "-h"]) == 0
+    said = capsys.readouterr().out
+    panels = re.findall(r"^(\w[\w ]*):$", said, flags=re.M)
+    assert panels[-1] == "Options"
+    assert len(panels) == len(set(panels))
+    if len(COMMANDS[name].params) > 3:
+        assert len(panels) > 2, panels
+    assert run([name, "--help"]) == 0
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("robaudit che", {"check"}),
+        ("robaudit check m --dataset cifar", {"cifar10", "cifar100"}),
+        ("robaudit check m --attacks pgd10,sq", {"pgd10,square"}),
+        ("robaudit report e --format ht", {"html"}),
+        ("robaudit train --method pg", {"pgd-at"}),
+        ("robaudit check m --norm L", {"Linf", "L2"}),
+    ],
+)
+def test_a_shell_completes(line, offered, capsys, monkeypatch):
+    monkeypatch.setenv("_ROBAUDIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+    assert run([]) == 0
+    assert offered <= set(capsys.readouterr().out.split())
+
+
+def test_the_formats_that_a_shell_offers_are_those_there_are(capsys, monkeypatch):
+    from robaudit.reports import COMPARISONS, REPORTS
+
+    for command, known in (("report e", REPORTS), ("compare a b", ("terminal", *COMPARISONS))):
+        monkeypatch.setenv("_ROBAUDIT_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", f"robaudit {command} --format ")
+        monkeypatch.setenv("COMP_CWORD", str(len(command.split()) + 2))
+        assert run([]) == 0
+        assert set(capsys.readouterr().out.split()) == set(known)
+
+
+def test_the_lists_are_the_codes_own(capsys):
+    from robaudit.inputs import ARCHITECTURES
+
+    for name, words in (("datasets", DATASETS), ("architectures", ARCHITECTURES), ("attacks", ATTACK_NAMES)):
+        assert run([name]) == 0
+        said = capsys.readouterr().out.split()
+        assert set(words) <= set(said), name
+        assert run([name, "--json"]) == 0
+        json.loads(capsys.readouterr().out)
+    assert set(DESCRIPTIONS) == set(ATTACK_NAMES)
+    assert not [name for name in ARCHITECTURES if no_such_architecture(name)]
+    assert len(ARCHITECTURES) == sum(map(len, NETWORKS.values()))
+
+
+def test_the_variables_say_where_data_and_evidence_lie(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ROBAUDIT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("ROBAUDIT_CACHE", str(tmp_path / "kept"))
+    assert_clear(capsys, check(ADVERSARIAL, "--dataset", "cifar10"), "cifar10: ")
+    assert_clear(
+        capsys, check(ADVERSARIAL, "--dataset", "cifar10", "--data-dir", tmp_path / "x"), str(tmp_path / "x")
+    )
+    check(ADVERSARIAL, "--dataset", "digits", "--attacks", "pgd10", "--limit", 20)
+    assert len(list((tmp_path / "kept" / "evidence").glob("*.evidence"))) == 1
+    assert not (tmp_path / "cache").exists()
+
+
+def test_check_writes_its_reports(tmp_path, capsys):
+    named = {name: tmp_path / f"out.{name}" for name in ("json", "html", "markdown", "sarif")}
+    flags = [word for name, place in named.items() for word in (f"--{name}", place)]
+    quick = ["--dataset", "digits", "--attacks", "pgd10", "--limit", 20]
+    assert check(ADVERSARIAL, *quick, *flags, "--claim", "0.99", "--claim-attack", "pgd") == 1
+    assert "INCONCLUSIVE" in named["markdown"].read_text()
+    assert "claim-refuted" in named["sarif"].read_text()
+    assert named["html"].read_text().startswith("<!")
+    (tmp_path / "bad.pt").write_text("no")
+    capsys.readouterr()
+    assert check(ADVERSARIAL, tmp_path / "bad.pt", *quick, "--markdown", "-", "--sarif", named["sarif"]) == 1
+    said = capsys.readouterr().out
+    assert said.count("## ") == 2
+    assert "COULD NOT AUDIT" in said
+    assert "could-not-audit" in named["sarif"].read_text()
+    assert_clear(capsys, check(ADVERSARIAL, *quick, "--json", "-", "--html", "-"), "-: is both")
+    assert_clear(capsys, check(ADVERSARIAL, *quick, "--html", tmp_path / "no" / "x"), str(tmp_path / "no"))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text):
+        (tmp_path / "pyproject.toml").write_text(f"[tool.robaudit.check]\n{text}\n")
+
+    return write
+
+
+def test_a_projects_defaults_are_taken_and_said_and_flags_go_before_them(project, capsys):
+    project("dataset = 'digits'\nattacks = 'pgd10'\nlimit = 20\neps = 0.05")
+    assert check(ADVERSARIAL, "--eps", "0.1", "--json", "-") == 3
+    said = capsys.readouterr()
+    data = json.loads(said.out)
+    assert (data["data"]["name"], data["data"]["n"], data["threat"]["eps"]) == ("digits", 20, 0.1)
+    assert said.err.splitlines()[0].startswith(
+        "pyproject.toml: [tool.robaudit.check] sets dataset = digits, attacks = pgd10, limit = 20 "
+    )
+    assert check(ADVERSARIAL, "--no-config") == 2
+    assert "--dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        *[
+            (f"{name} = {value}", f"cannot set '{name}'")
+            for name, value in {
+                "trust-program": "true", "force": "true", "download": "true", "evidence": "'x'", "json": "'x'",
+                "html": "'x'", "ray": "'ray://evil:1'", "arch": "'evil.py:f'", "key": "'a'", "device": "'cpu'",
+                "square-bound": "0.99", "autoattack-bound": "0.99", "claim": "0.1", "engine": "'reference'",
+            }.items()
+        ],
+        ("datset = 'digits'", "did you mean 'dataset'"),
+        ("limit = 'many'", "limit is a str"),
+        ("limit = true", "limit is a bool"),
+        ("dataset = '/etc'", "leads out of the project"),
+        ("dataset = '../x'", "leads out of the project"),
+        ("data-dir = 'link'", "leads out of the project"),
+        ("limit = ", "not TOML"),
+    ],
+)  # fmt: skip
+def test_a_strangers_pyproject_says_no_more_than_images_and_attacks(line, says, project, tmp_path, capsys):
+    (tmp_path / "link").symlink_to("/")
+    (tmp_path / "evil.py").write_text("open('canary', 'w')\ndef f(): open('canary', 'w')\n")
+    project(line)
+    assert_clear(capsys, check(ADVERSARIAL), "pyproject.toml: ")
+    check(ADVERSARIAL)
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "canary").exists()
+
+
+def test_what_a_project_may_set_is_an_option_of_check():
+    flags = {flag.removeprefix("--") for option in COMMANDS["check"].params for flag in option.opts}
+    assert set(KEYS) <= flags
+
+
+def test_every_command_and_option_is_in_the_docs():
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    headings = {word for line in re.findall(r"^## (.*)$", text, flags=re.M) for word in line.split(", ")}
+    rows = set(re.findall(r"^\| `(\w+)", text, flags=re.M))
+    assert set(COMMANDS) <= headings
+    assert set(COMMANDS) <= rows
+    spec = importlib.util.spec_from_file_location("list_options", ROOT / "scripts" / "list_options.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "due: python scripts/list_options.py"
