@@ -17,7 +17,7 @@ from robaudit.audit.header import make_header
 from robaudit.audit.helpers import helper_notes, searched_with, with_helpers
 from robaudit.audit.parts import discard_part, finished_unwritable, hand_over, open_part
 from robaudit.audit.preflight import preflight
-from robaudit.audit.progress import Progress, Silent
+from robaudit.audit.progress import Progress, Silent, tell_gaps
 from robaudit.audit.session import Models, Session
 from robaudit.audit.verify import judging
 from robaudit.audit.within import Sampling
@@ -130,5 +130,6 @@ def _every_attack(session: Session, claim: Claim | None) -> None:
         for name in session.plan.attacks:
             session.attack(name, session.pending(name, places))
         evidence = session.sync()
+        tell_gaps(session.progress, evidence)
         if not everything and judge(evidence, claim).settled:
             return

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robaudit.attacks import APGD, ATTACKS, Examples, forward
 from robaudit.audit.parts import hand_over
-from robaudit.audit.probes import PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
+from robaudit.audit.probes import EXPERIMENTS, PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
 from robaudit.audit.progress import Progress
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
@@ -127,7 +127,7 @@ class Session:
         if not len(places):
             return
         mine = self.ranks.share(places)
-        self.progress.begin("probes", len(mine))
+        self.progress.begin("probes", EXPERIMENTS if len(mine) else 0)
         rows = {}
         if len(mine):
             rows = probe(
@@ -135,6 +135,7 @@ class Session:
                 self.examples(mine),
                 self.plan.threat,
                 self.plan.seed,
+                lambda: self.progress.advance("probes", 1, 0, 0),
             )
         if len(mine) and self.search is not self.whole:
             forms = {"": self.whole.exact, "before_": self.search.exact}
@@ -146,7 +147,6 @@ class Session:
             self.file.update(probes=found)
             if said := failure_sentence(found):
                 self.progress.note(said)
-        self.progress.advance("probes", len(mine), 0, 0)
         self.progress.end("probes")
 
     def engine(self, search: SearchModel, threat: ThreatModel) -> Engine:

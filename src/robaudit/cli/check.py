@@ -18,6 +18,7 @@ from robaudit.cli.common import (
 from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
 from robaudit.cli.defaults import tell_defaults
 from robaudit.cli.several import check_several, folder_for
+from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
@@ -188,10 +189,10 @@ def check(
     """
     check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
-    if transfer is not None:
-        check_present(transfer)
     outputs = Outputs(json_path, html, markdown, sarif)
     outputs.check(paths, evidence=evidence)
+    if transfer is not None:
+        check_present(transfer)
     if len(paths) == 1:
         check_present(paths[0])
     data = DataRequest(dataset, data_dir, split, seed, download)
@@ -224,7 +225,8 @@ def check(
         claimed = _claim(claim, claim_attack, plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error
-    from robaudit.devices import pick_device
+    with working("starting", quiet=outputs.quiet):
+        from robaudit.devices import pick_device
 
     request = CheckRequest(
         plan=plan,

@@ -8,6 +8,7 @@ from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.labels import class_labels
 from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.files.copies import file_sha256
+from robaudit.inputs.files.saved import read_saved
 from robaudit.inputs.identity import module_digest
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier, load_helpers
@@ -37,6 +38,7 @@ __all__ = [
     "make_images",
     "module_digest",
     "parse_normalisation",
+    "read_saved",
     "save_classifier",
     "settled",
     "source_digest",

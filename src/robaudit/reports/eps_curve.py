@@ -11,13 +11,14 @@ from rich.table import Table
 
 from robaudit.evidence import Evidence
 from robaudit.reports.charts import Axis, Plot
+from robaudit.reports.figures import colour_of
 from robaudit.reports.formatting import eps_text, percent
 from robaudit.stats import Interval
 from robaudit.verdict import curve
 
 _PERCENT = tuple((k / 5, f"{20 * k} %") for k in range(6))
-#: What each line is, and its style in the chart.
-LINES = {"pgd10": ("PGD-10", "a-pgd10"), "worst": ("worst case of few passes", "a-autoattack")}
+#: What each line is, and the attack whose colour it has.
+LINES = {"pgd10": ("PGD-10", "pgd10"), "worst": ("worst case of few passes", "autoattack")}
 
 
 def eps_curve(evidence: Evidence) -> list[dict[str, Any]]:
@@ -44,7 +45,7 @@ def curve_table(points: list[dict[str, Any]]) -> Table:
 
 
 def curve_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
-    """The chart, and the style and name of each line, for a page; an empty chart where there is no curve."""
+    """The chart and the names of its lines, for a page; an empty chart where there is no curve."""
     if not points:
         return {"chart": Markup(), "names": []}
     eps = np.array([math.log2(point["eps"]) for point in points])
@@ -54,5 +55,5 @@ def curve_chart(points: list[dict[str, Any]]) -> dict[str, Any]:
     for name, (_, style) in LINES.items():
         limits = [np.array([point[name][part] for point in points]) for part in ("low", "high", "value")]
         plot.band(eps, limits[0], limits[1], "band")
-        plot.line(eps, limits[2], f"curve {style}")
-    return {"chart": plot.svg(), "names": [(style, title) for title, style in LINES.values()]}
+        plot.line(eps, limits[2], f"curve {colour_of(style)}")
+    return {"chart": plot.svg(), "names": [(colour_of(style), title) for title, style in LINES.values()]}

@@ -119,7 +119,7 @@ def _metrics(data: dict[str, Any]) -> RenderableType | None:
     found = data["metrics"]
     if any(value is None for value in found.values()):
         return None
-    usual = convergence_words(found["fosc_normalised"], found["sgcs"])
+    usual = convergence_words(found["fosc_normalised"], found["sgcs"], found["zero_gradients"])
     return Text(
         f"PGD-10's convergence: FOSC {found['fosc']:.4g} (normalised {found['fosc_normalised']:.3f}), "
         f"SGCS {found['sgcs']:.3f}, gradients exactly zero {100 * found['zero_gradients']:.1f} %, on "

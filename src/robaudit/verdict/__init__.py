@@ -1,7 +1,7 @@
 """Evidence in, judgement out."""
 
 from robaudit.verdict.attack_failure import INDICATORS, failure_alarms, failure_sentence
-from robaudit.verdict.causes import FEW_EXAMPLES, causes_of
+from robaudit.verdict.causes import FEW_EXAMPLES, RUGGED_SGCS, UNCONVERGED_FOSC, causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.curve import CurvePoint, curve
@@ -26,6 +26,8 @@ __all__ = [
     "FEW_EXAMPLES",
     "GAPS",
     "INDICATORS",
+    "RUGGED_SGCS",
+    "UNCONVERGED_FOSC",
     "Claim",
     "ClaimResult",
     "CurvePoint",
