@@ -40,7 +40,7 @@ def test_the_curve_falls_and_holds_pgd10_of_the_audit(result):
 
 def test_every_report_shows_it(result):
     assert "worst case of few passes" in result.report("terminal")
-    assert "Accuracy over the radius" in result.report("html")
+    assert "and end at nothing" in result.report("html")
 
 
 def evidence(result, pgd10, radii=(0.01, 0.03, 0.5), shape=(1, 8, 8)):
