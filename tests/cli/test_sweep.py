@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from robaudit.cli import run
-from robaudit.cli.sweeping import Sweep, gap, run_job, table
+from robaudit.cli.grids import Sweep
+from robaudit.cli.sweeping import gap, run_job, table
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = """

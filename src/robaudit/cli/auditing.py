@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robaudit.cli.common import console, exit_code, write_text
+from robaudit.cli.common import console, exists, exit_code, write_text
 from robaudit.cli.streams import complain
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
+from robaudit.factory_names import is_factory
 from robaudit.files import read_text
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ class Checked:
 
 
 def expand(models: list[str]) -> list[str]:
-    """The checkpoints named, those listed in `.txt` files included (one a line, # for comments)."""
+    """The checkpoints named, those listed in `.txt` files included (one a line, # for comments).
+
+    Raises:
+        RobauditError: a list cannot be read, or names code; or none is named.
+
+    """
     found: list[str] = []
     for name in models:
         if not name.endswith(".txt"):
@@ -71,7 +77,13 @@ def expand(models: list[str]) -> list[str]:
             raise RobauditError(
                 f"{name}: cannot be read as a list of checkpoints ({reason}); give one path a line"
             ) from error
-        found += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+        listed = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+        for line in listed:
+            if is_factory(line) and not exists(line):
+                raise RobauditError(
+                    f"{name}: names code ('{line}'), which a list may not; write it on the command line"
+                )
+        found += listed
     if not found:
         raise RobauditError(f"{', '.join(models)}: lists no checkpoint; give one path a line")
     return found

@@ -21,6 +21,7 @@ from robaudit.cli.tables import (
     subtable,
 )
 from robaudit.errors import RobauditError
+from robaudit.factory_names import is_factory
 from robaudit.plan import AuditPlan, Bounds, Budget, precision_wanted
 
 #: What may be said of each data set, and of all of them at the top.
@@ -164,6 +165,10 @@ def _policy(path: Path, data: dict[str, Any], where: str) -> Policy:
     recompute = data.get("recompute", RECOMPUTE)
     if recompute < 0:
         raise RobauditError(f"{path}: recompute {recompute} must be 0 or more")
+    if is_factory(data.get("arch", "")):
+        raise RobauditError(
+            f"{path}: arch names code ('{data['arch']}'), which a policy may not; pass it as robaudit gate --arch"
+        )
     folder = path.parent
     return Policy(
         path=path,
@@ -175,11 +180,28 @@ def _policy(path: Path, data: dict[str, Any], where: str) -> Policy:
         normalise=data.get("normalise"),
         plan=_plan(path, data),
         minimum=data.get("min-robust-accuracy"),
-        evidence=folder / data.get("evidence", ".robaudit"),
+        evidence=_inside(path, data.get("evidence", ".robaudit")),
         waivers=tuple(read_waiver(path, item) for item in data.get("exceptions", [])),
         ignored=tuple(read_ignored(path, item) for item in data.get("ignore", [])),
         recompute=recompute,
     )
+
+
+def _inside(path: Path, name: str) -> Path:
+    """The folder of the evidence: all that a policy says of what is written.
+
+    Raises:
+        RobauditError: it leads out of the policy's own folder, by a link perhaps.
+
+    """
+    place = path.parent / name
+    try:
+        inside = place.resolve().is_relative_to(path.parent.resolve())
+    except (OSError, ValueError, RuntimeError):  # no path, or links without an end
+        inside = False
+    if not inside:
+        raise RobauditError(f"{path}: evidence '{name}' leads out of the policy's folder; name one inside it")
+    return place
 
 
 def _dataset(name: str, folder: Path) -> str:

@@ -21,6 +21,7 @@ def sweep(
 
     Example: robaudit sweep examples/sweeps/table2-batch-size.toml --out runs/table2 --data-dir data
     """
-    from robaudit.cli.sweeping import Sweep, carry_out
+    from robaudit.cli.grids import Sweep
+    from robaudit.cli.sweeping import carry_out
 
     return carry_out(Sweep.read(grid), out, data_dir, jobs, ray, dry_run)

@@ -15,6 +15,7 @@ from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
 from robaudit.inputs.programs import is_factory, settled, source_digest
 from robaudit.inputs.recovery.scoring import calibrated_losses, standard_errors
+from robaudit.inputs.sources import read_saved
 
 __all__ = [
     "ARCHITECTURES",
@@ -37,6 +38,7 @@ __all__ = [
     "make_images",
     "module_digest",
     "parse_normalisation",
+    "read_saved",
     "save_classifier",
     "settled",
     "source_digest",

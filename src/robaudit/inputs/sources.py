@@ -88,6 +88,22 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
 _SURVIVED: set[tuple[Any, ...]] = set()
 
 
+def read_saved(path: Path) -> Any:
+    """What `torch.save` wrote of dicts, lists, numbers, texts and tensors; `Inert` stands for anything else.
+
+    Raises:
+        RobauditError: it is damaged, or made to harm; nothing in it is imported or called.
+
+    """
+    copy = read_copy(path, what="what torch.save wrote")
+
+    def look() -> None:
+        read_checkpoint(copy)
+
+    in_child(str(path), look, time_limits(copy))
+    return read_checkpoint(copy).tree
+
+
 def time_limits(copy: FileCopy) -> Limits:
     """What reading a file of this size may take."""
     return Limits(seconds=SECONDS + len(copy) // PER_SECOND)
