@@ -11,7 +11,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
-from robaudit.inputs.files.copies import FileCopy, exists
+from robaudit.inputs.files.copies import FileCopy, exists, read_copy
 from robaudit.inputs.files.model_folders import CONFIG, read_model
 from robaudit.inputs.files.several import averages_beside
 from robaudit.inputs.files.state_dicts import choose_states, find_states
