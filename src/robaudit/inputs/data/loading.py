@@ -62,6 +62,8 @@ def load_images(
 
     """
     path = Path(source).expanduser()
+    if split in ("", ".", "..") or set(split) & set("/\\\0"):  # evidence names one too, and chooses no folder
+        raise RobauditError(f"split '{split}': is a path; expected a name such as test or train")
     if source in DATASETS:
         images = _load_named(source, data_dir, split, download)
     elif not exists(path):
