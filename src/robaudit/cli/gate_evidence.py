@@ -119,10 +119,12 @@ def recheck(
     done += ", all clean predictions" if found.with_data else f", {found.predictions} clean predictions"
     if found.recomputed is None:
         return f"{done}; none of {found.survivors} survivors attacked again."
-    part = found.recomputed
+    part, pgd = found.recomputed, found.pgd
     done += f"; {len(part.pairs)} of {part.among} survivors attacked again, seed {part.seed}"
-    close = len(part.of("close"))
-    return done + (f", {close} of them decided by rounding." if close else ".")
+    if pgd:
+        done += f"; {len(pgd.pairs)} of {pgd.among} breaks of PGD-10 made again"
+    close = sum(len(again.of("close")) for again in (part, pgd) if again)
+    return done + (f"; rounding decides {close} of them." if close else ".")
 
 
 def _given(rules: Policy) -> dict[str, str | None]:
