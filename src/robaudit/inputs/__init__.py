@@ -8,6 +8,7 @@ from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.labels import class_labels
 from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.files.copies import file_sha256
+from robaudit.inputs.files.saved import read_saved
 from robaudit.inputs.identity import module_digest
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier, load_helpers
@@ -15,7 +16,6 @@ from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
 from robaudit.inputs.programs import is_factory, settled, source_digest
 from robaudit.inputs.recovery.scoring import calibrated_losses, standard_errors
-from robaudit.inputs.sources import read_saved
 
 __all__ = [
     "ARCHITECTURES",

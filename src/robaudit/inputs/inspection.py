@@ -14,6 +14,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, read_checkpoint
 from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.files.model_folders import read_model
+from robaudit.inputs.files.saved import time_limits
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.programs import is_factory
@@ -21,7 +22,7 @@ from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.matching import difference
 from robaudit.inputs.recovery.members import REDUCED, read_members
-from robaudit.inputs.sources import PROGRAMS, find_in, time_limits, try_first
+from robaudit.inputs.sources import PROGRAMS, find_in, try_first
 from robaudit.sandbox import in_child
 
 #: Tensors, entries and candidates shown at most.
