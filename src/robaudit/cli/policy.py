@@ -91,7 +91,7 @@ class Policy:
         for pattern in self.models:
             try:
                 matches = sorted(path for path in self.path.parent.glob(pattern) if path.is_file())
-            except (NotImplementedError, ValueError, OSError) as error:
+            except (NotImplementedError, ValueError, OSError, RecursionError) as error:
                 raise RobauditError(
                     f"{self.path}: models '{pattern}' is no pattern ({error}); correct it"
                 ) from error
