@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from robaudit.cli.audited import load_audited
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 
 if TYPE_CHECKING:
     from robaudit.cli.policy import Policy
@@ -42,7 +43,7 @@ def content(model: str, arch: str | None) -> str:
     """
     from robaudit.inputs import load_classifier, source_digest
 
-    found = _digest(Path(model).expanduser())
+    found = _digest(expanded(model))
     if not found:
         return load_classifier(model, arch=arch).info.digest
     return found + (source_digest(arch) if arch and _is_code(arch) else "")
@@ -79,7 +80,7 @@ def expect_content(path: Path, header: Header, model: Path, rules: Policy, image
         RobauditError: it is of another checkpoint or other data.
 
     """
-    place = model.expanduser()
+    place = expanded(model)
     found = _digest(place)
     # What lies beside tensors counts too, where they are a Hugging Face folder's.
     if not found or ((place if place.is_dir() else place.parent) / "config.json").is_file():

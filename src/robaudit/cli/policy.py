@@ -91,7 +91,7 @@ class Policy:
         for pattern in self.models:
             try:
                 matches = sorted(filter(_is_model, self.path.parent.glob(pattern)))
-            except (NotImplementedError, ValueError, OSError) as error:
+            except (NotImplementedError, ValueError, OSError, RecursionError) as error:
                 raise RobauditError(
                     f"{self.path}: models '{pattern}' is no pattern ({error}); correct it"
                 ) from error

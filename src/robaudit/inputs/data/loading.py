@@ -17,7 +17,7 @@ from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.reachability import careful, unreachable
 from robaudit.inputs.data.user_files import read_npz, read_safetensors
 from robaudit.inputs.files.copies import exists
-from robaudit.places import data_folder
+from robaudit.places import data_folder, expanded
 from robaudit.sandbox import Limits, Parts, in_child
 from robaudit.spelling import unknown
 
@@ -61,7 +61,7 @@ def load_images(
         RobauditError: nothing there, not downloaded, or not what such a file holds.
 
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if split in ("", ".", "..") or set(split) & set("/\\\0"):  # evidence names one too, and chooses no folder
         raise RobauditError(f"split '{split}': is a path; expected a name such as test or train")
     if source in DATASETS:
