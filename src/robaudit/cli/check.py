@@ -70,6 +70,11 @@ def check(
         help="At most this many examples: a random subset, class-balanced where the split is.",
         rich_help_panel=_DATA,
     ),
+    image_size: str | None = typer.Option(
+        None,
+        help="For folders of pictures: 224 resizes the shorter side to 256 and takes the middle; 224:232 says both.",
+        rich_help_panel=_DATA,
+    ),
     download: bool = typer.Option(
         False, help="Fetch an absent data set without asking.", rich_help_panel=_DATA
     ),
@@ -195,7 +200,7 @@ def check(
         check_present(transfer)
     if len(paths) == 1:
         check_present(paths[0])
-    data = DataRequest(dataset, data_dir, split, seed, download)
+    data = DataRequest(dataset, data_dir, split, seed, download, image_size)
     data.check()
     check_structure(arch, normalise)
     check_device(device)

@@ -27,6 +27,7 @@ def evidence_place(model: Path, rules: Policy) -> Path:
         _digest(Path(rules.dataset)),
         rules.dataset if not Path(rules.dataset).exists() else "",
         rules.split,
+        *([rules.image_size] if rules.image_size else []),
         "" if _is_code(rules.arch) else rules.arch,
         rules.normalise,
         _outcomes_of(rules.plan).to_dict(),

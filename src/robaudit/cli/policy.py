@@ -27,8 +27,9 @@ from robaudit.plan import AuditPlan, Bounds, Budget, precision_wanted
 #: What may be said of each data set, and of all of them at the top.
 _EACH: Kinds = {
     "models": LIST, "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE, "examples": TEXT,
-    "within": NUMBER, "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "arch": TEXT,
-    "normalise": TEXT, "min-robust-accuracy": NUMBER, "max-gap": NUMBER, "max-autoattack-gap": NUMBER, "budget": TABLE,
+    "image-size": TEXT, "within": NUMBER, "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER,
+    "arch": TEXT, "normalise": TEXT, "min-robust-accuracy": NUMBER, "max-gap": NUMBER, "max-autoattack-gap": NUMBER,
+    "budget": TABLE,
 }  # fmt: skip
 #: Every key at the top and the types it takes.
 KEYS: Kinds = {
@@ -55,6 +56,7 @@ class Policy:
         waivers: the exceptions.
         ignored: findings that count for nothing.
         recompute: how many survivors `--verify` attacks again.
+        image_size: as for `robaudit check`.
 
     """
 
@@ -71,6 +73,7 @@ class Policy:
     waivers: tuple[Waiver, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     recompute: int = RECOMPUTE
+    image_size: str | None = None
 
     def waiver(self, model: Path) -> Waiver | None:
         """The first exception whose pattern fits the checkpoint."""
@@ -189,6 +192,7 @@ def _policy(path: Path, data: dict[str, Any], where: str) -> Policy:
         waivers=tuple(read_waiver(path, item) for item in data.get("exceptions", [])),
         ignored=tuple(read_ignored(path, item) for item in data.get("ignore", [])),
         recompute=recompute,
+        image_size=data.get("image-size"),
     )
 
 
