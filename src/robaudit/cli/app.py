@@ -13,9 +13,11 @@ import sys
 import typer
 
 import robaudit
+from robaudit.cli.board import board
 from robaudit.cli.check import check
 from robaudit.cli.compare import compare
 from robaudit.cli.demo import demo
+from robaudit.cli.explain import explain
 from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
 from robaudit.cli.landscape import landscape
@@ -51,6 +53,8 @@ app.command()(check)
 app.command()(inspect)
 app.command()(verify)
 app.command()(report)
+app.command()(board)
+app.command()(explain)
 app.command()(train)
 app.command()(sweep)
 app.command()(compare)

@@ -160,7 +160,9 @@ def check_safely(model: str, images: Images, request: CheckRequest, evidence: Pa
         return Checked(model, error=text or type(error).__name__)
 
 
-def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None) -> int:
+def check_many(
+    results: Iterable[Checked], *, quiet: bool, json_path: str | None, board: Path | None = None
+) -> int:
     """Report several audits as they come; one that failed is a row of the table.
 
     The exit code is the gravest: 1, then 2, 3, 0.
@@ -178,7 +180,18 @@ def check_many(results: Iterable[Checked], *, quiet: bool, json_path: str | None
     if json_path:
         reports = [_data(item) for item in found]
         write_text(json_path, json_text({"schema": SCHEMA, "reports": reports}))
+    show_board(found, board)
     return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in found})
+
+
+def show_board(results: list[Checked], folder: Path | None) -> None:
+    """A static page of these audits, where a folder for one was named."""
+    if folder is None:
+        return
+    from robaudit.cli.board import opened, publish
+    from robaudit.reports import Failure
+
+    publish([opened(item.path) if item.path else Failure(item.model, item.error) for item in results], folder)
 
 
 def _line(checked: Checked) -> str:

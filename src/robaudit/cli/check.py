@@ -17,6 +17,7 @@ from robaudit.cli.auditing import (
     check_safely,
     expand,
     report_one,
+    show_board,
 )
 from robaudit.cli.common import (
     TRUST_HELP,
@@ -163,6 +164,11 @@ def check(
     json_path: str | None = typer.Option(
         None, "--json", help="Write the report as JSON; - prints only it.", rich_help_panel=_OUT
     ),
+    board: Path | None = typer.Option(
+        None,
+        help="Folder for a static page of all the checkpoints, as `robaudit board` makes.",
+        rich_help_panel=_OUT,
+    ),
     force: bool = typer.Option(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
     ),
@@ -227,7 +233,10 @@ def check(
             ) from error
     images = DataRequest(dataset, data_dir, split, seed, download).load()
     if len(paths) == 1 and ray is None:
-        return report_one(check_one(paths[0], images, request, evidence), json_path)
+        checked = check_one(paths[0], images, request, evidence)
+        code = report_one(checked, json_path)
+        show_board([checked], board)
+        return code
     jobs = [(path, _place(path, number, evidence)) for number, path in enumerate(paths)]
     if ray is None:
         results: Iterable[Checked] = (check_safely(path, images, request, place) for path, place in jobs)
@@ -235,7 +244,7 @@ def check(
         from robaudit.cli.cluster import check_on_ray
 
         results = check_on_ray(jobs, images, replace(request, device=device), ray)
-    return check_many(results, quiet=request.quiet, json_path=json_path)
+    return check_many(results, quiet=request.quiet, json_path=json_path, board=board)
 
 
 def _place(model: str, number: int, evidence: Path | None) -> Path | None:

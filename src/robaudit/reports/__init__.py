@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from robaudit.reports.badge import badge
+from robaudit.reports.board import write_board
 from robaudit.reports.case import Case, Failure, make_case, many_as_json, open_case
 from robaudit.reports.difference import difference_json, difference_markdown, difference_terminal
 from robaudit.reports.formatting import asked_texts
@@ -66,4 +67,5 @@ __all__ = [
     "summary",
     "terminal",
     "terminal_text",
+    "write_board",
 ]

@@ -6,7 +6,7 @@ from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
-from robaudit.verdict.pages import Page, pages
+from robaudit.verdict.pages import DOCUMENTATION, Page, pages
 from robaudit.verdict.table import (
     GAPS,
     accuracy,
@@ -22,6 +22,7 @@ from robaudit.verdict.table import (
 
 __all__ = [
     "ADVICE",
+    "DOCUMENTATION",
     "FEW_EXAMPLES",
     "GAPS",
     "INDICATORS",
