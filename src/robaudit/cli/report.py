@@ -13,7 +13,9 @@ from robaudit.errors import RobauditError
 def report(
     evidence: Path = typer.Argument(..., help="Evidence file, or the folder of a training run."),
     form: str = typer.Option(
-        "terminal", "--format", help="terminal, html, markdown, json, junit, sarif or badge (an SVG)."
+        "terminal",
+        "--format",
+        help="terminal, html, markdown, json, junit, sarif, badge or model-card.",
     ),
     out: str | None = typer.Option(None, help="File to write; standard output by default."),
     landscape: Path | None = typer.Option(

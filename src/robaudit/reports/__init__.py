@@ -11,6 +11,7 @@ from robaudit.reports.html import html
 from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
 from robaudit.reports.markdown import markdown
+from robaudit.reports.model_card import model_card
 from robaudit.reports.notebook import notebook
 from robaudit.reports.sarif import sarif
 from robaudit.reports.shared_table import headline, side_by_side
@@ -27,6 +28,7 @@ REPORTS: dict[str, Callable[[Case], str]] = {
     "junit": lambda case: junit([case]),
     "sarif": lambda case: sarif([case]),
     "badge": badge,
+    "model-card": model_card,
 }
 
 #: Reports of several checkpoints in one.

@@ -8,7 +8,7 @@ from typing import Any
 
 from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent
+from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent, warnings_of
 
 _SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}
 #: Anything but letters, digits, spaces and what is harmless in prose; a full stop or a hyphen only inside a number or
@@ -56,41 +56,48 @@ def _section(case: Case) -> str:
         lines += ["", escape(text)]
     lines += [
         "",
-        f"{code(images['name'])} {escape(images['split'])}, {images['audited']} of {images['total']} examples, "
-        f"{threat['norm']} eps {eps_text(threat['eps'])}, confidence {verdict['confidence']:g}, seed {data['seed']}, "
-        f"{'open after' if verdict['outcome'] == 'inconclusive' else 'decided by the first'} "
-        f"{verdict['decided_after']} examples.",
-        "",
-        *_table(data),
+        *_table(data["table"]["rows"] + data["table"]["gaps"], ""),
         *[
-            f"- {_MARKS[item['severity']]} **{escape(item['code'])}**: {escape(item['message'])} "
-            f"{escape(item['advice'])}"
+            f"- {_MARKS[item['severity']]} **{escape(item['code'])}**: {escape(item['message'])}"
             for item in verdict["causes"]
         ],
         "",
-        *([escape(case.checked), ""] if case.checked else []),
-        f"Model {code((model.get('digest') or model['sha256'])[:16])}, {code(model['architecture'])}; "
-        f"robaudit {escape(data['versions']['robaudit'])}. "
+        *_details(case),
+        f"{code(images['name'])} {escape(images['split'])}, {threat['norm']} eps {eps_text(threat['eps'])}. "
         "“Nothing found” is not a proof of robustness.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _table(data: dict[str, Any]) -> list[str]:
-    lines = ["| | % | interval | examples |", "|---|---:|---:|---:|"]
-    for item in data["table"]["rows"]:
-        value, interval = percent(item)
-        lines.append(f"| {escape(item['title'])} | {value} | {interval} | {item['n']} |")
-    for item in data["table"]["gaps"]:
-        value, interval = percent(item, "+")
-        over = "**" if item["value"] >= item["bound"] else ""
+def _details(case: Case) -> list[str]:
+    """What a reader unfolds: the rest of the numbers, what to do, and what the audit was of."""
+    data = case.data
+    verdict, model = data["verdict"], data["model"]
+    ended = "open after" if verdict["outcome"] == "inconclusive" else "decided by the first"
+    return [
+        "<details><summary>Details</summary>",
+        "",
+        *(_table(data["table"]["beyond"], "of more examples") if data["table"]["beyond"] else []),
+        *[f"- **{escape(item['code'])}**: {escape(item['advice'])}" for item in verdict["causes"]],
+        *[f"- {escape(text)}" for text in warnings_of(data)],
+        "",
+        f"{data['data']['audited']} of {data['data']['total']} examples, confidence {verdict['confidence']:g}, "
+        f"seed {data['seed']}, {ended} {verdict['decided_after']} examples.",
+        "",
+        *([escape(case.checked), ""] if case.checked else []),
+        f"Model {code((model.get('digest') or model['sha256'])[:16])}, {code(model['architecture'])}; "
+        f"robaudit {escape(data['versions']['robaudit'])}.",
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _table(rows: list[dict[str, Any]], title: str) -> list[str]:
+    lines = [f"| {title} | % | interval | examples |", "|---|---:|---:|---:|"]
+    for item in rows:
+        value, interval = percent(item, "+" if "bound" in item else "")
+        over = "**" if item["value"] >= item.get("bound", 2) else ""
         lines.append(f"| {escape(item['title'])} | {over}{value}{over} | {interval} | {item['n']} |")
-    lines.append("")
-    if data["table"]["beyond"]:
-        lines += ["| of more examples | % | interval | examples |", "|---|---:|---:|---:|"]
-        for item in data["table"]["beyond"]:
-            value, interval = percent(item, "+" if "bound" in item else "")
-            lines.append(f"| {escape(item['title'])} | {value} | {interval} | {item['n']} |")
-        lines.append("")
-    return lines
+    return [*lines, ""]
