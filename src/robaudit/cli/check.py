@@ -183,6 +183,11 @@ def check(
     ),
     markdown: str | None = typer.Option(None, help="Write the report as Markdown.", rich_help_panel=_OUT),
     sarif: str | None = typer.Option(None, help="Write the findings as SARIF 2.1.0.", rich_help_panel=_OUT),
+    board: Path | None = typer.Option(
+        None,
+        help="Folder for a static page of all the checkpoints, as `robaudit board` makes.",
+        rich_help_panel=_OUT,
+    ),
     force: bool = typer.Option(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
     ),
@@ -194,7 +199,7 @@ def check(
     """
     check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
-    outputs = Outputs(json_path, html, markdown, sarif)
+    outputs = Outputs(json_path, html, markdown, sarif, board)
     outputs.check(paths, evidence=evidence)
     if transfer is not None:
         check_present(transfer)
