@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 from robaudit.plan import AUTO_DRAWS, AuditPlan, Engine, Examples, Precision, ThreatModel, parse_fraction
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _number(value: Any) -> float:
 def _place(value: Any) -> Path:
     if not isinstance(value, str | PathLike):
         raise TypeError("a path")
-    return Path(value).expanduser()
+    return expanded(value)
 
 
 def _names(value: Any) -> str | tuple[str, ...]:

@@ -124,7 +124,7 @@ def verify(
         own = [name for name in header.plan.attacks if name not in header.plan.helpers]
         mine = [pair for pair in pairs if pair[0] in (own if again.engine == "robaudit" else AUTOATTACK)]
         second = attack_again(mine, again)
-        pgd = attack_again(_pgd_breaks(evidence), pgd_again(again), "break")
+        pgd = attack_again(_pgd_breaks(evidence), pgd_again(again), "break") if "pgd10" in own else None
     failures += [text for part in (first, second, pgd) if part for text in part.failures()]
     return Verification(
         witnesses=len(rows),
@@ -152,11 +152,24 @@ def _undecided(evidence: Evidence) -> list[str]:
         found.append(
             f"verdict: is said to be finished, but {len(evidence)} of {wanted} examples do not settle it"
         )
+    if evidence.header.finished and not verdict.settled and (left := _left_out(evidence)):
+        found.append(
+            f"verdict: is open, so every example was to be attacked, and {left} are not attacked to the end"
+        )
     if course.get("decided") and not (verdict.settled and verdict.decided_after <= course["examples"]):
         found.append(
             f"verdict: is said to be decided by {course['examples']} examples, which the outcomes do not do"
         )
     return found
+
+
+def _left_out(evidence: Evidence) -> int:
+    """Examples of which it is not known whether AutoAttack breaks them, where the plan asks for all."""
+    plan = evidence.header.plan
+    if plan.within is not None or not set(plan.members) <= set(plan.attacks):
+        return 0
+    known = evidence.broken("autoattack") | evidence.survives("autoattack")
+    return int((evidence.correct & ~known).sum())
 
 
 def _survivors(evidence: Evidence) -> list[Pair]:

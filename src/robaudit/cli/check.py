@@ -70,6 +70,11 @@ def check(
         help="At most this many examples: a random subset, class-balanced where the split is.",
         rich_help_panel=_DATA,
     ),
+    image_size: str | None = typer.Option(
+        None,
+        help="For folders of pictures: 224 resizes the shorter side to 256 and takes the middle; 224:232 says both.",
+        rich_help_panel=_DATA,
+    ),
     download: bool = typer.Option(
         False, help="Fetch an absent data set without asking.", rich_help_panel=_DATA
     ),
@@ -178,6 +183,11 @@ def check(
     ),
     markdown: str | None = typer.Option(None, help="Write the report as Markdown.", rich_help_panel=_OUT),
     sarif: str | None = typer.Option(None, help="Write the findings as SARIF 2.1.0.", rich_help_panel=_OUT),
+    board: Path | None = typer.Option(
+        None,
+        help="Folder for a static page of all the checkpoints, as `robaudit board` makes.",
+        rich_help_panel=_OUT,
+    ),
     force: bool = typer.Option(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
     ),
@@ -189,13 +199,13 @@ def check(
     """
     check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
-    outputs = Outputs(json_path, html, markdown, sarif)
+    outputs = Outputs(json_path, html, markdown, sarif, board)
     outputs.check(paths, evidence=evidence)
     if transfer is not None:
         check_present(transfer)
     if len(paths) == 1:
         check_present(paths[0])
-    data = DataRequest(dataset, data_dir, split, seed, download)
+    data = DataRequest(dataset, data_dir, split, seed, download, image_size)
     data.check()
     check_structure(arch, normalise)
     check_device(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from robaudit.cli.auditing import Checked
@@ -23,6 +24,7 @@ class Outputs:
     html: str | None = None
     markdown: str | None = None
     sarif: str | None = None
+    board: Path | None = None
 
     def check(self, paths: list[str], **others: object) -> None:
         """Nothing, if all can be written.
@@ -36,8 +38,11 @@ class Outputs:
 
         """
         places = asdict(self)
+        board = places.pop("board")
         for place in places.values():
             check_writable(place)
+        if board is not None and board.exists() and not board.is_dir():
+            raise RobauditError(f"{board}: is no folder; --board wants one")
         check_apart(**places, **others, model=paths[0] if len(paths) == 1 else None)  # type: ignore[arg-type]
         if self.html and len(paths) > 1:
             raise RobauditError(
@@ -52,9 +57,13 @@ class Outputs:
 
     def write(self, results: Sequence[Checked], claim: Claim | None = None) -> None:
         """Write them all but the JSON, which `report_one` and `check_many` write; `claim` is judged in them too."""
+        if self.board is not None:
+            self._show_board(results, self.board)
         from robaudit.reports import MANY, REPORTS, Failure, open_case
 
-        wanted = {name: place for name, place in asdict(self).items() if place and name != "json"}
+        wanted = {
+            name: place for name, place in asdict(self).items() if place and name not in ("json", "board")
+        }
         if not wanted:
             return
         cases: list[Case | Failure] = []
@@ -66,3 +75,12 @@ class Outputs:
         for name, place in wanted.items():
             text = MANY[name](cases) if name in MANY else REPORTS[name](cast("Case", cases[0]))
             write_text(place, text)
+
+    @staticmethod
+    def _show_board(results: Sequence[Checked], folder: Path) -> None:
+        from robaudit.cli.board import opened, publish
+        from robaudit.reports import Failure
+
+        publish(
+            [opened(item.path) if item.path else Failure(item.model, item.error) for item in results], folder
+        )

@@ -35,6 +35,7 @@ class DataRequest:
     split: str = "test"
     seed: int = 0
     download: bool = False
+    image_size: str | None = None
 
     def check(self) -> None:
         """Nothing, if there may be such data; asked before anything slow is imported.
@@ -70,6 +71,7 @@ class DataRequest:
             split=self.split,
             seed=self.seed,
             download=self.download or _confirm_download,
+            image_size=self.image_size,
         )
 
 

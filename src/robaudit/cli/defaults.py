@@ -24,7 +24,7 @@ TABLE = "[tool.robaudit.check]"
 NO_CONFIG = "ROBAUDIT_NO_CONFIG"
 #: What the table may set.
 KEYS: Kinds = {
-    "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE,
+    "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE, "image-size": TEXT,
     "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "examples": TEXT,
     "attacks": TEXT, "version": TEXT, "normalise": TEXT, "eot": WHOLE, "precision": TEXT,
     "pgd-steps": WHOLE, "apgd-steps": WHOLE, "fab-steps": WHOLE, "targets": WHOLE, "square-queries": WHOLE,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from robaudit.cli.audited import load_audited
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 
 if TYPE_CHECKING:
     from robaudit.cli.policy import Policy
@@ -26,6 +27,7 @@ def evidence_place(model: Path, rules: Policy) -> Path:
         _digest(Path(rules.dataset)),
         rules.dataset if not Path(rules.dataset).exists() else "",
         rules.split,
+        *([rules.image_size] if rules.image_size else []),
         "" if _is_code(rules.arch) else rules.arch,
         rules.normalise,
         _outcomes_of(rules.plan).to_dict(),
@@ -42,7 +44,7 @@ def content(model: str, arch: str | None) -> str:
     """
     from robaudit.inputs import load_classifier, source_digest
 
-    found = _digest(Path(model).expanduser())
+    found = _digest(expanded(model))
     if not found:
         return load_classifier(model, arch=arch).info.digest
     return found + (source_digest(arch) if arch and _is_code(arch) else "")
@@ -73,14 +75,16 @@ def expect_policy(path: Path, header: Header, rules: Policy) -> None:
 
 
 def expect_content(path: Path, header: Header, model: Path, rules: Policy, images: Images | None) -> None:
-    """Nothing, if evidence is of this checkpoint and data; what has no file is loaded to tell.
+    """Nothing, if evidence is of this checkpoint and data; what is no single file is loaded to tell.
 
     Raises:
         RobauditError: it is of another checkpoint or other data.
 
     """
-    found = _digest(model.expanduser())
-    if not found:
+    place = expanded(model)
+    found = _digest(place)
+    # What lies beside tensors counts too, where they are a Hugging Face folder's.
+    if not found or ((place if place.is_dir() else place.parent) / "config.json").is_file():
         load_audited(str(model), header, path, _given(rules))
     elif header.model["sha256"] != found:
         raise RobauditError(f"{path}: evidence of another checkpoint ({header.model['path']}); move it away")

@@ -44,7 +44,9 @@ class Gate:
     @cached_property
     def _images(self) -> Images:
         rules = self.rules
-        request = DataRequest(rules.dataset, rules.data_dir, rules.split, rules.plan.seed)
+        request = DataRequest(
+            rules.dataset, rules.data_dir, rules.split, rules.plan.seed, image_size=rules.image_size
+        )
         return request.load()
 
     def _images_at_hand(self) -> Images | None:

@@ -87,7 +87,7 @@ class Sweep:
             found = cls(
                 str(data["name"]),
                 dict(data["fixed"]),
-                {key: list(values) for key, values in data["grid"].items()},
+                {key: list(_values(key, values)) for key, values in data["grid"].items()},
                 int(data["seeds"]),
                 dict(data.get("check", {})),
                 float(data.get("bound", 0.08)),
@@ -141,6 +141,12 @@ class Sweep:
             checking.setdefault("eps", training["eps"])
         best = str(job.folder / "best.safetensors")
         return [[*own, "train", *_flags(training)], [*own, "check", best, *_flags(checking)]]
+
+
+def _values(name: str, values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        raise TypeError(f"grid.{name} is no list")
+    return values
 
 
 def _check(path: Path, where: str, name: str, value: Any, known: set[str]) -> None:

@@ -16,7 +16,7 @@ from robaudit.training.settings import Augment, Method, ScheduleName, Select, Tr
 
 #: Panels of options that name none themselves, the same in every command.
 _PANELS: dict[str, tuple[str, ...]] = {
-    "Data": ("dataset", "data_dir", "split", "limit", "download", "images", "example"),
+    "Data": ("dataset", "data_dir", "split", "limit", "download", "image_size", "images", "example"),
     "Model": ("arch", "normalise", "key", "trust_program", "device", "engine"),
     "Threat model and verdict": ("norm", "eps", "margin"),
     "Output": ("json_path", "out", "form", "markdown", "sarif", "junit", "html", "tensors", "log", "quiet"),

@@ -60,6 +60,7 @@ def landscape(
     seed: int = typer.Option(0, help="Fixes the images and the random direction."),
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),
     split: str = typer.Option("test", help="Which split."),
+    image_size: str | None = typer.Option(None, help="As for check."),
     download: bool = typer.Option(False, help="Fetch an absent data set without asking."),
     arch: str | None = typer.Option(None, help="As for check."),
     normalise: str | None = typer.Option(None, help="As for check."),
@@ -76,7 +77,7 @@ def landscape(
     Example: robaudit landscape honest.pt masked.pt --dataset cifar10 --out landscape.png
     """
     check_present(*models)
-    data = DataRequest(dataset, data_dir, split, seed, download)
+    data = DataRequest(dataset, data_dir, split, seed, download, image_size)
     data.check()
     check_structure(arch, normalise)
     check_device(device)

@@ -27,8 +27,9 @@ from robaudit.plan import AuditPlan, Bounds, Budget, precision_wanted
 #: What may be said of each data set, and of all of them at the top.
 _EACH: Kinds = {
     "models": LIST, "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE, "examples": TEXT,
-    "within": NUMBER, "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "arch": TEXT,
-    "normalise": TEXT, "min-robust-accuracy": NUMBER, "max-gap": NUMBER, "max-autoattack-gap": NUMBER, "budget": TABLE,
+    "image-size": TEXT, "within": NUMBER, "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER,
+    "arch": TEXT, "normalise": TEXT, "min-robust-accuracy": NUMBER, "max-gap": NUMBER, "max-autoattack-gap": NUMBER,
+    "budget": TABLE,
 }  # fmt: skip
 #: Every key at the top and the types it takes.
 KEYS: Kinds = {
@@ -55,6 +56,7 @@ class Policy:
         waivers: the exceptions.
         ignored: findings that count for nothing.
         recompute: how many survivors `--verify` attacks again.
+        image_size: as for `robaudit check`.
 
     """
 
@@ -71,6 +73,7 @@ class Policy:
     waivers: tuple[Waiver, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     recompute: int = RECOMPUTE
+    image_size: str | None = None
 
     def waiver(self, model: Path) -> Waiver | None:
         """The first exception whose pattern fits the checkpoint."""
@@ -90,8 +93,8 @@ class Policy:
         found: list[Path] = []
         for pattern in self.models:
             try:
-                matches = sorted(path for path in self.path.parent.glob(pattern) if path.is_file())
-            except (NotImplementedError, ValueError, OSError) as error:
+                matches = sorted(filter(_is_model, self.path.parent.glob(pattern)))
+            except (NotImplementedError, ValueError, OSError, RecursionError) as error:
                 raise RobauditError(
                     f"{self.path}: models '{pattern}' is no pattern ({error}); correct it"
                 ) from error
@@ -99,6 +102,11 @@ class Policy:
                 raise RobauditError(f"{self.path}: models '{pattern}' fits no file; correct it")
             found += [path for path in matches if path not in found]
         return found
+
+
+def _is_model(path: Path) -> bool:
+    """Whether it is a file, or a folder as Hugging Face's libraries write them."""
+    return path.is_file() or (path / "config.json").is_file()
 
 
 def find_policy(named: Path | None) -> Path:
@@ -184,6 +192,7 @@ def _policy(path: Path, data: dict[str, Any], where: str) -> Policy:
         waivers=tuple(read_waiver(path, item) for item in data.get("exceptions", [])),
         ignored=tuple(read_ignored(path, item) for item in data.get("ignore", [])),
         recompute=recompute,
+        image_size=data.get("image-size"),
     )
 
 

@@ -15,6 +15,7 @@ def sweep(
     ray: str | None = typer.Option(
         None, help="Address of a Ray cluster to run on; --out must be a folder that all its machines see."
     ),
+    board: Path | None = typer.Option(None, help="Folder for a static page of all the audits."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only print the commands."),
 ) -> int:
     """Train and audit every cell of a grid, and print the shares of unstable runs with intervals.
@@ -24,4 +25,10 @@ def sweep(
     from robaudit.cli.grids import Sweep
     from robaudit.cli.sweeping import carry_out
 
-    return carry_out(Sweep.read(grid), out, data_dir, jobs, ray, dry_run)
+    sweep = Sweep.read(grid)
+    code = carry_out(sweep, out, data_dir, jobs, ray, dry_run)
+    if not dry_run:
+        from robaudit.cli.sweep_pages import write_pages
+
+        write_pages(sweep, out, board)
+    return code

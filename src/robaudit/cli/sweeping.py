@@ -91,7 +91,7 @@ def table(sweep: Sweep, jobs: list[Job]) -> Any:
         gaps = [value for job in jobs if job.cell == cell and (value := gap(job.result)) is not None]
         count = sum(value >= sweep.bound for value in gaps)
         name = " ".join(f"{key}={value}" for key, value in cell)
-        low, high = _share(count, len(gaps))
+        low, high = share_interval(count, len(gaps))
         found.add_row(
             *(escape(plain(value)) for _, value in cell),
             f"{count}/{len(gaps)}",
@@ -102,7 +102,8 @@ def table(sweep: Sweep, jobs: list[Job]) -> Any:
     return found
 
 
-def _share(count: int, runs: int) -> tuple[float, float]:
+def share_interval(count: int, runs: int) -> tuple[float, float]:
+    """Of unstable runs, at confidence 0.95."""
     if not runs:
         return 0.0, 1.0
     interval = proportion(count, runs, 0.95)

@@ -40,6 +40,7 @@ def verify(
         None, help="The data set that was audited: all clean predictions and images are compared too."
     ),
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),
+    image_size: str | None = typer.Option(None, help="As for check, of a folder of pictures."),
     recompute: int = typer.Option(
         0, min=0, help="Attack so many of the survivors again, chosen by chance; needs --dataset."
     ),
@@ -93,7 +94,7 @@ def verify(
     classifier = load_audited(model, header, evidence, given, trust_program=trust_program)
     seed = secrets.randbits(32) if recompute_seed is None else recompute_seed
     again = Recompute(recompute, seed, engine)  # type: ignore[arg-type]
-    images = None if dataset is None else images_of(header, dataset, data_dir)
+    images = None if dataset is None else images_of(header, dataset, data_dir, image_size)
     result = check_evidence(evidence, classifier, pick_device(device), images, again)
     if json_path:
         write_text(json_path, _as_json(result))
@@ -117,10 +118,10 @@ def verify(
     return exit_code(verdict)
 
 
-def images_of(header: Header, dataset: str, data_dir: Path | None) -> Images:
+def images_of(header: Header, dataset: str, data_dir: Path | None, image_size: str | None = None) -> Images:
     """The whole split that evidence is about, in the order of its seed."""
     split = str(header.data["split"])
-    return DataRequest(dataset, data_dir, split, header.plan.seed).load()
+    return DataRequest(dataset, data_dir, split, header.plan.seed, image_size=image_size).load()
 
 
 def summary_lines(result: Verification) -> list[str]:

@@ -14,11 +14,16 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.data.reachability import careful, unreachable
+from robaudit.inputs.files.model_folders import CONFIG, PART, PREPROCESSOR
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation
+from robaudit.spelling import meant, unknown
 
 #: Names under which models usually lie on the Hub, and endings of checkpoints, the plainest first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "model.pt", "model.pth", "model.onnx")
 HUB_ENDINGS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".onnx", ".pt2")
+
+#: What RobustBench calls its threat models.
+_THREATS = ("Linf", "L2", "corruptions", "corruptions_3d")
 
 Fetched = tuple[nn.Module | None, Normalisation | None, list[str], Path | None]
 
@@ -27,7 +32,8 @@ def _imported(module: str, extra: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise RobauditError(f"{what}: needs the {module} package; pip install {extra}") from error
+        name = module.partition(".")[0]
+        raise RobauditError(f"{what}: needs the {name} package; pip install 'robaudit[{extra}]'") from error
 
 
 def _check_reach(what: str, urls: list[str]) -> None:
@@ -42,29 +48,48 @@ def _torchvision(name: str) -> Fetched:
 
     what = f"torchvision:{name}"
     if name not in models.list_models(module=models):
-        raise RobauditError(f"{what}: no such model; torchvision.models.list_models() names them")
+        near = meant(name, models.list_models(module=models))
+        raise RobauditError(f"{what}: no such model{near}; torchvision.models.list_models() names them")
     url = models.get_model_weights(name).DEFAULT.url
     if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name).is_file():
         _check_reach(what, [url])
     network = models.get_model(name, weights="DEFAULT")
-    return network, parse_normalisation("imagenet", 3), ["torchvision's default weights"], None
+    shown = models.get_model_weights(name).DEFAULT.transforms()
+    sizes = [
+        size[0] if isinstance(size, (list, tuple)) else size for size in (shown.crop_size, shown.resize_size)
+    ]
+    notes = [
+        "torchvision's default weights",
+        f"made for images as --image-size {sizes[0]}:{sizes[1]} gives them",
+    ]
+    text = "/".join(",".join(f"{v:.9g}" for v in side) for side in (shown.mean, shown.std))
+    stored = parse_normalisation("imagenet", 3)
+    other = parse_normalisation(text, 3)
+    return network, stored if (other.mean, other.std) == (stored.mean, stored.std) else other, notes, None
 
 
 def _timm(name: str) -> Fetched:
     timm = _imported("timm", "timm", f"timm:{name}")
     if not timm.is_model(name):
-        raise RobauditError(f"timm:{name}: no such model; timm.list_models() names them")
+        near = meant(name, timm.list_models())
+        raise RobauditError(f"timm:{name}: no such model{near}; timm.list_models() names them")
     with _hub_mode(f"timm:{name}"):
         network = timm.create_model(name, pretrained=True)
     config = network.pretrained_cfg
     numbers = "/".join(",".join(f"{v:.9g}" for v in config[key]) for key in ("mean", "std"))
-    return network, parse_normalisation(numbers, len(config["mean"])), ["timm's pretrained weights"], None
+    side = config["input_size"][-1]
+    notes = [
+        "timm's pretrained weights",
+        f"made for images as --image-size {side}:{round(side / config['crop_pct'])}",
+    ]
+    notes[1] += " gives them"
+    return network, parse_normalisation(numbers, len(config["mean"])), notes, None
 
 
 @contextmanager
 def _hub_mode(what: str) -> Iterator[None]:
     """The Hub's client, told to use only what it has where the Hub cannot be reached."""
-    constants = _imported("huggingface_hub.constants", "huggingface_hub", what)
+    constants = _imported("huggingface_hub.constants", "hub", what)
     before = constants.HF_HUB_OFFLINE
     reason = "" if before else unreachable([constants.ENDPOINT])
     constants.HF_HUB_OFFLINE = before or bool(reason)
@@ -81,13 +106,32 @@ def _hub_mode(what: str) -> Iterator[None]:
 
 
 def _hub(name: str) -> Fetched:
-    hub = _imported("huggingface_hub", "huggingface_hub", f"hf:{name}")
+    hub = _imported("huggingface_hub", "hub", f"hf:{name}")
     owner, _, file = name.partition("@")
     what = f"hf:{name}"
     with _hub_mode(what):
         file = file or _hub_file(hub, owner, what)
-        path = Path(hub.hf_hub_download(owner, file, etag_timeout=10))
-    return None, None, [f"{file} of {owner} on the Hugging Face Hub"], path
+        part = PART.fullmatch(file)
+        wanted = [file]
+        if part:
+            digits = file.removeprefix(f"{part[1]}-").partition("-of-")
+            wanted = [
+                f"{part[1]}-{number:0{len(digits[0])}}-of-{digits[2]}"
+                for number in range(1, int(part[3]) + 1)
+            ]
+        paths = [Path(hub.hf_hub_download(owner, each, etag_timeout=10)) for each in wanted]
+        _fetch_beside(hub, owner)
+    said = f"{file} of {owner} on the Hugging Face Hub" + (f", with its {len(wanted)} parts" if part else "")
+    return None, None, [said], paths[0].parent if part else paths[0]
+
+
+def _fetch_beside(hub: Any, owner: str) -> None:
+    """Fetch the JSON that says what the tensors are, where there is some; it comes to lie beside them."""
+    for name in (CONFIG, PREPROCESSOR):
+        try:
+            hub.hf_hub_download(owner, name, etag_timeout=10)
+        except (FileNotFoundError, OSError, ValueError):  # the Hub's own errors are of these kinds
+            continue
 
 
 def _hub_file(hub: Any, owner: str, what: str) -> str:
@@ -107,6 +151,9 @@ def _hub_file(hub: Any, owner: str, what: str) -> str:
         return held
     names = [str(each) for each in hub.HfApi().list_repo_files(owner)]
     usual = [each for each in HUB_FILES if each in names]
+    parts = [each for each in sorted(names) if PART.fullmatch(each)]
+    if not usual and parts:
+        return next((each for each in parts if each.endswith(".safetensors")), parts[0])
     for ending in HUB_ENDINGS:
         found = usual or [each for each in names if each.endswith(ending)]
         if usual or len(found) == 1:
@@ -121,6 +168,8 @@ def _robustbench(name: str) -> Fetched:
     dataset, _, threat = rest.partition(":")
     dataset, threat, what = dataset or "cifar10", threat or "Linf", f"robustbench:{name}"
     utils = _imported("robustbench.utils", "robustbench", what)
+    if threat not in _THREATS:
+        raise RobauditError(f"{what}: {unknown('threat', threat, _THREATS)}")
     if not (Path("models") / dataset / threat / f"{model}.pt").is_file():
         _check_reach(what, ["https://drive.google.com", "https://huggingface.co"])
     network = utils.load_model(model_name=model, dataset=dataset, threat_model=threat)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels
 from robaudit.inputs.recovery.matching import difference
 from robaudit.inputs.recovery.members import REDUCED, read_members
 from robaudit.inputs.sources import PROGRAMS, find_in, try_first
+from robaudit.places import expanded
 from robaudit.sandbox import in_child
 
 #: Tensors, entries and candidates shown at most.
@@ -88,7 +88,7 @@ def inspect_checkpoint(
 
     """
     copy, request = (
-        read_model(Path(source).expanduser()),
+        read_model(expanded(source)),
         ModelRequest(arch=arch, key=key, trust_program=trust_program),
     )
     if arch and is_factory(arch):  # the user's own code is not for the child

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.described import described
 from robaudit.inputs.recovery.hugging_face import PREFIX, described_options
 from robaudit.inputs.recovery.members import member_options, read_members
+from robaudit.places import expanded
 from robaudit.sandbox import in_child
 
 #: Formats that are networks already; also the word for their architecture.
@@ -65,7 +65,7 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
         RobauditError: it cannot be read or fits nothing.
 
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not exists(path):
         kind, _, name = source.partition(":")
         if kind in CATALOGUES and name:

@@ -7,7 +7,7 @@ from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.curve import CurvePoint, curve
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
-from robaudit.verdict.pages import Page, pages
+from robaudit.verdict.pages import DOCUMENTATION, Page, pages
 from robaudit.verdict.table import (
     GAPS,
     accuracy,
@@ -23,6 +23,7 @@ from robaudit.verdict.table import (
 
 __all__ = [
     "ADVICE",
+    "DOCUMENTATION",
     "FEW_EXAMPLES",
     "GAPS",
     "INDICATORS",

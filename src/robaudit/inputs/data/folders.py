@@ -10,7 +10,7 @@ import numpy as np
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.data.labels import MOST_CLASSES
-from robaudit.inputs.data.pictures import ENDINGS, decode
+from robaudit.inputs.data.pictures import ENDINGS, Crop, decode
 from robaudit.inputs.data.user_files import LIMIT, found, to_pixels
 from robaudit.inputs.files.copies import read_copy
 from robaudit.sandbox import Parts
@@ -24,7 +24,7 @@ SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", 
 _NO_CLASS = ("__MACOSX",)
 
 
-def read_folder(path: Path, split: str) -> Parts:
+def read_folder(path: Path, split: str, crop: Crop | None = None) -> Parts:
     """A folder of class folders, numbered in the order of their names or as `classes.json` in it says.
 
     A subfolder called as `split` is taken instead, where there is one.
@@ -45,7 +45,7 @@ def read_folder(path: Path, split: str) -> Parts:
     listing = [(file, indices[folder.name]) for folder in folders for file in _image_files(folder)]
     if len({label for _, label in listing}) < 2:
         raise RobauditError(f"{root}: holds no two folders of images; expected one folder a class")
-    pixels = decode([file for file, _ in listing], LIMIT)
+    pixels = decode([file for file, _ in listing], LIMIT, crop=crop)
     pixels = pixels[:, None] if pixels.dtype == np.float32 else to_pixels(pixels, "images")
     return found(pixels, np.array([label for _, label in listing]), len(names), names)
 

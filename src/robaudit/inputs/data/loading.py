@@ -14,10 +14,11 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.data import readers as files
 from robaudit.inputs.data.folders import read_folder
 from robaudit.inputs.data.images import Images, make_images
+from robaudit.inputs.data.pictures import Crop
 from robaudit.inputs.data.reachability import careful, unreachable
 from robaudit.inputs.data.user_files import read_npz, read_safetensors
 from robaudit.inputs.files.copies import exists
-from robaudit.places import data_folder
+from robaudit.places import data_folder, expanded
 from robaudit.sandbox import Limits, Parts, in_child
 from robaudit.spelling import unknown
 
@@ -41,6 +42,7 @@ def load_images(
     limit: int | None = None,
     seed: int = 0,
     download: bool | Callable[[str], bool] = False,
+    image_size: str | None = None,
 ) -> Images:
     """Images by data set name, or from a folder of class folders, an `.npz` or a `.safetensors` file.
 
@@ -53,6 +55,8 @@ def load_images(
             unbalanced); None takes all.
         seed: fixes the subset and the order.
         download: fetch an absent named set through torchvision; a function is asked, with the name.
+        image_size: of the pictures in a folder: `224` resizes the shorter side to 256 and takes the middle, `224:232`
+            says both.
 
     Returns:
         Images in a random order fixed by `seed`; every prefix is a simple random sample.
@@ -61,15 +65,18 @@ def load_images(
         RobauditError: nothing there, not downloaded, or not what such a file holds.
 
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if split in ("", ".", "..") or set(split) & set("/\\\0"):  # evidence names one too, and chooses no folder
         raise RobauditError(f"split '{split}': is a path; expected a name such as test or train")
+    crop = Crop.parse(image_size) if image_size else None
+    if crop and not path.is_dir():
+        raise RobauditError(f"{source}: --image-size is for folders of pictures; leave it out")
     if source in DATASETS:
         images = _load_named(source, data_dir, split, download)
     elif not exists(path):
         raise RobauditError(no_such_data(source))
     elif path.is_dir():
-        images = _read(str(path), split, lambda: read_folder(path, split))
+        images = _read(str(path), split, lambda: read_folder(path, split, crop))
     elif path.suffix == ".npz" and path.is_file():
         images = _read(str(path), split, lambda: read_npz(path, split))
     elif path.suffix == ".safetensors" and path.is_file():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -21,15 +23,58 @@ BYTES = 1 << 28
 GREY, DEEP, FLOATS = ("1", "L", "LA", "La"), ("I;16", "I;16L", "I;16B", "I;16N", "I"), "F"
 #: The full scale of 16 bits. What stays below half of it is likely of fewer bits, which the file does not tell.
 FULL = 65535
+#: The longest side that a picture is resized to.
+_LONGEST = 1 << 15
 
 
-def decode(paths: list[Path], limit: int, channels: int | None = None) -> np.ndarray:
+@dataclass(frozen=True)
+class Crop:
+    """The usual way of ImageNet's images: the shorter side to `resize`, bilinear, then the `side` x `side` middle."""
+
+    side: int
+    resize: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`224`, which resizes to 256 and in that proportion, or `224:232`.
+
+        Raises:
+            RobauditError: no such sizes.
+
+        """
+        side, colon, resize = text.partition(":")
+        try:
+            found = cls(int(side), int(resize) if colon else round(int(side) * 256 / 224))
+        except ValueError:
+            found = cls(0, 0)
+        if not 1 <= found.side <= found.resize <= 4096:
+            raise RobauditError(
+                f"image-size {text}: write it as 224, or 224:256 with what is resized to first"
+            )
+        return found
+
+    def cut(self, image: Image.Image) -> Image.Image:
+        """The middle of a picture, as torchvision's Resize and CenterCrop cut it."""
+        width, height = image.size
+        short = min(width, height)
+        size = (int(self.resize * width / short), int(self.resize * height / short))
+        if max(size) > _LONGEST:
+            raise RobauditError(f"{width} x {height} pixels are too long to be resized")
+        left, top = (round((whole - self.side) / 2) for whole in size)
+        resized = image.resize(size, Image.Resampling.BILINEAR)
+        return resized.crop((left, top, left + self.side, top + self.side))
+
+
+def decode(
+    paths: list[Path], limit: int, channels: int | None = None, crop: Crop | None = None
+) -> np.ndarray:
     """Image files of one size as (N, H, W) where all are greyscale, else (N, H, W, 3).
 
     Args:
         paths: at least one.
         limit: bytes that all together may have.
         channels: 1 or 3, whatever the files are.
+        crop: makes one size of all.
 
     Returns:
         uint8, or float32 in [0, 1] where greyscale files have more than 8 bits.
@@ -40,12 +85,13 @@ def decode(paths: list[Path], limit: int, channels: int | None = None) -> np.nda
     """
     stack: np.ndarray | None = None
     for row, path in enumerate(paths):
-        pixels = _read(path, channels)
+        pixels = _read(path, channels, crop)
         if stack is None:
             stack = _room(paths, pixels, limit)
         if pixels.shape[:2] != stack.shape[1:3]:
             raise RobauditError(
-                f"{path}: size {pixels.shape[:2]} differs from the first image's {stack.shape[1:3]}; resize them"
+                f"{path}: size {pixels.shape[:2]} differs from the first image's {stack.shape[1:3]}; "
+                "pass --image-size 224 for the usual resize and crop"
             )
         if pixels.dtype != stack.dtype:
             raise RobauditError(
@@ -75,7 +121,7 @@ def _is_grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[..., :1]).all())
 
 
-def _read(path: Path, channels: int | None) -> np.ndarray:
+def _read(path: Path, channels: int | None, crop: Crop | None) -> np.ndarray:
     """One picture: uint8 (H, W) or (H, W, 3), as wanted or as the file has it; deeper ones int32 or float32 (H, W)."""
     copy = read_copy(path, BYTES, "images")
     try:
@@ -87,6 +133,9 @@ def _read(path: Path, channels: int | None) -> np.ndarray:
                     raise RobauditError(
                         f"{path}: has {width} x {height} pixels, more than are read; remove it"
                     )
+                if crop and image.mode not in (*DEEP, FLOATS):
+                    grey = channels == 1 or (channels is None and image.mode in GREY)
+                    return np.asarray(crop.cut(image.convert("L" if grey else "RGB")))
                 if image.mode in DEEP and channels != 3:
                     return np.asarray(image).astype(np.int32)
                 if image.mode == FLOATS and channels != 3:

@@ -41,6 +41,8 @@ USUAL = (
     "ema",
     "swa",
 )
+#: What FSDP, activation checkpointing and Lightning's strategies call what they wrap.
+INSIDE = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 #: More nodes than any checkpoint's tree has; a tree that refers to itself has no end.
 NODES = 200_000
 #: Members of an ensemble.
@@ -64,8 +66,14 @@ def find_states(tree: Any) -> dict[str, State]:
             if any(word in part for part in parts for word in SIDE):
                 continue
             if any(tensor.ndim >= 2 for tensor in state.values()):
-                found[path] = state
+                found[path] = unwrapped(state)
     return found
+
+
+def unwrapped(state: State) -> State:
+    """The tensors without the parts of names that wrappers put anywhere into them, unless two names become one."""
+    plain = {".".join(part for part in key.split(".") if part not in INSIDE): key for key in state}
+    return {name: state[key] for name, key in plain.items()} if len(plain) == len(state) else state
 
 
 def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:

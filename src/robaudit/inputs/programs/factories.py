@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 
 #: Modules that the last factory imported from its own folder.
 _neighbours: set[str] = set()
@@ -46,7 +47,7 @@ def call_factory(text: str) -> nn.Module:
 def _module(left: str) -> Any:
     if not left.endswith(".py"):
         return importlib.import_module(left)
-    path = Path(left).expanduser().resolve()
+    path = expanded(left).resolve()
     if not path.is_file():
         raise FileNotFoundError(f"no file {left}")
     spec = importlib.util.spec_from_file_location(path.stem, path, loader=_AsWritten(path.stem, str(path)))
