@@ -17,7 +17,9 @@ from robaudit.cli.common import (
 )
 from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
 from robaudit.cli.defaults import tell_defaults
+from robaudit.cli.help import one_of
 from robaudit.cli.several import check_several, folder_for
+from robaudit.cli.trackers import TRACKERS, check_tracker
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
@@ -169,6 +171,13 @@ def check(
     ),
     markdown: str | None = typer.Option(None, help="Write the report as Markdown.", rich_help_panel=_OUT),
     sarif: str | None = typer.Option(None, help="Write the findings as SARIF 2.1.0.", rich_help_panel=_OUT),
+    log: str | None = typer.Option(
+        None,
+        "--log",
+        help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
+        autocompletion=one_of(TRACKERS),
+        rich_help_panel="Output",
+    ),
     force: bool = typer.Option(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
     ),
@@ -180,8 +189,9 @@ def check(
     """
     check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
-    outputs = Outputs(json_path, html, markdown, sarif)
+    outputs = Outputs(json_path, html, markdown, sarif, log)
     outputs.check(paths, evidence=evidence)
+    check_tracker(log)
     if len(paths) == 1:
         check_present(paths[0])
     data = DataRequest(dataset, data_dir, split, seed, download, image_size)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from robaudit.cli.auditing import Checked
 from robaudit.cli.common import check_apart, check_writable, write_text
+from robaudit.cli.trackers import log_report
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where each report goes; None for nowhere, `-` for standard output, on which then nothing else is printed."""
+    """Where each report goes; None for nowhere, `-` for standard output, on which then nothing else is printed.
+
+    `log` is the tracker that is told of each audit.
+    """
 
     json: str | None = None
     html: str | None = None
     markdown: str | None = None
     sarif: str | None = None
+    log: str | None = None
 
     def check(self, paths: list[str], **others: object) -> None:
         """Nothing, if all can be written.
@@ -35,7 +41,7 @@ class Outputs:
             RobauditError: one cannot, two are one file, or one page is to hold several checkpoints.
 
         """
-        places = asdict(self)
+        places = self._places
         for place in places.values():
             check_writable(place)
         check_apart(**places, **others, model=paths[0] if len(paths) == 1 else None)  # type: ignore[arg-type]
@@ -48,13 +54,20 @@ class Outputs:
     @property
     def quiet(self) -> bool:
         """Whether standard output is one of the reports'."""
-        return "-" in asdict(self).values()
+        return "-" in self._places.values()
+
+    @property
+    def _places(self) -> dict[str, str | None]:
+        return {name: place for name, place in asdict(self).items() if name != "log"}
 
     def write(self, results: Sequence[Checked], claim: Claim | None = None) -> None:
         """Write them all but the JSON, which `report_one` and `check_many` write; `claim` is judged in them too."""
-        from robaudit.reports import MANY, REPORTS, Failure, open_case
+        from robaudit.reports import MANY, REPORTS, Failure, open_case, summary
 
-        wanted = {name: place for name, place in asdict(self).items() if place and name != "json"}
+        for item in results:
+            if self.log and item.evidence is not None and item.verdict is not None:
+                log_report(self.log, summary(item.evidence, item.verdict), {}, Path("runs"))
+        wanted = {name: place for name, place in self._places.items() if place and name != "json"}
         if not wanted:
             return
         cases: list[Case | Failure] = []

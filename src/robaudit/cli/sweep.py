@@ -6,6 +6,9 @@ from pathlib import Path
 
 import typer
 
+from robaudit.cli.help import one_of
+from robaudit.cli.trackers import TRACKERS, check_tracker
+
 
 def sweep(
     grid: Path = typer.Argument(..., help="A .toml file, as those in examples/sweeps/."),
@@ -15,12 +18,24 @@ def sweep(
     ray: str | None = typer.Option(
         None, help="Address of a Ray cluster to run on; --out must be a folder that all its machines see."
     ),
+    log: str | None = typer.Option(
+        None,
+        "--log",
+        help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
+        autocompletion=one_of(TRACKERS),
+        rich_help_panel="Output",
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only print the commands."),
 ) -> int:
     """Train and audit every cell of a grid, and print the shares of unstable runs with intervals.
 
     Example: robaudit sweep examples/sweeps/table2-batch-size.toml --out runs/table2 --data-dir data
     """
-    from robaudit.cli.sweeping import Sweep, carry_out
+    check_tracker(log)
+    from robaudit.cli.sweeping import Sweep, carry_out, log_results
 
-    return carry_out(Sweep.read(grid), out, data_dir, jobs, ray, dry_run)
+    found = Sweep.read(grid)
+    code = carry_out(found, out, data_dir, jobs, ray, dry_run)
+    if log and not dry_run:
+        log_results(log, found.jobs(out.resolve()), out)
+    return code

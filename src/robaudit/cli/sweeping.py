@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from robaudit.cli.common import console
+from robaudit.cli.trackers import log_report
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.files import read_text
@@ -187,6 +188,17 @@ def gap(result: Path) -> float | None:
         return float(json.loads(read_text(result, _LARGEST))["gap"]["pgd10-square"]["value"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def log_results(kind: str, jobs: Iterable[Job], out: Path) -> None:
+    """Each finished run's audit as a run of the tracker `kind`."""
+    for job in jobs:
+        try:
+            report = json.loads(read_text(job.result, _LARGEST))
+        except (OSError, ValueError, RecursionError):
+            continue
+        settings = dict(job.cell) | {"seed": job.seed}
+        log_report(kind, report, settings, out / "tensorboard" / job.folder.name)
 
 
 def table(sweep: Sweep, jobs: list[Job]) -> Any:
