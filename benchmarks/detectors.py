@@ -39,7 +39,7 @@ WAYS = ("robaudit check", "indicators", "two of three", "plain gap")
 
 
 def main() -> None:
-    """Probe what was not probed yet, and print the table."""
+    """Probe what was checked and not probed yet, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,7 +55,8 @@ def main() -> None:
         *(zoo.checkpoint(text) for text in options.checkpoint),
     ]
     rows = []
-    for case in cases:
+    measured = [case for case in cases if zoo.place_of(case, options.work, "check").exists()]
+    for case in measured:
         parts = {part: zoo.place_of(case, options.work, part) for part in ("check", "truth", "probes")}
         if not parts["probes"].exists():
             parts["probes"].write_text(json.dumps(probes(case, options)), encoding="utf-8")
@@ -65,7 +66,10 @@ def main() -> None:
             if path.exists()
         }
         rows.append(row(case, found))
+    left_out = [case.name for case in cases if case not in measured]
     print(table(rows), end="")
+    if left_out:
+        print(f"\nNot measured: {', '.join(left_out)}.")
 
 
 def probes(case: zoo.Case, options: argparse.Namespace) -> dict[str, Any]:

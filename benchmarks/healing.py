@@ -1,11 +1,12 @@
 """A laboratory for the healers: unstable and stable settings, each healer, several seeds, every attack on what is kept.
 
     python benchmarks/healing.py --out runs                                  # the settings of docs/training.md
-    python benchmarks/healing.py --out runs --settings digits-large --seeds 11 12 13 21 22
+    python benchmarks/healing.py --out runs --settings digits-large --seeds 11 12 13 21 22 --images 400
+    python benchmarks/healing.py --out runs --from CKPT --dataset cifar10 --epochs 8 --arms auto --data-dir DIR
 
 A run, and attacks on weights, that are in the folder already are not repeated. `usual` is the way of papers: no healer,
-and the epoch of the highest PGD-10 accuracy. The table has means over the seeds with 95 % intervals of the mean
-(Student's t), in percent.
+and the epoch of the highest PGD-10 accuracy; `before` is what a run begins with. The table has means over the seeds
+with 95 % intervals of the mean (Student's t), in percent.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from robaudit.engine import Engine
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome
 from robaudit.fast import search_model
+from robaudit.files import write_text
 from robaudit.inputs import Classifier, Images, load_classifier, load_images
 from robaudit.plan import AuditPlan, ThreatModel
 from robaudit.reports.run_curves import read_log
@@ -69,7 +71,7 @@ SETTINGS = {
     "digits-large": Setting("digits", {"eps": 0.3, "beta": 1.0, "lr": 0.3, "epochs": 32}),
     "digits-stable": Setting("digits", {"eps": 0.1, "beta": 6.0, "epochs": 20}),
     "cifar10-slice": Setting(
-        "cifar10", {"arch": "resnet20", "batch_size": 64, "limit": 2000, "epochs": 5, "validation": 500}
+        "cifar10", {"arch": "resnet20", "batch_size": 64, "limit": 1000, "epochs": 3, "validation": 256}
     ),
     "distilled": Setting("digits", {"epochs": 60}, start=str(_SHIPPED / "digits_distilled.safetensors")),
 }
@@ -93,29 +95,34 @@ class Lab:
         digest = hashlib.sha256(f"{images.sha256} at {setting.side}".encode()).hexdigest()
         return replace(images, pixels=pixels, sha256=digest)
 
+    def settings(self, setting: Setting, given: dict[str, Any]) -> TrainSettings:
+        """Those of a run that changes `given` as well."""
+        images, start = self.load(setting, "train", 0), self.start(setting)
+        before = settings_from(start) if start else {}
+        return settings_for(setting.dataset, before | setting.changes | given, len(images))
+
+    def start(self, setting: Setting) -> Classifier | None:
+        """What runs begin with."""
+        images = self.load(setting, "train", 0)
+        return load_classifier(setting.start, images=images.subset(2000, 0)) if setting.start else None
+
     def run(self, name: str, setting: Setting, arm: dict[str, Any], seed: int) -> tuple[Path, TrainSettings]:
         """Train, or take the run that is there."""
-        images, given, start = self.load(setting, "train", seed), setting.changes | arm | {"seed": seed}, None
-        if setting.start:
-            start = load_classifier(setting.start, images=images.subset(2000, 0))
-            given |= settings_from(start)
-        settings = settings_for(setting.dataset, given, len(images))
+        images, settings = self.load(setting, "train", seed), self.settings(setting, arm | {"seed": seed})
         limit = settings.limit and min(settings.limit + settings.validation, len(images))
-        train(settings, images.subset(limit, seed), self.out / name, start=start)
+        train(settings, images.subset(limit, seed), self.out / name, start=self.start(setting))
         return self.out / name, settings
 
-    def attacked(self, folder: Path, setting: Setting, settings: TrainSettings) -> dict[str, float]:
+    def attacked(self, path: Path, setting: Setting, eps: float) -> dict[str, float]:
         """Accuracies under every attack on some test examples; weights that were attacked before are not again."""
-        path = folder / (BEST if (folder / BEST).exists() else LAST)
         images = self.load(setting, "test", 0, self.images)
-        identity = f"{weights(path)} {images.sha256} {len(images)} {settings.inner.eps}"
+        identity = f"{weights(path)} {images.sha256} {len(images)} {eps}"
         place = self.out / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
         if not place.exists():
             model = load_classifier(str(path), images=images, force=True)
-            place.write_text(
-                json.dumps(attack(model, images, AuditPlan(ThreatModel("Linf", settings.inner.eps))))
-            )
-        return dict(json.loads(place.read_text()))
+            write_text(place, json.dumps(attack(model, images, AuditPlan(ThreatModel("Linf", eps)))))
+        found: dict[str, float] = json.loads(place.read_text())
+        return found | {"gap": found["pgd10"] - found["autoattack"]}
 
 
 def attack(model: Classifier, images: Images, plan: AuditPlan) -> dict[str, float]:
@@ -143,39 +150,48 @@ def attack(model: Classifier, images: Images, plan: AuditPlan) -> dict[str, floa
 
 
 def weights(path: Path) -> str:
-    """A digest of a checkpoint's tensors."""
+    """A digest of a checkpoint's tensors, or of its bytes where it is no safetensors file."""
     whole = hashlib.sha256()
+    if path.suffix != ".safetensors":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     with safe_open(path, "pt") as file:
         for name in sorted(file.keys()):
             whole.update(name.encode() + file.get_tensor(name).contiguous().numpy().tobytes())
     return whole.hexdigest()
 
 
+def kept(folder: Path) -> Path:
+    """The weights that a run ends with."""
+    return folder / (BEST if (folder / BEST).exists() else LAST)
+
+
 def told(folder: Path) -> dict[str, Any]:
     """What the kept weights say of themselves."""
-    path = folder / (BEST if (folder / BEST).exists() else LAST)
-    with safe_open(path, "pt") as file:
+    with safe_open(kept(folder), "pt") as file:
         return dict(file.metadata())
 
 
-def measure(lab: Lab, names: list[str], arms: list[str], seeds: list[int]) -> None:
+def measure(lab: Lab, settings: dict[str, Setting], arms: list[str], seeds: list[int]) -> None:
     """One row for each setting and arm, and at the end each run."""
     runs = []
-    print(
-        "| setting | healer | " + " | ".join((*COLUMNS, "gap", "robust", "robust − AutoAttack", "s")) + " |"
-    )
-    print("|---" * (len(COLUMNS) + 6) + "|")
-    for name, arm in itertools.product(names, arms):
+    heads = ("setting", "healer", *COLUMNS, "gap", "robust", "robust − AutoAttack", "s")
+    print("| " + " | ".join(heads) + " |")
+    print("|---" * len(heads) + "|")
+    for (name, setting), arm in itertools.product(settings.items(), arms):
+        if setting.start and arm == arms[0]:
+            before = lab.attacked(Path(setting.start), setting, lab.settings(setting, {}).inner.eps)
+            print(
+                f"| {name} | before | " + " | ".join(f"{value:.1f}" for value in before.values()) + " | | | |"
+            )
         rows = []
         for seed in seeds:
-            folder, settings = lab.run(f"{name}-{arm}-{seed}", SETTINGS[name], ARMS[arm], seed)
-            row = lab.attacked(folder, SETTINGS[name], settings)
-            row["gap"] = row["pgd10"] - row["autoattack"]
-            row["robust"] = 100 * float(told(folder)["robust"])
+            folder, chosen = lab.run(f"{name}-{arm}-{seed}", setting, ARMS[arm], seed)
+            row, said = lab.attacked(kept(folder), setting, chosen.inner.eps), told(folder)
+            row["robust"] = 100 * float(said["robust"])
             row["off"] = row["robust"] - row["autoattack"]
             row["seconds"] = sum(item["seconds"] for item in read_log(folder))
             rows.append(row)
-            runs.append((name, arm, seed, told(folder)["epoch"], row))
+            runs.append((name, arm, seed, said["epoch"], row))
         cells = [spread([row[column] for row in rows]) for column in rows[0]]
         print(f"| {name} | {arm} | " + " | ".join(cells) + " |", flush=True)
     print()
@@ -204,11 +220,21 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13, 21, 22])
     parser.add_argument("--images", type=int, default=1000, help="test examples of an audit")
+    parser.add_argument("--from", dest="start", type=Path, help="a checkpoint, in place of the settings")
+    parser.add_argument("--dataset", default="cifar10", help="of that checkpoint")
+    parser.add_argument("--epochs", type=int, default=8, help="from that checkpoint on")
+    parser.add_argument("--limit", type=int, help="training examples for that checkpoint")
+    parser.add_argument("--lr", type=float, help="rate for that checkpoint; the data set's usual by default")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lab = Lab(options.out, options.data_dir, options.images)
+    settings = {name: SETTINGS[name] for name in options.settings}
+    if options.start:
+        changes = {"epochs": options.epochs, "limit": options.limit}
+        changes |= {"lr": options.lr} if options.lr else {}
+        settings = {options.start.stem: Setting(options.dataset, changes, start=str(options.start))}
     try:
-        measure(lab, options.settings, options.arms, options.seeds)
+        measure(lab, settings, options.arms, options.seeds)
     except RobauditError as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -94,6 +95,9 @@ def healer(options: argparse.Namespace) -> None:
             for heal in sorted(spent, reverse=bool(turn % 2)):
                 place = options.out / f"{name}-{heal}-{turn}"
                 if not (place / "cpu.json").exists():
+                    shutil.rmtree(
+                        place, ignore_errors=True
+                    )  # a run that was broken off has not counted all of it
                     run = partial(lab.run, place.name, SETTINGS[name], {"heal": heal, "threads": 1}, 0)
                     (place / "cpu.json").write_text(json.dumps(seconds(run)[0]))
                 spent[heal].append(float(json.loads((place / "cpu.json").read_text())))

@@ -122,11 +122,15 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for text in options.cases:
         dataset, path, eps, count = text.split(":")
-        images = load_images(dataset, data_dir=options.data_dir, limit=int(count), seed=0)
+        every = load_images(dataset, data_dir=options.data_dir, seed=0)
+        plan = AuditPlan(ThreatModel("Linf", parse_fraction(eps)), limit=int(count))
         case = Case(
-            Path(path).stem, load_classifier(path, images=images), images,
-            AuditPlan(ThreatModel("Linf", parse_fraction(eps))), options.work,
-        )  # fmt: skip
+            name=Path(path).stem,
+            classifier=load_classifier(path, images=every),
+            images=every.subset(plan.limit, plan.seed),
+            plan=plan,
+            work=options.work,
+        )
         print(*rows_of(case, options.peer), sep="\n", flush=True)
 
 

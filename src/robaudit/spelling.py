@@ -40,11 +40,11 @@ def unknown(what: str, text: str, known: Iterable[str]) -> str:
 
 def meant_path(path: str) -> str:
     """` (did you mean X?)` where the folder of a missing path holds a name near its own; else nothing."""
-    place = Path(path).expanduser()
     try:
+        place = Path(path).expanduser()
         with os.scandir(place.parent) as entries:
             names = [entry.name for entry in itertools.islice(entries, _ENTRIES)]
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         return ""
     near = difflib.get_close_matches(place.name, names, 1, 0.75)
     return f" (did you mean {Path(path).parent / near[0]}?)" if near else ""

@@ -255,3 +255,24 @@ def test_the_versions_are_the_references():
                 assert ours.apgd_targeted.n_target_classes == theirs.apgd_targeted.n_target_classes
             if "fab" in ours.attacks_to_run:
                 assert ours.fab.n_restarts == theirs.fab.n_restarts
+
+
+@pytest.mark.heavy
+@pytest.mark.data
+@pytest.mark.parametrize(("norm", "eps"), [("Linf", 8 / 255), ("L1", 12.0)])
+def test_at_least_as_strong_as_the_reference_and_faster(models_dir, data_dir, norm, eps):
+    """On the same images of CIFAR-10, in one run; by the processor's time, for others may work beside it."""
+    import time
+
+    import pyautoattack
+
+    images = robaudit.inputs.load_images("cifar10", data_dir=data_dir, limit=16, seed=0)
+    model = robaudit.inputs.load_classifier(str(models_dir / "cifar10_cnn6_pgd.pth"), images=images)
+    x, y = images.float(), images.labels
+    began = time.process_time()
+    x_adv = AutoAttack(model, norm=norm, eps=eps).run_standard_evaluation(x, y, bs=250)
+    ours, began = time.process_time() - began, time.process_time()
+    theirs = pyautoattack.AutoAttack(model, norm=norm, eps=eps, seed=0, device="cpu")
+    _, y_adv = theirs.run_standard_evaluation(x, y, batch_size=250)
+    assert int((model(x_adv).argmax(1) == y).sum()) <= int((y_adv == y).sum())
+    assert ours < time.process_time() - began

@@ -16,9 +16,9 @@ SMALL = {"epochs": 1, "limit": 150, "validation": 40, "batch_size": 50, "steps":
 
 
 def test_a_row_has_every_column_and_nothing_is_done_twice(healing, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(healing.SETTINGS, "small", healing.Setting("digits", SMALL))
+    settings = {"small": healing.Setting("digits", SMALL)}
     lab = healing.Lab(tmp_path, None, 12)
-    healing.measure(lab, ["small"], ["usual", "off"], [0, 1])
+    healing.measure(lab, settings, ["usual", "off"], [0, 1])
     first = capsys.readouterr().out
     head, _, *rows = first.partition("\n\n")[0].splitlines()
     assert len(rows) == 2
@@ -26,8 +26,19 @@ def test_a_row_has_every_column_and_nothing_is_done_twice(healing, tmp_path, mon
     assert first.count("small off seed") == 2
     assert "nan" not in first
     monkeypatch.setattr(healing, "attack", None)
-    healing.measure(lab, ["small"], ["usual", "off"], [0, 1])
+    healing.measure(lab, settings, ["usual", "off"], [0, 1])
     assert capsys.readouterr().out == first
+
+
+def test_a_checkpoint_stands_beside_what_it_was_healed_to(healing, tmp_path, capsys):
+    from tests.shipped import DISTILLED
+
+    setting = healing.Setting("digits", SMALL, start=str(DISTILLED))
+    healing.measure(healing.Lab(tmp_path, None, 12), {"masked": setting}, ["off"], [0])
+    head, _, before, after = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    assert before.startswith("| masked | before |")
+    assert after.startswith("| masked | off |")
+    assert head.count("|") == before.count("|") == after.count("|")
 
 
 def test_attacks_in_turn_give_the_worst_case(healing):

@@ -14,7 +14,7 @@ from robaudit.inputs import load_images
 from tests.cli.helpers import assert_clear
 from tests.models import cnn
 
-EPS = 8 / 255
+EPS = 12 / 255
 
 
 @pytest.fixture(scope="module")

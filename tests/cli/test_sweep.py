@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from robaudit.cli import run
-from robaudit.cli.sweeping import Sweep, gap, run_job, table
+from robaudit.cli.grids import Sweep
+from robaudit.cli.sweep_pages import write_pages
+from robaudit.cli.sweeping import gap, run_job, table
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = """
@@ -116,3 +118,26 @@ def test_a_sweep_runs_on_a_ray_cluster(grid, tmp_path, capsys):
 def test_a_cluster_that_is_not_there_is_said_so(grid, tmp_path, capsys):
     assert run(["sweep", str(grid), "--out", str(tmp_path / "out"), "--ray", "127.0.0.1:9"]) == 2
     assert "no cluster there" in capsys.readouterr().err
+
+
+def test_the_page_links_every_run_and_counts_as_the_table_does(grid, tmp_path):
+    """Two runs of one cell are there, one unstable; of the other cell none."""
+    sweep = Sweep.read(grid)
+    log = dict.fromkeys(
+        ("clean", "pgd10", "fosc", "fosc_normalised", "sgcs", "train_clean", "train_adv", "lr"), 0.5
+    )
+    for job, value in zip(
+        [job for job in sweep.jobs(tmp_path) if dict(job.cell)["beta"] == 1], (0.2, 0.01), strict=True
+    ):
+        job.folder.mkdir()
+        job.result.write_text(json.dumps({"gap": {"pgd10-square": {"value": value}}}))
+        (job.folder / "log.jsonl").write_text(json.dumps(log | {"epoch": 1}))
+    write_pages(sweep, tmp_path, None)
+    page = (tmp_path / "index.html").read_text()
+    assert "1/2" in page
+    assert "0/0" in page
+    assert "7/10" in page
+    assert 'href="beta%3D1%2Cseed%3D0/report.html"' in page
+    assert "+20.0" in page
+    assert (tmp_path / "beta=1,seed=0" / "report.html").is_file()
+    assert "seed 1" in page

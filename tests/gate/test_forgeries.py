@@ -1,7 +1,9 @@
 """`gate --verify` against forged evidence: each forgery is refused by what it is, and honest evidence passes."""
 
 import json
+import math
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -199,7 +201,101 @@ def misclassified_examples_that_survive(db, path):
     )
 
 
+def square_breaks_called_pgds(db, path):
+    """The gap vanishes where PGD-10 is said to find what Square found: each witness is a true one."""
+    rows = db.execute(
+        "SELECT s.id, s.witness, p.forwards, p.backwards FROM outcomes s JOIN outcomes p ON p.id = s.id "
+        "WHERE p.attack = 'pgd10' AND p.outcome = 0 AND s.outcome = 1 GROUP BY s.id"
+    ).fetchall()
+    assert len(rows) > 10
+    for key, witness, *_ in rows:
+        db.execute(
+            "UPDATE outcomes SET outcome = 1, witness = ?, steps = 10 WHERE id = ? AND attack = 'pgd10'",
+            (witness, key),
+        )
+        answer = db.execute("SELECT prediction FROM answers WHERE id = ?", (key,)).fetchone()
+        db.execute("INSERT OR REPLACE INTO answers VALUES ('pgd10', ?, ?)", (key, answer[0]))
+    tidy(db)
+
+
+def half_of_them_called_pgds(db, path):
+    """Enough to bring the gap below its bound."""
+    square_breaks_called_pgds(db, path)
+    db.execute(
+        "UPDATE outcomes SET outcome = 0, witness = NULL, steps = 11 "
+        "WHERE attack = 'pgd10' AND steps = 10 AND id % 3 = 0"
+    )
+    tidy(db)
+
+
+def the_hard_examples_not_run(db, path):
+    """What the other attacks broke is said never to have been attacked by them."""
+    db.execute(
+        "DELETE FROM outcomes WHERE attack != 'pgd10' AND id IN (SELECT id FROM outcomes WHERE outcome = 1)"
+    )
+    tidy(db)
+
+
+def an_unfinished_audit_of_survivors(db, path):
+    the_hard_examples_not_run(db, path)
+    set_header(db, "finished", False)
+
+
+def a_witness_for_two_examples(db, path):
+    first, second = [
+        key for (key,) in db.execute("SELECT DISTINCT id FROM outcomes WHERE outcome = 1 LIMIT 2")
+    ]
+    blob = db.execute("SELECT witness FROM outcomes WHERE id = ? AND outcome = 1", (first,)).fetchone()[0]
+    db.execute("UPDATE outcomes SET witness = ? WHERE id = ? AND outcome = 1", (blob, second))
+
+
+def a_survivor_twice(db, path):
+    """A survivor's place is given to an example that the model errs on, so that accuracy is higher."""
+    good = db.execute("SELECT id FROM outcomes WHERE outcome = 0 AND attack = 'apgd-t'").fetchone()[0]
+    bad = db.execute("SELECT id FROM outcomes WHERE outcome = 1").fetchone()[0]
+    db.execute("DELETE FROM outcomes WHERE id = ?", (bad,))
+    db.execute(
+        "INSERT INTO outcomes SELECT attack, ?, outcome, steps, forwards, backwards, witness FROM outcomes "
+        "WHERE id = ?",
+        (bad, good),
+    )
+    db.execute("DELETE FROM images WHERE id = ?", (bad,))
+    db.execute("DELETE FROM answers WHERE id = ?", (bad,))
+    db.execute("UPDATE examples SET label = (label + 1) % 10 WHERE id = ?", (bad,))
+
+
+def the_draws_made_random(db, path):
+    edit_header(db, "plan", eot=20)
+
+
+def the_reference_named(db, path):
+    edit_header(db, "plan", engine="reference")
+
+
+def a_smaller_split(db, path):
+    edit_header(db, "data", total=64)
+
+
+def another_normalisation(db, path):
+    edit_header(db, "model", normalisation="0.5/0.5")
+
+
+def another_structure(db, path):
+    edit_header(db, "model", architecture="sequential:flatten fcK")
+
+
 FORGERIES = [
+    (square_breaks_called_pgds, "is said to be broken, but the attack does not break it"),
+    (half_of_them_called_pgds, "is said to be broken, but the attack does not break it"),
+    (the_hard_examples_not_run, "are not attacked to the end"),
+    (an_unfinished_audit_of_survivors, "the audit is unfinished"),
+    (a_witness_for_two_examples, "witnesses fail"),
+    (a_survivor_twice, "labels are not the data set's"),
+    (the_draws_made_random, "another policy (eot"),
+    (the_reference_named, "another policy (engine"),
+    (a_smaller_split, "examples are said to be audited"),
+    (another_normalisation, "is not the model of this evidence"),
+    (another_structure, ""),
     (breaks_erased_as_in_the_issue, "fewer steps than the plan has"),
     (breaks_erased_but_pgds, "is said to survive, but the attack breaks it"),
     (all_breaks_erased, "is said to survive, but the attack breaks it"),
@@ -393,6 +489,40 @@ def test_without_pyautoattack_that_is_said(project, capsys, monkeypatch):
     words = ["verify", path, model, "--dataset", "digits", "--recompute", "4", "--engine", "reference"]
     assert run(words) == 2
     assert "pip install pyautoattack" in capsys.readouterr().err
+
+
+def missed(total, forged, pairs):
+    """The probability that so many pairs, drawn without replacement, hold no forged one."""
+    return math.comb(total - forged, pairs) / math.comb(total, pairs)
+
+
+def test_every_pair_is_as_likely_to_be_drawn_as_any_other():
+    """What a pass means is reckoned from that: the draws miss a forged share as often as they should."""
+    from robaudit.audit import Recompute
+    from robaudit.audit.recompute import draw
+
+    seeds, pairs = 2000, 16
+    everything = [(attack, key) for attack in ("apgd-ce", "fab-t", "square") for key in range(74)]
+    drawn = Counter(pair for seed in range(seeds) for pair in draw(everything, Recompute(pairs, seed)))
+    expected = seeds * pairs / len(everything)
+    assert set(drawn) == set(everything)
+    assert max(abs(count - expected) for count in drawn.values()) < 5 * math.sqrt(expected)
+    for forged in ({pair for pair in everything if pair[0] == "square"}, set(everything[::6])):
+        found = (
+            sum(forged.isdisjoint(draw(everything, Recompute(pairs, seed))) for seed in range(seeds)) / seeds
+        )
+        share = missed(len(everything), len(forged), pairs)
+        assert abs(found - share) < 5 * math.sqrt(share * (1 - share) / seeds)
+
+
+@pytest.mark.parametrize("pairs", [1, 4, 16, 44, 90])
+@pytest.mark.parametrize("total", [100, 223, 5000, 50_000])
+def test_what_a_pass_promises_holds_in_files_of_every_size(total, pairs):
+    from robaudit.audit.recompute import Recomputation, Repeated
+
+    found = Recomputation(tuple(Repeated("square", k, "stands") for k in range(pairs)), total, 0, "robaudit")
+    least = math.floor(found.found_share * total) + 1  # the fewest forged pairs that are more than that share
+    assert missed(total, least, pairs) <= 0.01
 
 
 def test_what_rounding_decides_is_no_forgery():

@@ -57,7 +57,8 @@ def printed(form, text):
         faults.append(f"{type(error).__name__}: {error}")
     if form in ("html", "notebook", "badge"):
         faults += _Page(text).faults
-    if form == "markdown":
+    if form in ("markdown", "model-card"):
+        text = text.removeprefix("---\n").split("\n---\n")[-1]
         page = MarkdownIt("commonmark").enable("table").render(text)
         faults += re.findall(r"<(?:script|img|a)\b[^>]*>", page) + re.findall(r"@user", page)
     return ", ".join(faults[:5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile import payloads, tensors
+from tests.hostile import containers, payloads, tensors
 from tests.hostile.harness import Hostile, part
 
 KINDS = {
@@ -13,6 +13,10 @@ KINDS = {
     "shapes": tensors.shapes,
     "storages": tensors.storages,
     "demands": tensors.demands,
+    "safetensors": containers.safetensors_headers,
+    "own metadata": containers.own_metadata,
+    "archives": containers.archives,
+    "opcodes": containers.opcodes,
 }
 
 

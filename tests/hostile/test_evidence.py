@@ -246,9 +246,62 @@ def in_the_schema():
                        "(SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x < 20000) SELECT x FROM c)", ())]  # fmt: skip
 
 
+def in_the_master():
+    """The schema's own table, written by hand: what it says of a table is not what the table is."""
+    allow = ("PRAGMA writable_schema = 1", ())
+    for table in COLUMNS:
+        for what, change in {
+            "strict": "sql = sql || ' STRICT'", "with a comment": "sql = replace(sql, '(', '( /* x */ ')", "of other types": "sql = replace(sql, 'INTEGER', 'TEXT')",
+            "collated": "sql = replace(sql, 'INTEGER', 'INTEGER COLLATE NOCASE')", "checked": "sql = replace(sql, ')', ', CHECK (hex(zeroblob(1000000)) > 1))')",
+            "with a default": "sql = replace(sql, ')', ', more DEFAULT (random()))')", "a view": "type = 'view'", "of another name": "name = upper(name)",
+            "of another table": "tbl_name = 'header'", "at the first page": "rootpage = 1", "nowhere": "rootpage = 0", "beyond": "rootpage = 99999999",
+            "in the header's place": "rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'header')", "no text": "sql = NULL", "a program": "sql = 'CREATE VIEW x AS SELECT load_extension(1)'",
+        }.items():  # fmt: skip
+            yield (
+                f"{table} {what}",
+                [allow, (f"UPDATE sqlite_master SET {change} WHERE name = '{table}'", ())],
+            )
+    yield "statistics", [("ANALYZE", ())]
+    yield "another program's", [("PRAGMA application_id = 7", ())]
+    yield (
+        "counted",
+        [
+            ("CREATE TABLE c (x INTEGER PRIMARY KEY AUTOINCREMENT)", ()),
+            ("INSERT INTO c VALUES (1)", ()),
+            ("DROP TABLE c", ()),
+        ],
+    )
+
+
+def numbers_of_the_file():
+    """(where, bytes) in the 100 bytes that SQLite's own header has."""
+    wide = [0, 1, 2, 3, 5, 0x7FFFFFFF, 0xFFFFFFFF]
+    yield from (
+        (at, value.to_bytes(4, "big"))
+        for at in (24, 28, 32, 36, 40, 44, 48, 52, 56, 64, 68, 92, 96)
+        for value in wide
+    )
+    yield from ((16, value.to_bytes(2, "big")) for value in (0, 1, 2, 256, 512, 1024, 32768, 0xFFFF))
+    yield from ((at, bytes([value])) for at in (18, 19, 20, 21, 22, 23) for value in (0, 3, 64, 255))
+
+
+@pytest.mark.heavy
+def test_numbers_of_the_files_own_header(specimen, tmp_path):
+    path = tmp_path / "a.evidence"
+    path.write_bytes(specimen)
+    right = read(path)
+    for at, value in numbers_of_the_file():
+        path.write_bytes(specimen[:at] + value + specimen[at + len(value) :])
+        try:
+            assert read(path) == right, (at, value)
+        except RobauditError as error:
+            assert "delete" not in str(error)
+            assert "\n" not in str(error)
+
+
 def cases():
     fields = {key: json.loads(json.dumps(value)) for key, value in _header_fields().items()}
-    return [*in_the_header(fields), *in_the_rows(), *in_the_schema()]
+    return [*in_the_header(fields), *in_the_rows(), *in_the_schema(), *in_the_master()]
 
 
 def _header_fields():

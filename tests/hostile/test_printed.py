@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import yaml
 from robaudit.cli import run
 from robaudit.cli.streams import Guarded, guarded
 from robaudit.escaping import json_text, plain
-from robaudit.reports import COMPARISONS, MANY, REPORTS, Failure, notebook, open_case
+from robaudit.reports import COMPARISONS, MANY, REPORTS, Failure, github_annotations, notebook, open_case
 from robaudit.verdict import compare
 from tests.evidence.edits import editing
 from tests.hostile.printing import TEXT, printed
@@ -37,6 +38,19 @@ COMMANDS = (
     "::error::x", "  ::warning file=a::x", "\t::set-env name=A::b", "##[error]x", "a ##[section]x", "::add-mask::x",
     "##vso[task.setvariable variable=a]b", "##teamcity[buildStop]", "x\n::error::y", "x\r::error::y",
     "\u00a0::error::x", "\u2003::error::x", "::stop-commands::x",
+)  # fmt: skip
+
+
+#: More of them, other runners', and what terminals and Markdown act on.
+OTHERS = (
+    "\x85::error::x", "\x0b::error::x", "\x0c##[error]x", "\u2029::error::x", "\u2028##[warning]x", "::error file=a,line=1::x", "::group::a",
+    "::save-state name=a::b", "::set-output name=a::b", "::add-path::/x", "::add-matcher::x.json", "::echo::on", "%0A::error::x",
+    "x,file=evil,title=y::z", "a::b::c", "::STOP-COMMANDS::x", "##[add-matcher]x", "##VSO[task.complete]x", "###[error]x", "##_a1[x]y",
+    "##teamcity[publishArtifacts '/etc/passwd']", "section_start:0:a[collapsed=true]\r\x1b[0Kb", "\x9d0;x\x07", "\x1b]8;;http://x\x07y", "\x1bP+q0\x1b\\",
+    "\x1b[?2026h", "\x1b[6n", "\u061c\u2066x\u2069", "\U000e0041\U000e0042", "\ufff9a\ufffab\ufffb", "\u0300" * 99, "a\bb\bc", "a\rb",
+    "<!--", "]]>", "<?php", "&#60;img src=x&#62;", "<svg/onload=alert(1)>", "<a href=javascript:alert(1)>", "{{constructor.constructor('x')()}}",
+    "![x](http://z.example/y.png)", "[x]: http://z.example", "<http://z.example>", "www.z.example", "a@z.example", "| - | - |", "---", "```", "> x", "1. x",
+    "- [x] y", "$$\\href{http://z.example}{x}$$", ":smile:", "GH-1", "octo/repo#1", "\\<b>", "&lt;b&gt;",
 )  # fmt: skip
 
 
@@ -108,7 +122,7 @@ def test_every_text_is_text_in_every_report(specimen, tmp_path):
 
 @pytest.mark.heavy
 def test_every_scrap_is_text_in_every_report(specimen, tmp_path):
-    shows_as_text(specimen, tmp_path / "a.evidence", scraps(400))
+    shows_as_text(specimen, tmp_path / "a.evidence", [*OTHERS, *scraps(400)])
 
 
 def test_sarif_points_at_a_place_whatever_the_path(specimen, tmp_path):
@@ -191,7 +205,7 @@ def as_a_runner_reads(text):
 
 def test_no_line_is_a_command_however_it_is_written():
     draws = random.Random(0)
-    for command in COMMANDS:
+    for command in (*COMMANDS, *OTHERS):
         for _ in range(20):
             out = io.StringIO()
             stream, text = Guarded(out), f"\n{command}\n"
@@ -203,6 +217,22 @@ def test_no_line_is_a_command_however_it_is_written():
     out = io.StringIO()
     Guarded(out).write("std::vector a::b # [x] ## [y] http://x\nabc ::x")
     assert out.getvalue() == "std::vector a::b # [x] ## [y] http://x\nabc ::x", "nothing else is touched"
+
+
+def test_an_annotation_is_about_one_file_whatever_it_says(specimen, tmp_path):
+    """As GitHub's runner reads a line: a command, its properties, its text; `%0A` and the like are not ours to make."""
+    for text in (TEXT, *COMMANDS, *OTHERS, "../../x", "/etc/x"):
+        case = with_text(specimen, tmp_path / "a.evidence", text)
+        for line in github_annotations([case, Failure(text, text)]).split("\n")[:-1]:
+            found = re.fullmatch(r"::(error|warning|notice) ([^:]*)::(.*)", line)
+            assert found, line
+            properties = dict(item.split("=", 1) for item in found[2].split(","))
+            assert properties.keys() == {"file", "title"}
+            assert properties["title"].startswith("robaudit%3A ")
+            assert not properties["file"].startswith(("/", ".."))
+            assert "%0A" not in found[3]
+            assert "%0D" not in found[3]
+            assert as_a_runner_reads(line.removeprefix("::")) == []
 
 
 def names():

@@ -12,6 +12,8 @@ from tests.hostile.harness import Case, Hostile, part
 pytest.importorskip("onnx")
 
 MUTATIONS = 150
+#: Parts that the slow ones are tried in: a whole check takes seconds.
+SHARES = 6
 #: A whole check, short: what a program does shows when it meets images.
 CHECK = ("check", "{}", "--dataset", "digits", "--limit", "8", "--attacks", "pgd10", "--force", "--json", "-")
 
@@ -42,8 +44,9 @@ def test_some_of_the_tricks(hostile: Hostile) -> None:
 
 
 @pytest.mark.heavy
-def test_torchscript_reaches_for_nothing(hostile: Hostile) -> None:
-    tried(hostile, torchscript_files.torchscript_tricks(str(hostile.canary)), *CHECK)
+@pytest.mark.parametrize("share", range(SHARES))
+def test_torchscript_reaches_for_nothing(hostile: Hostile, share: int) -> None:
+    tried(hostile, list(torchscript_files.torchscript_tricks(str(hostile.canary)))[share::SHARES], *CHECK)
 
 
 @pytest.mark.heavy
@@ -57,8 +60,9 @@ def test_onnx_graphs_reach_for_nothing(hostile: Hostile) -> None:
 
 
 @pytest.mark.heavy
-def test_mutated_torchscript(hostile: Hostile) -> None:
-    tried(hostile, torchscript_files.torchscript_mutations(MUTATIONS), *CHECK)
+@pytest.mark.parametrize("share", range(SHARES))
+def test_mutated_torchscript(hostile: Hostile, share: int) -> None:
+    tried(hostile, list(torchscript_files.torchscript_mutations(MUTATIONS))[share::SHARES], *CHECK)
 
 
 @pytest.mark.heavy

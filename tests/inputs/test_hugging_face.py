@@ -138,6 +138,12 @@ def test_a_part_of_a_network_is_said_to_be_one(reference: Reference, tmp_path: P
         load_classifier(str(tmp_path))
 
 
+def test_images_of_another_size_are_named(reference: Reference, tmp_path: Path) -> None:
+    place = folder_of(tmp_path / "a", reference.named(), config=VIT)
+    with pytest.raises(RobauditError, match="takes images of 8 x 8, these are of 16 x 16; pass them resized"):
+        load_classifier(str(place), shape=(3, 16, 16))
+
+
 @pytest.mark.parametrize(
     ("prepared", "expected"),
     [

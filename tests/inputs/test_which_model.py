@@ -11,14 +11,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from robaudit.errors import RobauditError
-from robaudit.inputs import Images, build_architecture, is_factory, load_classifier, load_images
+from robaudit.escaping import plain
+from robaudit.inputs import (
+    ARCHITECTURES,
+    Images,
+    build_architecture,
+    is_factory,
+    load_classifier,
+    load_images,
+)
 from robaudit.inputs.files.several import averages_beside, twins
 from robaudit.inputs.files.state_dicts import choose_states
 from robaudit.inputs.filling import fitting
 from robaudit.inputs.hubs import CATALOGUES
+from robaudit.inputs.networks.families import parse, text_of, varied
+from robaudit.inputs.networks.family import Family
 from robaudit.inputs.recovery.catalogue import INDEX, build_catalogue
 
 State = dict[str, torch.Tensor]
@@ -88,6 +100,29 @@ def test_no_name_that_the_loader_prints_is_taken_for_code() -> None:
     assert not [name for name in names if is_factory(name)]
     assert not [kind for kind in CATALOGUES if is_factory(f"{kind}:resnet18")]
     assert is_factory("my.module:net") and is_factory("/x/timm.py:net") and is_factory("mynets:build")
+
+
+#: A text of each family.
+FAMILY_TEXTS = (
+    *ARCHITECTURES, "densenet:growth=12,depths=2-2", "residual:widths=8-16,depths=1-2,stem=8-3-1",
+    "ensemble:3*resnet20", "vit:width=16,depth=2,heads=2,inner=16,hidden=24,patch=4,eps=1e-12", "transformers:vit",
+    "timm:test_vit", "sequential:conv8k3p1 gelu max2 flatten fcK",
+)  # fmt: skip
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None)
+def test_whatever_the_search_comes_to_is_read_again(data: st.DataObject) -> None:
+    """Every text that a plan prints is that plan's, one line, and no code."""
+    plan = parse(data.draw(st.sampled_from(FAMILY_TEXTS)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        others = [
+            other for vary in (Family.neighbours, Family.combinations) for other, _ in varied(plan, vary)
+        ]
+        plan = data.draw(st.sampled_from(others)) if others else plan
+    text = text_of(plan)
+    assert parse(text) == plan and text_of(parse(text)) == text
+    assert not is_factory(text) and plain(text) == text
 
 
 @pytest.mark.parametrize("name", ["torchvision:mnasnet0_5", "torchvision:squeezenet1_1"])

@@ -34,12 +34,15 @@ def test_fosc_is_the_maximum_that_equation_2_asks_for(norm):
     g, eps = torch.randn(5, 1, 2, 2, generator=draw), 0.7
     x_k = x + (x_k - 0.5) * 0.5
     deltas = torch.randn(200_000, 4, generator=draw)
-    deltas = eps * (deltas.sign() if norm == "Linf" else deltas / deltas.norm(dim=1, keepdim=True))
+    if norm == "L1":  # the ball's corners
+        deltas = eps * torch.cat([torch.eye(4), -torch.eye(4)])
+    else:
+        deltas = eps * (deltas.sign() if norm == "Linf" else deltas / deltas.norm(dim=1, keepdim=True))
     found = fosc(g, x_k, x, norm, eps)
     for k in range(5):
         best = float(((x[k] - x_k[k]).flatten() + deltas).matmul(g[k].flatten()).max())
         assert float(found.raw[k]) == pytest.approx(best, rel=2e-3)
-        dual = float(g[k].abs().sum() if norm == "Linf" else g[k].norm())
+        dual = float({"Linf": g[k].abs().sum(), "L2": g[k].norm(), "L1": g[k].abs().max()}[norm])
         assert float(found.normalised[k]) == pytest.approx(best / (eps * dual), rel=2e-3)
 
 

@@ -123,6 +123,30 @@ def test_dark_mode_and_print_change_the_colours(visit):
     assert dark.pdf()[:4] == b"%PDF"
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_board_sorts_and_filters(browser, audited, tmp_path, width):
+    assert run(["board", str(audited), "--out", str(tmp_path)]) == 0
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme="dark")
+    page, complaints = context.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto((tmp_path / "index.html").as_uri())
+    assert problems(page) == []
+    names = lambda: page.locator("tbody tr:visible td:nth-child(2) a").all_inner_texts()  # noqa: E731
+    assert names() == ["honest.safetensors", "masked.safetensors"]
+    cells = page.locator("tbody td:nth-child(7)")
+    for falls in (False, True):
+        page.get_by_role("button", name="AutoAttack").click(timeout=5000)
+        shown = [float(text) for text in cells.evaluate_all("items => items.map(item => item.dataset.sort)")]
+        assert shown == sorted(shown, reverse=falls)
+    page.select_option("#outcome", "overestimated", timeout=5000)
+    assert names() == ["masked.safetensors"]
+    page.fill("#search", "nothing like it", timeout=5000)
+    assert names() == []
+    assert page.inner_text("#shown") == "0 of 2"
+    assert complaints == []
+    context.close()
+
+
 def test_nothing_of_a_stranger_runs(browser, report):
     """Even markup that got into the page would find the policy closed."""
     context = browser.new_context()

@@ -16,6 +16,7 @@ from robaudit.cli import run
 from robaudit.reports import MANY, REPORTS, Failure, open_case
 from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.terminal import terminal_text
+from robaudit.verdict import ADVICE, pages
 from tests.evidence.edits import editing
 
 HOSTILE = (
@@ -259,3 +260,41 @@ def test_what_makes_the_model_doubtful_stands_beside_the_verdict(cases):
     page, section = REPORTS["html"](doubted), MANY["markdown"]([doubted])
     assert "a close call" in page[page.index("<header") : page.index("</header>")]
     assert "a close call between normalisations" in section[: section.index("| |")]
+
+
+def test_a_model_card_is_read_back_by_the_hubs_own_classes(cases):
+    hub = pytest.importorskip("huggingface_hub")
+    case = cases["masked"]
+    card = hub.ModelCard(REPORTS["model-card"](case), ignore_metadata_errors=False)
+    found = {item.metric_name: item for item in card.data.eval_results}
+    rows = case.data["table"]["rows"]
+    assert len(found) == len(rows)
+    square = next(row for row in rows if row["name"] == "square")
+    item = next(value for name, value in found.items() if "Square" in name)
+    assert item.metric_value == round(100 * square["value"], 2)
+    assert item.dataset_type == "digits"
+    assert "OVERESTIMATED" in card.text
+
+
+def test_every_finding_has_a_page_and_explain_prints_it(capsys):
+    assert set(pages()) == set(ADVICE)
+    assert run(["explain", "vanishing-gradients"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Many of PGD-10's gradients are exactly zero." in said
+    assert "Raised when" in said
+    assert run(["explain"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(ADVICE)
+    assert run(["explain", "vanishing-gradient"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "vanishing-gradient: no such finding; did you mean vanishing-gradients?"
+    )
+
+
+def test_sarif_rules_say_what_they_mean_and_where_to_read_on(cases):
+    run = json.loads(REPORTS["sarif"](cases["masked"]))["runs"][0]
+    for rule in run["tool"]["driver"]["rules"]:
+        assert rule["shortDescription"]["text"].endswith(".")
+        assert rule["shortDescription"]["text"] != rule["fullDescription"]["text"]
+        assert rule["helpUri"].startswith("https://")
+        if rule["id"] in ADVICE:
+            assert rule["helpUri"].endswith(f"/findings/{rule['id']}.html")

@@ -20,12 +20,12 @@ from robaudit.api.data import UNKNOWN, name_of, read, with_classes
 from robaudit.api.models import from_module, remember, settle
 from robaudit.api.result import Result
 from robaudit.api.settings import Settings, read_plan, read_settings, read_threat
-from robaudit.audit import audit, default_evidence, progress_bars
+from robaudit.audit import audit, default_evidence, progress_bars, with_helpers
 from robaudit.datasets import usual_eps
 from robaudit.devices import pick_device
 from robaudit.errors import RobauditError
-from robaudit.inputs import Classifier, Images, load_classifier
-from robaudit.plan import AuditPlan, Norm, parse_norm
+from robaudit.inputs import Classifier, Images, load_classifier, load_helpers
+from robaudit.plan import HELPED, AuditPlan, Norm, parse_norm
 from robaudit.verdict import Claim, judge, make_claim
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def check(
         made, claim = _planned(name_of(data), norm, eps, settings)
         device = usual_device(model, settings.get("device"))
         images, classifier = loaded(model, read(data, labels, settings, made.seed), settings)
+        helpers = _helpers(images, settings)
+        made = with_helpers(made, helpers)
         kept = _kept(model, classifier, images, settings, made)
         folder = None if kept else Path(tempfile.mkdtemp(prefix="robaudit-"))
         path = kept or folder / "audit.evidence"  # type: ignore[operator]
@@ -92,6 +94,7 @@ def check(
                     progress=bars if isinstance(watcher, bool) else watcher,
                     force=settings.get("force", False),
                     claim=claim,
+                    helpers=helpers,
                 )
             result = Result(evidence, judge(evidence, claim), path, temporary=folder is not None)
         except BaseException:
@@ -185,6 +188,16 @@ def _from_source(
         images = with_classes(images, known or max(int(images.labels.max()) + 1, 2))
     reading["force"] = settings.get("force", False)
     return images, load_classifier(source, images=images, device=device, **reading)
+
+
+def _helpers(images: Images, settings: dict[str, Any]) -> dict[str, nn.Module]:
+    """The other models that attacks search with, by the names of their settings."""
+    given = {name: settings[name] for name in HELPED if name in settings}
+    modules = {name: value for name, value in given.items() if isinstance(value, nn.Module)}
+    named = {name: fspath(value) for name, value in given.items() if name not in modules}
+    trusted = bool(settings.get("trust_program"))
+    found = load_helpers(images, named.get("surrogate"), named.get("transfer"), trust_program=trusted)
+    return found | {name: from_module(value, images.shape[0]) for name, value in modules.items()}
 
 
 def usual_device(model: object, wanted: str | torch.device | None) -> str:

@@ -12,6 +12,7 @@ from robaudit import files
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.evidence import Evidence, EvidenceFile, adversarial_images, one_each
+from robaudit.places import expanded
 from robaudit.reports import (
     REPORTS,
     headline,
@@ -154,7 +155,7 @@ class Result:
             RobauditError: the place cannot be written, or the evidence file is gone.
 
         """
-        target = Path(path).expanduser()
+        target = expanded(path)
         try:
             if target.suffix in ENDINGS:
                 files.write_text(target, self.report(ENDINGS[target.suffix]))

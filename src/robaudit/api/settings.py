@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 from robaudit.plan import AUTO_DRAWS, AuditPlan, Engine, Examples, Precision, ThreatModel, parse_fraction
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from robaudit.audit import Progress
 
@@ -29,11 +31,14 @@ class Settings(TypedDict, total=False):
         limit: at most this many examples, a random subset fixed by the seed.
         attacks: names, as a sequence or separated by commas.
         version: of AutoAttack: standard, plus or rand.
+        eps_curve: radii, rising, as a sequence or text (1/255,2/255), or auto: robust accuracy at each.
         seed, confidence, examples, engine, precision, eot: of the audit; eot is measured if not given.
         pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts: the attacks' budgets.
         square_bound, autoattack_bound: the gaps at which robustness counts as overestimated.
         claim, claim_attack: a published robust accuracy in [0, 1], and the attack that is said to leave it.
         evidence: where the evidence file goes; an unfinished one of the same audit there is resumed.
+        surrogate: a differentiable stand-in, whose gradient an attack of its own follows: a module or FILE.py:FACTORY.
+        transfer: another model, whose breaks are tried on this one: a module or a checkpoint.
         progress: True for bars on a terminal, or an object with `begin`, `advance`, `end` and `note`.
 
     """
@@ -50,6 +55,7 @@ class Settings(TypedDict, total=False):
     limit: int | None
     attacks: str | Sequence[str] | None
     version: str | None
+    eps_curve: str | Sequence[float] | None
     seed: int | None
     confidence: float | None
     examples: Examples | None
@@ -67,6 +73,8 @@ class Settings(TypedDict, total=False):
     claim: float | None
     claim_attack: str | None
     evidence: str | PathLike[str] | None
+    surrogate: nn.Module | str | None
+    transfer: nn.Module | str | PathLike[str] | None
     progress: bool | Progress | None
 
 
@@ -103,7 +111,7 @@ def _number(value: Any) -> float:
 def _place(value: Any) -> Path:
     if not isinstance(value, str | PathLike):
         raise TypeError("a path")
-    return Path(value).expanduser()
+    return expanded(value)
 
 
 def _names(value: Any) -> str | tuple[str, ...]:
@@ -113,6 +121,21 @@ def _names(value: Any) -> str | tuple[str, ...]:
         return tuple(map(_text, value))
     except TypeError:
         raise TypeError("names of attacks") from None
+
+
+def _model(value: Any) -> Any:
+    if not isinstance(value, str | PathLike) and not hasattr(value, "named_parameters"):
+        raise TypeError("an nn.Module or the name of a model")
+    return value
+
+
+def _radii(value: Any) -> str | tuple[float | str, ...]:
+    if isinstance(value, str):
+        return value
+    try:
+        return tuple(item if isinstance(item, str) else _number(item) for item in value)
+    except TypeError:
+        raise TypeError("radii") from None
 
 
 def _watcher(value: Any) -> Any:
@@ -137,11 +160,14 @@ _OTHERS: dict[str, Callable[[Any], Any]] = {
     "claim": _number,
     "claim_attack": _text,
     "evidence": _place,
+    "surrogate": _model,
+    "transfer": _model,
     "progress": _watcher,
 }
 _OF_THE_PLAN: dict[str, Callable[[Any], Any]] = {
     "attacks": _names,
     "version": _text,
+    "eps_curve": _radii,
     "seed": _whole,
     "confidence": _number,
     "examples": _text,

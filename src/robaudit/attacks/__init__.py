@@ -66,6 +66,9 @@ ATTACKS: dict[str, Callable[[AuditPlan], Attack]] = {
     "fab": partial(_fab, name="fab", targeted=False),
     "fab-t": partial(_fab, name="fab-t", targeted=True),
     "square": _square,
+    # With the gradient of another model: through a stand-in on the margin, and to a far point of the other's own.
+    "surrogate": partial(_apgd, name="surrogate", loss="dlr"),
+    "transfer": partial(_apgd, name="transfer", loss="ce"),
 }
 
 __all__ = [

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks import geometry
-from robaudit.attacks.objectives import Model, cross_entropy, evaluate, misclassified, nearly_misclassified
+from robaudit.attacks.objectives import (
+    Model,
+    cross_entropy,
+    evaluate,
+    margin,
+    misclassified,
+    nearly_misclassified,
+)
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
 
@@ -40,7 +47,7 @@ class PGDState:
 
 @dataclass(frozen=True)
 class PGD:
-    """PGD-`steps` with `step_size` in pixel units, on the cross-entropy; it starts within `start_eps`, if given."""
+    """PGD-`steps` with `step_size` in pixel units on the `loss`, ce or margin, from within `start_eps` if given."""
 
     norm: str
     eps: float
@@ -52,6 +59,7 @@ class PGD:
     backwards: int = 1
     tries: int = 1
     start_eps: float | None = None
+    loss: str = "ce"
 
     def runs(self, classes: int) -> int:  # noqa: D102
         return 1
@@ -69,7 +77,8 @@ class PGD:
 
     def step(self, model: Model, state: PGDState, tries: int = 1) -> PGDState:
         """Evaluate the iterate, then move on from it unless it is the last."""
-        result = evaluate(model, state.candidate, lambda logits: cross_entropy(logits, state.y))
+        objective = cross_entropy if self.loss == "ce" else margin
+        result = evaluate(model, state.candidate, lambda logits: objective(logits, state.y))
         last = state.iteration >= self.steps
         sign = result.gradient.sign()
         length = geometry.l2(sign)

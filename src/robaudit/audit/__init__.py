@@ -3,6 +3,7 @@
 from robaudit.audit.bars import progress_bars
 from robaudit.audit.defaults import default_evidence
 from robaudit.audit.header import another_model, expect_model
+from robaudit.audit.helpers import with_helpers
 from robaudit.audit.landscape import Window, measure_landscape
 from robaudit.audit.preflight import first_logits, preflight
 from robaudit.audit.progress import Progress, Silent
@@ -27,4 +28,5 @@ __all__ = [
     "preflight",
     "progress_bars",
     "verify",
+    "with_helpers",
 ]

@@ -1,67 +1,207 @@
-"""An audit's progress as bars on a terminal."""
+"""An audit's progress: a live view on a terminal or in a notebook, plain lines anywhere else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich import progress as rich
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from robaudit.audit.progress import Progress
+from robaudit.escaping import plain
+from robaudit.plan import title
+
+#: Seconds after which a line is written though nothing ended, where there is no terminal.
+QUIET_SECONDS = 30.0
+
+
+class Tally:
+    """What is known of a stage: examples of how many, breaks, passes, and for how long it has worked."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.total = self.done = self.broken = self.passes = 0
+        #: Whether its work came in more than one stretch, so that what is left is not known.
+        self.grown = False
+        self._clock, self._worked, self._since = clock, 0.0, 0.0
+
+    def begin(self, total: int) -> None:
+        """More to do."""
+        self.grown = self.total > 0
+        self.total += total
+        self._since = self._clock()
+
+    def advance(self, examples: int, broken: int, passes: int) -> None:
+        """Some of it done."""
+        self.done += examples
+        self.broken += broken
+        self.passes += passes
+
+    def end(self) -> None:
+        """A stretch is over; time between stretches is not this stage's."""
+        self._worked += self._clock() - self._since
+
+    def words(self) -> str:
+        """Breaks and speed."""
+        worked = self._worked + self._clock() - self._since if self.done < self.total else self._worked
+        rate = f", {self.passes / worked:,.0f} passes/s" if self.passes and worked > 0.5 else ""
+        return f"{self.broken} broken{rate}" if self.passes else ""
+
+
+class _View(rich.Progress):
+    """Bars under a line on what is known of the verdict."""
+
+    headline = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The line, then the bars."""
+        if self.headline:
+            yield Text(self.headline, style="bold")
+        yield from super().get_renderables()
+
+
+class _Left(rich.TimeRemainingColumn):
+    """The time left of a stage whose whole work is known: what grows by stretches has none that could be believed."""
+
+    def render(self, task: rich.Task) -> Text:
+        """Empty for a stage that grew."""
+        return Text("") if task.fields.get("grown") else super().render(task)
 
 
 class Bars:
-    """Progress bars for a terminal: one an attack, with its rate, its breaks so far and the time left."""
+    """For a terminal: a bar an attack, with its breaks and speed, and above them the gaps against their bounds."""
 
-    def __init__(self, bars: rich.Progress):
-        self._bars = bars
+    def __init__(self, view: _View):
+        self._view = view
         self._tasks: dict[str, rich.TaskID] = {}
-        self._broken: dict[str, int] = {}
-        self._passes: dict[str, int] = {}
+        self._tallies: dict[str, Tally] = {}
 
     def begin(self, stage: str, total: int) -> None:
         """A new bar, or more for one that is there."""
-        if stage in self._tasks:
-            known = self._bars.tasks[self._tasks[stage]].total or 0
-            self._bars.update(self._tasks[stage], total=known + total)
-        else:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, detail="")
-            self._broken[stage] = self._passes[stage] = 0
+        if stage not in self._tasks:
+            self._tallies[stage] = Tally()
+            self._tasks[stage] = self._view.add_task(title(stage), total=0, detail="", grown=False)
+        tally = self._tallies[stage]
+        tally.begin(total)
+        self._view.update(self._tasks[stage], total=tally.total, grown=tally.grown)
 
     def advance(self, stage: str, examples: int, broken: int, passes: int) -> None:
         """Move the bar."""
-        self._broken[stage] += broken
-        self._passes[stage] += passes
-        task = self._bars.tasks[self._tasks[stage]]
-        elapsed = task.elapsed or 0
-        rate = f", {self._passes[stage] / elapsed:,.0f} passes/s" if elapsed > 0.5 else ""
-        self._bars.update(self._tasks[stage], advance=examples, detail=f"{self._broken[stage]} broken{rate}")
+        tally = self._tallies[stage]
+        tally.advance(examples, broken, passes)
+        self._view.update(self._tasks[stage], advance=examples, detail=tally.words())
 
     def end(self, stage: str) -> None:
-        """Nothing: the bar stays, full."""
+        """The bar stays, full."""
+        self._tallies[stage].end()
 
     def note(self, text: str) -> None:
         """A line above the bars."""
-        self._bars.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        self._view.console.print(plain(text), style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    def look(self, text: str) -> None:
+        """The line over the bars."""
+        self._view.headline = plain(text)
+        self._view.refresh()
+
+
+class Lines:
+    """For a log: a line when an attack begins, one of each at the end, and one every half minute at least."""
+
+    def __init__(self, write: Callable[[str], None], seconds: float = QUIET_SECONDS):
+        self._write, self._seconds = write, seconds
+        self._tallies: dict[str, Tally] = {}
+        self._stage = self._gaps = ""
+        self._last, self._over = time.monotonic(), threading.Event()
+        self._lock = threading.Lock()
+        self._watch = threading.Thread(target=self._beat, daemon=True)
+        self._watch.start()
+
+    def begin(self, stage: str, total: int) -> None:
+        """The first time, its line."""
+        first = stage not in self._tallies
+        self._tallies.setdefault(stage, Tally()).begin(total)
+        self._stage = stage
+        if first:
+            self._say(f"{title(stage)}: {total} to do")
+
+    def advance(self, stage: str, examples: int, broken: int, passes: int) -> None:
+        """Counted."""
+        self._tallies[stage].advance(examples, broken, passes)
+
+    def end(self, stage: str) -> None:
+        """Counted."""
+        self._tallies[stage].end()
+
+    def note(self, text: str) -> None:
+        """A line."""
+        self._say(text)
+
+    def look(self, text: str) -> None:
+        """Said with the next line."""
+        self._gaps = text
+
+    def close(self) -> None:
+        """A last line for each attack, and no more."""
+        self._over.set()
+        self._watch.join()
+        for stage, tally in self._tallies.items():
+            if tally.passes:
+                self._say(f"{title(stage)}: {tally.done} done, {tally.words()}")
+
+    def _beat(self) -> None:
+        while not self._over.wait(max(0.0, self._last + self._seconds - time.monotonic())):
+            if time.monotonic() - self._last < self._seconds:
+                continue
+            tally = self._tallies.get(self._stage)
+            said = "working"
+            if tally:
+                said = f"{title(self._stage)}: {tally.done} of {tally.total} done, {tally.words()}"
+            self._say(f"{said}; {self._gaps}" if self._gaps else said)
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            self._last = time.monotonic()
+            self._write(plain(text))
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def progress_bars(quiet: bool = False) -> Iterator[Progress | None]:
-    """Bars on standard error while the block runs; None where nobody looks at a terminal."""
+    """Who is told of an audit while the block runs, on standard error; None where nobody wants to know.
+
+    A live view on a terminal and in a notebook that has ipywidgets; else lines, from the first process alone.
+    """
     screen = Console(stderr=True)
-    if quiet or not screen.is_terminal:
+    if quiet or os.environ.get("RANK", "0") != "0":
         yield None
         return
-    with rich.Progress(
+    widgets = screen.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
+    if not (screen.is_terminal or widgets):
+        lines = Lines(_to_stderr)
+        try:
+            yield lines
+        finally:
+            lines.close()
+        return
+    with _View(
         rich.SpinnerColumn(),
         rich.TextColumn("{task.description}", justify="left"),
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
         rich.TextColumn("{task.fields[detail]}"),
         rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
+        _Left(),
         console=screen,
         transient=True,
-    ) as bars:
-        yield Bars(bars)
+    ) as view:
+        yield Bars(view)

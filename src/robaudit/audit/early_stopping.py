@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from robaudit.audit.progress import tell_gaps
 from robaudit.audit.session import Session
 from robaudit.evidence import Evidence
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan
@@ -145,6 +146,7 @@ class EarlyStopping:
         if self.number < self.state.get("decided", 0):
             return False
         evidence = self.session.sync()
+        tell_gaps(self.session.progress, evidence)
         verdict = self.verdict(evidence)
         if verdict.settled:
             if not self.state.get("decided"):

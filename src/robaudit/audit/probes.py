@@ -35,10 +35,16 @@ _NOISES = 20
 _UNBOUNDED_STEPS = 80
 #: Radii at which PGD-10 is repeated, as multiples of the threat model's.
 _RADII = (0.25, 1.0, 2.0, 4.0)
+#: Steps of `probe` that it tells of.
+EXPERIMENTS = len(_RADII) + 5
 
 
 def probe(
-    engine_for: Callable[[ThreatModel], Engine], examples: Examples, threat: ThreatModel, seed: int
+    engine_for: Callable[[ThreatModel], Engine],
+    examples: Examples,
+    threat: ThreatModel,
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Tensor]:
     """Which of `examples`, all correctly classified, survive each experiment, and what their logits are like.
 
@@ -47,12 +53,13 @@ def probe(
         examples: (n, C, H, W) in [0, 1] with n > 0.
         threat: the audit's.
         seed: the audit's.
+        advance: called after each of `EXPERIMENTS`.
 
     Returns:
         (n,) bool each, on the CPU. `pgd10`, `pgd10_x0.25`, `pgd10_x2`, `pgd10_x4`: PGD-10 at these multiples of eps.
-        `pgd40`: more steps. `starts`: 5 random starts. `other_norm`: PGD-10 in the other norm's ball, of L2 radius
-        eps sqrt(d) / 4 or Linf radius 2 eps / sqrt(d). `fgsm`: one step of eps from the clean input. `noise`: 20
-        random corners of the ball. `unbounded`: 80 of PGD-10's steps without its bound. `saturated`: the
+        `pgd40`: more steps. `pgd10_margin`: on the margin in place of the cross-entropy. `starts`: 5 random starts.
+        `other_norm`: PGD-10 in another norm's ball (`_other_norm`). `fgsm`: one step of eps from the clean input.
+        `noise`: 20 random corners of the ball. `unbounded`: 80 of PGD-10's steps without its bound. `saturated`: the
         softmax is exactly 1 in float32. `silent`: the gradient of the cross-entropy is exactly zero. And (n,) float
         `linearity`: the local linearity error; and of `verdict.INDICATORS` those that are no probe already, whatever
         came of PGD-10.
@@ -63,11 +70,17 @@ def probe(
         radius = min(factor * threat.eps, 1.0) if threat.norm == "Linf" else factor * threat.eps
         name = "pgd10" if factor == 1 else f"pgd10_x{factor:g}"
         survived[name] = _pgd(engine_for, examples, ThreatModel(threat.norm, radius), seed)
+        advance()
     survived["pgd40"] = _pgd(engine_for, examples, threat, seed, steps=_MORE_STEPS)
+    margin = PGD(threat.norm, threat.eps, PGD_STEP * threat.eps, seed=seed, loss="margin")
+    survived["pgd10_margin"] = _standing(engine_for(threat), margin, examples)
+    advance()
     survived["starts"] = survived["pgd10"].clone()
     for number in range(1, _STARTS):
         survived["starts"] &= _pgd(engine_for, examples, threat, seed + number)
+    advance()
     survived["other_norm"] = _pgd(engine_for, examples, _other_norm(threat, examples.x[0].numel()), seed)
+    advance()
     size = examples.x[0].numel()
     whole = {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size)}[threat.norm]
     # From PGD-10's start and by its steps: from a random image, or by leaps, a network without a usable gradient falls.
@@ -75,6 +88,7 @@ def probe(
         threat.norm, whole, PGD_STEP * threat.eps, steps=_UNBOUNDED_STEPS, seed=seed, start_eps=threat.eps
     )
     survived["unbounded"] = _standing(engine_for(ThreatModel(threat.norm, whole)), unbounded, examples)
+    advance()
     engine = engine_for(threat)
 
     pgd10 = PGD(threat.norm, threat.eps, PGD_STEP * threat.eps, seed=seed)
@@ -85,6 +99,7 @@ def probe(
         return followed | _without_engine(engine.strict, here, threat, seed)
 
     parts = in_parts(without_engine, torch.arange(len(examples)), len(examples))
+    advance()
     return survived | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from robaudit.evidence import Evidence
+from robaudit.plan import title
+from robaudit.verdict import GAPS, gap, gaps
+
 
 class Progress(Protocol):
     """Told of every stage: an attack on a number of examples."""
@@ -23,6 +27,20 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something worth saying at once: a sentence."""
         ...
+
+
+def tell_gaps(progress: Progress, evidence: Evidence) -> None:
+    """What is known of the gaps, to a `progress` that has `look`, which takes a sentence."""
+    look = getattr(progress, "look", None)
+    if look is None:
+        return
+    said = []
+    for name in gaps(evidence):
+        found, bound = gap(evidence, name), getattr(evidence.header.plan.bounds, GAPS[name][2])
+        if found:
+            value, low, high = (f"{100 * item:+.1f}" for item in (found.value, found.low, found.high))
+            said.append(f"{title(name)} {value} ({low} … {high}), bound {100 * bound:g}, of {found.n}")
+    look("   ".join(said))
 
 
 class Silent:

@@ -34,6 +34,8 @@ Pair = tuple[str, int]
 _RUNS = 16
 #: How far the image is moved in them, by what attacks are said to have searched in: a few units in the last place.
 _ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-9}
+#: Of PGD-10's breaks so many times the pairs are made again.
+PGD_PAIRS = 4
 #: Of the pairs drawn, the share that rounding may decide, and a number that it always may.
 _ROUNDED_SHARE, _ROUNDED_LEAST = 1 / 8, 2
 #: The probability with which a share of forged survivors would have been found.
@@ -51,11 +53,13 @@ class Recompute:
 
 @dataclass(frozen=True)
 class Repeated:
-    """One pair: it `stands` again, `breaks`, or is so `close` that rounding, or the reference's luck, decides."""
+    """One pair: it `stands` again, `breaks` where the file says that it survives, `survives` where that says that it
+    breaks, or is so `close` that rounding, or the reference's luck, decides.
+    """
 
     attack: str
     id: int
-    outcome: Literal["stands", "breaks", "close"]
+    outcome: Literal["stands", "breaks", "survives", "close"]
 
     def __str__(self) -> str:
         return f"{title(self.attack)} on example {self.id}"
@@ -89,12 +93,15 @@ class Recomputation:
 
         The reference draws other random numbers, so a few of its breaks are its luck.
         """
-        broken, close = self.of("breaks"), self.of("close")
+        close = self.of("close")
         most = max(_ROUNDED_LEAST, int(_ROUNDED_SHARE * len(self.pairs)))
-        named = [f"{pair}: is said to survive, but the attack breaks it" for pair in broken]
+        named = [f"{pair}: is said to survive, but the attack breaks it" for pair in self.of("breaks")]
+        named += [
+            f"{pair}: is said to be broken, but the attack does not break it" for pair in self.of("survives")
+        ]
         if len(close) > most and not self.stronger:
             named.append(
-                f"{close[0]} and {len(close) - 1} others: are said to survive and do not; chance explains {most}"
+                f"{close[0]} and {len(close) - 1} others: do not come out as the file says; chance explains {most}"
             )
         return named
 
@@ -112,27 +119,33 @@ def draw(pairs: list[Pair], request: Recompute) -> list[Pair]:
     return sorted(chosen.sample(sorted(pairs), min(request.pairs, len(pairs))))
 
 
+def pgd_again(request: Recompute) -> Recompute:
+    """How many of PGD-10's breaks to make again: more, for its few steps cost little."""
+    return replace(request, pairs=PGD_PAIRS * request.pairs, engine="robaudit")
+
+
 def recompute(
     models: tuple[Classifier, nn.Module],
     header: Header,
     examples: Examples,
-    pairs: list[Pair],
-    among: int,
+    among: list[Pair],
     request: Recompute,
     device: str,
+    said: Literal["survive", "break"],
 ) -> Recomputation:
-    """Attack `pairs` as the recorded plan says, in float32.
+    """Attack a random part of some pairs as the recorded plan says, in float32.
 
     Args:
         models: the classifier, and what judges (`verify.judging`).
         header: of the evidence.
         examples: clean images that hold those of the pairs, on the CPU.
-        pairs: at least one.
-        among: how many these were drawn from.
-        request: what drew them, and whose attacks to use.
+        among: at least one pair.
+        request: how many to draw, by which seed, and whose attacks to use.
         device: where to compute.
+        said: what the file says of them.
 
     """
+    pairs = draw(among, request)
     work = _Work(models, header, examples, torch.device(device))
     place = {int(key): row for row, key in enumerate(examples.ids.tolist())}
     found = []
@@ -143,12 +156,16 @@ def recompute(
             theirs = name in AUTOATTACK and "reference" in (request.engine, header.plan.engine)
             broken = work.breaks(name, take(examples, rows), reference=theirs)
             for key, row, lost in zip(ids, rows.tolist(), broken.tolist(), strict=True):
+                if lost == (said == "break"):
+                    found.append(Repeated(name, key, "stands"))
+                    continue
                 # The reference's draws cannot be repeated one example at a time.
-                sure = lost and not theirs and work.breaks_always(name, row)
-                found.append(Repeated(name, key, "breaks" if sure else "close" if lost else "stands"))
+                sure = not theirs and work.always(name, row, lost)
+                other: Literal["breaks", "survives"] = "breaks" if lost else "survives"
+                found.append(Repeated(name, key, other if sure else "close"))
     engine: EngineName = "reference" if header.plan.engine == "reference" else request.engine
     stronger = engine == "reference" and bool(header.plan.reduced(int(header.data["classes"])))
-    return Recomputation(tuple(found), among, request.seed, engine, stronger)
+    return Recomputation(tuple(found), len(among), request.seed, engine, stronger)
 
 
 class _Work:
@@ -205,10 +222,11 @@ class _Work:
 
         return torch.cat(in_parts(answers, torch.arange(len(x)), batch_of(x.shape[1:])))
 
-    def breaks_always(self, name: str, row: int) -> bool:
-        """Whether the attack breaks the example in every one of `_RUNS` runs that differ by rounding."""
+    def always(self, name: str, row: int, lost: bool) -> bool:
+        """Whether the attack breaks the example, or does not, in every one of `_RUNS` runs that differ by rounding."""
         copies = take(self.examples, torch.full((_RUNS,), row))
         size = copies.x[0].numel()
         signs = Draws(self.plan.seed, "rounding").signs(torch.arange(_RUNS), 0, size).reshape(copies.x.shape)
         moved = (copies.x + _ROUNDING.get(self.header.precision, _ROUNDING["fp32"]) * signs).clamp(0, 1)
-        return bool(self.breaks(name, Examples(moved, copies.y, copies.ids, copies.logits)).all())
+        broken = self.breaks(name, Examples(moved, copies.y, copies.ids, copies.logits))
+        return bool((broken == lost).all())

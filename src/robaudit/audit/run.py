@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +12,12 @@ from torch import nn
 
 from robaudit.audit.draws import settle_draws
 from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
+from robaudit.audit.eps_curve import measure_curve
 from robaudit.audit.header import make_header
+from robaudit.audit.helpers import helper_notes, searched_with, with_helpers
 from robaudit.audit.parts import discard_part, finished_unwritable, hand_over, open_part
 from robaudit.audit.preflight import preflight
-from robaudit.audit.progress import Progress, Silent
+from robaudit.audit.progress import Progress, Silent, tell_gaps
 from robaudit.audit.session import Models, Session
 from robaudit.audit.verify import judging
 from robaudit.audit.within import Sampling
@@ -39,12 +42,14 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     progress: Progress | None = None,
     force: bool = False,
     claim: Claim | None = None,
+    helpers: Mapping[str, nn.Module] | None = None,
 ) -> Evidence:
     """Audit `classifier` on `images` as `plan` says, and return the evidence, which is in the file `path` too.
 
     The examples are taken in the order of `images`, which must be random. With `plan.examples == "auto"` the
     audit stops as soon as the verdict is decided, and that on `claim` too. An unfinished audit in `path` is
-    resumed.
+    resumed. `helpers` are other models, from images in [0, 1] to logits, that further attacks search with: a
+    differentiable `surrogate`, and a network whose breaks are tried on this one, `transfer`.
 
     Raises:
         RobauditError: the model cannot be audited on these images, a preflight check failed and `force` is
@@ -52,7 +57,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
 
     """
     where = torch.device(device)
-    plan = settle_draws(plan, classifier.to(where), images, where, path)
+    plan = settle_draws(with_helpers(plan, helpers or {}), classifier.to(where), images, where, path)
     if plan.limit is not None and plan.limit < len(images):
         raise RobauditError(
             f"limit {plan.limit}: {len(images)} images were given; draw the subset when loading them"
@@ -66,15 +71,17 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     if blocking and not force:
         raise RobauditError(f"{classifier.info.path}: {blocking[0].message}\n{blocking[0].advice}")
     sample = images.float(slice(0, 8)).to(where)
+    helped = searched_with(helpers or {}, search, sample)
     bare = before_softmax(classifier, sample) if plan.eot == 1 else None
     header = make_header(classifier, images, plan, where, findings, bare[1] if bare else "", claim)
+    header.model["notes"].extend(helper_notes(helpers or {}))
     kept = f"what was finished is in {path}; the same command with --device cpu resumes it"
     with failures_explained(where, kept), joined() as ranks:
         shown = ranks.agree(finished_unwritable(path, header, claim) if ranks.first else None)
         if shown is not None:
             return shown
         with open_part(path, header, ranks) as file:
-            models = Models(strict, search, bare[0] if bare else None)
+            models = Models(strict, search, bare[0] if bare else None, helped)
             if header.claim:
                 file.update(claim=header.claim)
             _carry_out(Session(models, images, plan, file, ranks, where, progress or Silent()), claim)
@@ -98,6 +105,7 @@ def _carry_out(session: Session, claim: Claim | None) -> None:
             _cascade(session)
         else:
             _every_attack(session, claim)
+        measure_curve(session)
         session.sync()
     session.file.update(finished=True)
 
@@ -122,5 +130,6 @@ def _every_attack(session: Session, claim: Claim | None) -> None:
         for name in session.plan.attacks:
             session.attack(name, session.pending(name, places))
         evidence = session.sync()
+        tell_gaps(session.progress, evidence)
         if not everything and judge(evidence, claim).settled:
             return

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from robaudit.attacks import APGD, ATTACKS, Examples, forward
 from robaudit.audit.parts import hand_over
-from robaudit.audit.probes import PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
+from robaudit.audit.probes import EXPERIMENTS, PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
 from robaudit.audit.progress import Progress
 from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
@@ -37,11 +38,14 @@ class Models:
         search: that attacks search with; another one for a randomised model only.
         bare: `search` without its last softmax, if it has one: all attacks but PGD-10, the usual test, search with it.
 
+        helped: by the name of an attack that has its own, what that searches with.
+
     """
 
     strict: nn.Module
     search: nn.Module
     bare: nn.Module | None = None
+    helped: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 class Session:
@@ -62,6 +66,7 @@ class Session:
         self.ranks, self.device, self.progress = ranks, device, progress
         sample = images.float(slice(0, 8)).to(device)
         self.whole = search_model(models.search, device, plan.precision, sample)
+        self.helped = models.helped
         bare = models.bare
         self.search = self.whole if bare is None else search_model(bare, device, plan.precision, sample)
         self.correct = torch.zeros(len(images), dtype=torch.bool)
@@ -122,29 +127,30 @@ class Session:
         if not len(places):
             return
         mine = self.ranks.share(places)
-        self.progress.begin("probes", len(mine))
+        self.progress.begin("probes", EXPERIMENTS if len(mine) else 0)
         rows = {}
         if len(mine):
             rows = probe(
-                lambda threat: self._engine(self.whole.exact, threat),
-                self._examples(mine),
+                lambda threat: self.engine(self.whole.exact, threat),
+                self.examples(mine),
                 self.plan.threat,
                 self.plan.seed,
+                lambda: self.progress.advance("probes", 1, 0, 0),
             )
         if len(mine) and self.search is not self.whole:
             forms = {"": self.whole.exact, "before_": self.search.exact}
-            engines = {name: self._engine(form, self.plan.threat) for name, form in forms.items()}
-            rows |= compare_trajectories(engines, self._examples(mine), self.plan.threat, self.plan.seed)
+            engines = {name: self.engine(form, self.plan.threat) for name, form in forms.items()}
+            rows |= compare_trajectories(engines, self.examples(mine), self.plan.threat, self.plan.seed)
         parts = [part for part in self.ranks.gather(rows) if part]
         if self.ranks.first:
             found = summed_up(merged(parts))
             self.file.update(probes=found)
             if said := failure_sentence(found):
                 self.progress.note(said)
-        self.progress.advance("probes", len(mine), 0, 0)
         self.progress.end("probes")
 
-    def _engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
+    def engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
+        """The scheduler of attacks that search with `search`, in the ball of `threat`."""
         tuned = self.tuning
         return Engine(
             search=search,
@@ -157,7 +163,8 @@ class Session:
             exact=search.exact,
         )
 
-    def _examples(self, places: Tensor) -> Examples:
+    def examples(self, places: Tensor) -> Examples:
+        """What attacks are given of `places`."""
         return Examples(
             x=self.images.float(places),
             y=self.images.labels[places],
@@ -195,7 +202,7 @@ class Session:
         recorder = Recorder(
             self.file, self.images, self.correct, self.plan, self.strict, self.device, self.progress
         )
-        examples = self._examples(places)
+        examples = self.examples(places)
         self.progress.begin(name, len(places))
         try:
             if self.plan.engine == "reference" and name != "pgd10":
@@ -211,7 +218,9 @@ class Session:
                 search = self.whole.exact if name in _EXACT else self.search
                 if name not in _EXACT:
                     self.file.update(precision=search.precision)
-                engine = self._engine(search, self.plan.threat)
+                engine = self.engine(search, self.plan.threat)
+                if name in self.helped:
+                    engine = replace(engine, search=self.helped[name], exact=None, workers=1)
                 attack = ATTACKS[name](plan)
                 if isinstance(attack, APGD):
                     attack = replace(attack, stop_after=stop_after)

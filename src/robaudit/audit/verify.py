@@ -5,34 +5,29 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-import torch
 from torch import nn
 
-from robaudit.attacks import Examples, forward
-from robaudit.audit.header import expect_model
-from robaudit.audit.recompute import Pair, Recomputation, Recompute, draw, recompute
-from robaudit.audit.witnesses import batch_of, failing_witnesses
-from robaudit.devices import in_parts
-from robaudit.evidence import (
-    Evidence,
-    EvidenceFile,
-    WitnessRow,
-    contradictions,
-    decode_image,
-    doubtful,
-    encode_image,
+from robaudit.attacks import Examples
+from robaudit.audit.against_data import (
+    all_images,
+    answers_of,
+    other_data,
+    other_predictions,
+    stored_images,
 )
-from robaudit.fast import Averaged, strict_arithmetic
+from robaudit.audit.header import expect_model
+from robaudit.audit.recompute import Pair, Recomputation, Recompute, pgd_again, recompute
+from robaudit.audit.witnesses import failing_witnesses
+from robaudit.evidence import Evidence, EvidenceFile, contradictions, doubtful
+from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.verdict import judge
 
 #: AutoAttack's survivors that another attack breaks are attacked again, whatever was asked for: so many pairs.
 DOUBTFUL_PAIRS = 16
-#: Two logits closer than this share of their spread may change places on another machine.
-NEAR_TIE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,8 @@ class Verification:
         survivors: (example, attack) pairs that the file calls survivors.
         doubtful: AutoAttack's survivors that another attack breaks, attacked again; None where there are none.
         recomputed: a random part of the survivors, attacked again; None where nobody asked for it.
+        pgd: a random part of PGD-10's breaks, made again; likewise. A witness proves that an example is not robust, and
+            not that PGD-10 found it, which is what a gap is measured from.
         failures: what is wrong; the first words say with what.
 
     """
@@ -60,6 +57,7 @@ class Verification:
     survivors: int
     doubtful: Recomputation | None
     recomputed: Recomputation | None
+    pgd: Recomputation | None
     failures: tuple[str, ...]
 
 
@@ -99,30 +97,35 @@ def verify(
     shape = tuple(int(size) for size in header.data["shape"])
     bad = failing_witnesses(rows, header.plan.threat, strict, shape, device)
     failures = bad + failures
-    clean = _stored(rows, shape)
+    clean = stored_images(rows, shape)
     if images is not None:
-        problems = _other_data(evidence, rows, images)
+        problems = other_data(evidence, rows, images)
         failures += problems
-        clean = clean if problems else _all_of(evidence, images)
-    logits = _logits(strict, clean.x, device)
-    failures += _other_predictions(evidence, clean, logits)
+        clean = clean if problems else all_images(evidence, images)
+    logits = answers_of(strict, clean.x, device)
+    failures += other_predictions(evidence, clean, logits)
     examples = Examples(clean.x, clean.y, clean.ids, logits)
     pairs, known = _survivors(evidence), set(clean.ids.tolist())
     odd = set(evidence.ids[doubtful(evidence)].tolist())
     models = (classifier, strict)
 
-    def attack_again(chosen: list[Pair], among: int, request: Recompute) -> Recomputation | None:
-        return recompute(models, header, examples, chosen, among, request, device) if chosen else None
+    def attack_again(
+        among: list[Pair], request: Recompute, said: Literal["survive", "break"] = "survive"
+    ) -> Recomputation | None:
+        return recompute(models, header, examples, among, request, device, said) if among else None
 
     suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in header.plan.members]
-    first, second = None, None
+    first, second, pgd = None, None, None
     if not failures:
-        request = Recompute(DOUBTFUL_PAIRS, again.seed if again else secrets.randbits(32))
-        first = attack_again(draw(suspects, request), len(suspects), request)
+        seed = again.seed if again else secrets.randbits(32)
+        first = attack_again(suspects, Recompute(DOUBTFUL_PAIRS, seed))
     if again is not None and again.pairs and not failures:
-        mine = [pair for pair in pairs if again.engine == "robaudit" or pair[0] in AUTOATTACK]
-        second = attack_again(draw(mine, again), len(mine), again)
-    failures += [text for part in (first, second) if part for text in part.failures()]
+        # What searched with another model cannot be repeated without it.
+        own = [name for name in header.plan.attacks if name not in header.plan.helpers]
+        mine = [pair for pair in pairs if pair[0] in (own if again.engine == "robaudit" else AUTOATTACK)]
+        second = attack_again(mine, again)
+        pgd = attack_again(_pgd_breaks(evidence), pgd_again(again), "break") if "pgd10" in own else None
+    failures += [text for part in (first, second, pgd) if part for text in part.failures()]
     return Verification(
         witnesses=len(rows),
         bad=len(bad),
@@ -132,17 +135,9 @@ def verify(
         survivors=len(pairs),
         doubtful=first,
         recomputed=second,
+        pgd=pgd,
         failures=tuple(failures),
     )
-
-
-@dataclass(frozen=True)
-class _Clean:
-    """Clean images (n, C, H, W), their labels and ids (n,)."""
-
-    x: torch.Tensor
-    y: torch.Tensor
-    ids: torch.Tensor
 
 
 def _undecided(evidence: Evidence) -> list[str]:
@@ -157,6 +152,10 @@ def _undecided(evidence: Evidence) -> list[str]:
         found.append(
             f"verdict: is said to be finished, but {len(evidence)} of {wanted} examples do not settle it"
         )
+    if evidence.header.finished and not verdict.settled and (left := _left_out(evidence)):
+        found.append(
+            f"verdict: is open, so every example was to be attacked, and {left} are not attacked to the end"
+        )
     if course.get("decided") and not (verdict.settled and verdict.decided_after <= course["examples"]):
         found.append(
             f"verdict: is said to be decided by {course['examples']} examples, which the outcomes do not do"
@@ -164,83 +163,13 @@ def _undecided(evidence: Evidence) -> list[str]:
     return found
 
 
-def _stored(rows: list[WitnessRow], shape: tuple[int, ...]) -> _Clean:
-    """The clean images of broken examples, which the file itself holds; a damaged one was named before."""
-    found: dict[int, tuple[np.ndarray, int]] = {}
-    for row in rows:
-        try:
-            found[row.id] = decode_image(row.image, shape), row.label  # type: ignore[arg-type]
-        except ValueError:
-            continue
-    x = np.stack([image for image, _ in found.values()]) if found else np.zeros((0, *shape), np.float32)
-    labels = torch.tensor([label for _, label in found.values()], dtype=torch.int64)
-    return _Clean(torch.from_numpy(x), labels, torch.tensor(list(found), dtype=torch.int64))
-
-
-def _all_of(evidence: Evidence, images: Images) -> _Clean:
-    part = images.subset(evidence.header.plan.limit, evidence.header.plan.seed)
-    here = slice(0, len(evidence))
-    return _Clean(part.float(here), part.labels[here], part.ids[here])
-
-
-def _other_data(evidence: Evidence, rows: list[WitnessRow], images: Images) -> list[str]:
-    """In what the data set at hand is not the one that the file says was audited."""
-    header = evidence.header
-    told, plan = header.data, header.plan
-    if told["sha256"] != images.sha256:
-        return [
-            f"data: {images.name} {images.split} at hand is not what was audited ({told['name']} {told['split']})"
-        ]
-    part = images.subset(plan.limit, plan.seed)
-    found = []
-    if (told["total"], told["n"]) != (images.total, len(part)):
-        found.append(
-            f"data: {told['n']} of {told['total']} examples are said to be audited; "
-            f"there are {len(part)} of {images.total}"
-        )
-    n = min(len(evidence), len(part))
-    if len(evidence) > n or (part.ids[:n].numpy() != evidence.ids[:n]).any():
-        return [*found, "data: the examples are not those that this seed and limit choose, in that order"]
-    if (part.labels[:n].numpy() != evidence.labels).any():
-        found.append("data: labels are not the data set's")
-    place = {key: row for row, key in enumerate(part.ids.tolist())}
-    changed = sorted(
-        {row.id for row in rows if row.image != encode_image(part.pixels[place[row.id]].numpy())} if n else ()
-    )
-    if changed:
-        found.append(
-            f"data: the image of example {changed[0]} and {len(changed) - 1} others is not the data set's"
-        )
-    return found
-
-
-def _logits(strict: nn.Module, x: torch.Tensor, device: str) -> torch.Tensor:
-    if not len(x):
-        return torch.zeros(0, 2)
-
-    def answers(part: torch.Tensor) -> torch.Tensor:
-        with strict_arithmetic(), torch.no_grad():
-            return forward(strict, x[part].to(device)).cpu()
-
-    return torch.cat(in_parts(answers, torch.arange(len(x)), batch_of(x.shape[1:])))
-
-
-def _other_predictions(evidence: Evidence, clean: _Clean, logits: torch.Tensor) -> list[str]:
-    """Clean predictions that are not the model's, near-ties aside."""
-    told = dict(zip(evidence.ids.tolist(), evidence.predictions.tolist(), strict=True))
-    wrong = []
-    for key, row in zip(clean.ids.tolist(), logits, strict=True):
-        said = told[key]
-        if not bool(row.isfinite().all()):
-            right = said == -1
-        else:
-            spread = float(row.amax() - row.amin())
-            right = 0 <= said < len(row) and float(row.amax() - row[said]) <= NEAR_TIE * spread
-        if not right:
-            wrong.append(key)
-    if not wrong:
-        return []
-    return [f"clean prediction of example {wrong[0]} and {len(wrong) - 1} others: is not the model's"]
+def _left_out(evidence: Evidence) -> int:
+    """Examples of which it is not known whether AutoAttack breaks them, where the plan asks for all."""
+    plan = evidence.header.plan
+    if plan.within is not None or not set(plan.members) <= set(plan.attacks):
+        return 0
+    known = evidence.broken("autoattack") | evidence.survives("autoattack")
+    return int((evidence.correct & ~known).sum())
 
 
 def _survivors(evidence: Evidence) -> list[Pair]:
@@ -250,3 +179,10 @@ def _survivors(evidence: Evidence) -> list[Pair]:
         for name in evidence.header.plan.attacks
         for key in evidence.ids[evidence.survives(name)]
     ]
+
+
+def _pgd_breaks(evidence: Evidence) -> list[Pair]:
+    """Every example that PGD-10 is said to have broken."""
+    if "pgd10" not in evidence.attacks:
+        return []
+    return [("pgd10", int(key)) for key in evidence.ids[evidence.broken("pgd10")]]

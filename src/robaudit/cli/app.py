@@ -13,10 +13,12 @@ import sys
 import typer
 
 import robaudit
+from robaudit.cli.board import board
 from robaudit.cli.check import check
 from robaudit.cli.compare import compare
 from robaudit.cli.defaults import NO_CONFIG, project_defaults
 from robaudit.cli.demo import demo
+from robaudit.cli.explain import explain
 from robaudit.cli.export import export
 from robaudit.cli.gate import gate
 from robaudit.cli.help import Command, completed, flags_of
@@ -54,7 +56,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 nothing found · 1 overestimated or claim refuted · 2 could not audit · 3 inconclusive",
 )
 for _command in (
-    *(check, inspect, verify, report, export, compare, gate),
+    *(check, inspect, verify, report, export, compare, gate, board, explain),
     *(train, sweep, landscape),
     *(datasets, architectures, attacks, demo),
 ):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from robaudit.cli.common import image_classes, image_shape
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 
 if TYPE_CHECKING:
     from robaudit.evidence import Header
@@ -39,7 +40,7 @@ def load_audited(
     from robaudit.inputs import file_sha256, is_factory, load_classifier
 
     arch, normalise, key = (given.get(name) for name in ("arch", "normalise", "key"))
-    recorded, is_file = header.model["architecture"], Path(model).expanduser().is_file()
+    recorded, is_file = header.model["architecture"], expanded(model).is_file()
     if arch is None and is_file and is_factory(recorded):
         raise RobauditError(
             f"{evidence}: was made with code of its own ({recorded}), which is never run on a file's word; "
@@ -57,7 +58,7 @@ def load_audited(
         )
     except RobauditError:
         # Another file, to which the audited one's structure was put.
-        if is_file and header.model["sha256"] not in ("", file_sha256(Path(model).expanduser())):
+        if is_file and header.model["sha256"] not in ("", file_sha256(expanded(model))):
             raise another_model(header, model) from None
         raise
     expect_model(header, classifier)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robaudit.cli.common import console, exit_code, write_text
+from robaudit.cli.common import console, exists, exit_code, write_text
 from robaudit.cli.streams import complain
+from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
+from robaudit.factory_names import is_factory
 from robaudit.files import read_text
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class CheckRequest:
     force: bool
     quiet: bool
     trust_program: bool = False
+    surrogate: str | None = None
+    transfer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,12 @@ class Checked:
 
 
 def expand(models: list[str]) -> list[str]:
-    """The checkpoints named, those listed in `.txt` files included (one a line, # for comments)."""
+    """The checkpoints named, those listed in `.txt` files included (one a line, # for comments).
+
+    Raises:
+        RobauditError: a list cannot be read, or names code; or none is named.
+
+    """
     found: list[str] = []
     for name in models:
         if not name.endswith(".txt"):
@@ -69,7 +78,13 @@ def expand(models: list[str]) -> list[str]:
             raise RobauditError(
                 f"{name}: cannot be read as a list of checkpoints ({reason}); give one path a line"
             ) from error
-        found += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+        listed = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+        for line in listed:
+            if is_factory(line) and not exists(line):
+                raise RobauditError(
+                    f"{name}: names code ('{line}'), which a list may not; write it on the command line"
+                )
+        found += listed
     if not found:
         raise RobauditError(f"{', '.join(models)}: lists no checkpoint; give one path a line")
     return found
@@ -82,31 +97,37 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
         RobauditError: it could not be audited.
 
     """
-    from robaudit.audit import audit, default_evidence, progress_bars
-    from robaudit.inputs import load_classifier
+    from robaudit.audit import audit, default_evidence, progress_bars, with_helpers
+    from robaudit.inputs import load_classifier, load_helpers
     from robaudit.verdict import judge
 
-    classifier = load_classifier(
-        model,
-        arch=request.arch,
-        normalise=request.normalise,
-        key=request.key,
-        images=images,
-        force=request.force,
-        trust_program=request.trust_program,
-    )
-    path = evidence or default_evidence(model, classifier.info, request.plan, images)
+    with working(
+        f"{model}: which architecture and normalisation fit its tensors and the images", request.quiet
+    ):
+        classifier = load_classifier(
+            model,
+            arch=request.arch,
+            normalise=request.normalise,
+            key=request.key,
+            images=images,
+            force=request.force,
+            trust_program=request.trust_program,
+        )
+    helpers = load_helpers(images, request.surrogate, request.transfer, trust_program=request.trust_program)
+    plan = with_helpers(request.plan, helpers)
+    path = evidence or default_evidence(model, classifier.info, plan, images)
     _tell_resumed(path)
     with progress_bars(quiet=request.quiet) as bars:
         found = audit(
             classifier,
             images.subset(request.plan.limit, request.plan.seed),
-            request.plan,
+            plan,
             path=path,
             device=request.device,
             progress=bars,
             force=request.force,
             claim=request.claim,
+            helpers=helpers,
         )
     return Checked(model, path, found, judge(found, request.claim))
 

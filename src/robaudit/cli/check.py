@@ -20,6 +20,7 @@ from robaudit.cli.defaults import tell_defaults
 from robaudit.cli.help import one_of
 from robaudit.cli.several import check_several, folder_for
 from robaudit.cli.trackers import TRACKERS, check_tracker
+from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
@@ -114,6 +115,11 @@ def check(
         help="Of AutoAttack: standard; plus (5 restarts, untargeted and targeted); rand (the mean over 20 draws).",
         rich_help_panel=_BUDGET,
     ),
+    eps_curve: str | None = typer.Option(
+        None,
+        help="Robust accuracy at these radii too, rising: 1/255,2/255,4/255 or auto.",
+        rich_help_panel=_BUDGET,
+    ),
     pgd_steps: int = typer.Option(10, help="PGD steps.", rich_help_panel=_BUDGET),
     apgd_steps: int = typer.Option(100, help="APGD steps a run.", rich_help_panel=_BUDGET),
     fab_steps: int = typer.Option(100, help="FAB steps a target.", rich_help_panel=_BUDGET),
@@ -153,6 +159,14 @@ def check(
         rich_help_panel=_BUDGET,
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 …", rich_help_panel=_MODEL),
+    surrogate: str | None = typer.Option(
+        None,
+        help="FILE.py:FACTORY of a differentiable stand-in, whose gradient an attack of its own follows (BPDA).",
+        rich_help_panel=_BUDGET,
+    ),
+    transfer: str | None = typer.Option(
+        None, help="Another checkpoint: images that break it are tried on this one.", rich_help_panel=_BUDGET
+    ),
     ray: str | None = typer.Option(
         None,
         help="Audit several checkpoints on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local.",
@@ -176,7 +190,12 @@ def check(
         "--log",
         help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
         autocompletion=one_of(TRACKERS),
-        rich_help_panel="Output",
+        rich_help_panel=_OUT,
+    ),
+    board: Path | None = typer.Option(
+        None,
+        help="Folder for a static page of all the checkpoints, as `robaudit board` makes.",
+        rich_help_panel=_OUT,
     ),
     force: bool = typer.Option(
         False, "--force", help="Go on past a preflight warning.", rich_help_panel=_MODEL
@@ -189,9 +208,11 @@ def check(
     """
     check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
-    outputs = Outputs(json_path, html, markdown, sarif, log)
+    outputs = Outputs(json_path, html, markdown, sarif, board, log)
     outputs.check(paths, evidence=evidence)
     check_tracker(log)
+    if transfer is not None:
+        check_present(transfer)
     if len(paths) == 1:
         check_present(paths[0])
     data = DataRequest(dataset, data_dir, split, seed, download, image_size)
@@ -203,6 +224,7 @@ def check(
             threat_model(norm, eps, dataset),
             attacks=attacks,
             version=version,
+            eps_curve=eps_curve,
             seed=seed,
             confidence=confidence,
             examples=examples,
@@ -223,7 +245,8 @@ def check(
         claimed = _claim(claim, claim_attack, plan)
     except ValueError as error:
         raise RobauditError(str(error)) from error
-    from robaudit.devices import pick_device
+    with working("starting", quiet=outputs.quiet):
+        from robaudit.devices import pick_device
 
     request = CheckRequest(
         plan=plan,
@@ -235,6 +258,8 @@ def check(
         force=force,
         quiet=outputs.quiet,
         trust_program=trust_program,
+        surrogate=surrogate,
+        transfer=transfer,
     )
     tell_defaults(context)
     folder_for(paths, evidence)

@@ -28,6 +28,7 @@ class Outputs:
     html: str | None = None
     markdown: str | None = None
     sarif: str | None = None
+    board: Path | None = None
     log: str | None = None
 
     def check(self, paths: list[str], **others: object) -> None:
@@ -42,8 +43,11 @@ class Outputs:
 
         """
         places = self._places
+        board = self.board
         for place in places.values():
             check_writable(place)
+        if board is not None and board.exists() and not board.is_dir():
+            raise RobauditError(f"{board}: is no folder; --board wants one")
         check_apart(**places, **others, model=paths[0] if len(paths) == 1 else None)  # type: ignore[arg-type]
         if self.html and len(paths) > 1:
             raise RobauditError(
@@ -58,10 +62,12 @@ class Outputs:
 
     @property
     def _places(self) -> dict[str, str | None]:
-        return {name: place for name, place in asdict(self).items() if name != "log"}
+        return {name: place for name, place in asdict(self).items() if name not in ("board", "log")}
 
     def write(self, results: Sequence[Checked], claim: Claim | None = None) -> None:
         """Write them all but the JSON, which `report_one` and `check_many` write; `claim` is judged in them too."""
+        if self.board is not None:
+            self._show_board(results, self.board)
         from robaudit.reports import MANY, REPORTS, Failure, open_case, summary
 
         for item in results:
@@ -79,3 +85,12 @@ class Outputs:
         for name, place in wanted.items():
             text = MANY[name](cases) if name in MANY else REPORTS[name](cast("Case", cases[0]))
             write_text(place, text)
+
+    @staticmethod
+    def _show_board(results: Sequence[Checked], folder: Path) -> None:
+        from robaudit.cli.board import opened, publish
+        from robaudit.reports import Failure
+
+        publish(
+            [opened(item.path) if item.path else Failure(item.model, item.error) for item in results], folder
+        )

@@ -40,7 +40,7 @@ def check_on_ray(
     """
     with connected(address) as (ray, gpus):
         task = ray.remote(num_gpus=gpus, max_retries=3)(_task)
-        shared = ray.put((images, request))
+        shared = ray.put((images, _movable(request)))
         waiting = {
             task.remote(_everywhere(model), place and place.resolve(), shared): model for model, place in jobs
         }
@@ -98,6 +98,16 @@ def _task(model: str, place: Path | None, shared: tuple[Images, CheckRequest]) -
     images, request = shared
     return check_safely(
         model, images, replace(request, device=pick_device(request.device), quiet=True), place
+    )
+
+
+def _movable(request: CheckRequest) -> CheckRequest:
+    """The same with the other models' files by their whole paths."""
+    file, colon, name = (request.surrogate or "").rpartition(":")
+    return replace(
+        request,
+        surrogate=f"{_everywhere(file)}:{name}" if colon else request.surrogate,
+        transfer=_everywhere(request.transfer) if request.transfer else None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from robaudit import files
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 from robaudit.spelling import meant_path
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def check_apart(**places: str | Path | None) -> None:
     for name, place in places.items():
         if place is None:
             continue
-        where = "-" if str(place) == "-" else str(Path(place).resolve())
+        where = "-" if str(place) == "-" else _resolved(place)
         other = seen.setdefault(where, name)
         if other != name and where != os.devnull:
             raise RobauditError(
@@ -166,9 +167,17 @@ def check_present(*models: str) -> None:
             )
 
 
+def _resolved(place: str | Path) -> str:
+    """Where it leads; what cannot be a path, or is a link without an end, leads to itself."""
+    try:
+        return str(Path(place).resolve())
+    except (OSError, ValueError, RuntimeError):
+        return str(place)
+
+
 def exists(path: str) -> bool:
     """Whether something lies there; what cannot be a path is nowhere."""
     try:
-        return Path(path).expanduser().exists()
+        return expanded(path).exists()
     except (OSError, ValueError, RuntimeError):
         return False

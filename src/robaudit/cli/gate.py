@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ def gate(
         False,
         "--verify",
         help="Audit nothing: check the evidence that was made elsewhere, attack a few survivors again, and judge it.",
+    ),
+    arch: str | None = typer.Option(
+        None, help="Architecture of all of them, such as FILE.py:FACTORY: a policy cannot name code."
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda …"),
     output_format: str = typer.Option(
@@ -77,6 +81,8 @@ def gate(
     for place in outputs.values():
         check_writable(place)
     policies = read_policies(find_policy(policy))
+    if arch:
+        policies = tuple(replace(rules, arch=arch) for rules in policies)
     check_apart(policy=policies[0].path, **outputs)
     today = datetime.datetime.now(tz=datetime.UTC).date()
     refuse_expired(policies[0].path, [*policies[0].waivers, *policies[0].ignored], today)

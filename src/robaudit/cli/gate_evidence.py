@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from robaudit.cli.audited import load_audited
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 
 if TYPE_CHECKING:
     from robaudit.cli.policy import Policy
@@ -43,7 +44,7 @@ def content(model: str, arch: str | None) -> str:
     """
     from robaudit.inputs import load_classifier, source_digest
 
-    found = _digest(Path(model).expanduser())
+    found = _digest(expanded(model))
     if not found:
         return load_classifier(model, arch=arch).info.digest
     return found + (source_digest(arch) if arch and _is_code(arch) else "")
@@ -74,14 +75,16 @@ def expect_policy(path: Path, header: Header, rules: Policy) -> None:
 
 
 def expect_content(path: Path, header: Header, model: Path, rules: Policy, images: Images | None) -> None:
-    """Nothing, if evidence is of this checkpoint and data; what has no file is loaded to tell.
+    """Nothing, if evidence is of this checkpoint and data; what is no single file is loaded to tell.
 
     Raises:
         RobauditError: it is of another checkpoint or other data.
 
     """
-    found = _digest(model.expanduser())
-    if not found:
+    place = expanded(model)
+    found = _digest(place)
+    # What lies beside tensors counts too, where they are a Hugging Face folder's.
+    if not found or ((place if place.is_dir() else place.parent) / "config.json").is_file():
         load_audited(str(model), header, path, _given(rules))
     elif header.model["sha256"] != found:
         raise RobauditError(f"{path}: evidence of another checkpoint ({header.model['path']}); move it away")
@@ -120,10 +123,12 @@ def recheck(
     done += ", all clean predictions" if found.with_data else f", {found.predictions} clean predictions"
     if found.recomputed is None:
         return f"{done}; none of {found.survivors} survivors attacked again."
-    part = found.recomputed
+    part, pgd = found.recomputed, found.pgd
     done += f"; {len(part.pairs)} of {part.among} survivors attacked again, seed {part.seed}"
-    close = len(part.of("close"))
-    return done + (f", {close} of them decided by rounding." if close else ".")
+    if pgd:
+        done += f"; {len(pgd.pairs)} of {pgd.among} breaks of PGD-10 made again"
+    close = sum(len(again.of("close")) for again in (part, pgd) if again)
+    return done + (f"; rounding decides {close} of them." if close else ".")
 
 
 def _given(rules: Policy) -> dict[str, str | None]:

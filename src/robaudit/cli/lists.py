@@ -42,6 +42,7 @@ def datasets(as_json: bool = _JSON) -> int:
             "shape": list(spec.shape),
             "eps_linf": spec.eps_linf,
             "eps_l2": spec.eps_l2,
+            "eps_l1": spec.eps_l1,
             "splits": list(spec.splits),
             "download": bool(spec.torchvision),
         }

@@ -21,6 +21,7 @@ from robaudit.cli.tables import (
     subtable,
 )
 from robaudit.errors import RobauditError
+from robaudit.factory_names import is_factory
 from robaudit.plan import AuditPlan, Bounds, Budget, precision_wanted
 
 #: What may be said of each data set, and of all of them at the top.
@@ -92,8 +93,8 @@ class Policy:
         found: list[Path] = []
         for pattern in self.models:
             try:
-                matches = sorted(path for path in self.path.parent.glob(pattern) if path.is_file())
-            except (NotImplementedError, ValueError, OSError) as error:
+                matches = sorted(filter(_is_model, self.path.parent.glob(pattern)))
+            except (NotImplementedError, ValueError, OSError, RecursionError) as error:
                 raise RobauditError(
                     f"{self.path}: models '{pattern}' is no pattern ({error}); correct it"
                 ) from error
@@ -101,6 +102,11 @@ class Policy:
                 raise RobauditError(f"{self.path}: models '{pattern}' fits no file; correct it")
             found += [path for path in matches if path not in found]
         return found
+
+
+def _is_model(path: Path) -> bool:
+    """Whether it is a file, or a folder as Hugging Face's libraries write them."""
+    return path.is_file() or (path / "config.json").is_file()
 
 
 def find_policy(named: Path | None) -> Path:
@@ -167,6 +173,10 @@ def _policy(path: Path, data: dict[str, Any], where: str) -> Policy:
     recompute = data.get("recompute", RECOMPUTE)
     if recompute < 0:
         raise RobauditError(f"{path}: recompute {recompute} must be 0 or more")
+    if is_factory(data.get("arch", "")):
+        raise RobauditError(
+            f"{path}: arch names code ('{data['arch']}'), which a policy may not; pass it as robaudit gate --arch"
+        )
     folder = path.parent
     return Policy(
         path=path,
@@ -178,12 +188,29 @@ def _policy(path: Path, data: dict[str, Any], where: str) -> Policy:
         normalise=data.get("normalise"),
         plan=_plan(path, data),
         minimum=data.get("min-robust-accuracy"),
-        evidence=folder / data.get("evidence", ".robaudit"),
+        evidence=_inside(path, data.get("evidence", ".robaudit")),
         waivers=tuple(read_waiver(path, item) for item in data.get("exceptions", [])),
         ignored=tuple(read_ignored(path, item) for item in data.get("ignore", [])),
         recompute=recompute,
         image_size=data.get("image-size"),
     )
+
+
+def _inside(path: Path, name: str) -> Path:
+    """The folder of the evidence: all that a policy says of what is written.
+
+    Raises:
+        RobauditError: it leads out of the policy's own folder, by a link perhaps.
+
+    """
+    place = path.parent / name
+    try:
+        inside = place.resolve().is_relative_to(path.parent.resolve())
+    except (OSError, ValueError, RuntimeError):  # no path, or links without an end
+        inside = False
+    if not inside:
+        raise RobauditError(f"{path}: evidence '{name}' leads out of the policy's folder; name one inside it")
+    return place
 
 
 def _dataset(name: str, folder: Path) -> str:

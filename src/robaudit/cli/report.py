@@ -17,8 +17,10 @@ def report(
     form: str = typer.Option(
         "terminal",
         "--format",
-        help="terminal, html, markdown, json, junit, sarif or badge (an SVG).",
-        autocompletion=one_of(("terminal", "html", "markdown", "json", "junit", "sarif", "badge")),
+        help="terminal, html, markdown, json, junit, sarif, badge (an SVG) or model-card.",
+        autocompletion=one_of(
+            ("terminal", "html", "markdown", "json", "junit", "sarif", "badge", "model-card")
+        ),
     ),
     out: str | None = typer.Option(None, help="File to write; standard output by default."),
     landscape: Path | None = typer.Option(

@@ -25,6 +25,7 @@ def sweep(
         autocompletion=one_of(TRACKERS),
         rich_help_panel="Output",
     ),
+    board: Path | None = typer.Option(None, help="Folder for a static page of all the audits."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only print the commands."),
 ) -> int:
     """Train and audit every cell of a grid, and print the shares of unstable runs with intervals.
@@ -32,10 +33,15 @@ def sweep(
     Example: robaudit sweep examples/sweeps/table2-batch-size.toml --out runs/table2 --data-dir data
     """
     check_tracker(log)
-    from robaudit.cli.sweeping import Sweep, carry_out, log_results
+    from robaudit.cli.grids import Sweep
+    from robaudit.cli.sweeping import carry_out, log_results
 
-    found = Sweep.read(grid)
-    code = carry_out(found, out, data_dir, jobs, ray, dry_run)
-    if log and not dry_run:
-        log_results(log, found.jobs(out.resolve()), out)
+    sweep = Sweep.read(grid)
+    code = carry_out(sweep, out, data_dir, jobs, ray, dry_run)
+    if not dry_run:
+        from robaudit.cli.sweep_pages import write_pages
+
+        write_pages(sweep, out, board)
+        if log:
+            log_results(log, sweep.jobs(out.resolve()), out)
     return code

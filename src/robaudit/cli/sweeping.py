@@ -1,132 +1,22 @@
-"""The runs of a sweep: each a `robaudit train` and a `robaudit check`, resumable by themselves; and the table."""
+"""The runs of a sweep, carried out: each a `robaudit train` and a `robaudit check`, resumable by themselves."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import shlex
 import subprocess
-import sys
-import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from robaudit.cli.common import console
+from robaudit.cli.grids import LARGEST, Command, Job, Sweep
 from robaudit.cli.trackers import log_report
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.files import read_text
 from robaudit.stats import proportion
-
-Command = list[str]
-#: Bytes of a grid file or of a report.
-_LARGEST = 16 << 20
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run: the cell of the grid, its seed, where it goes."""
-
-    cell: tuple[tuple[str, Any], ...]
-    seed: int
-    folder: Path
-
-    @property
-    def result(self) -> Path:
-        """The JSON report of its audit; a run that has one is done."""
-        return self.folder / "audit.json"
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A grid file.
-
-    Attributes:
-        name: for the table's head.
-        fixed: flags of `robaudit train`, without the dashes; `true` stands for a bare flag.
-        grid: flags with a list of values each.
-        seeds: runs a cell.
-        check: flags of `robaudit check`.
-        bound: a run is unstable where PGD-10 minus Square reaches it (Table 2: 0.08).
-        paper: what the paper found, by cell, as `"beta=1 batch-size=128" = "10/10"`.
-
-    """
-
-    name: str
-    fixed: dict[str, Any]
-    grid: dict[str, list[Any]]
-    seeds: int
-    check: dict[str, Any]
-    bound: float
-    paper: dict[str, str]
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """The file's sweep.
-
-        Raises:
-            RobauditError: it cannot be read or lacks something.
-
-        """
-        try:
-            data = tomllib.loads(read_text(path, _LARGEST))
-            found = cls(
-                str(data["name"]),
-                dict(data["fixed"]),
-                {key: list(values) for key, values in data["grid"].items()},
-                int(data["seeds"]),
-                dict(data.get("check", {})),
-                float(data.get("bound", 0.08)),
-                dict(data.get("paper", {})),
-            )
-        except OSError as error:
-            raise RobauditError(f"{path}: cannot be read ({error.strerror}); give a .toml file") from error
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise RobauditError(
-                f"{path}: is no sweep ({error}); it needs name, seeds, [fixed] and [grid], as in examples/sweeps/"
-            ) from error
-        if "dataset" not in found.fixed | found.grid or found.seeds < 1 or not all(found.grid.values()):
-            raise RobauditError(
-                f"{path}: needs a dataset, seeds of at least 1 and a value in every list of [grid]"
-            )
-        return found
-
-    def jobs(self, out: Path) -> Iterator[Job]:
-        """Every run, a seed of every cell first, so that an unfinished sweep has seen all cells."""
-        cells = list(
-            itertools.product(*([(key, value) for value in values] for key, values in self.grid.items()))
-        )
-        for seed in range(self.seeds):
-            for cell in cells:
-                yield Job(
-                    cell, seed, out / ",".join([*(f"{key}={value}" for key, value in cell), f"seed={seed}"])
-                )
-
-    def commands(self, job: Job, data_dir: Path | None) -> list[Command]:
-        """What a run is: to train, to audit the best checkpoint."""
-        own = [sys.executable, "-m", "robaudit"]
-        data = {"data-dir": str(data_dir.resolve())} if data_dir else {}
-        training = self.fixed | dict(job.cell) | data | {"seed": job.seed, "out": job.folder, "quiet": True}
-        dataset = training["dataset"]
-        checking = {
-            "dataset": dataset, "attacks": "pgd10,square", "examples": "all", "limit": 1000,
-            "evidence": job.folder / "audit.evidence", "json": job.result, **data, **self.check,
-        }  # fmt: skip
-        if "eps" in training:
-            checking.setdefault("eps", training["eps"])
-        best = str(job.folder / "best.safetensors")
-        return [[*own, "train", *_flags(training)], [*own, "check", best, *_flags(checking)]]
-
-
-def _flags(values: dict[str, Any]) -> Iterable[str]:
-    return [
-        f"--{key}" if value is True else f"--{key}={value}"
-        for key, value in values.items()
-        if value is not False
-    ]
 
 
 def run_job(commands: list[Command], result: str) -> str:
@@ -185,7 +75,7 @@ def _on_ray(work: list[tuple[list[Command], str]], address: str) -> list[str]:
 def gap(result: Path) -> float | None:
     """PGD-10 minus Square of one audit; None where it is not there."""
     try:
-        return float(json.loads(read_text(result, _LARGEST))["gap"]["pgd10-square"]["value"])
+        return float(json.loads(read_text(result, LARGEST))["gap"]["pgd10-square"]["value"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -194,7 +84,7 @@ def log_results(kind: str, jobs: Iterable[Job], out: Path) -> None:
     """Each finished run's audit as a run of the tracker `kind`."""
     for job in jobs:
         try:
-            report = json.loads(read_text(job.result, _LARGEST))
+            report = json.loads(read_text(job.result, LARGEST))
         except (OSError, ValueError, RecursionError):
             continue
         settings = dict(job.cell) | {"seed": job.seed}
@@ -214,7 +104,7 @@ def table(sweep: Sweep, jobs: list[Job]) -> Any:
         gaps = [value for job in jobs if job.cell == cell and (value := gap(job.result)) is not None]
         count = sum(value >= sweep.bound for value in gaps)
         name = " ".join(f"{key}={value}" for key, value in cell)
-        low, high = _share(count, len(gaps))
+        low, high = share_interval(count, len(gaps))
         found.add_row(
             *(escape(plain(value)) for _, value in cell),
             f"{count}/{len(gaps)}",
@@ -225,7 +115,8 @@ def table(sweep: Sweep, jobs: list[Job]) -> Any:
     return found
 
 
-def _share(count: int, runs: int) -> tuple[float, float]:
+def share_interval(count: int, runs: int) -> tuple[float, float]:
+    """Of unstable runs, at confidence 0.95."""
     if not runs:
         return 0.0, 1.0
     interval = proportion(count, runs, 0.95)

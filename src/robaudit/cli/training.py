@@ -80,10 +80,10 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
         rows = train(settings, images, request.out, start=start, progress=progress, command=command)
     if os.environ.get("RANK", "0") == "0":
         draw_run(request.out, request.out / "curves.png")
+        if request.start:
+            _before_and_after(request, settings)
         for line in () if request.quiet else summary(rows, settings, request):
             console().print(plain(line), markup=False, soft_wrap=True)
-        if request.start:
-            _before_and_after(request, settings, start)
     return 0
 
 
@@ -99,7 +99,7 @@ def _load_start(path: str, images: Images, given: dict[str, Any]) -> Classifier:
     return found
 
 
-def _before_and_after(request: TrainRequest, settings: TrainSettings, start: Classifier | None) -> None:
+def _before_and_after(request: TrainRequest, settings: TrainSettings) -> None:
     """Both checkpoints through the same audit, as two columns."""
     from rich.table import Table
 
@@ -116,7 +116,6 @@ def _before_and_after(request: TrainRequest, settings: TrainSettings, start: Cla
     found = [
         _audited(str(path), images, plan, settings.device, request.quiet) for path in (request.start, after)
     ]
-    del start
     table = Table(box=None, pad_edge=False)
     for title in ("", "before", "after"):
         table.add_column(title, justify="right" if title else "left")

@@ -140,6 +140,8 @@ def summary_lines(result: Verification) -> list[str]:
         lines.append(f"Of AutoAttack's survivors that another attack breaks: {repeated(result.doubtful)}.")
     if result.recomputed:
         lines.append(f"{repeated(result.recomputed)}. {assurance(result.recomputed)}")
+        if result.pgd:
+            lines.append(f"{repeated(result.pgd, 'breaks of PGD-10')}. {assurance(result.pgd)}")
     else:
         lines.append(
             f"That {result.survivors} attacks found nothing is the file's word: none of them was made again "
@@ -149,12 +151,12 @@ def summary_lines(result: Verification) -> list[str]:
     return lines
 
 
-def repeated(found: Recomputation) -> str:
-    """How many survivors were attacked again, and what came of it."""
+def repeated(found: Recomputation, what: str = "survivors") -> str:
+    """How many pairs were attacked again, and what came of it."""
     stands, close = len(found.of("stands")), found.of("close")
     whose = "by pyautoattack" if found.engine == "reference" else "as planned"
     text = (
-        f"{len(found.pairs)} of {found.among} survivors were attacked again {whose} (seed {found.seed}): "
+        f"{len(found.pairs)} of {found.among} {what} were attacked again {whose} (seed {found.seed}): "
         f"{stands} stand"
     )
     if close:
@@ -177,7 +179,7 @@ def assurance(found: Recomputation) -> str:
 
 def _as_json(result: Verification) -> str:
     data = asdict(result)
-    for name in ("doubtful", "recomputed"):
+    for name in ("doubtful", "recomputed", "pgd"):
         part = getattr(result, name)
         if part:
             data[name]["found_share"] = part.found_share

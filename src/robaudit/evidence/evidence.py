@@ -57,8 +57,9 @@ class Header:
 
     `claim` is the published robust accuracy that the audit was asked about: `value` and `attack`, or nothing.
     `early_stopping` says how far an audit that may stop early has come (see `audit.early_stopping`), and where it was
-    decided: `examples`, `forwards` and `backwards` by then. `precision` is what attacks last searched in. All are
-    empty in files of earlier versions.
+    decided: `examples`, `forwards` and `backwards` by then. `precision` is what attacks last searched in.
+    `eps_curve` holds the plan's `radii`, and of the first `examples`, of which so many are `correct`, how many stand at
+    each radius under `pgd10` and in the `worst` case (`audit.eps_curve`). All are empty in files of earlier versions.
     """
 
     plan: AuditPlan
@@ -70,6 +71,7 @@ class Header:
     probes: dict[str, float] = field(default_factory=dict)
     early_stopping: dict[str, int] = field(default_factory=dict)
     claim: dict[str, Any] = field(default_factory=dict)
+    eps_curve: dict[str, Any] = field(default_factory=dict)
     precision: str = ""
     seconds: float = 0.0
     finished: bool = False

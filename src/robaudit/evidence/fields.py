@@ -56,6 +56,23 @@ def _claim(value: Any) -> bool:
 
 
 _COUNT = _whole(0, 1 << 40)
+
+
+def _curve(value: Any) -> bool:
+    """Counts of examples that stand at each radius, none of them more than were correct."""
+    if value == {}:
+        return True
+    if not isinstance(value, dict) or value.keys() != {"radii", "examples", "correct", "pgd10", "worst"}:
+        return False
+    n, right = value["examples"], value["correct"]
+    if not (_whole(1, 1 << 40)(n) and _whole(0, n)(right) and _many(_number(0, 1e6), 20)(value["radii"])):
+        return False
+    return all(
+        _many(_whole(0, right), 20)(value[name]) and len(value[name]) == len(value["radii"])
+        for name in ("pgd10", "worst")
+    )
+
+
 _FINDING = {"code": _text, "severity": _text, "message": _text, "advice": _text}
 #: field: what it may hold, or its own fields; those that end in `?` may be absent.
 Fields = dict[str, "Rule | Fields"]
@@ -74,6 +91,8 @@ HEADER: Fields = {
         "eot?": _whole(1, 10_000),
         "within?": lambda value: value is None or _number(0, 0.5)(value),
         "version?": _text,
+        "helpers?": _named(_text),
+        "curve?": _many(_number(0, 1e6), 20),
         "cascade?": lambda value: isinstance(value, bool),
         "own?": _named(_named(_whole(1, 1 << 32))),
     },
@@ -104,6 +123,7 @@ HEADER: Fields = {
     "probes?": _named(_number(-1e300, 1e300)),
     "early_stopping?": _named(_COUNT),
     "claim?": _claim,
+    "eps_curve?": _curve,
     "precision?": _text,
     "seconds": _number(0, 1e12),
     "finished": lambda value: isinstance(value, bool),

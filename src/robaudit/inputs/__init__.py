@@ -8,9 +8,10 @@ from robaudit.inputs.data.images import Images, make_images
 from robaudit.inputs.data.labels import class_labels
 from robaudit.inputs.data.loading import load_images
 from robaudit.inputs.files.copies import file_sha256
+from robaudit.inputs.files.saved import read_saved
 from robaudit.inputs.identity import module_digest
 from robaudit.inputs.inspection import Inspection, inspect_checkpoint
-from robaudit.inputs.loading import load_classifier
+from robaudit.inputs.loading import load_classifier, load_helpers
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
 from robaudit.inputs.programs import is_factory, settled, source_digest
@@ -32,10 +33,12 @@ __all__ = [
     "inspect_checkpoint",
     "is_factory",
     "load_classifier",
+    "load_helpers",
     "load_images",
     "make_images",
     "module_digest",
     "parse_normalisation",
+    "read_saved",
     "save_classifier",
     "settled",
     "source_digest",

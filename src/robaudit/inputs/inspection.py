@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, read_checkpoint
 from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.files.model_folders import read_model
+from robaudit.inputs.files.saved import time_limits
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.programs import is_factory
@@ -21,7 +21,8 @@ from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.matching import difference
 from robaudit.inputs.recovery.members import REDUCED, read_members
-from robaudit.inputs.sources import PROGRAMS, find_in, time_limits, try_first
+from robaudit.inputs.sources import PROGRAMS, find_in, try_first
+from robaudit.places import expanded
 from robaudit.sandbox import in_child
 
 #: Tensors, entries and candidates shown at most.
@@ -87,7 +88,7 @@ def inspect_checkpoint(
 
     """
     copy, request = (
-        read_model(Path(source).expanduser()),
+        read_model(expanded(source)),
         ModelRequest(arch=arch, key=key, trust_program=trust_program),
     )
     if arch and is_factory(arch):  # the user's own code is not for the child

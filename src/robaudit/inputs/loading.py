@@ -6,13 +6,14 @@ import copy
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.averages import better_average
 from robaudit.inputs.classifier import Classifier, ModelInfo
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.identity import network_digest, program_digest
-from robaudit.inputs.programs import ONE_OUTPUT, Shape
+from robaudit.inputs.programs import ONE_OUTPUT, Shape, is_factory
 from robaudit.inputs.recovery.candidates import assemble
 from robaudit.inputs.recovery.choice import ModelRequest, decide, normalisations_to_try
 from robaudit.inputs.sources import PROGRAMS, Found, find_model
@@ -99,6 +100,33 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
     best, said = better_average(classifier, found.averages, load, images)
     best.info = replace(best.info, notes=(*best.info.notes, *said))
     return best
+
+
+def load_helpers(
+    images: Images, surrogate: str | None, transfer: str | None, *, trust_program: bool = False
+) -> dict[str, nn.Module]:
+    """The models that `--surrogate` and `--transfer` name, by the attack that searches with each.
+
+    Args:
+        images: as for `load_classifier`.
+        surrogate: `FILE.py:FACTORY`, a differentiable stand-in from images in [0, 1] to logits.
+        transfer: another checkpoint, as `load_classifier` takes it.
+        trust_program: as for `load_classifier`, of the other checkpoint.
+
+    Raises:
+        RobauditError: one cannot be loaded.
+
+    """
+    found: dict[str, nn.Module] = {}
+    if surrogate is not None:
+        if not is_factory(surrogate):
+            raise RobauditError(
+                f"surrogate '{surrogate}': expected FILE.py:FACTORY or package.module:FACTORY"
+            )
+        found["surrogate"] = load_classifier(surrogate, images=images, normalise="none", force=True)
+    if transfer is not None:
+        found["transfer"] = load_classifier(transfer, images=images, trust_program=trust_program)
+    return found
 
 
 def _check_classes(source: str, classes: int, images: Images) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import Contents, own_metadata, read_checkpoint
 from robaudit.inputs.files.copies import FileCopy, exists
 from robaudit.inputs.files.model_folders import CONFIG, read_model
+from robaudit.inputs.files.saved import time_limits
 from robaudit.inputs.files.several import averages_beside
 from robaudit.inputs.files.state_dicts import choose_states, find_states
 from robaudit.inputs.filling import as_float32, fill_factory
@@ -25,13 +25,11 @@ from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.described import described
 from robaudit.inputs.recovery.hugging_face import PREFIX, described_options
 from robaudit.inputs.recovery.members import member_options, read_members
-from robaudit.sandbox import Limits, in_child
+from robaudit.places import expanded
+from robaudit.sandbox import in_child
 
 #: Formats that are networks already; also the word for their architecture.
 PROGRAMS = ("onnx", "torchscript", "pt2")
-#: Processor time that the first look at a file may take: a start, and one second for so many bytes.
-SECONDS = 60
-PER_SECOND = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
         RobauditError: it cannot be read or fits nothing.
 
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not exists(path):
         kind, _, name = source.partition(":")
         if kind in CATALOGUES and name:
@@ -86,11 +84,6 @@ def find_model(source: str, request: ModelRequest) -> tuple[Found, ModelRequest]
 
 #: What was tried already: the same bytes for the same request.
 _SURVIVED: set[tuple[Any, ...]] = set()
-
-
-def time_limits(copy: FileCopy) -> Limits:
-    """What reading a file of this size may take."""
-    return Limits(seconds=SECONDS + len(copy) // PER_SECOND)
 
 
 def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -> None:

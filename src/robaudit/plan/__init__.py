@@ -2,18 +2,17 @@
 
 from robaudit.plan.audit_plan import (
     AUTO_DRAWS,
-    SPENDS,
     AuditPlan,
-    Bounds,
-    Budget,
     Engine,
     Examples,
     Precision,
     precision_wanted,
 )
+from robaudit.plan.budget import SPENDS, Bounds, Budget
 from robaudit.plan.names import (
     ATTACK_NAMES,
     AUTOATTACK,
+    HELPED,
     STANDARD_ATTACKS,
     TITLES,
     VERSIONS,
@@ -29,6 +28,7 @@ __all__ = [
     "ATTACK_NAMES",
     "AUTOATTACK",
     "AUTO_DRAWS",
+    "HELPED",
     "SPENDS",
     "STANDARD_ATTACKS",
     "TITLES",

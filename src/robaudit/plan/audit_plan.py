@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
-from robaudit.plan.names import ATTACK_NAMES, STANDARD_ATTACKS, VERSIONS, ask, own_budgets, title
-from robaudit.plan.threat import ThreatModel
+from robaudit.plan.budget import SPENDS, Bounds, Budget
+from robaudit.plan.names import ATTACK_NAMES, HELPED, STANDARD_ATTACKS, VERSIONS, ask, own_budgets, title
+from robaudit.plan.threat import ThreatModel, check_curve, curve_radii
 from robaudit.spelling import unknown
 
 Examples = Literal["auto", "all"]
@@ -20,54 +21,6 @@ Engine = Literal["robaudit", "reference"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How long each attack tries on one example; the defaults are the standard AutoAttack's."""
-
-    pgd_steps: int = 10
-    apgd_steps: int = 100
-    fab_steps: int = 100
-    targets: int = 9
-    square_queries: int = 5000
-    restarts: int = 1
-
-    def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{item.name} {value} must be a whole number of at least 1")
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The gaps of robust accuracy at which robustness counts as overestimated, as fractions.
-
-    `pgd_square` is the paper's criterion (Li et al., Table 2: 8 points). `pgd_autoattack` sits above the
-    3.4 to 7.7 points that ordinary TRADES and MART models show.
-    """
-
-    pgd_square: float = 0.08
-    pgd_autoattack: float = 0.10
-
-    def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if not 0 < value < 1:
-                raise ValueError(
-                    f"{item.name} bound {value:g} must be in (0, 1), for example 0.08 for 8 points"
-                )
-
-
-#: Which parts of the budget each attack spends.
-SPENDS: dict[str, tuple[str, ...]] = {
-    "pgd10": ("pgd_steps",),
-    "apgd-ce": ("apgd_steps", "restarts"),
-    "apgd-dlr": ("apgd_steps", "restarts"),
-    "apgd-t": ("apgd_steps", "targets", "restarts"),
-    "fab": ("fab_steps", "targets", "restarts"),
-    "fab-t": ("fab_steps", "targets", "restarts"),
-    "square": ("square_queries", "restarts"),
-}
 #: `AuditPlan.eot` where the number is chosen by a measurement when the audit begins.
 AUTO_DRAWS = 0
 _BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))
@@ -90,7 +43,8 @@ class AuditPlan:
     `within`: AutoAttack's robust accuracy is wanted to this much either way, a fraction; None wants the verdict only.
     `version` says which attacks are AutoAttack's: one of `VERSIONS`, or `custom`, all of `attacks` but PGD-10. With
     `cascade` an example is left alone once one of them has broken it, and they run in the order of `attacks`. `own`
-    holds the parts of the budget that differ for an attack.
+    holds the parts of the budget that differ for an attack. `curve` holds the radii, rising, at which robust accuracy
+    is measured besides. `helpers` holds the digest of the other model that each attack of `HELPED` searches with.
     """
 
     threat: ThreatModel
@@ -108,19 +62,16 @@ class AuditPlan:
     version: str = "standard"
     cascade: bool = False
     own: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    curve: tuple[float, ...] = ()
+    helpers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.version not in (*VERSIONS, "custom"):
             raise ValueError(unknown("version", self.version, VERSIONS))
+        check_curve(self.curve, self.threat)
         for name in self.own:
             self.budget_of(name)  # refuses bad parts
-        strange = [name for name in self.attacks if name not in ATTACK_NAMES]
-        if strange or not self.attacks:
-            raise ValueError(
-                f"{unknown('attack', ' '.join(strange), ATTACK_NAMES)}, or autoattack or paper for several"
-            )
-        if len(set(self.attacks)) != len(self.attacks):
-            raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")
+        self._check_attacks()
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence {self.confidence:g} must be in [0.5, 1), for example 0.99")
         if self.limit is not None and self.limit < 1:
@@ -152,6 +103,18 @@ class AuditPlan:
         if self.engine != "robaudit":
             raise ValueError(f"within needs the engine robaudit, not {self.engine}")
 
+    def _check_attacks(self) -> None:
+        for name in HELPED:
+            if (name in self.attacks) != (name in self.helpers):
+                raise ValueError(f"attack '{name}' comes with --{name}; leave it out of --attacks")
+        strange = [name for name in self.attacks if name not in (*ATTACK_NAMES, *HELPED)]
+        if strange or not self.attacks:
+            raise ValueError(
+                f"{unknown('attack', ' '.join(strange), ATTACK_NAMES)}, or autoattack or paper for several"
+            )
+        if len(set(self.attacks)) != len(self.attacks):
+            raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")
+
     @classmethod
     def from_flags(cls, threat: ThreatModel, **flags: Any) -> Self:
         """The plan of settings under the names of `robaudit check`'s flags, with the defaults of what is not given.
@@ -169,6 +132,8 @@ class AuditPlan:
         budget = Budget(**{name: flags.pop(name) for name in _BUDGET_FLAGS if name in flags})
         bounds = {field: flags.pop(name) for name, field in _BOUND_FLAGS.items() if name in flags}
         attacks, version = flags.pop("attacks", STANDARD_ATTACKS), flags.get("version", "standard")
+        if "eps_curve" in flags:
+            flags["curve"] = curve_radii(flags.pop("eps_curve"), threat)
         names = [name.strip() for name in attacks.split(",")] if isinstance(attacks, str) else attacks
         asked = ask(names, version)
         if asked.cascade:  # AutoAttack's number is of all examples
@@ -188,6 +153,11 @@ class AuditPlan:
             threat, asked.attacks, budget=budget, bounds=bound, cascade=asked.cascade, own=own, **flags
         )
 
+    def helped(self, helpers: Mapping[str, str]) -> Self:
+        """The same with the attacks of `helpers`: the digest of the model that each searches with, by its name."""
+        own = tuple(name for name in HELPED if name in helpers and name not in self.attacks)
+        return replace(self, attacks=(*self.attacks, *own), helpers=dict(helpers)) if own else self
+
     def budget_of(self, name: str) -> Budget:
         """What the attack `name` may spend.
 
@@ -204,7 +174,7 @@ class AuditPlan:
     def members(self) -> tuple[str, ...]:
         """The attacks whose worst case is `autoattack`, in the order of a cascade."""
         if self.version == "custom":
-            return tuple(name for name in self.attacks if name != "pgd10")
+            return tuple(name for name in self.attacks if name not in ("pgd10", *HELPED))
         return VERSIONS[self.version].attacks
 
     def before(self, name: str) -> tuple[str, ...]:
@@ -252,7 +222,7 @@ class AuditPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready data, for the evidence file."""
-        return dataclasses.asdict(self) | {"attacks": list(self.attacks)}
+        return dataclasses.asdict(self) | {"attacks": list(self.attacks), "curve": list(self.curve)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -270,6 +240,7 @@ class AuditPlan:
                     "budget": Budget(**data["budget"]),
                     "bounds": Bounds(**data["bounds"]),
                     "attacks": tuple(data["attacks"]),
+                    "curve": tuple(data.get("curve", ())),
                 }
             )
         except (KeyError, TypeError) as error:

@@ -13,6 +13,8 @@ AUTOATTACK: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
 STANDARD_ATTACKS: tuple[str, ...] = ("pgd10", "square", "apgd-ce", "apgd-t", "fab-t")
 #: Every name of one attack that `--attacks` takes.
 ATTACK_NAMES: tuple[str, ...] = ("pgd10", "apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square")
+#: Attacks that search with another model's gradient, which a flag of the same name gives.
+HELPED: tuple[str, ...] = ("surrogate", "transfer")
 #: And of several. `paper`: the columns of Li et al., Table 1, with APGD-T, which AutoAttack needs.
 PAPER: tuple[str, ...] = ("pgd10", "square", "apgd-ce", "apgd-dlr", "apgd-t", "fab-t")
 
@@ -26,10 +28,14 @@ TITLES: dict[str, str] = {
     "fab": "FAB",
     "fab-t": "FAB-T",
     "square": "Square",
+    "surrogate": "Surrogate (BPDA)",
+    "transfer": "Transfer",
     "autoattack": "AutoAttack",
     "square-scout": "Square's first queries",
     "pgd10-square": "PGD-10 − Square",
     "pgd10-autoattack": "PGD-10 − AutoAttack",
+    "pgd10-surrogate": "PGD-10 − Surrogate (BPDA)",
+    "pgd10-transfer": "PGD-10 − Transfer",
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, cast, get_args
 
 from robaudit.spelling import unknown
@@ -75,3 +77,40 @@ class ThreatModel:
             hint = f"; did you mean {self.eps:g}/255?" if most < self.eps <= 255 * most else ""
             where = ", inputs being in [0, 1]" if self.norm == "Linf" else f" for the {self.norm} norm"
             raise ValueError(f"eps {self.eps:g} must be in (0, {most:g}]{where}{hint}")
+
+
+#: The radii of `--eps-curve auto`, as multiples of the threat model's.
+_CURVE = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+#: Radii of a curve at most.
+_MOST_RADII = 20
+
+
+def curve_radii(given: str | Sequence[float | str] | None, threat: ThreatModel) -> tuple[float, ...]:
+    """The radii that `--eps-curve` asks for: `1/255,2/255`, numbers, or `auto`, around the threat model's own.
+
+    Raises:
+        ValueError: one is no number.
+
+    """
+    if given is None:
+        return ()
+    if given == "auto":
+        return tuple(radius for factor in _CURVE if (radius := factor * threat.eps) <= _LARGEST[threat.norm])
+    parts = given.split(",") if isinstance(given, str) else given
+    return tuple(parse_fraction(part) if isinstance(part, str) else float(part) for part in parts)
+
+
+def check_curve(radii: Sequence[float], threat: ThreatModel) -> None:
+    """Nothing, if these can be the radii of a curve.
+
+    Raises:
+        ValueError: they do not rise, one is no radius of this norm, or there are too many.
+
+    """
+    if len(radii) > _MOST_RADII:
+        raise ValueError(f"eps-curve has {len(radii)} radii; give at most {_MOST_RADII}")
+    for radius in radii:
+        ThreatModel(threat.norm, radius)
+    falls = next(((a, b) for a, b in pairwise(radii) if a >= b), None)
+    if falls:
+        raise ValueError(f"eps-curve {falls[0]:g}, {falls[1]:g}: radii must rise; write the smallest first")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from robaudit.reports.annotations import github_annotations
 from robaudit.reports.badge import badge
+from robaudit.reports.board import write_board
 from robaudit.reports.case import Case, Failure, make_case, many_as_json, open_case
 from robaudit.reports.difference import difference_json, difference_markdown, difference_terminal
 from robaudit.reports.formatting import asked_texts
@@ -11,6 +12,7 @@ from robaudit.reports.html import html
 from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
 from robaudit.reports.markdown import markdown
+from robaudit.reports.model_card import model_card
 from robaudit.reports.notebook import notebook
 from robaudit.reports.overview import markdown_summary
 from robaudit.reports.sarif import codes_of, sarif
@@ -28,6 +30,7 @@ REPORTS: dict[str, Callable[[Case], str]] = {
     "junit": lambda case: junit([case]),
     "sarif": lambda case: sarif([case]),
     "badge": badge,
+    "model-card": model_card,
 }
 
 #: Reports of several checkpoints in one.
@@ -70,4 +73,5 @@ __all__ = [
     "summary",
     "terminal",
     "terminal_text",
+    "write_board",
 ]

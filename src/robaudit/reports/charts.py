@@ -73,6 +73,19 @@ class Plot:
             )
         )  # fmt: skip
 
+    def dot(self, x: float, y: float, style: str, words: str) -> None:
+        """A dot that says what it is to whoever points at it."""
+        px, py = self.at(x, y)
+        self._parts.append(
+            markup(
+                '<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}</title></circle>',
+                style,
+                px,
+                py,
+                words,
+            )
+        )
+
     def text(self, x: float, y: float, words: str, anchor: str = "start") -> None:
         """Words beside a point."""
         px, py = self.at(x, y)

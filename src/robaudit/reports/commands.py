@@ -6,9 +6,11 @@ import shlex
 from typing import Any
 
 from robaudit.escaping import plain
-from robaudit.plan import VERSIONS, AuditPlan, Bounds, Budget
+from robaudit.plan import HELPED, VERSIONS, AuditPlan, Bounds, Budget
 from robaudit.reports.formatting import eps_text
 
+#: What stands for another model in a command; a stranger's file never names code that is run.
+_OTHERS = {"surrogate": "FILE.py:FACTORY", "transfer": "OTHER"}
 #: A flag, its value and its default.
 Flag = tuple[str, object, object]
 
@@ -74,6 +76,8 @@ def _flags(data: dict[str, Any]) -> list[Flag]:
         ("examples", plan["examples"], "auto"),
         ("attacks", _attacks(plan), ",".join(AuditPlan.attacks)),
         ("version", plan.get("version", "standard"), "standard"),
+        *((name, _OTHERS[name] if name in plan.get("helpers", {}) else None, None) for name in HELPED),
+        ("eps-curve", ",".join(f"{eps:.9g}" for eps in plan.get("curve", ())), ""),
         ("norm", data["threat"]["norm"], "Linf"),
         ("eps", eps_text(data["threat"]["eps"]), None),
         ("seed", data["seed"], 0),
@@ -91,7 +95,8 @@ def _flags(data: dict[str, Any]) -> list[Flag]:
 
 def _attacks(plan: dict[str, Any]) -> str:
     """`--attacks` of the plan: of a cascade `autoattack` in place of its attacks."""
-    names, version = plan["attacks"], plan.get("version", "standard")
+    names = [name for name in plan["attacks"] if name not in HELPED]
+    version = plan.get("version", "standard")
     if plan.get("cascade") and version in VERSIONS:
         names = [*(name for name in names if name not in VERSIONS[version].attacks), "autoattack"]
     return ",".join(names)

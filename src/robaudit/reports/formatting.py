@@ -7,6 +7,7 @@ from typing import Any
 from robaudit.escaping import plain
 from robaudit.plan import eps_text as eps_text  # noqa: PLC0414  reports take it from here
 from robaudit.plan import title
+from robaudit.verdict import GAPS
 
 #: How a note begins that says what to doubt.
 WARNING = "warning: "
@@ -83,8 +84,7 @@ def _measured(asked: dict[str, Any]) -> str:
 
 def bound_of(data: dict[str, Any], gap: str) -> float:
     """The bound that a gap of a summary is held against."""
-    field = {"pgd10-square": "pgd_square", "pgd10-autoattack": "pgd_autoattack"}[gap]
-    return float(data["plan"]["bounds"][field])
+    return float(data["plan"]["bounds"][GAPS[gap][2]])
 
 
 def table_caption(data: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from robaudit.reports.case import Case, Picture, class_name
 from robaudit.reports.commands import commands
+from robaudit.reports.eps_curve import curve_chart
 from robaudit.reports.facts import about, plan_rows
 from robaudit.reports.figures import (
     METRICS,
@@ -74,8 +75,7 @@ def html(case: Case) -> str:
         causes=[_cause(case, item) for item in data["verdict"]["causes"]],
         gaps=[_gap(case, name) for name in data["gap"]],
         curves=_curves(case),
-        eps_curve=eps_chart(case.evidence),
-        probed=int(case.evidence.header.probes.get("examples", 0)),
+        against_eps=_against_eps(case, data),
         convergence=_convergence(case),
         landscape=_landscape(case),
         witnesses=[_witness(case, item) for item in case.pictures],
@@ -105,6 +105,17 @@ def _gap(case: Case, name: str) -> dict[str, Any]:
     chart = gap_chart(case.evidence, case.data, name)
     title = title_of(case.evidence, name)
     return {"name": title, "value": value, "interval": interval, "examples": found["n"], "chart": chart}
+
+
+def _against_eps(case: Case, data: dict[str, Any]) -> dict[str, Any]:
+    """The chart of `--eps-curve`, else that of what the probes saw."""
+    if data["eps_curve"]:
+        return curve_chart(data["eps_curve"])
+    return {
+        "chart": eps_chart(case.evidence),
+        "names": [],
+        "probed": int(case.evidence.header.probes.get("examples", 0)),
+    }
 
 
 def _curves(case: Case) -> dict[str, Any]:

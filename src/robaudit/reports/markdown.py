@@ -58,21 +58,15 @@ def _section(case: Case) -> str:
         lines += ["", f"{_MARKS['warning']} {escape(text)}"]
     lines += [
         "",
-        f"{code(images['name'])} {escape(images['split'])}, {images['audited']} of {images['total']} examples, "
-        f"{threat['norm']} eps {eps_text(threat['eps'])}, confidence {verdict['confidence']:g}, seed {data['seed']}, "
-        f"{'open after' if verdict['outcome'] == 'inconclusive' else 'decided by the first'} "
-        f"{verdict['decided_after']} examples.",
-        "",
-        *_table(data),
+        *_table(data["table"]["rows"] + data["table"]["gaps"], ""),
         *[
-            f"- {_MARKS[item['severity']]} **{escape(item['code'])}**: {escape(item['message'])} "
-            f"{escape(item['advice'])}{_ignored(case, item['code'])}"
+            f"- {_MARKS[item['severity']]} **{escape(item['code'])}**: {escape(item['message'])}"
+            f"{_ignored(case, item['code'])}"
             for item in verdict["causes"]
         ],
         "",
-        *([escape(case.checked), ""] if case.checked else []),
-        f"Model {code((model.get('digest') or model['sha256'])[:16])}, {code(model['architecture'])}; "
-        f"robaudit {escape(data['versions']['robaudit'])}. "
+        *_details(case),
+        f"{code(images['name'])} {escape(images['split'])}, {threat['norm']} eps {eps_text(threat['eps'])}. "
         "“Nothing found” is not a proof of robustness.",
         "",
     ]
@@ -83,20 +77,33 @@ def _ignored(case: Case, code: str) -> str:
     return f" Ignored {escape(case.ignored[code])}." if code in case.ignored else ""
 
 
-def _table(data: dict[str, Any]) -> list[str]:
-    lines = ["| | % | interval | examples |", "|---|---:|---:|---:|"]
-    for item in data["table"]["rows"]:
-        value, interval = percent(item)
-        lines.append(f"| {escape(item['title'])} | {value} | {interval} | {item['n']} |")
-    for item in data["table"]["gaps"]:
-        value, interval = percent(item, "+")
-        over = "**" if item["value"] >= item["bound"] else ""
+def _details(case: Case) -> list[str]:
+    """What a reader unfolds: the rest of the numbers, what to do, and what the audit was of."""
+    data = case.data
+    verdict, model = data["verdict"], data["model"]
+    ended = "open after" if verdict["outcome"] == "inconclusive" else "decided by the first"
+    return [
+        "<details><summary>Details</summary>",
+        "",
+        *(_table(data["table"]["beyond"], "of more examples") if data["table"]["beyond"] else []),
+        *[f"- **{escape(item['code'])}**: {escape(item['advice'])}" for item in verdict["causes"]],
+        "",
+        f"{data['data']['audited']} of {data['data']['total']} examples, confidence {verdict['confidence']:g}, "
+        f"seed {data['seed']}, {ended} {verdict['decided_after']} examples.",
+        "",
+        *([escape(case.checked), ""] if case.checked else []),
+        f"Model {code((model.get('digest') or model['sha256'])[:16])}, {code(model['architecture'])}; "
+        f"robaudit {escape(data['versions']['robaudit'])}.",
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _table(rows: list[dict[str, Any]], title: str) -> list[str]:
+    lines = [f"| {title} | % | interval | examples |", "|---|---:|---:|---:|"]
+    for item in rows:
+        value, interval = percent(item, "+" if "bound" in item else "")
+        over = "**" if item["value"] >= item.get("bound", 2) else ""
         lines.append(f"| {escape(item['title'])} | {over}{value}{over} | {interval} | {item['n']} |")
-    lines.append("")
-    if data["table"]["beyond"]:
-        lines += ["| of more examples | % | interval | examples |", "|---|---:|---:|---:|"]
-        for item in data["table"]["beyond"]:
-            value, interval = percent(item, "+" if "bound" in item else "")
-            lines.append(f"| {escape(item['title'])} | {value} | {interval} | {item['n']} |")
-        lines.append("")
-    return lines
+    return [*lines, ""]

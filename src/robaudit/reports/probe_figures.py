@@ -33,6 +33,8 @@ _BARS: dict[str, tuple[tuple[str, str], ...]] = {
 _ROWS = {
     "black-box-beats-white-box": ("pgd10", "square"),
     "autoattack-beats-pgd": ("pgd10", "autoattack"),
+    "transfer-beats-white-box": ("pgd10", "transfer"),
+    "surrogate-beats-white-box": ("pgd10", "surrogate"),
     "weak-black-box": ("pgd10", "square"),
     "imbalanced-gradients": ("apgd-ce", "apgd-t"),
 }

@@ -13,51 +13,76 @@ import robaudit
 from robaudit.escaping import json_text, plain
 from robaudit.reports.case import Case, Failure
 from robaudit.reports.formatting import claim_text, minimum_text
-from robaudit.verdict import ADVICE
+from robaudit.verdict import ADVICE, DOCUMENTATION, pages
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
-_PAPER = "https://arxiv.org/abs/2410.07675"
 #: Rules beside the findings: what the gate itself may say.
-_VERDICTS: dict[str, tuple[str, str]] = {
-    "overestimated": ("error", "Report the accuracy that the stronger attack leaves, and retrain."),
-    "inconclusive": ("warning", "Audit more examples, or resolve what the preflight check found."),
-    "claim-refuted": ("error", "The model is less robust than was said; correct the claim or the model."),
-    "below-minimum": ("error", "The model is less robust than the policy demands; mend it, or the policy."),
-    "could-not-audit": ("error", "Correct the file, the data set or the flags, and run again."),
+_VERDICTS: dict[str, tuple[str, str, str]] = {
+    "overestimated": (
+        "error",
+        "The usual test reports more robust accuracy than stands up.",
+        "Report the accuracy that the stronger attack leaves, and retrain.",
+    ),
+    "inconclusive": (
+        "warning",
+        "The examples do not settle whether the robustness is overestimated.",
+        "Audit more examples, or resolve what the preflight check found.",
+    ),
+    "claim-refuted": (
+        "error",
+        "The model is less robust than was claimed.",
+        "Correct the claim or the model.",
+    ),
+    "below-minimum": (
+        "error",
+        "The model is less robust than the policy demands.",
+        "Mend the model, or the policy.",
+    ),
+    "could-not-audit": (
+        "error",
+        "The checkpoint could not be audited.",
+        "Correct the file, the data set or the flags, and run again.",
+    ),
 }
 
 
 def sarif(cases: Sequence[Case | Failure]) -> str:
     """A SARIF log of one run; every result points at its checkpoint."""
     results = [result for item in cases for result in results_of(item)]
-    known = {
-        **{code: advice for code, (_, advice) in ADVICE.items()},
-        **{k: v[1] for k, v in _VERDICTS.items()},
-    }
     used = sorted({result["ruleId"] for result in results})
-    levels = {code: level for code, (level, _) in (*ADVICE.items(), *_VERDICTS.items())}
-    rules = [
-        {
-            "id": code,
-            "shortDescription": {"text": code.replace("-", " ")},
-            "fullDescription": {"text": known.get(code, "A finding of a later version.")},
-            "help": {"text": known.get(code, "See the report.")},
-            "helpUri": _PAPER,
-            "defaultConfiguration": {"level": levels.get(code, "warning")},
-        }
-        for code in used
-    ]
+    rules = [_rule(code) for code in used]
     for result in results:
         result["ruleIndex"] = used.index(result["ruleId"])
     run = {
         "tool": {"driver": {
-            "name": "robaudit", "version": robaudit.__version__, "informationUri": _PAPER, "rules": rules,
+            "name": "robaudit", "version": robaudit.__version__, "informationUri": DOCUMENTATION, "rules": rules,
         }},
         "invocations": [{"executionSuccessful": not any(isinstance(item, Failure) for item in cases)}],
         "columnKind": "unicodeCodePoints",
         "results": results,
     }  # fmt: skip
     return json_text({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
+
+
+def _rule(code: str) -> dict[str, Any]:
+    """What a code means: of a finding its entry in the documentation, of a verdict where reports are explained."""
+    page = pages().get(code)
+    level, sentence, advice = _VERDICTS.get(
+        code, ("warning", "A finding of a later version.", "See the report.")
+    )
+    if page:
+        level, sentence = ADVICE[code][0], page.sentence
+    return {
+        "id": code,
+        "shortDescription": {"text": sentence},
+        "fullDescription": {"text": page.meaning if page else f"{sentence} {advice}"},
+        "help": {
+            "text": f"Raised when {page.raised} What to do: {page.advice}" if page else advice,
+            "markdown": page.text if page else advice,
+        },
+        "helpUri": page.url if page else f"{DOCUMENTATION}/reading.html",
+        "defaultConfiguration": {"level": level},
+    }
 
 
 def results_of(item: Case | Failure) -> list[dict[str, Any]]:

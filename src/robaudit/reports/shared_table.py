@@ -36,7 +36,7 @@ def _row(evidence: Evidence, name: str, found: Interval) -> dict[str, Any]:
     plan = evidence.header.plan
     row: dict[str, Any] = {
         "name": name,
-        "title": title_of(evidence, name),
+        "title": title_of(evidence, name) + (" (estimated)" if found.method == "estimated" else ""),
         "value": found.value,
         "low": found.low,
         "high": found.high,
@@ -94,6 +94,5 @@ def beyond_text(data: dict[str, Any]) -> str:
     for row in data["table"]["beyond"]:
         sign, unit = ("+", "points") if "bound" in row else ("", "%")
         value, low, high = (f"{100 * row[name]:{sign}.1f}" for name in ("value", "low", "high"))
-        how = ", estimated from a sample" if row["method"] == "estimated" else ""
-        parts.append(f"{row['title']} {value} {unit} ({low} … {high}) of {row['n']}{how}")
+        parts.append(f"{row['title']} {value} {unit} ({low} … {high}) of {row['n']}")
     return f"Of more examples: {'; '.join(parts)}." if parts else ""

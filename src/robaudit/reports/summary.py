@@ -8,6 +8,7 @@ import numpy as np
 
 from robaudit.escaping import json_text
 from robaudit.evidence import SCHEMA, Evidence
+from robaudit.reports.eps_curve import eps_curve
 from robaudit.reports.shared_table import classes_of, headline, side_by_side, standing_share, title_of
 from robaudit.stats import Interval
 from robaudit.verdict import INDICATORS, ClaimResult, Verdict, accuracy, gap, gaps, population, rows
@@ -38,6 +39,7 @@ def summary(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
             if (found := accuracy(evidence, name))
         },
         "gap": {name: _interval(found) for name in gaps(evidence) if (found := gap(evidence, name))},
+        "eps_curve": eps_curve(evidence),
         "metrics": metrics(evidence),
         "indicators": {name: header.probes.get(name) for name in INDICATORS} if header.probes else {},
         "model": header.model,

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from robaudit.escaping import plain
 from robaudit.evidence import Evidence
+from robaudit.reports.eps_curve import curve_table
 from robaudit.reports.formatting import (
     HEADLINES,
     WARNING,
@@ -34,7 +35,7 @@ def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
     """The whole report. Names that come from files are printed as plain text, never as markup."""
     data = summary(evidence, verdict)
     parts: list[RenderableType] = [_headline(data), _accuracies(data), _beyond(data)]
-    parts += [part for part in (_gaps(data), _metrics(data), _causes(data)) if part is not None]
+    parts += [part for part in (_gaps(data), _curve(data), _metrics(data), _causes(data)) if part is not None]
     return Group(*parts, _footer(data))
 
 
@@ -110,11 +111,15 @@ def _gaps(data: dict[str, Any]) -> RenderableType | None:
     return Group(table, Text())
 
 
+def _curve(data: dict[str, Any]) -> RenderableType | None:
+    return Group(curve_table(data["eps_curve"]), Text()) if data["eps_curve"] else None
+
+
 def _metrics(data: dict[str, Any]) -> RenderableType | None:
     found = data["metrics"]
     if any(value is None for value in found.values()):
         return None
-    usual = convergence_words(found["fosc_normalised"], found["sgcs"])
+    usual = convergence_words(found["fosc_normalised"], found["sgcs"], found["zero_gradients"])
     return Text(
         f"PGD-10's convergence: FOSC {found['fosc']:.4g} (normalised {found['fosc_normalised']:.3f}), "
         f"SGCS {found['sgcs']:.3f}, gradients exactly zero {100 * found['zero_gradients']:.1f} %, on "

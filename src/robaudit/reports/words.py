@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from robaudit.verdict import RUGGED_SGCS, UNCONVERGED_FOSC
+
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "PGD-10",
@@ -36,15 +38,14 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Gradients that lead attacks astray though adversarial images exist.",
     ),
 )
-#: What honest models have, from `assets/references.json` and docs/results/causes.md: (metric, from, to, in words).
-USUAL_FOSC, USUAL_SGCS = 0.60, 0.25
+#: A share of gradients that are exactly zero above which FOSC says nothing.
+_SILENT = 0.10
 
 
-def convergence_words(fosc_normalised: float, sgcs: float) -> str:
+def convergence_words(fosc_normalised: float, sgcs: float, zero_gradients: float) -> str:
     """What is usual of FOSC and SGCS, and whether these are."""
-    said = []
-    said.append("FOSC is usual" if fosc_normalised <= USUAL_FOSC else "FOSC is high: PGD-10 stopped early")
-    said.append("SGCS is usual" if sgcs >= USUAL_SGCS else "SGCS is low: its steps disagree")
-    return (
-        f"{'; '.join(said)} (honest models: normalised FOSC below {USUAL_FOSC:g}, SGCS above {USUAL_SGCS:g})"
-    )
+    said = "FOSC is usual" if fosc_normalised <= UNCONVERGED_FOSC else "FOSC is high: PGD-10 stopped early"
+    if zero_gradients > _SILENT:
+        said = "FOSC is small only because gradients are zero"
+    similar = "SGCS is usual" if sgcs >= RUGGED_SGCS else "SGCS is low: its steps disagree"
+    return f"{said}; {similar} (honest models: normalised FOSC below {UNCONVERGED_FOSC:g}, SGCS above {RUGGED_SGCS:g})"

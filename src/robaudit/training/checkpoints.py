@@ -18,6 +18,7 @@ import torch
 import robaudit
 from robaudit.errors import RobauditError
 from robaudit.files import clear_leftovers, replacing
+from robaudit.inputs import read_saved
 from robaudit.training.network import Shape, Trained, save
 from robaudit.training.settings import TrainSettings
 
@@ -114,10 +115,11 @@ class Folder:
                 raise RobauditError(f"{self.path}: holds {left[0]} but no {RESUME}; choose another --out")
             return None
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = read_saved(path)
             before, version = TrainSettings.from_dict(state["settings"]), int(state["format"])
         except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            text = str(error).removeprefix(f"{path}: ")
+            reason = text.splitlines()[0] if text else type(error).__name__
             raise RobauditError(
                 f"{path}: cannot be resumed ({reason[:120]}); choose another --out, or remove it to begin anew"
             ) from error

@@ -1,12 +1,13 @@
 """Evidence in, judgement out."""
 
 from robaudit.verdict.attack_failure import INDICATORS, failure_alarms, failure_sentence
-from robaudit.verdict.causes import FEW_EXAMPLES, causes_of
+from robaudit.verdict.causes import FEW_EXAMPLES, RUGGED_SGCS, UNCONVERGED_FOSC, causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
+from robaudit.verdict.curve import CurvePoint, curve
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
-from robaudit.verdict.pages import Page, pages
+from robaudit.verdict.pages import DOCUMENTATION, Page, pages
 from robaudit.verdict.table import (
     GAPS,
     accuracy,
@@ -22,11 +23,15 @@ from robaudit.verdict.table import (
 
 __all__ = [
     "ADVICE",
+    "DOCUMENTATION",
     "FEW_EXAMPLES",
     "GAPS",
     "INDICATORS",
+    "RUGGED_SGCS",
+    "UNCONVERGED_FOSC",
     "Claim",
     "ClaimResult",
+    "CurvePoint",
     "Difference",
     "Finding",
     "Page",
@@ -35,6 +40,7 @@ __all__ = [
     "bounded",
     "causes_of",
     "compare",
+    "curve",
     "failure_alarms",
     "failure_sentence",
     "finding",

@@ -6,6 +6,8 @@ examples more than an honest model showed in the calibration (`docs/results/caus
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,6 +52,14 @@ RUGGED_SGCS, UNCONVERGED_FOSC = 0.25, 0.60
 #: The loss leaves its tangent plane by so much within the ball, in units of log K, on examples that PGD-10 leaves
 #: standing.
 NONLINEARITY = 0.25
+#: Findings whose advice is a margin loss.
+_MARGIN_ADVISED = (
+    "imbalanced-gradients",
+    "vanishing-gradients",
+    "rugged-surface",
+    "pgd-attack-fails",
+    "last-softmax",
+)
 #: (probe, the share from which it counts, finding, what is said).
 _SHARES = (
     (
@@ -103,7 +113,19 @@ def causes_of(evidence: Evidence) -> list[Finding]:
     if classes < 4:
         message = f"The targeted DLR loss needs 4 classes; with {classes} the margin stood in."
         found.append(finding("substituted-loss", message))
-    return found
+    return [_tried(item, evidence.header.probes) for item in found]
+
+
+def _tried(item: Finding, probes: dict[str, float]) -> Finding:
+    """With what came of the advice, where it was tried: PGD-10 on a margin loss."""
+    n = probes.get("examples", 0)
+    if item.code not in _MARGIN_ADVISED or "pgd10_margin" not in probes or n < FEWEST_PROBED:
+        return item
+    usual, margin = (f"{100 * probes[name]:.0f} %" for name in ("pgd10", "pgd10_margin"))
+    tried = (
+        f"Tried: PGD-10 on a margin loss leaves {margin} of {n:.0f} examples, on the cross-entropy {usual}."
+    )
+    return replace(item, advice=f"{item.advice} {tried}")
 
 
 def _imbalance(evidence: Evidence) -> list[Finding]:

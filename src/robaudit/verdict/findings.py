@@ -46,6 +46,14 @@ ADVICE: dict[str, tuple[Severity, str]] = {
         "warning",
         "Report AutoAttack's accuracy; select checkpoints by it, or by PGD-10 together with FOSC.",
     ),
+    "transfer-beats-white-box": (
+        "warning",
+        "Images made on another network break it where its own gradient does not: do not report PGD-10 accuracy.",
+    ),
+    "surrogate-beats-white-box": (
+        "warning",
+        "Its own gradient is useless, not the attack: report what stands up to the stand-in's, and say which it was.",
+    ),
     "weak-black-box": (
         "warning",
         "Do not take this for a sign of honest gradients: audit again with the standard --square-queries.",
@@ -97,6 +105,10 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     "flat-in-eps": (
         "warning",
         "Robust accuracy must fall as eps grows: the gradient is masked, or quantised away.",
+    ),
+    "rises-with-eps": (
+        "warning",
+        "A larger ball holds every attack of a smaller one: PGD-10 is stuck, do not report its accuracy.",
     ),
     "robust-at-smaller-eps": (
         "note",

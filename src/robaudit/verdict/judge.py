@@ -14,6 +14,7 @@ from robaudit.verdict import table
 from robaudit.verdict.attack_failure import attack_fails, failure_sentence
 from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, claim_kept, judge_claim
+from robaudit.verdict.curve import curve_causes
 from robaudit.verdict.findings import Finding, finding, from_dict
 
 Integers = NDArray[np.int64]
@@ -83,7 +84,11 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
         outcome, blocked = "inconclusive", True
         summary = failure_sentence(evidence.header.probes)
     causes = sorted(
-        (*preflight, *_gap_causes(evidence, decisions), *causes_of(evidence)),
+        (
+            *preflight,
+            *_gap_causes(evidence, decisions),
+            *_each_once(causes_of(evidence), curve_causes(evidence)),
+        ),
         key=lambda item: ("error", "warning", "note").index(item.severity),
     )
     demanded = claim if claim and claim.demanded else None
@@ -91,6 +96,11 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     answers = [judge_claim(evidence, item) if item else None for item in (said, demanded)]
     confidence = evidence.header.plan.confidence
     return Verdict(outcome, summary, tuple(causes), confidence, after, answers[0], answers[1], blocked)
+
+
+def _each_once(first: list[Finding], more: list[Finding]) -> list[Finding]:
+    """All of `first`, and of `more` those of other codes."""
+    return first + [item for item in more if item.code not in {other.code for other in first}]
 
 
 def gap_sides(evidence: Evidence) -> dict[str, Side]:
@@ -155,7 +165,7 @@ def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> 
             f"the bound is {100 * getattr(bounds, field):.0f}.",
             after,
         )
-    missing = [name for name in table.GAPS if name not in decisions]
+    missing = [name for name in table.NEEDED if name not in decisions]
     if missing:
         return (
             "inconclusive",
@@ -195,7 +205,12 @@ def _gap_title(evidence: Evidence, names: list[str]) -> str:
 def _gap_causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> list[Finding]:
     """The paper's sign, and its like for AutoAttack."""
     found = []
-    codes = {"pgd10-square": "black-box-beats-white-box", "pgd10-autoattack": "autoattack-beats-pgd"}
+    codes = {
+        "pgd10-square": "black-box-beats-white-box",
+        "pgd10-autoattack": "autoattack-beats-pgd",
+        "pgd10-surrogate": "surrogate-beats-white-box",
+        "pgd10-transfer": "transfer-beats-white-box",
+    }
     for name, (decision, _) in decisions.items():
         if decision.kind == "above":
             _, second, _ = table.GAPS[name]

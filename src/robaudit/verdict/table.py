@@ -24,7 +24,11 @@ Bools = NDArray[np.bool_]
 GAPS: dict[str, tuple[str, str, str]] = {
     "pgd10-square": ("pgd10", "square", "pgd_square"),
     "pgd10-autoattack": ("pgd10", "autoattack", "pgd_autoattack"),
+    "pgd10-surrogate": ("pgd10", "surrogate", "pgd_autoattack"),
+    "pgd10-transfer": ("pgd10", "transfer", "pgd_square"),
 }
+#: Those without which nothing can be said to be right; the others are held against their bounds where they are known.
+NEEDED = ("pgd10-square", "pgd10-autoattack")
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,20 @@ def test_the_scale_of_images_shows_in_the_loss(scale: float, found: str) -> None
     assert max(level) - min(level) < 0.02
 
 
+def test_a_normalisation_that_only_makes_surer_is_a_close_call() -> None:
+    """As of a network trained against an attack, which is unsure of images as they are."""
+    text, images = "conv8k3p1n relu max2 flatten fcKn", load_images("digits")
+    network = fitted(text, 1.0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(0.4)
+    candidate = Candidate(f"sequential:{text}", (), 1, 8, 10, 0.0, network)
+    norms = [parse_normalisation(name, 1) for name in ("none", "0/0.3")]
+    choice, notes = decide([candidate], norms, ModelRequest(images=images), "x")
+    assert choice.normalisation.text == "0/0.3"
+    assert any("a close call between normalisations" in note for note in notes)
+
+
 def test_overlarge_logits_do_not_ask_for_small_images() -> None:
     """Of a distilled net the wrong, smaller scale has the smaller loss, until logits are made comparable."""
     text = "conv8k3p1 relu max2 flatten fcK"

@@ -18,7 +18,7 @@ from robaudit.inputs.data.pictures import Crop
 from robaudit.inputs.data.reachability import careful, unreachable
 from robaudit.inputs.data.user_files import read_npz, read_safetensors
 from robaudit.inputs.files.copies import exists
-from robaudit.places import data_folder
+from robaudit.places import data_folder, expanded
 from robaudit.sandbox import Limits, Parts, in_child
 from robaudit.spelling import unknown
 
@@ -65,7 +65,9 @@ def load_images(
         RobauditError: nothing there, not downloaded, or not what such a file holds.
 
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
+    if split in ("", ".", "..") or set(split) & set("/\\\0"):  # evidence names one too, and chooses no folder
+        raise RobauditError(f"split '{split}': is a path; expected a name such as test or train")
     crop = Crop.parse(image_size) if image_size else None
     if crop and not path.is_dir():
         raise RobauditError(f"{source}: --image-size is for folders of pictures; leave it out")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from robaudit.inputs.programs.factories import call_factory, is_factory
+from robaudit.factory_names import is_factory
+from robaudit.inputs.programs.factories import call_factory
 from robaudit.inputs.programs.factory_source import source_digest
 from robaudit.inputs.programs.loading import Loaded, load_program, settled
 from robaudit.inputs.programs.network import Shape

@@ -13,22 +13,10 @@ from typing import Any
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.places import expanded
 
-#: What stands before a colon in the names of catalogues and architectures: no module of a user's.
-NAMES = ("torchvision", "timm", "hf", "robustbench", "transformers", "sequential")
 #: Modules that the last factory imported from its own folder.
 _neighbours: set[str] = set()
-
-
-def is_factory(text: str) -> bool:
-    """Whether a text is `FILE.py:FACTORY` or `package.module:FACTORY`, and no architecture's or catalogue's name."""
-    left, colon, right = text.rpartition(":")
-    return (
-        bool(colon)
-        and left not in NAMES
-        and right.isidentifier()
-        and (left.endswith(".py") or all(p.isidentifier() for p in left.split(".")))
-    )
 
 
 def call_factory(text: str) -> nn.Module:
@@ -59,7 +47,7 @@ def call_factory(text: str) -> nn.Module:
 def _module(left: str) -> Any:
     if not left.endswith(".py"):
         return importlib.import_module(left)
-    path = Path(left).expanduser().resolve()
+    path = expanded(left).resolve()
     if not path.is_file():
         raise FileNotFoundError(f"no file {left}")
     spec = importlib.util.spec_from_file_location(path.stem, path, loader=_AsWritten(path.stem, str(path)))

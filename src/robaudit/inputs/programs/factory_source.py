@@ -9,6 +9,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from robaudit.places import expanded
+
 #: Files of one factory's source that are followed.
 _MOST_FILES = 2000
 
@@ -30,7 +32,7 @@ def source_digest(text: str) -> str:
 
 def _file_of(left: str) -> Path | None:
     if left.endswith(".py"):
-        path = Path(left).expanduser().resolve()
+        path = expanded(left).resolve()
         return path if path.is_file() else None
     try:
         spec = importlib.util.find_spec(left)

@@ -10,7 +10,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.scoring import Choice, accuracy_gap, loss_gap
+from robaudit.inputs.recovery.scoring import Choice, accuracy_gap, loss_gap, shape_gap
 from robaudit.inputs.recovery.search import choose, choose_behind
 from robaudit.stats import near_chance
 
@@ -18,6 +18,9 @@ from robaudit.stats import near_chance
 CLOSE_IMAGES = 48
 #: Standard errors of the mean loss between two normalisations, and two structures, below which the choice is close.
 CLOSE_NORMALISATION, CLOSE_STRUCTURE = 3.0, 1.0
+#: The same between none and another with the logits' scale free: networks trained against an attack are unsure of
+#: images as they are, and surer of the same ones with more contrast.
+CLOSE_SHAPE = 2.0
 #: Standard deviations (sign test) of accuracy by which another normalisation than the user's is worth a warning.
 CLEAR_ACCURACY = 2.0
 
@@ -146,7 +149,9 @@ def _notes(taken: Choice, choices: list[Choice], norms: list[Normalisation]) -> 
             f"normalisation {best.normalisation.text} chosen by clean accuracy and loss: {_level(best)}, "
             f"next {rival.normalisation.text} {_level(rival)}"
         )
-        if len(rival) == len(best) and loss_gap(rival, best) < CLOSE_NORMALISATION:
+        seen = [c for c in same if len(c) == len(best)]
+        close = rival in seen and loss_gap(rival, best) < CLOSE_NORMALISATION
+        if close or any(c.normalisation.text == "none" and shape_gap(c, best) < CLOSE_SHAPE for c in seen):
             notes.append("warning: a close call between normalisations; --normalise settles it")
     if other:
         rival = other[0]

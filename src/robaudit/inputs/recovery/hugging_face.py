@@ -17,10 +17,12 @@ from robaudit.inputs.files.several import State
 from robaudit.inputs.identity import class_structure
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.described import Described, as_transformer
-from robaudit.inputs.recovery.layers import input_channels
+from robaudit.inputs.recovery.layers import chain_classes, input_channels
 from robaudit.inputs.recovery.members import Members, member_options
 from robaudit.inputs.recovery.transformer import transformer_candidates
 
+#: Kinds that take images of one size only.
+ONE_SIZE = {"beit", "data2vec-vision", "deit", "levit", "vit", "vit_msn"}
 #: What an architecture's text begins with.
 PREFIX = "transformers:"
 
@@ -55,6 +57,11 @@ def described_options(
 
     """
     if said.side and shape and shape[1:] != (said.side, said.side):
+        if said.kind in ONE_SIZE:
+            raise RobauditError(
+                f"{path}: takes images of {said.side} x {said.side}, these are of {shape[1]} x {shape[2]}; "
+                "pass them resized"
+            )
         members.notes.append(
             f"warning: {CONFIG} or {PREPROCESSOR} beside it says that images of {said.side} x {said.side} go in; "
             f"these are of {shape[1]} x {shape[2]} and go in as they are"
@@ -68,7 +75,8 @@ def described_options(
     channels = said.settings.get("num_channels")
     channels = channels if type(channels) is int else input_channels(layers) or 3
     side = shape[1] if shape else said.side
-    option = Candidate(f"{PREFIX}{said.kind}", (), channels, side, said.classes, 0.0, network, exact=True)
+    classes = said.classes or chain_classes(layers)
+    option = Candidate(f"{PREFIX}{said.kind}", (), channels, side, classes, 0.0, network, exact=True)
     return [option], f"{json.dumps(said.settings, sort_keys=True)}\n{class_structure(network)}"
 
 

@@ -144,8 +144,16 @@ def loss_gap(one: Choice, other: Choice) -> float:
 
     Second moments are taken about 0, so that n images give at most the root of n: a few never prove much.
     """
+    return _gap(one, other, free=one.normalisation == other.normalisation)
+
+
+def shape_gap(one: Choice, other: Choice) -> float:
+    """The same with the logits' scale free, of two normalisations too: what is not a matter of how sure answers are."""
+    return _gap(one, other, free=True)
+
+
+def _gap(one: Choice, other: Choice, *, free: bool) -> float:
     count = min(len(one), len(other))
-    free = one.normalisation == other.normalisation
     mine, theirs = (c.losses(count, free=free).clamp(max=LARGEST_LOSS).double() for c in (one, other))
     difference = mine - theirs
     softer = activation(one.candidate.plan) != activation(other.candidate.plan)

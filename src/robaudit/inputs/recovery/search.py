@@ -79,6 +79,9 @@ def choose(
             f"{found[0].candidate.text}: runs on some images and not on all; pass --arch FILE.py:FACTORY"
         )
     best = race[0] if settled else climb(trial, starts(trial, race), normalisations)
+    for norm in normalisations:
+        if norm.text == "none":  # whatever was chosen, the report says how close this is
+            trial.answers((best.candidate, norm), trial.count)
     return [best, *rivals(trial, best)]
 
 

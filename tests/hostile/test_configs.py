@@ -1,0 +1,190 @@
+"""Policies, lists, sweep grids and runs to be resumed from a stranger: they name no code, choose no place, take no time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from robaudit.cli.grids import Sweep
+from robaudit.errors import RobauditError
+from tests.hostile import payloads
+from tests.hostile.assembling import archive, call, name, text
+from tests.hostile.harness import Case, Hostile, part
+
+#: A module beside the file that touches the canary when it is imported.
+EVIL = f"{payloads.CODE}\nfrom torch import nn\ndef build():\n    return nn.Flatten()\n"
+#: Ways to name it, and other code.
+CODE = (
+    "evil.py:build", "./evil.py:build", "evil:build", "a.b.evil:build", "os:abort", "posix:abort", "evil.py:build\u200b",
+)  # fmt: skip
+
+POLICIES = {
+    **{f"code {spec!r}": f'arch = "{spec}"' for spec in CODE},
+    "code of one of several sets": '[[datasets]]\ndataset = "digits"\nmodels = []\narch = "evil.py:build"',
+    "evidence above": 'evidence = "../kept"', "evidence elsewhere": 'evidence = "/tmp/kept"', "evidence by a link": 'evidence = "link/kept"',
+    "evidence of a zero": 'evidence = "a\\u0000b"', "evidence at home": 'evidence = "a/../../b"',
+    "models above": 'models = ["../../../**/*"]', "models everywhere": 'models = ["/**/*"]', "models of a zero": 'models = ["\\u0000"]',
+    "models of brackets": f'models = ["{"[" * 9000}"]', "models of stars": f'models = ["{"**/" * 400}*.none"]',
+    "models that are numbers": "models = [1, 2]", "a huge seed": f"seed = {'9' * 4000}", "a number without end": f"seed = {'9' * 6000}",
+    "a limit of nothing": "limit = 0", "half a limit": "limit = 0.5", "true as a limit": "limit = true",
+    "a radius of nothing": 'eps = "8/0"', "a radius that is none": 'eps = "nan"', "an endless radius": f'eps = "{"9" * 5000}/1"',
+    "a confidence that is none": "confidence = nan", "a confidence of all": "confidence = 1.0", "a minimum that is none": "min-robust-accuracy = nan",
+    "an endless gap": "max-gap = inf", "a negative number of pairs": "recompute = -1", "a budget of texts": '[budget]\nsquare-queries = "all"',
+    "an unknown attack's budget": "[budget]\nevil = 1", "an exception that never ends": '[[exceptions]]\nmodel = "*"\nreason = "x"\nexpires = 23:59:59',
+    "an exception without a reason": '[[exceptions]]\nmodel = "*"\nexpires = 2099-01-01', "exceptions that are texts": 'exceptions = ["x"]',
+    "deep": "a = " + "[" * 5000 + "]" * 5000, "deep tables": "[" + ".".join("a" * 5000) + "]", "a key twice": 'split = "a"\nsplit = "b"',
+    "a key in quotes": '"split\\u001b[31m\\n::error::" = 1', "a trusted program": "trust-program = true", "a device": 'device = "cuda"',
+    "a data set of a zero": 'dataset = "\\u0000"', "a split with a path": 'split = "../../x"',
+}  # fmt: skip
+LISTS = {
+    **{f"code {spec!r}": spec for spec in CODE},
+    "code after a list's comment": "# fine\n\n   evil.py:build   ", "code after a strange line's end": "a.pt\u2028evil.py:build",
+    "another list": "list.txt", "itself": "case.txt", "a folder": "..", "a device": "/dev/zero", "a process": "/proc/self/mem",
+    "a zero": "a\0b.pt", "a long name": "x" * 70_000, "a flag": "--json=canary/touched", "a command": "$(touch canary/touched).pt",
+    "a place on the Hub": "hf:owner/name@../../../etc/passwd", "no place on the Hub": "hf:", "another catalogue": "evil:a:b:c",
+    "a network that is fetched": "timm:hf-hub:owner/name", "a network in a folder": "timm:local-dir:/tmp/x", "one from another module": "torchvision:os.system",
+    "a path to one": "robustbench:../../evil:cifar10:Linf", "control": "\x1b]0;x\x07::error::x", "only comments": "# x\n#y\n", "not UTF-8": "\udcff\udcfe",
+    "somebody's home": "~nobody-here/x.pt", "an address": "https://example.org/model.pt", "a share": "//host/share/m.pt",
+}  # fmt: skip
+GRIDS = {
+    "a place for the runs": ("fixed", 'out = "../../x"'), "a checkpoint to start from": ("fixed", 'from = "evil.py:build"'),
+    "code": ("fixed", 'arch = "evil.py:build"'), "code in the grid": ("grid", 'arch = ["resnet18", "evil:build"]'),
+    "a place for data": ("fixed", 'data-dir = "/"'), "a download": ("fixed", "download = true"), "a report": ("check", 'json = "canary/touched"'),
+    "evidence": ("check", 'evidence = "canary/touched"'), "a trusted program": ("check", "trust-program = true"), "code to check": ("check", 'arch = "evil.py:build"'),
+    "a cluster": ("check", 'ray = "ray://example.org:1"'), "a flag in a flag": ("fixed", '"lr=1 --out" = "x"'), "two flags": ("fixed", '"lr=1\\n--out" = "x"'),
+    "an empty key": ("fixed", '"" = "x"'), "a list as a value": ("fixed", "lr = [1, 2]"), "a table as a value": ("check", "limit = {a = 1}"),
+    "a date": ("fixed", "lr = 2020-01-01"), "a zero": ("grid", 'schedule = ["a\\u0000b"]'), "a long value": ("grid", f'schedule = ["{"x" * 3000}"]'),
+    "a control character as a key": ("grid", '"\\u001b[31m" = [1]'), "no values": ("grid", "lr = []"), "texts as values": ("grid", 'lr = "123"'),
+    **{f"runs without end {digits}": ("grid", "\n".join(f"{key} = [{','.join(['1'] * digits)}]" for key in ("lr", "clip", "momentum", "beta", "steps", "awp")))
+       for digits in (10, 400)},
+}  # fmt: skip
+
+
+def policies() -> list[Case]:
+    return [Case(what, _policy(text_).encode(), "toml") for what, text_ in POLICIES.items()]
+
+
+def _policy(line: str) -> str:
+    return line if line.startswith(("dataset", "[[datasets")) else f'dataset = "digits"\n{line}\n'
+
+
+def lists() -> list[Case]:
+    return [Case(what, line.encode(errors="surrogateescape"), "txt") for what, line in LISTS.items()]
+
+
+def grids() -> list[Case]:
+    found = []
+    for what, (table, line) in GRIDS.items():
+        parts = {"fixed": 'dataset = "digits"', "grid": "eps = [0.1]", "check": ""}
+        parts[table] += f"\n{line}"
+        tables = "".join(f"[{key}]\n{value}\n" for key, value in parts.items())
+        found.append(Case(what, f'name = "x"\nseeds = 1\n{tables}'.encode(), "toml"))
+    return found
+
+
+KINDS = {
+    "policies": (policies, ("gate", "--policy", "{}")),
+    "lists": (lists, ("check", "{}", "--dataset", "digits", "--limit", "8", "--attacks", "pgd10")),
+    "grids": (grids, ("sweep", "{}", "--out", "out", "--dry-run")),
+}
+
+
+@pytest.fixture
+def beside(hostile: Hostile) -> Hostile:
+    """A folder with code, and a link out of it."""
+    hostile.write("evil.py", EVIL.encode())
+    (hostile.folder / "a" / "b").mkdir(parents=True)
+    (hostile.folder / "a" / "b" / "evil.py").write_text(EVIL)
+    (hostile.folder / "link").symlink_to(hostile.folder.parent)
+    return hostile
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_is_refused(beside: Hostile, kind: str) -> None:
+    make, command = KINDS[kind]
+    assert beside.survey(part(make(), 7), *command)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_one_is_refused(beside: Hostile, kind: str) -> None:
+    make, command = KINDS[kind]
+    assert beside.survey(make(), *command) >= 20
+
+
+def test_runs_lie_in_the_sweeps_folder_whatever_the_values(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.toml"
+    values = ["8/255", "../../x", "..", "/etc/x", "a\\\\..\\\\b", "-rf"]
+    lines = ", ".join(f'"{value}"' for value in values)
+    grid.write_text(f'name = "x"\nseeds = 2\n[fixed]\ndataset = "digits"\n[grid]\neps = [{lines}]\n')
+    jobs = list(Sweep.read(grid).jobs(tmp_path / "out"))
+    assert len({job.folder for job in jobs}) == 2 * len(values)
+    assert {job.folder.resolve().parent for job in jobs} == {tmp_path / "out"}
+    with pytest.raises(RobauditError, match="not for a grid"):
+        grid.write_text(grid.read_text() + '[check]\njson = "x"\n')
+        Sweep.read(grid)
+
+
+def test_every_option_of_train_and_check_is_decided() -> None:
+    """What a grid may set is listed; a new option is nothing for it until somebody says so."""
+    import inspect
+
+    from robaudit.cli.check import check
+    from robaudit.cli.grids import CHECKING, TRAINING
+    from robaudit.cli.train import train
+
+    for command, allowed in ((train, TRAINING), (check, CHECKING)):
+        options = {key.replace("_", "-") for key in inspect.signature(command).parameters}
+        assert allowed <= options
+        assert not allowed & {
+            "out",
+            "data-dir",
+            "start",
+            "json-path",
+            "evidence",
+            "trust-program",
+            "ray",
+            "key",
+        }
+
+
+def test_a_users_own_code_is_for_the_command_line_of_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robaudit.cli.gate_judging import Gate
+    from robaudit.cli.policy import Policy
+
+    seen: list[Policy] = []
+
+    def judge(self: Gate, model: Path) -> None:
+        seen.append(self.rules)
+        raise RobauditError(f"{model}: seen")
+
+    monkeypatch.setattr(Gate, "judge", judge)
+    from robaudit.cli import run
+
+    policy = tmp_path / "robaudit.toml"
+    policy.write_text('dataset = "digits"\nmodels = ["m.pt"]\n')
+    (tmp_path / "m.pt").write_bytes(b"x")
+    assert run(["gate", "--policy", str(policy), "--arch", "net.py:build"]) == 2
+    assert [rules.arch for rules in seen] == ["net.py:build"]
+
+
+RUNS = {
+    "a pickle that calls": archive(b"\x80\x02" + call(name("os", "system"), text(payloads.COMMAND)) + b"."),
+    "no checkpoint": b"nothing", "an absurd tree": archive(b"\x80\x02)" + b"\x85" * 90_000 + b"."), "cut short": b"PK\3\4",
+}  # fmt: skip
+
+
+def test_a_run_that_somebody_else_began_is_data_too(hostile: Hostile) -> None:
+    flags = ("--dataset", "digits", "--out", "run", "--epochs", "1", "--limit", "60", "--validation", "20")
+    place = hostile.folder / "run" / "resume.pt"
+    place.parent.mkdir()
+    for data in RUNS.values():
+        place.write_bytes(data)
+        hostile.refused(hostile.run("train", *flags))
+    place.unlink()
+    os.mkfifo(place)
+    hostile.refused(hostile.run("train", *flags, seconds=20))
