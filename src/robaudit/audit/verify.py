@@ -92,7 +92,6 @@ def verify(
         evidence, rows, failures = file.read(), file.witnesses(), contradictions(file)
     header = evidence.header
     expect_model(header, classifier)
-    failures += _undecided(evidence)
     strict = judging(classifier.to(device), header.plan)
     shape = tuple(int(size) for size in header.data["shape"])
     bad = failing_witnesses(rows, header.plan.threat, strict, shape, device)
@@ -126,6 +125,7 @@ def verify(
         second = attack_again(mine, again)
         pgd = attack_again(_pgd_breaks(evidence), pgd_again(again), "break") if "pgd10" in own else None
     failures += [text for part in (first, second, pgd) if part for text in part.failures()]
+    failures += _undecided(evidence)
     return Verification(
         witnesses=len(rows),
         bad=len(bad),
