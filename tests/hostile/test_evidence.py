@@ -285,7 +285,6 @@ def numbers_of_the_file():
     yield from ((at, bytes([value])) for at in (18, 19, 20, 21, 22, 23) for value in (0, 3, 64, 255))
 
 
-@pytest.mark.heavy
 def test_numbers_of_the_files_own_header(specimen, tmp_path):
     path = tmp_path / "a.evidence"
     path.write_bytes(specimen)
