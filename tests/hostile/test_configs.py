@@ -104,7 +104,7 @@ def beside(hostile: Hostile) -> Hostile:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_part_is_refused(beside: Hostile, kind: str) -> None:
     make, command = KINDS[kind]
-    assert beside.survey(part(make(), 7), *command)
+    assert beside.survey(part(make(), 4), *command)
 
 
 @pytest.mark.heavy

@@ -124,7 +124,7 @@ def _arrays_and_batches(hostile: Hostile, cases: list[Case]) -> None:
 
 
 def test_a_part_of_the_arrays_and_batches(hostile: Hostile) -> None:
-    _arrays_and_batches(hostile, part([*arrays(), *batches()], 8))
+    _arrays_and_batches(hostile, part([*arrays(), *batches()], 4))
 
 
 @pytest.mark.heavy
