@@ -104,9 +104,9 @@ def test_no_name_that_the_loader_prints_is_taken_for_code() -> None:
 
 #: A text of each family.
 FAMILY_TEXTS = (
-    *ARCHITECTURES, "densenet:growth=12,depths=2-2", "residual:widths=8-16,depths=1-2,stem=8-3-1",
-    "ensemble:3*resnet20", "vit:width=16,depth=2,heads=2,inner=16,hidden=24,patch=4,eps=1e-12", "transformers:vit",
-    "timm:test_vit", "sequential:conv8k3p1 gelu max2 flatten fcK",
+    *ARCHITECTURES, "densenet:growth=12,blocks=2-2,stem=24,transitions=24,neck=48", "ensemble:3*resnet20",
+    "residual:widths=16-24-32-48,depths=1-2-1-1,stem=16-7-2,stem_pool=yes", "transformers:vit", "timm:test_vit",
+    "vit:width=16,depth=2,heads=2,inner=16,hidden=24,patch=4,eps=1e-12", "sequential:conv8k3p1 gelu max2 flatten fcK",
 )  # fmt: skip
 
 

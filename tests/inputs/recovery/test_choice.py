@@ -424,6 +424,24 @@ def test_blue_first_and_bytes_less_128_are_found() -> None:
     assert torch.equal(Normalise(parse_normalisation("bgr:none", 3))(pixels), pixels.flip(1))
 
 
+def test_a_network_that_sees_with_red_first_too_is_known_to_take_blue_first() -> None:
+    """Most of what it looks at is alike in all channels, so that it is right on most images in the wrong order."""
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
+    shared, coloured = (torch.randn(4, n, 16, generator=generator) for n in (1, 3))
+    with torch.no_grad():
+        network[1].weight.copy_((shared + 0.5 * coloured).flatten(1))
+        network[1].bias.copy_(-network[1].weight.sum(1) / 2)
+    pixels = torch.randint(0, 256, (400, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    labels = network(pixels.float().div(255).flip(1)).argmax(1)
+    images = make_images(pixels, labels, name="x", split="test", classes=4)
+    candidate = Candidate("linear", (), 3, 4, 4, 0.0, network.eval())
+    plain, _ = decide([candidate], [NONE], ModelRequest(images=images), "x")
+    choice, _ = decide([candidate], usual_normalisations("x", 3), ModelRequest(images=images), "x")
+    assert 0.6 < plain.accuracy < 0.95
+    assert choice.normalisation.blue_first and choice.accuracy > 0.95
+
+
 def test_a_constant_answer_is_chance_however_common_its_class() -> None:
     assert near_chance(25, [25, 4, 1], answers=1) and not near_chance(28, [25, 4, 1], answers=2)
     assert near_chance(95, [95, 5], answers=1) and near_chance(95, [95, 5])

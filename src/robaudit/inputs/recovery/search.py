@@ -35,6 +35,8 @@ CHANGES = 8
 #: speak against none: images that are too large make a hesitant network surer, images that are too small harm one that
 #: is used to large ones.
 BETTER_THAN_NONE, BETTER_THAN_LISTED, BETTER_IF_UNUSUAL = 3.5, 0.35, 3.5
+#: Standard errors by which blue first must be better than the same with red first.
+BETTER_IF_BLUE_FIRST = 3.0
 
 
 def choose(
@@ -133,13 +135,21 @@ def same(one: Normalisation, other: Normalisation) -> bool:
 
 
 def normalisation_prices(normalisations: list[Normalisation]) -> dict[Normalisation, float]:
-    """How unusual each normalisation is, none and those listed first being the likeliest."""
-    return {
-        norm: 0.0
-        if norm.text == "none" or rank == 0
-        else (BETTER_THAN_NONE + BETTER_THAN_LISTED * rank + BETTER_IF_UNUSUAL * norm.unusual) / PRICE_WORTH
-        for rank, norm in enumerate(normalisations)
-    }
+    """How unusual each normalisation is, none and those listed first being the likeliest.
+
+    Blue first costs little beside the same with red first: no scale changes, so nothing makes up for a wrong order.
+    """
+    prices: dict[Normalisation, float] = {}
+    for rank, norm in enumerate(normalisations):
+        asked = BETTER_THAN_NONE + BETTER_THAN_LISTED * rank + BETTER_IF_UNUSUAL * norm.unusual
+        prices[norm] = 0.0 if norm.text == "none" or rank == 0 else asked / PRICE_WORTH
+    for norm in normalisations:
+        red_first = next(
+            (n for n in normalisations if norm.blue_first and same(replace(norm, blue_first=False), n)), None
+        )
+        if red_first:
+            prices[norm] = prices[red_first] + BETTER_IF_BLUE_FIRST / PRICE_WORTH
+    return prices
 
 
 def first_look(
