@@ -25,7 +25,8 @@ from typing import Any
 import torch
 from healing import SETTINGS, Lab, weights
 
-from robaudit.cli.training import settings_for, settings_from
+from robaudit.cli.train_settings import settings_for
+from robaudit.cli.training import settings_from
 from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import parse_fraction

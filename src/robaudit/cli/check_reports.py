@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from robaudit.cli.auditing import Checked
 from robaudit.cli.common import check_apart, check_writable, write_text
+from robaudit.cli.trackers import log_report
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where each report goes; None for nowhere, `-` for standard output, on which then nothing else is printed."""
+    """Where each report goes; None for nowhere, `-` for standard output, on which then nothing else is printed.
+
+    `log` is the tracker that is told of each audit.
+    """
 
     json: str | None = None
     html: str | None = None
     markdown: str | None = None
     sarif: str | None = None
     board: Path | None = None
+    log: str | None = None
 
     def check(self, paths: list[str], **others: object) -> None:
         """Nothing, if all can be written.
@@ -37,8 +42,8 @@ class Outputs:
             RobauditError: one cannot, two are one file, or one page is to hold several checkpoints.
 
         """
-        places = asdict(self)
-        board = places.pop("board")
+        places = self._places
+        board = self.board
         for place in places.values():
             check_writable(place)
         if board is not None and board.exists() and not board.is_dir():
@@ -53,17 +58,22 @@ class Outputs:
     @property
     def quiet(self) -> bool:
         """Whether standard output is one of the reports'."""
-        return "-" in asdict(self).values()
+        return "-" in self._places.values()
+
+    @property
+    def _places(self) -> dict[str, str | None]:
+        return {name: place for name, place in asdict(self).items() if name not in ("board", "log")}
 
     def write(self, results: Sequence[Checked], claim: Claim | None = None) -> None:
         """Write them all but the JSON, which `report_one` and `check_many` write; `claim` is judged in them too."""
         if self.board is not None:
             self._show_board(results, self.board)
-        from robaudit.reports import MANY, REPORTS, Failure, open_case
+        from robaudit.reports import MANY, REPORTS, Failure, open_case, summary
 
-        wanted = {
-            name: place for name, place in asdict(self).items() if place and name not in ("json", "board")
-        }
+        for item in results:
+            if self.log and item.evidence is not None and item.verdict is not None:
+                log_report(self.log, summary(item.evidence, item.verdict), {}, Path("runs"))
+        wanted = {name: place for name, place in self._places.items() if place and name != "json"}
         if not wanted:
             return
         cases: list[Case | Failure] = []

@@ -1,4 +1,4 @@
-"""What is seen of a training run: a bar and a line an epoch on a terminal, curves in TensorBoard if wanted."""
+"""What is seen of a training run: a bar and a line an epoch on a terminal."""
 
 from __future__ import annotations
 
@@ -89,40 +89,6 @@ class Screen:
         self._out.print(text, style="yellow", markup=False, soft_wrap=True)
 
 
-class Board:
-    """Writes every epoch's numbers for TensorBoard and passes everything on."""
-
-    def __init__(self, folder: Path, then: TrainProgress) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise RobauditError(
-                "--tensorboard: tensorboard is not installed; pip install 'robaudit[tensorboard]'"
-            ) from error
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
-        self._then = then
-
-    def begin_epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
-        """Passed on."""
-        self._then.begin_epoch(epoch, epochs, steps, done)
-
-    def step(self, result: StepResult) -> None:
-        """Passed on."""
-        self._then.step(result)
-
-    def end_epoch(self, row: dict[str, Any]) -> None:
-        """One point on every curve."""
-        for name, value in row.items():
-            if isinstance(value, int | float) and name != "epoch":
-                self._writer.add_scalar(name, value, row["epoch"])
-        self._writer.flush()
-        self._then.end_epoch(row)
-
-    def note(self, text: str) -> None:
-        """Passed on."""
-        self._then.note(text)
-
-
 def report_run(folder: Path, out: str | None, form: str = "terminal") -> int:
     """A run's epochs and curves, or a page of both.
 
@@ -159,7 +125,7 @@ def report_run(folder: Path, out: str | None, form: str = "terminal") -> int:
 
 
 @contextmanager
-def watched(folder: Path, quiet: bool, tensorboard: bool) -> Iterator[TrainProgress]:
+def watched(quiet: bool) -> Iterator[TrainProgress]:
     """Who is told of the run while the block runs: a terminal gets a bar too; with `quiet` nobody."""
     from rich import progress as rich
     from rich.console import Console
@@ -168,8 +134,7 @@ def watched(folder: Path, quiet: bool, tensorboard: bool) -> Iterator[TrainProgr
 
     screen = Console(stderr=True, highlight=False)
     if quiet or not screen.is_terminal:
-        lines = Silent() if quiet or os.environ.get("RANK", "0") != "0" else Lines(screen)
-        yield Board(folder, lines) if tensorboard else lines
+        yield Silent() if quiet or os.environ.get("RANK", "0") != "0" else Lines(screen)
         return
     columns = (
         rich.SpinnerColumn(),
@@ -180,5 +145,4 @@ def watched(folder: Path, quiet: bool, tensorboard: bool) -> Iterator[TrainProgr
         rich.TimeRemainingColumn(),
     )
     with rich.Progress(*columns, console=screen, transient=True) as bars:
-        screen_view = Screen(bars, screen)
-        yield Board(folder, screen_view) if tensorboard else screen_view
+        yield Screen(bars, screen)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import typer
 
+from robaudit.cli.help import one_of
+from robaudit.cli.trackers import TRACKERS, check_tracker
+
 
 def sweep(
     grid: Path = typer.Argument(..., help="A .toml file, as those in examples/sweeps/."),
@@ -15,6 +18,13 @@ def sweep(
     ray: str | None = typer.Option(
         None, help="Address of a Ray cluster to run on; --out must be a folder that all its machines see."
     ),
+    log: str | None = typer.Option(
+        None,
+        "--log",
+        help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
+        autocompletion=one_of(TRACKERS),
+        rich_help_panel="Output",
+    ),
     board: Path | None = typer.Option(None, help="Folder for a static page of all the audits."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only print the commands."),
 ) -> int:
@@ -22,8 +32,9 @@ def sweep(
 
     Example: robaudit sweep examples/sweeps/table2-batch-size.toml --out runs/table2 --data-dir data
     """
+    check_tracker(log)
     from robaudit.cli.grids import Sweep
-    from robaudit.cli.sweeping import carry_out
+    from robaudit.cli.sweeping import carry_out, log_results
 
     sweep = Sweep.read(grid)
     code = carry_out(sweep, out, data_dir, jobs, ray, dry_run)
@@ -31,4 +42,6 @@ def sweep(
         from robaudit.cli.sweep_pages import write_pages
 
         write_pages(sweep, out, board)
+        if log:
+            log_results(log, sweep.jobs(out.resolve()), out)
     return code

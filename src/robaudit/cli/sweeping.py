@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from robaudit.cli.common import console
 from robaudit.cli.grids import LARGEST, Command, Job, Sweep
+from robaudit.cli.trackers import log_report
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.files import read_text
@@ -76,6 +78,17 @@ def gap(result: Path) -> float | None:
         return float(json.loads(read_text(result, LARGEST))["gap"]["pgd10-square"]["value"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def log_results(kind: str, jobs: Iterable[Job], out: Path) -> None:
+    """Each finished run's audit as a run of the tracker `kind`."""
+    for job in jobs:
+        try:
+            report = json.loads(read_text(job.result, LARGEST))
+        except (OSError, ValueError, RecursionError):
+            continue
+        settings = dict(job.cell) | {"seed": job.seed}
+        log_report(kind, report, settings, out / "tensorboard" / job.folder.name)
 
 
 def table(sweep: Sweep, jobs: list[Job]) -> Any:

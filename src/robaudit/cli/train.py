@@ -9,6 +9,8 @@ import typer
 
 from robaudit.cli.common import check_present
 from robaudit.cli.data import DataRequest, check_device, check_structure
+from robaudit.cli.help import one_of
+from robaudit.cli.trackers import TRACKERS, check_tracker
 from robaudit.cli.train_settings import check_settings
 from robaudit.errors import RobauditError
 from robaudit.plan import parse_fraction
@@ -120,10 +122,21 @@ def train(
     save_every: float = typer.Option(
         300.0, help="Seconds between savings within an epoch.", rich_help_panel=_RUN
     ),
-    tensorboard: bool = typer.Option(False, "--tensorboard", help="Curves too.", rich_help_panel=_RUN),
+    log: str | None = typer.Option(
+        None,
+        "--log",
+        help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
+        autocompletion=one_of(TRACKERS),
+        rich_help_panel="Output",
+    ),
+    tensorboard: bool = typer.Option(
+        False, "--tensorboard", help="The same as --log tensorboard.", rich_help_panel="Output"
+    ),
     quiet: bool = typer.Option(False, "--quiet", help="Say nothing.", rich_help_panel=_RUN),
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
+    log = "tensorboard" if tensorboard else log
+    check_tracker(log)
     DataRequest(dataset, data_dir, "train", seed, download).check()
     check_structure(arch, normalise)
     check_device(device)
@@ -143,7 +156,7 @@ def train(
     from robaudit.cli.training import TrainRequest, carry_out
     from robaudit.devices import pick_device
 
-    request = TrainRequest(dataset, out, data_dir, download, start, quiet, tensorboard)
+    request = TrainRequest(dataset, out, data_dir, download, start, quiet, log)
     return carry_out(request, given | {"device": pick_device(device)})
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from robaudit.cli.common import console
 from robaudit.cli.live import watched
+from robaudit.cli.trackers import Tracked, tracked
 from robaudit.cli.train_settings import settings_for
 from robaudit.cli.training_words import command_line, summary
 from robaudit.errors import RobauditError
@@ -39,7 +40,7 @@ class TrainRequest:
     download: bool
     start: str | None
     quiet: bool
-    tensorboard: bool
+    log: str | None
 
 
 def settings_from(start: Classifier) -> dict[str, Any]:
@@ -68,8 +69,14 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     settings = settings_for(request.dataset, given, len(images))
     limit = settings.limit and min(settings.limit + settings.validation, len(images))
     images = images.subset(limit, settings.seed)
-    with watched(request.out, request.quiet, request.tensorboard) as progress:
-        command = command_line(settings, request)
+    command = command_line(settings, request)
+    first = request.log if os.environ.get("RANK", "0") == "0" else None
+    about = {"command": command, "dataset": request.dataset, "method": settings.method, "seed": settings.seed}
+    with (
+        watched(request.quiet) as seen,
+        tracked(first, request.out.name, about, request.out / "tensorboard") as log,
+    ):
+        progress = Tracked(log, seen)
         rows = train(settings, images, request.out, start=start, progress=progress, command=command)
     if os.environ.get("RANK", "0") == "0":
         draw_run(request.out, request.out / "curves.png")

@@ -23,12 +23,13 @@ def command_line(settings: TrainSettings, request: TrainRequest) -> str:
         "out": request.out,
         "data_dir": request.data_dir,
         "from": request.start,
+        "log": request.log,
     }
     words = ["robaudit", "train"]
     for name, value in flags.items():
         if value is not None:
             words.append(f"--{name.replace('_', '-')}={value}")
-    words += [f"--{name}" for name in ("download", "quiet", "tensorboard") if getattr(request, name)]
+    words += [f"--{name}" for name in ("download", "quiet") if getattr(request, name)]
     return shlex.join(words)
 
 

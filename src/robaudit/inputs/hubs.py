@@ -130,7 +130,7 @@ def _fetch_beside(hub: Any, owner: str) -> None:
     for name in (CONFIG, PREPROCESSOR):
         try:
             hub.hf_hub_download(owner, name, etag_timeout=10)
-        except (FileNotFoundError, OSError, ValueError):  # the Hub's own errors are of these kinds
+        except (hub.errors.EntryNotFoundError, FileNotFoundError):  # neither there nor, offline, in the cache
             continue
 
 

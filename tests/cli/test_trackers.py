@@ -1,0 +1,108 @@
+"""`--log`: by the trackers' own clients where they are installed, and a clear error where not."""
+
+import json
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from robaudit.cli import run
+from robaudit.cli.trackers import TRACKERS, log_report, tracked
+from tests.cli.helpers import assert_clear, check
+from tests.shipped import ADVERSARIAL
+
+QUICK = ["--dataset", "digits", "--attacks", "pgd10", "--limit", 20]
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_an_absent_tracker_is_told_before_any_work(kind, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    start = f"--log {kind}: {kind} is not installed; pip install 'robaudit[{kind}]'"
+    evidence = tmp_path / "e"
+    assert_clear(capsys, check(ADVERSARIAL, *QUICK, "--log", kind, "--evidence", evidence), start)
+    out = str(tmp_path / "run")
+    assert_clear(capsys, run(["train", "--dataset", "digits", "--out", out, "--log", kind]), start)
+    assert_clear(capsys, run(["sweep", "none.toml", "--out", out, "--log", kind]), start)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_tracker(capsys):
+    assert_clear(
+        capsys,
+        check(ADVERSARIAL, *QUICK, "--log", "mlfow"),
+        "log 'mlfow' is not known (did you mean mlflow?)",
+    )
+
+
+@pytest.fixture
+def client(monkeypatch):
+    """A client with wandb's public functions that keeps what it is told."""
+    told = {"log": [], "finish": []}
+    module = ModuleType("wandb")
+    module.__spec__ = SimpleNamespace(name="wandb")
+    made = SimpleNamespace(
+        log=lambda values, step: told["log"].append((step, values)),
+        finish=lambda *, exit_code: told["finish"].append(exit_code),
+    )
+    module.init = lambda **named: told.update(init=named) or made
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    return told
+
+
+def test_an_audit_is_logged_with_its_numbers(client, tmp_path):
+    report = tmp_path / "r.json"
+    check(ADVERSARIAL, *QUICK, "--log", "wandb", "--evidence", tmp_path / "e", "--json", report)
+    data = json.loads(report.read_text())
+    ((step, values),) = client["log"]
+    assert step == 0
+    assert values["accuracy/pgd10"] == data["accuracy"]["pgd10"]["value"]
+    assert values["overestimated"] == 0
+    assert client["finish"] == [0]
+    assert client["init"]["config"]["digest"] == data["model"]["digest"]
+    data["model"]["path"] = "a\x1b[31m\nb"
+    log_report("wandb", data, {}, tmp_path)
+    assert "\x1b" not in str(client["init"])
+
+
+def test_a_run_is_logged_epoch_by_epoch_and_a_failed_one_is_called_so(client, tmp_path, monkeypatch):
+    flags = ["--epochs", "1", "--limit", "100", "--validation", "20", "--threads", "1", "--quiet"]
+    assert run(["train", "--dataset", "digits", "--out", str(tmp_path / "a"), *flags, "--log", "wandb"]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [step for step, _ in client["log"]] == [1]
+    assert client["log"][-1][1]["pgd10"] == rows[-1]["pgd10"]
+    assert client["finish"] == [0]
+    with pytest.raises(KeyError), tracked("wandb", "b", {}, tmp_path):
+        raise KeyError
+    assert client["finish"] == [0, 1]
+
+
+def test_tensorboard_itself(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    with tracked("tensorboard", "a", {"lr": 0.1}, tmp_path / "b") as log:
+        log({"accuracy/pgd10": 0.5}, 3)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(tmp_path / "b"))
+    found.Reload()
+    assert [(item.step, item.value) for item in found.Scalars("accuracy/pgd10")] == [(3, 0.5)]
+
+
+def test_mlflow_itself(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'm.db'}")
+    with tracked("mlflow", "a", {"lr": 0.1}, tmp_path) as log:
+        log({"accuracy/pgd10": 0.5}, 3)
+    (found,) = mlflow.search_runs(experiment_names=["robaudit"], output_format="list")
+    assert found.data.metrics == {"accuracy/pgd10": 0.5}
+    assert found.data.params == {"lr": "0.1"}
+    assert found.info.status == "FINISHED"
+
+
+def test_wandb_itself(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    with tracked("wandb", "a", {"lr": 0.1}, tmp_path) as log:
+        log({"accuracy/pgd10": 0.5}, 3)
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
