@@ -13,6 +13,7 @@ from robaudit.cli import run
 from robaudit.engine import tuning
 from tests.cli.helpers import assert_clear
 from tests.models import Wrapped, cnn
+from tests.shipped import ADVERSARIAL
 
 X = torch.rand(70, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 EPS = 0.15
@@ -104,9 +105,8 @@ def test_a_helper_that_does_not_fit_is_refused_and_nothing_is_written(tmp_path, 
         (["--attacks", "pgd10,transfer"], "attack 'transfer' comes with --transfer"),
     ],
 )
-def test_bad_flags_are_one_clear_error(audited, capsys, monkeypatch, tmp_path, arguments, start):
+def test_bad_flags_are_one_clear_error(capsys, monkeypatch, tmp_path, arguments, start):
     monkeypatch.chdir(tmp_path)
-    model = audited / "honest.safetensors"
-    code = run(["check", str(model), "--dataset", "digits", "--evidence", "new.evidence", *arguments])
+    code = run(["check", str(ADVERSARIAL), "--dataset", "digits", "--evidence", "new.evidence", *arguments])
     assert_clear(capsys, code, start)
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "cache"])

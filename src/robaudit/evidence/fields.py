@@ -65,7 +65,7 @@ def _curve(value: Any) -> bool:
     if not isinstance(value, dict) or value.keys() != {"radii", "examples", "correct", "pgd10", "worst"}:
         return False
     n, right = value["examples"], value["correct"]
-    if not (_whole(1, 1 << 40)(n) and _whole(0, n)(right) and _many(_number(0, 1e6), 20)(value["radii"])):
+    if not (_whole(1, 1 << 40)(n) and _whole(0, n)(right) and _many(_number(1e-12, 1e6), 20)(value["radii"])):
         return False
     return all(
         _many(_whole(0, right), 20)(value[name]) and len(value[name]) == len(value["radii"])

@@ -110,7 +110,7 @@ def _gap(case: Case, name: str) -> dict[str, Any]:
 def _against_eps(case: Case, data: dict[str, Any]) -> dict[str, Any]:
     """The chart of `--eps-curve`, else that of what the probes saw."""
     if data["eps_curve"]:
-        return curve_chart(data["eps_curve"])
+        return curve_chart(data["eps_curve"]) | {"probed": 0}
     return {
         "chart": eps_chart(case.evidence),
         "names": [],
