@@ -67,7 +67,7 @@ def search(lab: Lab, minutes: float, seed: int) -> None:
     """A row a setting until the time is over."""
     place = lab.out / "minutes.json"
     before = float(json.loads(place.read_text())) if place.exists() else 0.0
-    print("| setting | inside | clean | PGD-10 | robust | gap | masked epochs |")
+    print("| setting | inside | clean | PGD-10 | robust | gap | masked epochs |", flush=True)
     print("|---" * 7 + "|")
     for name, setting in candidates():
         gaps = []

@@ -154,7 +154,8 @@ def hostile_server() -> Iterator[subprocess.Popen[str]]:
         yield server
         assert server.stdin is not None
         server.stdin.close()
-        server.wait(10)
+        server.terminate()  # it may still be importing
+        server.wait(60)
 
 
 @pytest.fixture
