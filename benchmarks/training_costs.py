@@ -67,12 +67,12 @@ def robust(options: argparse.Namespace) -> None:
     validation, order = Validation(held, settings, shape, ranks), course.order(0)
     rows = {
         name: seconds(
-            lambda more=more: validation.look(course.network, lambda *_: more, lambda gap: gap >= HARD)
+            partial(validation.look, course.network, lambda *_, more=more: more, lambda gap: gap >= HARD)
         )
         for name, more in (("most epochs", False), ("an epoch that may be the best", True))
     }
     course.step(order, 0, 0, NONE)  # the first one finds the fastest form
-    took = [seconds(lambda k=k: course.step(order, 0, k, NONE))[0] for k in range(1, 1 + options.steps)]
+    took = [seconds(partial(course.step, order, 0, k, NONE))[0] for k in range(1, 1 + options.steps)]
     epoch = statistics.median(took) / options.batch * EPOCH
     print(
         f"{options.start}: an epoch of TRADES takes {epoch:.0f} s ({EPOCH} examples, batch {options.batch})"
