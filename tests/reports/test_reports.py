@@ -297,4 +297,4 @@ def test_sarif_rules_say_what_they_mean_and_where_to_read_on(cases):
         assert rule["shortDescription"]["text"] != rule["fullDescription"]["text"]
         assert rule["helpUri"].startswith("https://")
         if rule["id"] in ADVICE:
-            assert rule["helpUri"].endswith(f"/findings/{rule['id']}.html")
+            assert rule["helpUri"].endswith(f"/findings.md#{rule['id']}")

@@ -80,7 +80,7 @@ def _rule(code: str) -> dict[str, Any]:
             "text": f"Raised when {page.raised} What to do: {page.advice}" if page else advice,
             "markdown": page.text if page else advice,
         },
-        "helpUri": page.url if page else f"{DOCUMENTATION}/reading.html",
+        "helpUri": page.url if page else f"{DOCUMENTATION}/reading.md",
         "defaultConfiguration": {"level": level},
     }
 

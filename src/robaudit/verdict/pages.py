@@ -8,8 +8,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-#: Where the built documentation is published, a page a finding.
-DOCUMENTATION = "https://robaudit.readthedocs.io/en/latest"
+#: Where the documentation is read, as the package's metadata says.
+DOCUMENTATION = "https://github.com/robaudit/robaudit/blob/main/docs"
 _ENTRY = re.compile(r"^## (?P<code>[\w-]+)\n(?P<text>.*?)(?=^## |\Z)", flags=re.M | re.S)
 _PARTS = re.compile(
     r"\*(?P<severity>\w+)\.\*\s+\*\*(?P<sentence>.+?)\*\*\s+\*\*Raised\s+when\*\*\s+(?P<raised>.+?)"
@@ -41,8 +41,8 @@ class Page:
 
     @property
     def url(self) -> str:
-        """Its page in the published documentation."""
-        return f"{DOCUMENTATION}/findings/{self.code}.html"
+        """Its entry in the published documentation."""
+        return f"{DOCUMENTATION}/findings.md#{self.code}"
 
 
 @cache
