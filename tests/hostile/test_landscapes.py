@@ -15,7 +15,7 @@ from tests.hostile.printing import TEXT
 
 N, A = 2, 5
 ABOUT = {
-    "schema": "robaudit-landscape/1", "model": {"path": "m.pt", "sha256": "ab"}, "data": {"name": "digits"},
+    "schema": "robaudit-landscape/2", "model": {"path": "m.pt", "sha256": "ab"}, "data": {"name": "digits"},
     "threat": {"norm": "Linf", "eps": 0.1}, "seed": 0,
 }  # fmt: skip
 
@@ -23,7 +23,7 @@ ABOUT = {
 def arrays():
     return {
         "about": np.frombuffer(json.dumps(ABOUT).encode(), np.uint8), "offsets": np.linspace(-1, 1, A),
-        "loss": np.ones((N, A, A)), "computed": np.ones((N, A, A), bool), "ids": np.arange(N),
+        "loss": np.ones((N, A, A)), "margin": np.ones((N, A, A)), "computed": np.ones((N, A, A), bool), "ids": np.arange(N),
         "labels": np.zeros(N, int), "predictions": np.zeros(N, int), "roughness": np.zeros(N),
         "falling": np.zeros(N), "nonlinearity": np.zeros(N),
         "has_gradient": np.ones(N, bool),

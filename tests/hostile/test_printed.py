@@ -350,7 +350,8 @@ def test_nothing_that_the_action_prints_is_a_command(tmp_path):
     assert stopped is None, "the token ends it"
     assert "::error::" not in done.stderr
     name, _, rest = outputs.read_text().partition("<<")
-    delimiter, value, end = rest.split()
+    delimiter, value, end, *more = rest.split()
+    assert more == ["sarif=false"]
     assert (name, value, end) == ("code", "3", delimiter)
     assert len(delimiter) == 40
     assert summary.read_text() == "code=0\n"

@@ -168,8 +168,7 @@ def _left_out(evidence: Evidence) -> int:
     plan = evidence.header.plan
     if plan.within is not None or not set(plan.members) <= set(plan.attacks):
         return 0
-    known = evidence.broken("autoattack") | evidence.survives("autoattack")
-    return int((evidence.correct & ~known).sum())
+    return int(evidence.open("autoattack").sum())
 
 
 def _survivors(evidence: Evidence) -> list[Pair]:
