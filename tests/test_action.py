@@ -160,7 +160,7 @@ def test_a_failing_checkpoint_from_install_to_outcome(audited, tmp_path):
     assert runner.used["Evidence of earlier runs"]["path"] == "sub dir/.robaudit"
     assert list((runner.work / "sub dir" / ".robaudit").glob("*.evidence"))
     pip = (tmp_path / "pip").read_text()
-    assert "--index-url https://download.pytorch.org/whl/cpu torch torchvision" in pip
+    assert "-m uv pip install --quiet --system --torch-backend cpu torch torchvision" in pip
     assert pip.splitlines()[-1].endswith(f"-c {ROOT}/constraints.txt {ROOT}")
     assert runner.used["Packages of earlier runs"]["path"] == "/pip/cache"
 
@@ -208,9 +208,12 @@ INSTALL = ("Whose files these are", "What to install", "Packages of earlier runs
         ({"version": "0.1.0", "torch": "cuda"}, ["robaudit==0.1.0"]),
         (
             {"version": "0.1.0", "extras": "onnx,timm"},
-            ["whl/cpu torch torchvision", "robaudit[onnx,timm]==0.1.0"],
+            ["uv", "--torch-backend cpu torch torchvision", "robaudit[onnx,timm]==0.1.0"],
         ),
-        ({"torch": "cu128", "extras": "hub"}, ["whl/cu128 torch torchvision", f"{ROOT}[hub]"]),
+        (
+            {"torch": "cu128", "extras": "hub"},
+            ["uv", "--torch-backend cu128 torch torchvision", f"{ROOT}[hub]"],
+        ),
     ],
 )
 def test_the_release_and_build_that_are_wanted_are_installed(inputs, asked, tmp_path):
@@ -218,7 +221,9 @@ def test_the_release_and_build_that_are_wanted_are_installed(inputs, asked, tmp_
     assert runner.outcome == "success", runner.log
     lines = [line for line in (tmp_path / "pip").read_text().splitlines() if " install " in line]
     assert [line.endswith(words) for line, words in zip(lines, asked, strict=True)] == [True] * len(asked)
-    assert all(line.startswith("-I -m pip ") for line in lines), "no module of the repository's own is pip"
+    assert all(line.startswith(("-I -m pip ", "-I -m uv pip ")) for line in lines), (
+        "not one of the repository's own"
+    )
     other = tmp_path / "other"
     other.mkdir()
     again = Runner(other, {"extras": "ray"}).run(INSTALL)
@@ -229,7 +234,7 @@ def test_the_release_and_build_that_are_wanted_are_installed(inputs, asked, tmp_
 @pytest.mark.parametrize(
     "inputs",
     [
-        {"version": "1.0 --index-url http://evil.example"},
+        {"version": "1.0 --find-links elsewhere"},
         {"version": "@ http://evil.example/x.whl"},
         {"version": "1.0\nwhat=evil"},
         {"torch": "../../evil"},
