@@ -122,6 +122,30 @@ def test_a_killed_audit_ends_as_if_nothing_had_been(folder, found, models, image
     assert (one.low, one.high, one.n) == (other.low, other.high, other.n)
 
 
+class Begun(Silent):
+    """Counts the attacks that begin, and ends the audit before one of them."""
+
+    def __init__(self, last=0):
+        self.count, self.last = 0, last
+
+    def begin(self, stage, total):
+        self.count += 1
+        if self.count == self.last:
+            raise Killed
+
+
+def test_what_another_process_has_scouted_is_drawn_from(folder, models):
+    """More examples than an audit that may stop early looks at, so that this process has not met them all."""
+    plan = replace(PLAN, within=0.03, budget=replace(BUDGET, apgd_steps=8, square_queries=101))
+    images, whole = load_images("digits", seed=1, limit=500), Begun()
+    expected = audit(models["honest"], images, plan, path=folder / "whole", progress=whole)
+    with pytest.raises(Killed):
+        audit(models["honest"], images, plan, path=folder / "part", progress=Begun(whole.count - 3))
+    again = audit(models["honest"], images, plan, path=folder / "part")
+    one, other = accuracy(again, "autoattack"), accuracy(expected, "autoattack")
+    assert (one.low, one.high, one.n) == (other.low, other.high, other.n)
+
+
 def test_a_claim_is_judged_by_the_sample(models, images, folder):
     claim = Claim(0.99)
     evidence = audit(models["masked"], images, PLAN, path=folder / "claimed", claim=claim)

@@ -72,6 +72,7 @@ class Session:
         self.correct = torch.zeros(len(images), dtype=torch.bool)
         self.tuning: Tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
         self.logits = torch.empty(len(images), 0)
+        self.prepared = 0
         self.before = file.header().seconds
         self.started = time.monotonic()
 
@@ -86,6 +87,7 @@ class Session:
         """The clean pass over `places`, which begin where the last call ended, and once the probes."""
         self._classify(places)
         self._probe(places)
+        self.prepared = int(places[-1]) + 1
 
     def _classify(self, stretch: Tensor) -> None:
         """The clean pass. It is cheap, and the attacks want the logits, so a resumed audit makes it again."""

@@ -21,7 +21,7 @@ from robaudit.audit.early_stopping import SCOUT_QUERIES
 from robaudit.audit.session import Session
 from robaudit.evidence import SCOUT_NEAR, SCOUT_TARGETED, Evidence, Outcome, OutcomeRow
 from robaudit.verdict import Claim, judge
-from robaudit.verdict.sampling import NEAR, SCOUTED, candidates, drawn, estimate, nearest, passed
+from robaudit.verdict.sampling import NEAR, NEAR_STEPS, SCOUTED, candidates, drawn, estimate, nearest, passed
 
 #: APGD-T's first steps on everything; the breaks that it finds in twice as many cost more than they save.
 FIRST_STEPS = 20
@@ -53,9 +53,11 @@ class Sampling:
 
     def run(self) -> None:
         """As far as it takes."""
-        evidence = self.session.sync()
-        if not evidence.header.early_stopping.get(SCOUTED):
-            self._short_attacks(evidence)
+        session = self.session
+        if session.prepared < len(self.everything):  # by this process, whatever the file holds
+            session.prepare(self.everything[session.prepared :])
+        if not session.sync().header.early_stopping.get(SCOUTED):
+            self._short_attacks()
         while not self._narrow(evidence := self.session.sync()):
             if not self._draw(evidence):
                 return
@@ -69,10 +71,8 @@ class Sampling:
             return True  # what a policy asks for needs no more
         return verdict.answered and found.high - found.low <= 2 * self.within + 1e-9
 
-    def _short_attacks(self, evidence: Evidence) -> None:
+    def _short_attacks(self) -> None:
         session, everything = self.session, self.everything
-        if len(evidence) < len(everything):
-            session.prepare(everything[len(evidence) :])
         session.attack("pgd10", session.pending("pgd10", everything))
         evidence = session.sync()
         lost = evidence.broken("pgd10")
@@ -100,10 +100,11 @@ class Sampling:
             saved = self._draws_wanted(left, expected) - self._draws_wanted(left, STILL_LEFT * expected)
             if saved * WHOLE_IN_TARGETS < still * targets:
                 break
-            self._scout(nearest(self.session.sync(), near), SCOUT_NEAR, targets, None)
+            steps = self._scout(nearest(self.session.sync(), near), SCOUT_NEAR, targets, None)
             evidence = self.session.sync()
-            found = still - int((nearest(evidence, near) & passed(evidence, SCOUT_NEAR)).sum())
-            state[NEAR], expected, still = near, STILL_LEFT * found, still - found
+            found = still - int((nearest(evidence, near) & passed(evidence, SCOUT_NEAR, steps)).sum())
+            state |= {NEAR: near, NEAR_STEPS: steps}
+            expected, still = STILL_LEFT * found, still - found
         if not self.session.ranks.rank:
             self.session.file.update(early_stopping=state | {SCOUTED: 1})
 
@@ -118,21 +119,24 @@ class Sampling:
         )
         return min(left, math.log(2 / (1 - self.session.plan.confidence)) / max(grown, 1e-9))
 
-    def _scout(self, wanted: np.ndarray, scout: str, targets: int, steps: int | None) -> None:
+    def _scout(self, wanted: np.ndarray, scout: str, targets: int, steps: int | None) -> int:
+        """APGD-T's beginning on those of `wanted` that have not got so far; how many steps it is."""
         evidence = self.session.sync()
         budget = self.session.plan.budget
         most = (steps or budget.apgd_steps) + 1
-        limit = most if steps else most * min(targets, budget.targets)
+        others = self.session.logits.shape[1] - 1  # there are no more targets than other classes
+        limit = most if steps else most * min(targets, budget.targets, others)
         whole = evidence.attacks.get("apgd-t")
         known = np.zeros(len(evidence), dtype=bool)
         if whole is not None:
             known = whole.outcome != Outcome.NOT_RUN
             held = known & ~evidence.broken_after("apgd-t", limit) & wanted
-            self._note(evidence, held & ~passed(evidence, scout), scout, limit)
+            self._note(evidence, held & ~passed(evidence, scout, limit), scout, limit)
         before = evidence.attacks.get(scout)
         if before is not None:
             known |= (before.outcome != Outcome.NOT_RUN) & (before.steps >= limit)
         self.session.scout_targets(self._places(wanted & ~known), scout, targets, steps)
+        return limit
 
     def _note(self, evidence: Evidence, rows: np.ndarray, scout: str, steps: int) -> None:
         """What the whole attack has said already of its own beginning."""

@@ -11,12 +11,16 @@ from robaudit.stats import Interval, sampled_share
 Bools = NDArray[np.bool_]
 #: Where `early_stopping` keeps that the short attacks are through, and how many candidates got more of them.
 SCOUTED, NEAR = "scouted", "near"
+#: Likewise the steps of the last number of targets that these got; who did not get so far was broken on the way.
+NEAR_STEPS = "near_steps"
 
 
-def passed(evidence: Evidence, scout: str) -> Bools:
-    """(n,) bool: not broken by these first steps of an attack."""
+def passed(evidence: Evidence, scout: str, steps: int = 0) -> Bools:
+    """(n,) bool: not broken by these first steps of an attack, of which there were at least `steps`."""
     record = evidence.attacks.get(scout)
-    return np.zeros(len(evidence), dtype=bool) if record is None else record.outcome != Outcome.NOT_RUN
+    if record is None:
+        return np.zeros(len(evidence), dtype=bool)
+    return np.asarray((record.outcome != Outcome.NOT_RUN) & (record.steps >= steps))
 
 
 def nearest(evidence: Evidence, count: int) -> Bools:
@@ -37,7 +41,8 @@ def candidates(evidence: Evidence) -> Bools | None:
     if not state.get(SCOUTED):
         return None
     left = passed(evidence, SCOUT_TARGETED)
-    return left & (~nearest(evidence, state.get(NEAR, 0)) | passed(evidence, SCOUT_NEAR))
+    near = nearest(evidence, state.get(NEAR, 0))
+    return left & (~near | passed(evidence, SCOUT_NEAR, state.get(NEAR_STEPS, 0)))
 
 
 def drawn(evidence: Evidence, among: Bools) -> Bools:
