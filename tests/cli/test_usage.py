@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -236,3 +237,20 @@ def test_every_command_and_option_is_in_the_docs():
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert script.PAGE.read_text(encoding="utf-8") == script.page(), "due: python scripts/list_options.py"
+
+
+@pytest.mark.parametrize("words", [["attacks"], ["explain", "vanishing-gradients"], ["datasets", "--json"]])
+def test_a_reader_that_has_gone_is_no_fault(words):
+    """As `robaudit attacks | head -1`."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "robaudit", *words],
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writes)
+    assert "should not happen" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -121,6 +121,8 @@ def run(arguments: list[str]) -> int:
         except (Exception, SystemExit) as error:
             if isinstance(error, SystemExit) and _COMPLETING in os.environ:  # a shell asked, and was told
                 return int(error.code or 0)
+            if isinstance(error.__context__, BrokenPipeError):  # Rich's way to say that nobody reads on
+                return COULD_NOT_AUDIT
             complain(_sentence(error), debug=debug)
             return COULD_NOT_AUDIT
 
