@@ -136,7 +136,7 @@ class Begun(Silent):
 
 def test_what_another_process_has_scouted_is_drawn_from(folder, models):
     """More examples than an audit that may stop early looks at, so that this process has not met them all."""
-    plan = replace(PLAN, within=0.03, budget=replace(BUDGET, apgd_steps=8, square_queries=101))
+    plan = replace(PLAN, within=0.006, budget=replace(BUDGET, apgd_steps=8, square_queries=101))
     images, whole = load_images("digits", seed=1, limit=500), Begun()
     expected = audit(models["honest"], images, plan, path=folder / "whole", progress=whole)
     with pytest.raises(Killed):
