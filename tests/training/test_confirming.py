@@ -140,6 +140,9 @@ def test_where_no_epoch_is_better_the_start_is_kept_and_its_number_stands_up(ima
     train(settings, images, tmp_path, start=shipped, progress=again)
     assert (tmp_path / "best.safetensors").read_bytes() == before
     assert not any("AutoAttack" in text for text in again.said)
+    (tmp_path / "best.json").write_text("{")
+    train(settings, images, tmp_path, start=shipped, progress=again)
+    assert json.loads((tmp_path / "best.json").read_text()) == found
 
 
 def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(images, shipped, tmp_path):

@@ -10,6 +10,7 @@ from robaudit.errors import RobauditError
 from robaudit.files import read_text
 
 BEST = "best.json"
+_ASKED = "asked"
 NUMBERS = ("epoch", "clean", "pgd10", "robust", "robust_low", "robust_high", "robust_examples")
 #: Those that only a network has that met AutoAttack.
 _CONFIRMED = ("robust_when_chosen", "autoattack", "luck")
@@ -30,7 +31,7 @@ def read_best(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise RobauditError(f"{path}: is damaged ({error}); resume the run, which writes it anew") from error
-    names = NUMBERS + (_CONFIRMED if isinstance(found, dict) and "luck" in found else ())
+    names = (_ASKED, *NUMBERS) + (_CONFIRMED if isinstance(found, dict) and "luck" in found else ())
     lacking = (
         [name for name in names if type(found.get(name)) not in (int, float)]
         if isinstance(found, dict)
