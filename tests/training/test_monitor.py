@@ -13,7 +13,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
 from robaudit.ranks import Ranks
 from robaudit.training import Inner, MaskingMonitor, Silent, TrainSettings
-from robaudit.training.loop import Run
+from robaudit.training.run import Run
 from robaudit.training.rescaling import shrink_logits
 from tests.models import cnn
 from tests.shipped import ADVERSARIAL, DISTILLED
