@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.cli.audited import load_audited
+from robaudit.cli.verify import breaks_again
 from robaudit.errors import RobauditError
 from robaudit.places import expanded
 
@@ -123,11 +124,11 @@ def recheck(
     done += ", all clean predictions" if found.with_data else f", {found.predictions} clean predictions"
     if found.recomputed is None:
         return f"{done}; none of {found.survivors} survivors attacked again."
-    part, pgd = found.recomputed, found.pgd
+    part, breaks = found.recomputed, breaks_again(found)
     done += f"; {len(part.pairs)} of {part.among} survivors attacked again, seed {part.seed}"
-    if pgd:
-        done += f"; {len(pgd.pairs)} of {pgd.among} breaks of PGD-10 made again"
-    close = sum(len(again.of("close")) for again in (part, pgd) if again)
+    for made, what in breaks:
+        done += f"; {len(made.pairs)} of {made.among} {what} made again"
+    close = sum(len(made.of("close")) for made in (part, *(made for made, _ in breaks)))
     return done + (f"; rounding decides {close} of them." if close else ".")
 
 

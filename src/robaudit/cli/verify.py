@@ -22,7 +22,7 @@ from robaudit.cli.common import (
 from robaudit.cli.data import DataRequest, check_device, check_structure
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
-from robaudit.plan import Engine
+from robaudit.plan import Engine, title
 from robaudit.spelling import unknown
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def verify(
         return 2
     if not header.finished:
         out.print("The audit is unfinished.", style="bold")
-    for line in summary_lines(result):
+    for line in summary_lines(result, header):
         out.print(line, markup=False, soft_wrap=True)
     verdict = judge(found)
     out.print(
@@ -124,7 +124,7 @@ def images_of(header: Header, dataset: str, data_dir: Path | None, image_size: s
     return DataRequest(dataset, data_dir, split, header.plan.seed, image_size=image_size).load()
 
 
-def summary_lines(result: Verification) -> list[str]:
+def summary_lines(result: Verification, header: Header) -> list[str]:
     """What is proven, what was repeated, and what is only said, a sentence each."""
     lines = [f"{result.witnesses} of {result.witnesses} witnesses hold: so many breaks are proven."]
     if result.with_data:
@@ -140,15 +140,23 @@ def summary_lines(result: Verification) -> list[str]:
         lines.append(f"Of AutoAttack's survivors that another attack breaks: {repeated(result.doubtful)}.")
     if result.recomputed:
         lines.append(f"{repeated(result.recomputed)}. {assurance(result.recomputed)}")
-        if result.pgd:
-            lines.append(f"{repeated(result.pgd, 'breaks of PGD-10')}. {assurance(result.pgd)}")
+        lines += [f"{repeated(part, what)}. {assurance(part)}" for part, what in breaks_again(result)]
     else:
         lines.append(
             f"That {result.survivors} attacks found nothing is the file's word: none of them was made again "
             "(--recompute does)."
         )
-    lines.append("Only said: what PGD-10's trajectories and the probes gave, the cost, the device.")
+    said = ["what PGD-10's trajectories and the probes gave"]
+    said += ["robust accuracy at other radii"] if header.eps_curve else []
+    said += [f"what survived {title(name)}, which needs the other model" for name in header.plan.helpers]
+    lines.append(f"Only said: {', '.join(said)}, the cost, the device.")
     return lines
+
+
+def breaks_again(result: Verification) -> list[tuple[Recomputation, str]]:
+    """The breaks that were made again, and what to call them."""
+    parts = ((result.pgd, "breaks of PGD-10"), (result.short, "breaks of short attacks"))
+    return [(part, what) for part, what in parts if part]
 
 
 def repeated(found: Recomputation, what: str = "survivors") -> str:
@@ -179,7 +187,7 @@ def assurance(found: Recomputation) -> str:
 
 def _as_json(result: Verification) -> str:
     data = asdict(result)
-    for name in ("doubtful", "recomputed", "pgd"):
+    for name in ("doubtful", "recomputed", "pgd", "short"):
         part = getattr(result, name)
         if part:
             data[name]["found_share"] = part.found_share
