@@ -17,7 +17,7 @@ from robaudit.audit.header import make_header
 from robaudit.audit.helpers import helper_notes, searched_with, with_helpers
 from robaudit.audit.parts import discard_part, finished_unwritable, hand_over, open_part
 from robaudit.audit.preflight import preflight
-from robaudit.audit.progress import Progress, Silent, tell_gaps
+from robaudit.audit.progress import Progress, Silent, tell_gaps, tell_work
 from robaudit.audit.session import Models, Session
 from robaudit.audit.verify import judging
 from robaudit.audit.within import Sampling
@@ -114,6 +114,7 @@ def _cascade(session: Session) -> None:
     """PGD-10 where it was asked for, then AutoAttack's attacks, each on what those before it left."""
     places, plan = torch.arange(len(session.images)), session.plan
     session.prepare(places)
+    tell_work(session.progress, plan, len(places), session.logits.shape[1])
     for name in plan.attacks:
         if name not in plan.members:
             session.attack(name, session.pending(name, places))
@@ -127,6 +128,8 @@ def _every_attack(session: Session, claim: Claim | None) -> None:
     everything = session.plan.examples == "all"
     for places in [torch.arange(total)] if everything else growing(0, total):
         session.prepare(places)
+        if everything:
+            tell_work(session.progress, session.plan, total, session.logits.shape[1])
         for name in session.plan.attacks:
             session.attack(name, session.pending(name, places))
         evidence = session.sync()

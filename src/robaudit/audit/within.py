@@ -162,12 +162,25 @@ class Sampling:
         done = int(drawn(evidence, among).sum())
         # Half of what is thought to be missing: a look costs less than an attack that was not needed.
         missing = self._draws_wanted(int(among.sum()), 0.01 * int(among.sum())) - done
+        self._tell(evidence, done, missing)
         group = places[: int(np.clip(missing / 2, LEAST_DRAWS, MOST_DRAWS))]
         self.session.attack("square", self.session.pending("square", group))
         for name in ("apgd-t", "apgd-ce", "fab-t"):
             still = torch.from_numpy(self.session.sync().open("autoattack"))[group]
             self.session.attack(name, self.session.pending(name, group[still]))
         return True
+
+    def _tell(self, evidence: Evidence, done: int, missing: float) -> None:
+        """How precise the number is so far, and how much of the sample is drawn, to whoever watches."""
+        look, reach = (getattr(self.session.progress, name, None) for name in ("look", "reach"))
+        found = estimate(evidence)
+        if look and found:
+            low, high = 100 * found.low, 100 * found.high
+            look(
+                f"AutoAttack {low:.1f} … {high:.1f} %, wanted within {100 * self.within:g} points either way"
+            )
+        if reach:
+            reach(done, done + max(missing, 1.0))
 
     def _places(self, rows: np.ndarray) -> Tensor:
         return self.everything[torch.from_numpy(rows)]
