@@ -99,9 +99,8 @@ def landscape(
     all_images = data.load()
     chosen = _choose(all_images, example, images)
     files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
-    for file in files:
-        for model in models:
-            check_apart(model=model, out=file)
+    for file in (out, *files):
+        check_apart(inputs=[*models, dataset, arch], out=file)
     surfaces = []
     for model in models:
         classifier = load_classifier(
@@ -170,7 +169,7 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     from rich import progress
     from rich.console import Console
 
-    screen = Console(stderr=True)
+    screen = Console(stderr=True, emoji=False)
     if not screen.is_terminal:
         yield lambda done, total: None
         return

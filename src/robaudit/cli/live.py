@@ -132,7 +132,7 @@ def watched(quiet: bool) -> Iterator[TrainProgress]:
 
     from robaudit.training import Silent
 
-    screen = Console(stderr=True, highlight=False)
+    screen = Console(stderr=True, highlight=False, emoji=False)
     if quiet or not screen.is_terminal:
         yield Silent() if quiet or os.environ.get("RANK", "0") != "0" else Lines(screen)
         return

@@ -21,7 +21,7 @@ def working(text: str, quiet: bool = False) -> Iterator[None]:
         return
     from rich.console import Console
 
-    screen = Console(stderr=True)
+    screen = Console(stderr=True, emoji=False)
     if screen.is_terminal:
         with screen.status(plain(text)):
             yield

@@ -41,7 +41,7 @@ def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
 
 def terminal_text(evidence: Evidence, verdict: Verdict) -> str:
     """The same without colours, for a file."""
-    screen = Console(width=110, record=True, file=io.StringIO(), highlight=False)
+    screen = Console(width=110, record=True, file=io.StringIO(), highlight=False, emoji=False)
     screen.print(terminal(evidence, verdict))
     return screen.export_text()
 
