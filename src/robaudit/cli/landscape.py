@@ -87,6 +87,9 @@ def landscape(
     if each and mean:
         raise RobauditError("--mean: not with --each; choose one")
     _check_request(models, out, images, PICTURE_FORMATS, len(example) or images if each else 1)
+    files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
+    for file in (out, *files):
+        check_apart(inputs=[*models, dataset, arch], out=file)
     from robaudit.audit import Window
     from robaudit.devices import pick_device
     from robaudit.inputs import load_classifier
@@ -98,9 +101,6 @@ def landscape(
     where = pick_device(device)
     all_images = data.load()
     chosen = _choose(all_images, example, images)
-    files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
-    for file in (out, *files):
-        check_apart(inputs=[*models, dataset, arch], out=file)
     surfaces = []
     for model in models:
         classifier = load_classifier(
