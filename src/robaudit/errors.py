@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from robaudit.escaping import plain
+
 
 class RobauditError(Exception):
     """Could not audit: bad usage, a bad file, the wrong data set. The command line exits with code 2.
@@ -9,3 +11,7 @@ class RobauditError(Exception):
     The message is one or two lines. It begins with the offending thing (a path, a flag, a value) and ends
     with what was expected or what to do.
     """
+
+    def __str__(self) -> str:
+        """The message, in which a stranger's text is only text: Python prints it wherever nobody catches the error."""
+        return "\n".join(map(plain, super().__str__().split("\n")))

@@ -65,9 +65,9 @@ def test_a_terminal_shows_the_gaps_over_the_bars(monkeypatch):
 def test_somebody_who_waits_sees_something_at_once(monkeypatch):
     screen = Console(file=io.StringIO(), force_terminal=True, width=120)
     monkeypatch.setattr("rich.console.Console", lambda **_: screen)
-    with waiting.working("model.pt: reading\x1b"):
+    with waiting.working("[/x]:x:model.pt: reading\x1b"):
         pass
-    assert "model.pt: reading�" in screen.file.getvalue()
+    assert "[/x]:x:model.pt: reading�" in screen.file.getvalue()
 
 
 class Clock:

@@ -36,6 +36,9 @@ POLICIES = {
     "an exception without a reason": '[[exceptions]]\nmodel = "*"\nexpires = 2099-01-01', "exceptions that are texts": 'exceptions = ["x"]',
     "deep": "a = " + "[" * 5000 + "]" * 5000, "deep tables": "[" + ".".join("a" * 5000) + "]", "a key twice": 'split = "a"\nsplit = "b"',
     "a key in quotes": '"split\\u001b[31m\\n::error::" = 1', "a trusted program": "trust-program = true", "a device": 'device = "cuda"',
+    **{f"{key} in hexadecimal": f"{key} = 0x{'f' * 8000}" for key in ("limit", "recompute", "confidence", "within", "max-gap", "eps")},
+    "a budget in hexadecimal": f"[budget]\npgd-steps = 0x{'f' * 8000}", "models at any depth of any depth": 'models = ["**/*/**/*/**/*/**/x"]',
+    "models beside it at any depth": 'models = ["../**/*.pt"]',
     "a data set of a zero": 'dataset = "\\u0000"', "a split with a path": 'split = "../../x"',
 }  # fmt: skip
 LISTS = {
@@ -46,6 +49,7 @@ LISTS = {
     "a place on the Hub": "hf:owner/name@../../../etc/passwd", "no place on the Hub": "hf:", "another catalogue": "evil:a:b:c",
     "a network that is fetched": "timm:hf-hub:owner/name", "a network in a folder": "timm:local-dir:/tmp/x", "one from another module": "torchvision:os.system",
     "a path to one": "robustbench:../../evil:cifar10:Linf", "control": "\x1b]0;x\x07::error::x", "only comments": "# x\n#y\n", "not UTF-8": "\udcff\udcfe",
+    "a million checkpoints": "a.pt\n" * 1_000_000, "a catalogue's name": "torchvision:resnet18",
     "somebody's home": "~nobody-here/x.pt", "an address": "https://example.org/model.pt", "a share": "//host/share/m.pt",
 }  # fmt: skip
 GRIDS = {
@@ -54,6 +58,7 @@ GRIDS = {
     "a place for data": ("fixed", 'data-dir = "/"'), "a download": ("fixed", "download = true"), "a report": ("check", 'json = "canary/touched"'),
     "evidence": ("check", 'evidence = "canary/touched"'), "a trusted program": ("check", "trust-program = true"), "code to check": ("check", 'arch = "evil.py:build"'),
     "a cluster": ("check", 'ray = "ray://example.org:1"'), "a flag in a flag": ("fixed", '"lr=1 --out" = "x"'), "two flags": ("fixed", '"lr=1\\n--out" = "x"'),
+    "a value in hexadecimal": ("fixed", f"epochs = 0x{'f' * 8000}"), "one of several": ("grid", f"lr = [1, 0x{'f' * 8000}]"), "a value that is none": ("check", "eps = nan"),
     "an empty key": ("fixed", '"" = "x"'), "a list as a value": ("fixed", "lr = [1, 2]"), "a table as a value": ("check", "limit = {a = 1}"),
     "a date": ("fixed", "lr = 2020-01-01"), "a zero": ("grid", 'schedule = ["a\\u0000b"]'), "a long value": ("grid", f'schedule = ["{"x" * 3000}"]'),
     "a control character as a key": ("grid", '"\\u001b[31m" = [1]'), "no values": ("grid", "lr = []"), "texts as values": ("grid", 'lr = "123"'),

@@ -182,7 +182,7 @@ def progress_bars(quiet: bool = False) -> Iterator[Progress | None]:
 
     A live view on a terminal and in a notebook that has ipywidgets; else lines, from the first process alone.
     """
-    screen = Console(stderr=True)
+    screen = Console(stderr=True, emoji=False)
     if quiet or os.environ.get("RANK", "0") != "0":
         yield None
         return

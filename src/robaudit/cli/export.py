@@ -103,7 +103,8 @@ def _write_folder(out: Path, images: Images, rows: list[WitnessRow], header: Hea
 
     if images.shape[1] not in (1, 3):
         raise RobauditError(f"{out}: pictures have 1 or 3 channels, not {images.shape[1]}; give an .npz file")
-    names = [f"{label:04d}" for label in range(max(int(header.data["classes"]), 2))]
+    count = max(int(header.data["classes"]), *(row.label + 1 for row in rows), 2)
+    names = [f"{label:04d}" for label in range(count)]
     pixels = np.rint(images * 255).astype(np.uint8)
     exact = pixels.astype(np.float32) / np.float32(255) == images
     facts = []

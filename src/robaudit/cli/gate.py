@@ -87,6 +87,8 @@ def gate(
     today = datetime.datetime.now(tz=datetime.UTC).date()
     refuse_expired(policies[0].path, [*policies[0].waivers, *policies[0].ignored], today)
     work = _work(policies, models or [])
+    checkpoints = [path for _, paths in work for path in paths]
+    check_apart(inputs=[arch, *(rules.dataset for rules in policies), *checkpoints], **outputs)
     from robaudit.cli.gate_judging import Gate
     from robaudit.devices import pick_device
     from robaudit.reports import MANY

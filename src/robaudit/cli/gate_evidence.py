@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from robaudit.cli.audited import load_audited
 from robaudit.cli.verify import breaks_again
 from robaudit.errors import RobauditError
+from robaudit.files import file_digest
 from robaudit.places import expanded
 
 if TYPE_CHECKING:
@@ -156,8 +157,7 @@ def _is_code(arch: str | None) -> bool:
 def _digest(path: Path) -> str:
     """Of a file's bytes, or of a folder's names and sizes; empty where there is nothing."""
     if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     if path.is_dir():
         listing = sorted(
             (str(item.relative_to(path)), item.stat().st_size) for item in path.rglob("*") if item.is_file()

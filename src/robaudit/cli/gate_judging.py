@@ -94,6 +94,8 @@ class Gate:
 
         claim = None if minimum is None else Claim(minimum, demanded=True)
         path = evidence_place(model, self.rules)
+        if path.is_symlink():  # it would be written through
+            raise RobauditError(f"{path}: is a link; remove it")
         if self.verify:
             done = recheck(
                 path,

@@ -12,6 +12,7 @@ import typer
 from robaudit.cli.audited import load_audited
 from robaudit.cli.common import (
     TRUST_HELP,
+    check_apart,
     check_order,
     check_present,
     check_writable,
@@ -72,6 +73,7 @@ def verify(
     check_present(model)
     check_order(evidence, model)
     check_writable(json_path)
+    check_apart(inputs=[evidence, model, dataset, arch], json=json_path)
     if engine not in ("robaudit", "reference"):
         raise RobauditError(unknown("engine", engine, get_args(Engine)))
     if dataset:

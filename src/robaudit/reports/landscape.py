@@ -16,6 +16,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
 from robaudit.files import replacing
 from robaudit.reports.boundary import boundary
+from robaudit.reports.drawing import drawing
 from robaudit.reports.surfaces import (
     HOW_TO_READ,
     NUMBERS,
@@ -73,8 +74,6 @@ def draw_landscapes(
         RobauditError: the place cannot be written.
 
     """
-    import matplotlib as mpl  # noqa: PLC0415  slow to import
-
     kind = path.suffix.removeprefix(".")
     # No date and a fixed salt: the same surfaces give the same bytes.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
@@ -82,7 +81,7 @@ def draw_landscapes(
         "svg.hashsalt": "robaudit", "svg.fonttype": "path", "image.cmap": _COLOURS[colours], "font.size": 9.0,
     }  # fmt: skip
     try:
-        with mpl.rc_context(options), replacing(path) as partial:
+        with drawing(options), replacing(path) as partial:
             _figure(surfaces, which).savefig(partial, format=kind, dpi=_DPI, metadata=metadata)
     except OSError as error:
         reason = error.strerror or error

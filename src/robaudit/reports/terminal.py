@@ -42,7 +42,9 @@ def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
 def terminal_text(evidence: Evidence, verdict: Verdict) -> str:
     """The same without colours, for a file."""
     # In a notebook a console shows what it prints, whatever its file is, unless told not to.
-    screen = Console(width=110, record=True, file=io.StringIO(), highlight=False, force_jupyter=False)
+    screen = Console(
+        width=110, record=True, file=io.StringIO(), highlight=False, emoji=False, force_jupyter=False
+    )
     screen.print(terminal(evidence, verdict))
     return screen.export_text()
 
