@@ -100,6 +100,8 @@ def causes_of(evidence: Evidence) -> list[Finding]:
     found += _imbalance(evidence) + _weak_square(evidence)
     # Zero gradients explain whatever the trajectory looks like.
     found += _gradients(evidence) or _trajectory(evidence)
+    if said := failure_sentence(evidence.header.probes):
+        found.append(finding("pgd-attack-fails", said))
     if evidence.header.probes.get("examples", 0) >= FEWEST_PROBED:
         found += _from_probes(evidence.header.probes)
         if not {"rugged-surface", "vanishing-gradients", "shattered-gradients"} & {
@@ -232,8 +234,6 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
     n = int(probes.get("examples", 0))
     of = f"of {n} examples"
     found = []
-    if said := failure_sentence(probes):
-        found.append(finding("pgd-attack-fails", said))
 
     def share(name: str) -> float:
         return probes.get(name, float("nan"))

@@ -103,6 +103,8 @@ def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) ->
 
     """
     answer = Answer(classes)
+    example = example.clone()
+    before = example._version  # noqa: SLF001  how often it was written to
     try:
         with torch.no_grad():
             given = network.eval()(example)
@@ -111,10 +113,27 @@ def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) ->
         raise _does_not_run(error, tuple(example.shape[1:]), name) from error
     _, channels, height, width = example.shape
     shape, columns = (channels, height, width), int(logits.shape[1])
+    if example._version != before:  # noqa: SLF001
+        network = OnACopy(network)
     if logits is given and logits.dtype == torch.float32:
         return Loaded(network, shape, columns)
     found = OneAnswer(network, answer)
     return Loaded(found, shape, columns, found.notes)
+
+
+class OnACopy(nn.Module):
+    """A module that writes into its input, as one that leaves it as it was: no gradient goes through what is overwritten."""
+
+    answers_with = "network"
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the network."""
+        answer: Tensor = self.network(x.clone())
+        return answer
 
 
 def _does_not_run(error: Exception, shape: tuple[int, ...], name: str) -> RobauditError:
