@@ -57,6 +57,11 @@ def train(
     validation: int | None = typer.Option(
         None, help="Examples held out; 1,000, or a fifth of a small set.", rich_help_panel=_DATA
     ),
+    confirm: int | None = typer.Option(
+        None,
+        help="Held-out examples that the kept network meets AutoAttack on at the end; 0 for none.",
+        rich_help_panel=_DATA,
+    ),
     augment: str | None = typer.Option(None, help="none, crop, flip or crop-flip.", rich_help_panel=_DATA),
     method: str = typer.Option("trades", help="trades, trades-ce, pgd-at or mart.", rich_help_panel=_METHOD),
     beta: float = typer.Option(3.0, help="Weight of the robust term, 1 / lambda.", rich_help_panel=_METHOD),
@@ -141,9 +146,9 @@ def train(
     check_structure(arch, normalise)
     check_device(device)
     given = {
-        "limit": limit, "validation": validation, "augment": augment, "method": method, "beta": beta,
-        "steps": steps, "awp": awp, "arch": arch, "normalise": normalise, "epochs": epochs,
-        "batch_size": batch_size, "lr": lr, "schedule": schedule, "momentum": momentum,
+        "limit": limit, "validation": validation, "confirm": confirm, "augment": augment,
+        "method": method, "beta": beta, "steps": steps, "awp": awp, "arch": arch, "normalise": normalise,
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "schedule": schedule, "momentum": momentum,
         "weight_decay": weight_decay, "clip": clip, "seed": seed, "heal": heal, "threshold": threshold,
         "precision": precision, "execution": execution, "threads": threads, "select": select,
         "batch_metrics": batch_metrics, "save_every": save_every,

@@ -18,20 +18,21 @@ import torch
 import robaudit
 from robaudit.errors import RobauditError
 from robaudit.files import clear_leftovers, replacing
-from robaudit.inputs import read_saved
+from robaudit.inputs import Classifier, load_classifier, read_saved
 from robaudit.training.network import Shape, Trained, save
 from robaudit.training.settings import TrainSettings
 
-LOG, RESUME, BEST, LAST, BATCHES, SETTINGS = (
+LOG, RESUME, BEST, LAST, BATCHES, SETTINGS, CONFIRMED = (
     "log.jsonl",
     "resume.pt",
     "best.safetensors",
     "last.safetensors",
     "batches.jsonl",
     "settings.json",
+    "best.json",
 )
-#: Of `resume.pt`; 1 was before `robust` was measured.
-FORMAT = 2
+#: Of `resume.pt`; 1 was before `robust` was measured, 2 before the kept network met AutoAttack.
+FORMAT = 3
 Row = dict[str, Any]
 
 
@@ -79,10 +80,27 @@ class Folder:
         text = json.dumps(fixed | {"versions": versions}, indent=2) + "\n"
         write_text(self.path / SETTINGS, text)
 
-    def save_weights(self, network: Trained, shape: Shape, row: Row, *, best: bool) -> None:
-        """The last weights, and the best where these are."""
-        for name in (LAST, BEST)[: 1 + best]:
+    def save_weights(
+        self, network: Trained | Classifier, shape: Shape, row: Row, names: tuple[str, ...]
+    ) -> None:
+        """The weights, with what is known of them, under each name."""
+        for name in names:
             save(network, self.path / name, self._settings, shape, row)
+
+    def save_confirmed(self, shape: Shape, row: Row, count: int, found: Row) -> None:
+        """What the best network is worth, in a file of its own and beside its weights."""
+        best = load_classifier(str(self.path / BEST), force=True)
+        self.save_weights(best, shape, row | found, (BEST,))
+        told = {"epoch": row["epoch"], "asked": count, **found}
+        write_text(self.path / CONFIRMED, json.dumps(told, indent=2) + "\n")
+
+    def confirmed(self, epoch: int, count: int) -> bool:
+        """Whether that has been done for this epoch, on so many examples."""
+        try:
+            told = json.loads((self.path / CONFIRMED).read_text())
+            return bool(told["epoch"] == epoch and told["asked"] == count)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def write_logs(self, rows: list[Row], batches: list[Row]) -> None:
         """An object an epoch, and one a batch with metrics of its own."""

@@ -113,6 +113,23 @@ def shrink_logits(network: nn.Module, x: Tensor) -> float:
     return factor
 
 
+def begin_from(trained: Trained, start: Classifier | None, x: Tensor) -> list[str]:
+    """Take over the weights that a run starts from; what is to be said of that.
+
+    Args:
+        trained: gets the weights.
+        start: of the same architecture; None for the fresh weights that are there.
+        x: (n, C, H, W) in [0, 1], to see what its logits are like.
+
+    """
+    if start is None:
+        return []
+    trained.network.load_state_dict(start.network.state_dict())
+    factor = shrink_logits(trained, x)
+    scaled = f"the last layer is scaled by {factor:.3g}: its logits were too large to train from"
+    return [scaled] if factor < 1 else []
+
+
 def as_classifier(trained: Trained, settings: TrainSettings, shape: Shape) -> Classifier:
     """A frozen float32 copy in evaluation mode, which measures and attacks take."""
     channels, _, side = shape.image
@@ -142,12 +159,17 @@ TOLD = (
     "robust_low",
     "robust_high",
     "robust_examples",
+    "robust_when_chosen",
+    "luck",
+    "attacks",
     "fosc_normalised",
     "sgcs",
 )
 
 
-def save(trained: Trained, path: Path, settings: TrainSettings, shape: Shape, row: dict[str, Any]) -> None:
+def save(
+    trained: Trained | Classifier, path: Path, settings: TrainSettings, shape: Shape, row: dict[str, Any]
+) -> None:
     """Write the weights as `check` loads them with no flag; `row`, an epoch's log, goes into the metadata."""
     save_classifier(
         trained.network,
@@ -156,6 +178,6 @@ def save(trained: Trained, path: Path, settings: TrainSettings, shape: Shape, ro
         classes=shape.classes,
         input_shape=shape.image,
         normalisation=settings.normalise,
-        extra={key: str(row[key]) for key in TOLD}
+        extra={key: str(row[key]) for key in TOLD if key in row}
         | {"method": settings.method, "beta": str(settings.beta), "seed": str(settings.seed)},
     )

@@ -11,6 +11,26 @@ FEW_EXAMPLES = 100
 IN_A_ROW, CLEAR = 3, 2.5
 
 
+def at_chance(clean: float, labels: list[int]) -> bool:
+    """Whether an accuracy is no better than always guessing the most frequent class.
+
+    Args:
+        clean: share of the examples.
+        labels: how many of them are of each class.
+
+    """
+    guess, count = max(labels) / sum(labels), sum(labels)
+    return clean <= guess + CLEAR * math.sqrt(guess * (1 - guess) / count)
+
+
+def in_percent(row: dict[str, Any]) -> str:
+    """A network's accuracies in a few words."""
+    return ", ".join(
+        f"{words} {100 * row[name]:.1f} %"
+        for name, words in (("clean", "clean"), ("pgd10", "PGD-10"), ("robust", "robust"))
+    )
+
+
 class Remarks:
     """Decides what is worth a line.
 
@@ -42,10 +62,8 @@ class Remarks:
         return [text for text in (self._at_chance(row), self._weak(row)) if text]
 
     def _at_chance(self, row: dict[str, Any]) -> str:
-        count = sum(self._labels)
-        guess = max(self._labels) / count
-        at_chance = row["clean"] <= guess + CLEAR * math.sqrt(guess * (1 - guess) / count)
-        self.chance = self.chance + 1 if at_chance else 0
+        guess = max(self._labels) / sum(self._labels)
+        self.chance = self.chance + 1 if at_chance(row["clean"], self._labels) else 0
         if self.chance < IN_A_ROW or self.said_chance:
             return ""
         self.said_chance = True

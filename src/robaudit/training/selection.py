@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from robaudit.training.settings import Select
@@ -15,12 +17,37 @@ from robaudit.training.worst_case import HARD, Standing
 LAST = 4
 #: A network is behind another where so many standard errors of the difference on the same examples say so.
 BEHIND = 1.5
+#: Samples of the bootstrap.
+DRAWS = 1000
+_PLAIN = ("epoch", "pgd10", "at_chance", "gaps")
 
 
 def behind(one: Standing, other: Standing) -> bool:
     """Whether the first network leaves fewer of the examples robust that both know, by more than chance."""
     plus, minus = one.lead(other)
     return bool(plus - minus < -BEHIND * (plus + minus) ** 0.5)
+
+
+def optimism(outcomes: list[Tensor], seed: int) -> float:
+    """How much the best of several means over the same examples is too high on average, for being the best of them.
+
+    The bootstrap's estimate (Efron & Gong, "A leisurely look at the bootstrap", The American Statistician 37, 1983,
+    Section 7): examples are drawn anew with replacement; the best mean of the draw, minus the mean of the same network
+    on the examples as they are. A little low where all networks are worth the same.
+
+    Args:
+        outcomes: (n,) bool of each network.
+        seed: of the draws.
+
+    """
+    if len(outcomes) < 2:
+        return 0.0
+    table = torch.stack(outcomes).double().numpy()
+    count = table.shape[1]
+    draws = np.random.Generator(np.random.Philox(seed))
+    weights = draws.multinomial(count, np.full(count, 1 / count), size=DRAWS)
+    drawn, means = weights @ table.T / count, table.mean(1)
+    return max(0.0, float((drawn.max(1) - means[drawn.argmax(1)]).mean()))
 
 
 class Selection:
@@ -30,6 +57,8 @@ class Selection:
         epoch: its number from 1; 0 where none was fit to be the best.
         standing: what is robust of all examples under its weights.
         pgd10: its accuracy under PGD-10.
+        at_chance: whether it does no better than guessing: then any that does is better.
+        rivals: what is robust in each epoch that might have been kept, itself included.
         gaps: the last epochs' `first_gap`.
         untreated: what was robust without treatment in the epoch that the present one was chosen in.
 
@@ -37,7 +66,8 @@ class Selection:
 
     def __init__(self, select: Select) -> None:
         self._select = select
-        self.epoch, self.pgd10 = 0, -1.0
+        self.epoch, self.pgd10, self.at_chance = 0, -1.0, False
+        self.rivals: list[Standing] = []
         self.gaps: list[float] = []
         self.standing: Standing | None = None
         self.untreated: Standing | None = None
@@ -53,9 +83,9 @@ class Selection:
         """
         if self._select == "pgd10":
             return pgd10 > self.pgd10
-        if self.standing is None:
+        if self.standing is None or self.at_chance:
             return True
-        most = int(found.robust.sum()) + int(after_pgd[len(found.robust) :].sum())
+        most = int(found.robust.sum()) + int(after_pgd[len(found.robust) : found.total].sum())
         return most > int(self.standing.robust.sum()) and not behind(found, self.standing)
 
     def hard(self, gap: float) -> bool:
@@ -72,12 +102,27 @@ class Selection:
             return look.measured.pgd10 > self.pgd10
         if self.standing is None:
             return True
+        if look.at_chance != self.at_chance:
+            return look.standing.whole and self.at_chance
         plus, minus = look.standing.lead(self.standing)
         return look.standing.whole and plus > minus
 
     def take(self, look: Look, epoch: int) -> None:
         """The network of this epoch is the best."""
         self.epoch, self.standing, self.pgd10 = epoch, look.standing, look.measured.pgd10
+        self.at_chance = look.at_chance
+
+    def meet(self, look: Look) -> None:
+        """A network that might be the best."""
+        if look.standing.whole:
+            self.rivals.append(look.standing)
+
+    def luck(self, seed: int) -> float:
+        """What the best's robust accuracy is too high by for having been chosen by it; 0 where PGD-10 chose."""
+        best = self.standing
+        if self._select == "pgd10" or best is None:
+            return 0.0
+        return optimism([item.robust for item in self.rivals if item.long == best.long], seed)
 
     def below_untreated(self, look: Look) -> bool:
         """Whether it is worse than what was robust without the present treatment."""
@@ -86,11 +131,15 @@ class Selection:
     def state(self) -> dict[str, Any]:
         """Numbers and tensors."""
         standing = {name: item and item.state() for name, item in self._standings().items()}
-        return {"epoch": self.epoch, "pgd10": self.pgd10, "gaps": self.gaps, **standing}
+        rivals = [item.state() for item in self.rivals]
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return {**plain, "rivals": rivals, **standing}
 
     def load(self, state: dict[str, Any]) -> None:
         """What `state` gave."""
-        self.epoch, self.pgd10, self.gaps = state["epoch"], state["pgd10"], state["gaps"]
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self.rivals = [Standing(**item) for item in state["rivals"]]
         for name in self._standings():
             setattr(self, name, Standing(**state[name]) if state[name] else None)
 

@@ -22,7 +22,7 @@ TrainPrecision = Literal["auto", "fp32", "bf16"]
 TrainExecution = Literal["auto", "eager", "graphs", "compile"]
 
 #: Settings that may differ when a run is resumed: they change no weight by more than rounding.
-FREE = ("save_every", "device", "execution", "threads")
+FREE = ("save_every", "device", "execution", "threads", "confirm")
 #: The radius in the paper's Appendix H.
 AWP_RADIUS = 0.005
 
@@ -68,6 +68,8 @@ class TrainSettings:
         clip: the gradient of all weights together is shortened to this length; 0 for never.
         limit: at most this many training examples, class-balanced.
         validation: examples held out of the training split.
+        confirm: held-out examples that the kept network meets AutoAttack on at the end; None for as many as cost a
+            twentieth of the run and at least 200, 0 for none.
         seed: fixes first weights, order, crops, starts and noise.
         precision: `auto` is bf16 on an accelerator that has it; on the CPU fp32, with the inner attack in bf16 where
             the CPU has instructions for that and the network's convolutions are large enough to gain.
@@ -101,6 +103,7 @@ class TrainSettings:
     select: Select = "robust"
     limit: int | None = None
     validation: int = 1000
+    confirm: int | None = None
     seed: int = 0
     precision: TrainPrecision = "auto"
     execution: TrainExecution = "auto"
@@ -129,10 +132,12 @@ class TrainSettings:
             ("validation", 1),
             ("batch_metrics", 0),
             ("threads", 0),
+            ("confirm", 0),
         ):
-            if getattr(self, name) < least:
+            value = getattr(self, name)
+            if value is not None and value < least:
                 raise ValueError(
-                    f"{name.replace('_', '-')} {getattr(self, name)} must be a whole number of at least {least}"
+                    f"{name.replace('_', '-')} {value} must be a whole number of at least {least}"
                 )
         if self.limit is not None and self.limit < self.batch_size:
             raise ValueError(

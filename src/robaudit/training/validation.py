@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from robaudit.fast import search_model
 from robaudit.inputs import Images
+from robaudit.plan import Budget
 from robaudit.ranks import Ranks
 from robaudit.training.metrics import Measured, measure, plan_for
 from robaudit.training.network import Shape, Trained, as_classifier
+from robaudit.training.remarks import at_chance
 from robaudit.training.settings import TrainSettings
 from robaudit.training.worst_case import Standing, WorstCase, stand
 
+#: The four attacks, those first that break most for their passes.
+AUTOATTACK = ("apgd-t", "apgd-ce", "fab-t", "square")
 T = TypeVar("T")
 GoesOn = Callable[[float, Tensor, Standing], bool]
 
@@ -32,6 +36,7 @@ class Look:
         after_pgd: (n,) bool on the CPU, those that PGD-10 leaves classified correctly.
         standing: those that the worst case leaves, of the first few or of all.
         seconds: that it took.
+        at_chance: whether its clean accuracy is no better than guessing.
 
     """
 
@@ -39,6 +44,7 @@ class Look:
     after_pgd: Tensor
     standing: Standing
     seconds: float = 0.0
+    at_chance: bool = False
 
     @property
     def gap(self) -> float:
@@ -89,9 +95,33 @@ class Validation:
             measured, after_pgd = measure(classifier, *examples, self._plan, search=search.exact)
             worst = WorstCase(classifier, search, examples, self._plan)
             standing = stand(worst, after_pgd, partial(goes_on, measured.pgd10, after_pgd), hard)
-            return Look(measured, after_pgd, standing, time.perf_counter() - began)
+            took, chance = time.perf_counter() - began, at_chance(measured.clean, self.labels)
+            return Look(measured, after_pgd, standing, took, chance)
 
         return self._first(network, find)
+
+    def __len__(self) -> int:
+        return len(self._y)
+
+    def under_autoattack(self, classifier: nn.Module, known: Standing, count: int) -> Tensor:
+        """(count,) bool on the CPU: those of the first examples that stand under every attack.
+
+        Args:
+            classifier: from (n, C, H, W) in [0, 1] to logits.
+            known: what its epoch was chosen by.
+            count: of examples.
+
+        """
+        examples = self._x[:count], self._y[:count], self._ids[:count]
+        search = search_model(classifier, self._x.device, "auto", self._x[:8])
+        _, left = measure(classifier, *examples, self._plan, search=search.exact)
+        first = known.robust[:count]
+        left[: len(first)] &= first
+        worst = WorstCase(classifier, search, examples, self._plan)
+        for name in AUTOATTACK:
+            rows = left.nonzero().squeeze(1)
+            left[rows[worst.broken(name, rows, Budget())]] = False
+        return left
 
     def _first(self, network: Trained, find: Callable[[nn.Module], T]) -> T:
         """What the first rank finds of the network's float32 copy, on every rank."""

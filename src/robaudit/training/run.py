@@ -1,0 +1,251 @@
+"""The run: epochs of steps, a measurement after each, the healer's say, and everything on disk in time."""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robaudit.errors import RobauditError
+from robaudit.fast import resolve_execution
+from robaudit.inputs import Classifier, Images
+from robaudit.ranks import Ranks
+from robaudit.training.checkpoints import BEST, LAST, Folder
+from robaudit.training.confirming import confirm, examples_for
+from robaudit.training.course import Course
+from robaudit.training.data import TrainData, hold_out
+from robaudit.training.healer import Judged, make_healer
+from robaudit.training.judging import Judge
+from robaudit.training.network import Shape, begin_from
+from robaudit.training.progress import TrainProgress
+from robaudit.training.remarks import Remarks, in_percent
+from robaudit.training.selection import Selection
+from robaudit.training.settings import TrainSettings
+from robaudit.training.stepping import NotFiniteError
+from robaudit.training.threads import Threads
+from robaudit.training.treatments import Treatment
+from robaudit.training.trials import Trial, best_of, in_words, logged, untreated
+from robaudit.training.validation import GoesOn, Look, Validation
+
+Row = dict[str, Any]
+#: The attributes of a run that a resumed one takes over as they are, and those that have a state of their own.
+KEPT = ("epoch", "step", "rows", "seconds", "treated_before", "healthy", "began_with")
+STATEFUL = ("judge", "healer", "selection", "remarks")
+
+
+class Run:
+    """One run under way: what must be remembered from one step to the next."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        images: Images,
+        folder: Path,
+        ranks: Ranks,
+        start: Classifier | None,
+        progress: TrainProgress,
+    ) -> None:
+        self.settings, self.ranks, self.progress = settings, ranks, progress
+        self.shape, device = Shape(images.classes, images.shape), torch.device(settings.device)
+        resolve_execution(settings.execution, device)  # before anything is written
+        train_images, held = hold_out(images, settings.validation, settings.seed)
+        data = TrainData(train_images, device, settings.augment, settings.seed)
+        if len(data) < settings.batch_size:
+            raise RobauditError(
+                f"batch-size {settings.batch_size}: only {len(data)} examples to train on; pass a smaller one"
+            )
+        self.folder = Folder(folder, settings, images.sha256)
+        self.validation = Validation(held, settings, self.shape, ranks)
+        self.course = Course(settings, self.shape, data, ranks)
+        self.remarks = Remarks(self.validation.labels)
+        self.trained, self.begins_anew = len(data), start is None
+        for said in begin_from(self.network, start, held.float(slice(0, 64)).to(device)):
+            progress.note(said)
+        self.threads = Threads(settings.threads, device)
+        self.judge, self.healer = Judge(), make_healer(settings)
+        self.selection = Selection(settings.select)
+        self.epoch, self.step = 0, 0
+        self.treated_before, self.fit = 0, True
+        self.rows: list[Row] = []
+        self.began_with: Row = {}
+        self.healthy: dict[str, Any] | None = None
+        self.seconds = 0.0
+
+    @property
+    def network(self) -> Any:
+        """In training."""
+        return self.course.network
+
+    def run(self, command: str = "") -> list[Row]:
+        """All epochs that are not done yet."""
+        self._resume()
+        if self.ranks.first:
+            self.folder.write_settings(command)
+        for said in self.remarks.at_start():
+            self.progress.note(said)
+        with self.threads.held():
+            self._look_at_start()
+            while self.epoch < self.settings.epochs:
+                self._epoch()
+            self._confirm()
+        return self.rows
+
+    def _look_at_start(self) -> None:
+        """What the run begins with is kept where no epoch is better."""
+        if self.begins_anew or self.began_with or self.settings.select != "robust":
+            return
+        look = self._look(self.selection.goes_on)
+        self.selection.take(look, 0)
+        self.began_with = {"epoch": 0, **look.row()}
+        if self.ranks.first:
+            self.folder.save_weights(self.network, self.shape, self.began_with, (BEST,))
+        self._save_state()
+        self.progress.note(f"begins with {in_percent(self.began_with)}")
+
+    def _confirm(self) -> None:
+        """Measure what is kept once more, with every attack of AutoAttack."""
+        count = examples_for(self.settings, len(self.validation), self.trained)
+        row = next((row for row in self.rows if row["epoch"] == self.selection.epoch), self.began_with)
+        if not count or not row or not self.ranks.first or self.folder.confirmed(row["epoch"], count):
+            return
+        self.progress.note(f"AutoAttack on what is kept, {count} held-out examples")
+        found = confirm(self.validation, self.folder.path / BEST, self.selection, count, self.settings.seed)
+        self.folder.save_confirmed(self.shape, row, count, found.row())
+
+    # One epoch -------------------------------------------------------------------------------------------------
+
+    def _epoch(self) -> None:
+        began = time.monotonic()
+        self.threads.begin_epoch(self.course.passes)
+        treatments = self.healer.trials()
+        if treatments and self.healthy is not None:
+            look, about = self._trials(treatments)
+        else:
+            began = self._steps(began)
+            look, about = self._look(self.selection.goes_on), {}
+        row = self._judge(look) | about
+        row["seconds"] = round(self.seconds + time.monotonic() - began, 3)
+        self.rows.append(row)
+        self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+        self._write(row, look)
+        self.progress.end_epoch(row)
+        for said in self.remarks.after(row):
+            self.progress.note(said)
+
+    def _steps(self, began: float, under: Treatment | None = None) -> float:
+        """The epoch's steps that are left, under the healer's treatments or one that is tried; when it began."""
+        order = self.course.order(self.epoch)
+        self.progress.begin_epoch(self.epoch + 1, self.settings.epochs, self.course.steps, self.step)
+        saved = time.monotonic()
+        while self.step < self.course.steps:
+            self._one_step(order, self.healer.treatment() if under is None else under)
+            overdue = time.monotonic() - saved > self.settings.save_every and self.step < self.course.steps
+            if overdue and under is None:
+                self.seconds += time.monotonic() - began
+                self._save_state()
+                began = saved = time.monotonic()
+        return began
+
+    def _one_step(self, order: torch.Tensor, treatment: Treatment) -> None:
+        began = time.perf_counter()
+        result = self.course.step(order, self.epoch, self.step, treatment)
+        if not result.finite:
+            raise NotFiniteError(self.epoch, self.step, self.folder.path / LAST)
+        self.step += 1
+        self.healer.on_batch()
+        self.threads.step(time.perf_counter() - began, self.course.passes)
+        self.progress.step(result)
+
+    def _trials(self, treatments: tuple[Treatment, ...]) -> tuple[Look, Row]:
+        """Make the epoch under each treatment, from the same draws, and go on with the best of them."""
+        assert self.healthy is not None  # without healthy weights nothing is tried
+        masked, before = self.course.taken(), deepcopy(self.course.tally)
+        found: list[Trial] = []
+        for treatment in treatments:
+            self.course.put(self.healthy if treatment.back else masked)
+            self.course.tally, self.step = deepcopy(before), 0
+            self.course.next_epoch()
+            try:
+                self._steps(time.monotonic(), treatment)
+            except NotFiniteError:
+                continue
+            look = self._look(lambda *_: True)
+            found.append(Trial(treatment, look, self.course.state()))
+        if not found:
+            raise NotFiniteError(self.epoch, 0, self.folder.path / LAST)
+        best = best_of(found)
+        self.course.load(best.course)
+        self.healer.on_trials(best.treatment)
+        self.selection.untreated = untreated(found)
+        self.progress.note(f"epoch {self.epoch + 1}: {in_words(best, found)}")
+        return best.look, logged(best, found)
+
+    def _look(self, goes_on: GoesOn) -> Look:
+        return self.validation.look(self.network, goes_on, self.selection.hard)
+
+    def _judge(self, look: Look) -> Row:
+        """The epoch's row, after the healer has seen it."""
+        self.selection.see(look)
+        reading = self.judge.observe(look)
+        judged = Judged(reading, look.measured.fosc)
+        self.healer.on_epoch(judged)
+        if reading.masked:
+            self.progress.note(f"epoch {self.epoch + 1}: became masked; {reading.reason}")
+        elif self.settings.heal == "auto":
+            self.healthy = self.course.taken()
+        if self.healer.treatment().changes and self.selection.below_untreated(look):
+            self.healer.give_up()
+            self.progress.note(f"epoch {self.epoch + 1}: worse than without treatment, which ends")
+        course = self.course
+        row: Row = {"epoch": self.epoch + 1, **look.row()} | course.tally.row(self.epoch + 1)
+        row |= {"lr": course.rate(self.epoch), "masked": reading.masked, "weak": reading.weak}
+        row |= {"reason": reading.reason, "healing": course.treated, "treatment": course.treatment}
+        row["rolled_back"] = False
+        row["healed_itself"] = reading.recovered and not course.treated and not self.treated_before
+        self.fit = self.healer.acceptable(judged)
+        self.treated_before = course.treated
+        course.next_epoch()
+        return row
+
+    # Disk ------------------------------------------------------------------------------------------------------
+
+    def _write(self, row: Row, look: Look) -> None:
+        """The epoch's files: the weights first, then the state that counts the epoch as done, then the log."""
+        best = self.fit and self.selection.is_best(look)
+        if self.fit:
+            self.selection.meet(look)
+        if best:
+            self.selection.take(look, row["epoch"])
+        row["best"] = self.selection.epoch
+        if self.ranks.first:
+            self.folder.save_weights(self.network, self.shape, row, (LAST, BEST)[: 1 + best])
+        self._save_state()
+        self._write_logs()
+
+    def _write_logs(self) -> None:
+        if self.ranks.first:
+            self.folder.write_logs(self.rows, self.course.tally.batches)
+
+    def _save_state(self) -> None:
+        if self.ranks.first:
+            state = {name: getattr(self, name) for name in KEPT}
+            state |= {name: getattr(self, name).state() for name in STATEFUL}
+            state |= self.course.state()
+            self.folder.save_state(state)
+
+    def _resume(self) -> None:
+        if self.ranks.first:
+            self.folder.make()
+        state = self.ranks.agree(self.folder.load_state())
+        if state is None:
+            return
+        self.course.load(state)
+        for name in KEPT:
+            setattr(self, name, state[name])
+        for name in STATEFUL:
+            getattr(self, name).load(state[name])
+        self._write_logs()
+        self.progress.note(f"resumed after epoch {self.epoch}, step {self.step}")
