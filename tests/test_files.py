@@ -179,7 +179,9 @@ def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="No such device"):
         write_text(tmp_path / "pipe", "report")
-    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
-    monkeypatch.setattr("robaudit.files._READER_SECONDS", 20)
-    write_text(tmp_path / "pipe", "report" * 50_000)
-    assert reader.communicate()[0] == b"report" * 50_000
+    with (tmp_path / "read").open("wb") as read:
+        reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=read)
+        monkeypatch.setattr("robaudit.files._READER_SECONDS", 20)
+        write_text(tmp_path / "pipe", "report" * 50_000)
+        assert reader.wait(20) == 0
+    assert (tmp_path / "read").read_bytes() == b"report" * 50_000

@@ -34,7 +34,8 @@ def group_memory(process: Path = _PROCESS, mounted: Path = _MOUNTED) -> int | No
     """Bytes that the process's control groups leave it, what is kept of files counted as free; None without a limit.
 
     Args:
-        process, mounted: as for `quota`.
+        process: as for `quota`.
+        mounted: as for `quota`.
 
     """
     rooms = (_room(folder) for folder in _folders(process, mounted, "memory"))

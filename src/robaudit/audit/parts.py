@@ -65,7 +65,7 @@ def open_part(path: Path, header: Header, ranks: Ranks) -> EvidenceFile:
     file = EvidenceFile.create(path, header)
     for left in sorted(path.parent.glob(f"{glob.escape(path.name)}.rank*")):
         number = left.suffix.removeprefix(".rank")
-        if not number.isdigit() or int(number) < ranks.world:
+        if not (number.isascii() and number.isdigit()) or int(number) < ranks.world:
             continue  # SQLite's journal, or a file that its own rank opens and hands over
         with EvidenceFile.create(left, header) as part:
             file.add_outcomes(*part.rows())
