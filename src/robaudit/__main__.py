@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-if __name__ == "__main__" and not sys.flags.safe_path:
+if __name__ == "__main__" and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109  no more is imported yet
     # `python -m` looks in the working directory first, where a stranger's numpy.py may lie; `robaudit` does not.
     del sys.path[0]
 
-import os
 import traceback
 
 from robaudit.cores import usable_cores

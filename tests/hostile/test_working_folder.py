@@ -202,3 +202,9 @@ def test_an_export_has_a_folder_for_every_class(place: Path) -> None:
         assert file.read().labels.max() == 50
     assert run(["export", "a.evidence", "--out", "folder"]) == 0
     assert len(list((place / "folder" / "0050").iterdir())) == 20
+    with editing(place / "a.evidence") as db:
+        db.execute(
+            "UPDATE header SET value = json_set(value, '$.classes', 1 << 24) WHERE key IN ('model', 'data')"
+        )
+    assert run(["export", "a.evidence", "--out", "another"]) == 2
+    assert not (place / "another").exists()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     Images = NDArray[np.float32]
 
+#: Classes of a folder, of each of which `classes.json` says the place.
+_MOST_CLASSES = 1 << 16
+
 
 def export(
     evidence: Path = typer.Argument(..., help="Evidence file."),
@@ -104,6 +107,8 @@ def _write_folder(out: Path, images: Images, rows: list[WitnessRow], header: Hea
     if images.shape[1] not in (1, 3):
         raise RobauditError(f"{out}: pictures have 1 or 3 channels, not {images.shape[1]}; give an .npz file")
     count = max(int(header.data["classes"]), *(row.label + 1 for row in rows), 2)
+    if count > _MOST_CLASSES:
+        raise RobauditError(f"{out}: {count:,} classes are too many for folders; give an .npz file")
     names = [f"{label:04d}" for label in range(count)]
     pixels = np.rint(images * 255).astype(np.uint8)
     exact = pixels.astype(np.float32) / np.float32(255) == images
