@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from robaudit.escaping import plain
-
 
 class RobauditError(Exception):
     """Could not audit: bad usage, a bad file, the wrong data set. The command line exits with code 2.
@@ -14,4 +12,6 @@ class RobauditError(Exception):
 
     def __str__(self) -> str:
         """The message, in which a stranger's text is only text: Python prints it wherever nobody catches the error."""
+        from robaudit.escaping import plain  # noqa: PLC0415  `import robaudit` alone imports next to nothing
+
         return "\n".join(map(plain, super().__str__().split("\n")))
