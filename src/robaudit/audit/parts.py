@@ -13,7 +13,9 @@ from typing import cast
 
 import torch.distributed as dist
 
+from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence, EvidenceFile, Header
+from robaudit.inputs import Images
 from robaudit.ranks import Ranks
 from robaudit.verdict import Claim, judge
 
@@ -71,3 +73,16 @@ def open_part(path: Path, header: Header, ranks: Ranks) -> EvidenceFile:
             file.add_outcomes(*part.rows())
         left.unlink()
     return file
+
+
+def check_examples(file: EvidenceFile, images: Images) -> None:
+    """Nothing, if the examples that a resumed audit recorded are these: the file may be a stranger's.
+
+    Raises:
+        RobauditError: they are others, or have other labels.
+
+    """
+    ids, labels = images.ids.tolist(), images.labels.tolist()
+    for place, example, label in file.columns("examples", "position", "id", "label"):
+        if not 0 <= place < len(ids) or (ids[place], labels[place]) != (example, label):
+            raise RobauditError(f"{file.path}: holds other examples than these; choose another --evidence")

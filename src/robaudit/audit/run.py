@@ -15,7 +15,7 @@ from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
 from robaudit.audit.eps_curve import measure_curve
 from robaudit.audit.header import make_header
 from robaudit.audit.helpers import helper_notes, searched_with, with_helpers
-from robaudit.audit.parts import discard_part, finished_unwritable, hand_over, open_part
+from robaudit.audit.parts import check_examples, discard_part, finished_unwritable, hand_over, open_part
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent, tell_gaps, tell_work
 from robaudit.audit.session import Models, Session
@@ -81,6 +81,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
         if shown is not None:
             return shown
         with open_part(path, header, ranks) as file:
+            check_examples(file, images)
             models = Models(strict, search, bare[0] if bare else None, helped)
             if header.claim:
                 file.update(claim=header.claim)

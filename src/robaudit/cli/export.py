@@ -53,7 +53,7 @@ def export(
         raise RobauditError(
             f"{out}: is there already; give the name of a folder to be made, or of an .npz file"
         )
-    check_apart(out=out, **{"evidence file": evidence})
+    check_apart(inputs=[evidence], out=out)
     with EvidenceFile.open(evidence) as file:
         header, rows = file.header(), file.witnesses()
     if attack is not None:
