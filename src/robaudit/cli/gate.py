@@ -88,7 +88,7 @@ def gate(
     work = _work(policies, models or [])
     checkpoints = [path for _, paths in work for path in paths]
     inputs = [policies[0].path, arch, *(rules.dataset for rules in policies), *checkpoints]
-    check_apart(inputs=inputs, **outputs)  # type: ignore[arg-type]
+    check_apart(inputs=inputs, **outputs)
     from robaudit.cli.gate_judging import Gate
     from robaudit.devices import pick_device
     from robaudit.reports import MANY
