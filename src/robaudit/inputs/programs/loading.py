@@ -146,6 +146,8 @@ def _does_not_run(error: Exception, shape: tuple[int, ...], name: str) -> Robaud
         return RobauditError(
             f"{name}: mixes float32 images with numbers of another precision; let it compute in float32, as is audited"
         )
+    if isinstance(error, TypeError) and "missing" in str(error):
+        return RobauditError(f"{name}: takes more than images ({error}); let it take images alone")
     reason = str(error).strip().splitlines()[-1][:120] if str(error).strip() else type(error).__name__
     return RobauditError(
         f"{name}: does not run on images of {_text(shape)} ({reason}); pass its own --dataset"

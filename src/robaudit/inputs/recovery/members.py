@@ -24,6 +24,8 @@ LAYERS = 20_000
 NAME = 500
 #: Layers up to which a file that fits nothing is read without some of its parts; no known network has more.
 REDUCED = 1500
+#: Parts of names that PyTorch's training for quantisation adds.
+_PREPARED = ("fake_quant", "activation_post_process")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +61,14 @@ def read_members(states: list[State], path: Path) -> Members:
                 raise RobauditError(
                     f"{path}: a tensor's name has {len(name):,} letters; pass another checkpoint"
                 )
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            if tensor.is_floating_point() and not bool(torch.isfinite(_computable(tensor)).all()):
                 raise RobauditError(
                     f"{path}: {name} holds NaN or infinite values; pass a checkpoint that did not diverge"
+                )
+            if _whole_numbers(name, tensor):
+                raise RobauditError(
+                    f"{path}: {name} holds whole numbers ({str(tensor.dtype).removeprefix('torch.')}), of a quantised "
+                    "network; pass the plain float weights"
                 )
             if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
                 raise RobauditError(
@@ -78,6 +85,18 @@ def read_members(states: list[State], path: Path) -> Members:
         members.append(used)
         rests.append(rest)
     return Members(rests, members, stored, notes)
+
+
+def _computable(tensor: torch.Tensor) -> torch.Tensor:
+    """Numbers of a type that PyTorch only stores, as ones that it computes with."""
+    return tensor.float() if tensor.dtype.itemsize == 1 else tensor
+
+
+def _whole_numbers(name: str, tensor: torch.Tensor) -> bool:
+    """Whether these are weights as a quantised network has them, and no table of places."""
+    if tensor.ndim < 2 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        return False
+    return tensor.dtype == torch.int8 or "weight" in name.rpartition(".")[2]
 
 
 def member_options(
@@ -103,6 +122,11 @@ def member_options(
         if shape and channels not in (None, shape[0]):
             raise RobauditError(
                 f"{path}: takes images of {channels} channels, the data set has {shape[0]}; pass its own --dataset"
+            )
+        if any(word in name for name in members.states[0] for word in _PREPARED):
+            raise RobauditError(
+                f"{path}: is of a network prepared for quantisation; pass the plain float weights, or --arch "
+                "FILE.py:FACTORY"
             )
         raise RobauditError(
             f"{path}: fits no known architecture; pass --arch NAME or FILE.py:FACTORY (robaudit inspect shows why)"
