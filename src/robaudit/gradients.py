@@ -23,7 +23,7 @@ def input_gradient(value: Tensor, x: Tensor) -> Tensor:
         if "modified by an inplace operation" not in str(error):
             raise
         raise RobauditError(
-            "model: overwrites in place what its gradient is made of, so that it has none; write its operations without "
-            "inplace=True, += or a trailing underscore"
+            "model: overwrites in place what its gradient is made of, so that it has none; write its operations "
+            "without inplace=True, += or a trailing underscore"
         ) from error
     return gradient

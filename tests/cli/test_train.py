@@ -4,10 +4,12 @@ import json
 import shlex
 
 import pytest
+import torch
 
 from robaudit.cli import run, training
 from robaudit.cli.train import with_heal_value
 from robaudit.cli.training_words import summary
+from robaudit.errors import RobauditError
 from tests.shipped import DISTILLED
 
 SMALL = ["--epochs", "2", "--limit", "200", "--validation", "40", "--batch-size", "50", "--steps", "2"]
@@ -101,6 +103,25 @@ def test_a_flagged_checkpoint_is_retrained_and_shown_before_and_after(tmp_path, 
     assert verdicts[1:] == ["overestimated", "not-overestimated"]
 
 
+class Chooses(torch.nn.Module):
+    """Decides by an image's numbers, which cannot be read as data."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.flatten(1)[:, :10]
+        if float(y.sum()) > 0:
+            return y * 2
+        return y
+
+
+def test_a_program_cannot_be_trained_from_and_no_flag_is_offered_that_training_lacks(tmp_path, capsys):
+    torch.jit.save(torch.jit.script(Chooses()), str(tmp_path / "a.pt"))
+    assert train(tmp_path / "run", "--from", tmp_path / "a.pt") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"--from {tmp_path / 'a.pt'}: is a program, whose weights cannot be trained here")
+    assert "--trust-program" not in said
+    assert not (tmp_path / "run").exists()
+
+
 ROW = {
     "epoch": 1, "clean": 0.9, "pgd10": 0.4, "robust": 0.25, "robust_low": 0.2, "robust_high": 0.3,
     "robust_examples": 200,
@@ -125,6 +146,22 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
     assert "highest PGD-10 accuracy" in said_of(tmp_path, [{}, {}], select="pgd10")[-1]
     none = said_of(tmp_path, [{"best": 0}, {"best": 0}], heal="paper")[-1]
     assert "last.safetensors (epoch 2, the last, for no epoch was fit to be the best)" in none
+    told = ROW | {"robust": 0.21, "robust_when_chosen": 0.28, "autoattack": 0.24, "luck": 0.03, "epoch": 2}
+    (tmp_path / "best.json").write_text(json.dumps(told))
+    why, last = said_of(tmp_path, [{}, {"robust": 0.28}, {}], eps=0.3)[-2:]
+    assert why == (
+        "few passes left 28.0 % robust when epoch 2 was chosen, AutoAttack 24.0 %; 3.0 points of that are taken off, "
+        "the usual luck of the best of several"
+    )
+    assert "robust 21.0 % (20.0 … 30.0, AutoAttack on 200 held out)" in last
+    (tmp_path / "best.json").write_text(json.dumps(told | {"epoch": 0}))
+    assert (
+        "(what the run began with, for no epoch has a higher robust accuracy)"
+        in said_of(tmp_path, [{"best": 0}])[-1]
+    )
+    (tmp_path / "best.json").write_text('{"epoch": "\\u001b[2J"}')
+    with pytest.raises(RobauditError, match=r"best.json: is damaged \(no number for epoch\)"):
+        said_of(tmp_path, [{}])
 
 
 @pytest.mark.parametrize(("rows", "heal", "lines"), [

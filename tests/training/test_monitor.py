@@ -14,7 +14,7 @@ from robaudit.inputs import load_classifier, load_images
 from robaudit.ranks import Ranks
 from robaudit.training import Inner, MaskingMonitor, Silent, TrainSettings
 from robaudit.training.loop import Run
-from robaudit.training.network import shrink_logits
+from robaudit.training.rescaling import shrink_logits
 from tests.models import cnn
 from tests.shipped import ADVERSARIAL, DISTILLED
 

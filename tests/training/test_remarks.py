@@ -16,6 +16,13 @@ def test_a_run_that_stays_at_chance_says_so_after_a_few_epochs_and_once():
     assert "smaller --lr (now 0.3)" in said[IN_A_ROW - 1][0]
 
 
+def test_guessing_a_little_better_once_is_still_chance():
+    """As with PGD-AT on digits at eps 0.3, rate 0.3: 13, 10, 16, 10, 10 % clean."""
+    remarks = Remarks([20] * 10)
+    said = [bool(remarks.after(row(k, clean))) for k, clean in enumerate((0.13, 0.1, 0.16, 0.1, 0.1), 1)]
+    assert said == [False, False, False, True, False]
+
+
 def test_what_learns_slowly_is_not_chance():
     remarks = Remarks([10] * 100)
     clean = [0.012, 0.015, 0.03, 0.02, 0.018, 0.05, 0.011]

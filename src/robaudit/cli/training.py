@@ -88,13 +88,20 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
 
 
 def _load_start(path: str, images: Images, given: dict[str, Any]) -> Classifier:
-    found = load_classifier(
-        path, arch=given.get("arch"), normalise=given.get("normalise"), images=images.subset(2000, 0)
-    )
+    advice = "give a state dict of an architecture that robaudit knows"
+    few = images.subset(2000, 0)
+    try:
+        found = load_classifier(path, arch=given.get("arch"), normalise=given.get("normalise"), images=few)
+    except RobauditError as error:
+        if "--trust-program" not in str(error):
+            raise
+        # Trusted or not, it could not be trained.
+        raise RobauditError(
+            f"--from {path}: is a program, whose weights cannot be trained here; {advice}"
+        ) from error
     if found.info.format in ("onnx", "torchscript", "pt2", "factory") or is_factory(found.info.architecture):
         raise RobauditError(
-            f"--from {path}: is a {found.info.format}, whose weights cannot be trained here; "
-            "give a state dict of an architecture that robaudit knows"
+            f"--from {path}: is a {found.info.format}, whose weights cannot be trained here; {advice}"
         )
     return found
 

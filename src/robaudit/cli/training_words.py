@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from robaudit.reports.run_best import read_best, why_less, worth
+
 if TYPE_CHECKING:
     from robaudit.cli.training import TrainRequest
     from robaudit.training import TrainSettings
@@ -44,11 +46,10 @@ def summary(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> 
     """
     last = rows[-1]
     ended = (
-        f"{len(rows)} epochs; the last: clean {_percent(last['clean'])}, {_robust(last)}, "
-        f"PGD-10 {_percent(last['pgd10'])}, FOSC {last['fosc']:.4g} (normalised {last['fosc_normalised']:.3f}), "
-        f"SGCS {last['sgcs']:.3f}"
+        f"{len(rows)} epochs; the last: {worth(last)}, FOSC {last['fosc']:.4g} "
+        f"(normalised {last['fosc_normalised']:.3f}), SGCS {last['sgcs']:.3f}"
     )
-    return [ended, *_masking(rows, settings), _kept(rows, settings, request)]
+    return [ended, *_masking(rows, settings), *_kept(rows, settings, request)]
 
 
 def _masking(rows: list[Row], settings: TrainSettings) -> Iterator[str]:
@@ -69,12 +70,19 @@ def _masking(rows: list[Row], settings: TrainSettings) -> Iterator[str]:
         yield f"noise in the first batches of {_epochs([row for row in rows if row['healing']])}"
 
 
-def _kept(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> str:
+def _kept(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> Iterator[str]:
     from robaudit.training.checkpoints import BEST, LAST
 
+    best = read_best(request.out)
     kept = next((row for row in rows if row["epoch"] == rows[-1]["best"]), None)
+    row, file = (best or kept, BEST) if best or kept else (rows[-1], LAST)
+    assert row is not None  # one of them
     name = "robust accuracy" if settings.select == "robust" else "PGD-10 accuracy"
-    row, file = kept or rows[-1], BEST if kept else LAST
+    why = f"epoch {row['epoch']}, of the highest {name}"
+    if file == LAST:
+        why = f"epoch {row['epoch']}, the last, for no epoch was fit to be the best"
+    elif row["epoch"] == 0:
+        why = f"what the run began with, for no epoch has a higher {name}"
     path = request.out / file
     check = [
         "robaudit",
@@ -88,20 +96,9 @@ def _kept(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> st
     check += ["--evidence", str(request.out / "best.evidence")]
     if request.data_dir:
         check += ["--data-dir", str(request.data_dir)]
-    why = f"of the highest {name}" if kept else "the last, for no epoch was fit to be the best"
-    return (
-        f"kept: {path} (epoch {row['epoch']}, {why}): clean {_percent(row['clean'])}, {_robust(row)}, "
-        f"PGD-10 {_percent(row['pgd10'])}; next: {shlex.join(check)}"
-    )
-
-
-def _robust(row: Row) -> str:
-    low, high = (f"{100 * row[name]:.1f}" for name in ("robust_low", "robust_high"))
-    return f"robust {_percent(row['robust'])} ({low} … {high}, of {row['robust_examples']} held out)"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    if best and why_less(best):
+        yield why_less(best)
+    yield f"kept: {path} ({why}): {worth(row)}; next: {shlex.join(check)}"
 
 
 def _epochs(rows: list[Row]) -> str:

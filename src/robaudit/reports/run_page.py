@@ -16,6 +16,7 @@ from robaudit.reports.case import Case, open_case
 from robaudit.reports.charts import Axis, Floats, Plot, tick_steps
 from robaudit.reports.figures import PERCENT, accuracy_chart
 from robaudit.reports.formatting import HEADLINES
+from robaudit.reports.run_best import NUMBERS, read_best, why_less, worth
 from robaudit.reports.run_curves import Rows, Subject, best_epoch, read_log, spans, subjects
 from robaudit.reports.templates import asset, content_policy, render
 
@@ -46,7 +47,7 @@ def run_page(folder: Path) -> str:
     rows, style = read_log(folder), asset("page.css")
     case, stale = _audit(folder)
     best = best_epoch(rows)
-    kept = next((row for row in rows if row.get("epoch") == best), None)
+    kept = read_best(folder) or next((row for row in rows if row.get("epoch") == best), None)
     return render(
         "run.html",
         policy=content_policy(style),
@@ -54,7 +55,7 @@ def run_page(folder: Path) -> str:
         name=folder.resolve().name,
         outcome=case.data["verdict"]["outcome"] if case else "",
         ended=f"{len(rows)} epochs; the last: {_accuracies(rows[-1])}",
-        kept=f"Kept as the best: epoch {best}, {_accuracies(kept)}" if kept else "",
+        kept=_kept(kept) if kept else "",
         audit=_about(case) if case else None,
         stale=stale,
         shades=_shades(rows),
@@ -66,6 +67,12 @@ def run_page(folder: Path) -> str:
         ],
         command=_command(folder),
     )
+
+
+def _kept(row: dict[str, Any]) -> str:
+    epoch = f"epoch {row['epoch']}" if row["epoch"] else "what the run began with"
+    said = f"Kept as the best: {epoch}, {_accuracies(row)}"
+    return f"{said}; {why_less(row)}" if why_less(row) else said
 
 
 def _audit(folder: Path) -> tuple[Case | None, str]:
@@ -149,11 +156,9 @@ def _shade(plot: Plot, rows: Rows, low: float, high: float) -> None:
 
 
 def _accuracies(row: dict[str, Any]) -> str:
-    said = f"clean {_cell(row.get('clean'), '%')} %, PGD-10 {_cell(row.get('pgd10'), '%')} %"
-    if "robust" not in row:
-        return said
-    low, value, high = (_cell(row.get(name), "%") for name in ("robust_low", "robust", "robust_high"))
-    return f"{said}, robust {value} % ({low} … {high} on {row.get('robust_examples')} held out)"
+    if all(isinstance(row.get(name), int | float) for name in NUMBERS):
+        return worth(row)
+    return f"clean {_cell(row.get('clean'), '%')} %, PGD-10 {_cell(row.get('pgd10'), '%')} %"
 
 
 def _cell(value: object, form: str) -> str:

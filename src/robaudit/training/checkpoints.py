@@ -19,7 +19,7 @@ import robaudit
 from robaudit.errors import RobauditError
 from robaudit.files import clear_leftovers, replacing
 from robaudit.inputs import Classifier, load_classifier, read_saved
-from robaudit.training.network import Shape, Trained, save
+from robaudit.training.network import TOLD, Shape, Trained, save
 from robaudit.training.settings import TrainSettings
 
 LOG, RESUME, BEST, LAST, BATCHES, SETTINGS, CONFIRMED = (
@@ -89,9 +89,11 @@ class Folder:
 
     def save_confirmed(self, shape: Shape, row: Row, count: int, found: Row) -> None:
         """What the best network is worth, in a file of its own and beside its weights."""
-        best = load_classifier(str(self.path / BEST), force=True)
-        self.save_weights(best, shape, row | found, (BEST,))
-        told = {"epoch": row["epoch"], "asked": count, **found}
+        if found:
+            best = load_classifier(str(self.path / BEST), force=True)
+            self.save_weights(best, shape, row | found, (BEST,))
+        known = {name: row[name] for name in TOLD if name in row}
+        told = {"asked": count, **known, **found}
         write_text(self.path / CONFIRMED, json.dumps(told, indent=2) + "\n")
 
     def confirmed(self, epoch: int, count: int) -> bool:

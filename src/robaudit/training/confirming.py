@@ -51,8 +51,8 @@ class Confirmed:
             "robust_high": high,
             "robust_examples": self.examples,
             "robust_when_chosen": self.when_chosen,
+            "autoattack": found.value,
             "luck": self.luck,
-            "attacks": "autoattack",
         }
 
 

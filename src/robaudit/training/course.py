@@ -28,6 +28,7 @@ class Course:
     Attributes:
         steps: of an epoch.
         tally: of the epoch under way.
+        slower: what the schedule's rates are multiplied by.
         treated, treatment: batches of the epoch under way that were treated, and how the last of them was.
 
     """
@@ -40,6 +41,7 @@ class Course:
         self._optimiser = SGD(self.network, settings.momentum, settings.weight_decay)
         self._stepper = Stepper(self.network, self._optimiser, settings, ranks)
         self.tally, self.treated, self.treatment = Tally(), 0, ""
+        self.slower = 1.0
 
     def order(self, epoch: int) -> Tensor:
         """The order of the examples in an epoch, from 0."""
@@ -47,7 +49,7 @@ class Course:
 
     def rate(self, epoch: int, step: int = 0) -> float:
         """The learning rate of a step, both from 0."""
-        return learning_rate(self._settings, epoch, step, self.steps)
+        return self.slower * learning_rate(self._settings, epoch, step, self.steps)
 
     def step(self, order: Tensor, epoch: int, step: int, treatment: Treatment) -> StepResult:
         """Make one step; where the loss is not finite, the weights and the sums are left as they were."""
@@ -94,14 +96,14 @@ class Course:
 
     def state(self) -> dict[str, Any]:
         """What a resumed run continues from."""
-        counted = {"treated": self.treated, "treatment": self.treatment}
+        counted = {"treated": self.treated, "treatment": self.treatment, "slower": self.slower}
         return {**self.taken(), **self.tally.state(), **counted}
 
     def load(self, state: dict[str, Any]) -> None:
         """What `state` gave."""
         self.put(state)
         self.tally.load(state)
-        self.treated, self.treatment = state["treated"], state["treatment"]
+        self.treated, self.treatment, self.slower = state["treated"], state["treatment"], state["slower"]
 
     def put(self, taken: dict[str, Any]) -> None:
         """What `taken` gave."""

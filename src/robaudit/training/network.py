@@ -18,6 +18,7 @@ from robaudit.inputs import (
     parse_normalisation,
     save_classifier,
 )
+from robaudit.training.rescaling import shrink_logits
 from robaudit.training.settings import TrainSettings
 
 
@@ -52,10 +53,6 @@ class Trained(nn.Module):
             return self.network(x)
 
 
-#: Between the largest and the smallest logit; TRADES-trained networks have about 10.
-MOST_SPREAD = 20.0
-
-
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """What the data fix of a network."""
@@ -79,40 +76,6 @@ def new_network(settings: TrainSettings, shape: Shape) -> Trained:
     return Trained(network, settings.normalise, channels, half).to(settings.device)
 
 
-def shrink_logits(network: nn.Module, x: Tensor) -> float:
-    """Scale the last linear layer down where logits are so large that the first steps would wreck the network.
-
-    Predictions stay as they are. A distilled checkpoint has logits in the hundreds, whose loss's gradients are either 0
-    or enormous.
-
-    Args:
-        network: from (n, C, H, W), normalised, to logits.
-        x: such inputs.
-
-    Returns:
-        the factor, 1 where nothing was to be done or the logits do not follow the last layer's scale.
-
-    """
-    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        return 1.0
-    network.eval()
-    with torch.no_grad():
-        before = network(x).float()
-        spread = float((before.amax(1) - before.amin(1)).median())
-        factor = MOST_SPREAD / spread if spread > MOST_SPREAD else 1.0
-        if factor == 1.0:
-            return 1.0
-        old = [parameter.clone() for parameter in layers[-1].parameters()]
-        for parameter in layers[-1].parameters():
-            parameter.mul_(factor)
-        if not torch.allclose(network(x).float(), before * factor, rtol=1e-3, atol=1e-3 * MOST_SPREAD):
-            for parameter, value in zip(layers[-1].parameters(), old, strict=True):
-                parameter.copy_(value)
-            return 1.0
-    return factor
-
-
 def begin_from(trained: Trained, start: Classifier | None, x: Tensor) -> list[str]:
     """Take over the weights that a run starts from; what is to be said of that.
 
@@ -126,7 +89,9 @@ def begin_from(trained: Trained, start: Classifier | None, x: Tensor) -> list[st
         return []
     trained.network.load_state_dict(start.network.state_dict())
     factor = shrink_logits(trained, x)
-    scaled = f"the last layer is scaled by {factor:.3g}: its logits were too large to train from"
+    scaled = (
+        f"logits are scaled by {factor:.3g}, they were too large to train from; predictions stay as they were"
+    )
     return [scaled] if factor < 1 else []
 
 
@@ -160,8 +125,8 @@ TOLD = (
     "robust_high",
     "robust_examples",
     "robust_when_chosen",
+    "autoattack",
     "luck",
-    "attacks",
     "fosc_normalised",
     "sgcs",
 )

@@ -9,6 +9,8 @@ from typing import Any
 FEW_EXAMPLES = 100
 #: Epochs in a row that are no accident, and standard errors above guessing that are not chance any more.
 IN_A_ROW, CLEAR = 3, 2.5
+#: So many epochs are enough if they are among this many: weights that learn nothing may guess a little better once.
+AMONG = 4
 
 
 def at_chance(clean: float, labels: list[int]) -> bool:
@@ -41,7 +43,8 @@ class Remarks:
 
     def __init__(self, labels: list[int]) -> None:
         self._labels = labels
-        self.chance, self.weak, self.said_chance, self.said_weak = 0, 0, False, False
+        self.chance: list[bool] = []
+        self.weak, self.said_chance, self.said_weak = 0, False, False
 
     def at_start(self) -> list[str]:
         """Before the first epoch."""
@@ -63,13 +66,14 @@ class Remarks:
 
     def _at_chance(self, row: dict[str, Any]) -> str:
         guess = max(self._labels) / sum(self._labels)
-        self.chance = self.chance + 1 if at_chance(row["clean"], self._labels) else 0
-        if self.chance < IN_A_ROW or self.said_chance:
+        self.chance = [*self.chance, at_chance(row["clean"], self._labels)][-AMONG:]
+        if sum(self.chance) < IN_A_ROW or self.said_chance:
             return ""
         self.said_chance = True
         return (
-            f"{self.chance} epochs at chance (clean {100 * row['clean']:.1f} %, guessing gives {100 * guess:.1f} %): "
-            f"the network learns nothing; stop, and train with a smaller --lr (now {row['lr']:g}) or a smaller --eps"
+            f"{sum(self.chance)} of {len(self.chance)} epochs at chance (clean {100 * row['clean']:.1f} %, "
+            f"guessing gives {100 * guess:.1f} %): the network learns nothing; stop, and train with a smaller --lr "
+            f"(now {row['lr']:g}) or a smaller --eps"
         )
 
     def _weak(self, row: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from robaudit.training.network import Shape, begin_from
 from robaudit.training.progress import TrainProgress
 from robaudit.training.remarks import Remarks, in_percent
 from robaudit.training.resuming import check_state
+from robaudit.training.retreat import Retreat
 from robaudit.training.selection import Selection
 from robaudit.training.settings import TrainSettings
 from robaudit.training.stepping import NotFiniteError
@@ -62,9 +63,10 @@ class Run:
         self.validation = Validation(held, settings, self.shape, ranks)
         self.course = Course(settings, self.shape, data, ranks)
         self.remarks = Remarks(self.validation.labels)
-        self.trained, self.begins_anew = len(data), start is None
+        self.trained = len(data)
         for said in begin_from(self.network, start, held.float(slice(0, 64)).to(device)):
             progress.note(said)
+        self.retreat = Retreat(self.course) if start is not None else None
         self.threads = Threads(settings.threads, device)
         self.judge, self.healer = Judge(), make_healer(settings)
         self.selection = Selection(settings.select)
@@ -96,12 +98,14 @@ class Run:
 
     def _look_at_start(self) -> None:
         """What the run begins with is kept where no epoch is better."""
-        if self.begins_anew or self.began_with or self.settings.select != "robust":
+        if self.retreat is None or self.began_with:
             return
         look = self._look(self.selection.goes_on)
-        self.selection.take(look, 0)
         self.began_with = {"epoch": 0, **look.row()}
-        if self.ranks.first:
+        self.retreat.wanted = not look.at_chance
+        if self.settings.select == "robust":
+            self.selection.begin_with(look)
+        if self.ranks.first and self.selection.standing is not None:
             self.folder.save_weights(self.network, self.shape, self.began_with, (BEST,))
         self._save_state()
         self.progress.note(f"begins with {in_percent(self.began_with)}")
@@ -110,11 +114,14 @@ class Run:
         """Measure what is kept once more, with every attack of AutoAttack."""
         count = examples_for(self.settings, len(self.validation), self.trained)
         row = next((row for row in self.rows if row["epoch"] == self.selection.epoch), self.began_with)
-        if not count or not row or not self.ranks.first or self.folder.confirmed(row["epoch"], count):
+        if not row or not self.ranks.first or self.folder.confirmed(row["epoch"], count):
             return
-        self.progress.note(f"AutoAttack on what is kept, {count} held-out examples")
-        found = confirm(self.validation, self.folder.path / BEST, self.selection, count, self.settings.seed)
-        self.folder.save_confirmed(self.shape, row, count, found.row())
+        found = {}
+        if count:
+            self.progress.note(f"AutoAttack on {count} held-out examples of what is kept")
+            best = self.folder.path / BEST
+            found = confirm(self.validation, best, self.selection, count, self.settings.seed).row()
+        self.folder.save_confirmed(self.shape, row, count, found)
 
     # One epoch -------------------------------------------------------------------------------------------------
 
@@ -131,9 +138,9 @@ class Run:
         row["seconds"] = round(self.seconds + time.monotonic() - began, 3)
         self.rows.append(row)
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
-        self._write(row, look)
+        retreated = self._write(row, look)
         self.progress.end_epoch(row)
-        for said in self.remarks.after(row):
+        for said in [*retreated, *self.remarks.after(row)]:
             self.progress.note(said)
 
     def _steps(self, began: float, under: Treatment | None = None) -> float:
@@ -213,18 +220,23 @@ class Run:
 
     # Disk ------------------------------------------------------------------------------------------------------
 
-    def _write(self, row: Row, look: Look) -> None:
-        """The epoch's files: the weights first, then the state that counts the epoch as done, then the log."""
+    def _write(self, row: Row, look: Look) -> list[str]:
+        """The epoch's files: the weights first, then the state that counts the epoch as done, then the log.
+
+        Between them the run may go back to its start; what is to be said of that.
+        """
         best = self.fit and self.selection.is_best(look)
-        if self.fit:
-            self.selection.meet(look)
         if best:
             self.selection.take(look, row["epoch"])
+        if self.fit:
+            self.selection.meet(look)
         row["best"] = self.selection.epoch
         if self.ranks.first:
             self.folder.save_weights(self.network, self.shape, row, (LAST, BEST)[: 1 + best])
+        said = self.retreat.after(look) if self.retreat else ""
         self._save_state()
         self._write_logs()
+        return [said] if said else []
 
     def _write_logs(self) -> None:
         if self.ranks.first:
@@ -233,6 +245,7 @@ class Run:
     def _state(self) -> dict[str, Any]:
         state = {name: getattr(self, name) for name in KEPT}
         state |= {name: getattr(self, name).state() for name in STATEFUL}
+        state["retreat"] = self.retreat.state() if self.retreat else None
         return state | self.course.state()
 
     def _save_state(self) -> None:
@@ -252,5 +265,7 @@ class Run:
                 setattr(self, name, state[name])
             for name in STATEFUL:
                 getattr(self, name).load(state[name])
+            if self.retreat and state["retreat"]:
+                self.retreat.load(state["retreat"])
         self._write_logs()
         self.progress.note(f"resumed after epoch {self.epoch}, step {self.step}")

@@ -19,7 +19,7 @@ LAST = 4
 BEHIND = 1.5
 #: Samples of the bootstrap.
 DRAWS = 1000
-_PLAIN = ("epoch", "pgd10", "at_chance", "gaps")
+_PLAIN = ("epoch", "pgd10", "lost", "least_clean", "gaps")
 
 
 def behind(one: Standing, other: Standing) -> bool:
@@ -57,7 +57,9 @@ class Selection:
         epoch: its number from 1; 0 where none was fit to be the best.
         standing: what is robust of all examples under its weights.
         pgd10: its accuracy under PGD-10.
-        at_chance: whether it does no better than guessing: then any that does is better.
+        lost: whether it does no better than guessing, or than half of what the run began with: then any that does is
+            better.
+        least_clean: half of the clean accuracy that the run began with; 0 where that was fresh weights.
         rivals: what is robust in each epoch that might have been kept, itself included.
         gaps: the last epochs' `first_gap`.
         untreated: what was robust without treatment in the epoch that the present one was chosen in.
@@ -66,7 +68,7 @@ class Selection:
 
     def __init__(self, select: Select) -> None:
         self._select = select
-        self.epoch, self.pgd10, self.at_chance = 0, -1.0, False
+        self.epoch, self.pgd10, self.lost, self.least_clean = 0, -1.0, False, 0.0
         self.rivals: list[Standing] = []
         self.gaps: list[float] = []
         self.standing: Standing | None = None
@@ -83,7 +85,7 @@ class Selection:
         """
         if self._select == "pgd10":
             return pgd10 > self.pgd10
-        if self.standing is None or self.at_chance:
+        if self.standing is None or self.lost:
             return True
         most = int(found.robust.sum()) + int(after_pgd[len(found.robust) : found.total].sum())
         return most > int(self.standing.robust.sum()) and not behind(found, self.standing)
@@ -102,19 +104,29 @@ class Selection:
             return look.measured.pgd10 > self.pgd10
         if self.standing is None:
             return True
-        if look.at_chance != self.at_chance:
-            return look.standing.whole and self.at_chance
+        if self._lost(look) != self.lost:
+            return look.standing.whole and self.lost
         plus, minus = look.standing.lead(self.standing)
         return look.standing.whole and plus > minus
 
     def take(self, look: Look, epoch: int) -> None:
         """The network of this epoch is the best."""
+        if self.lost and not self._lost(look):
+            self.rivals = []
         self.epoch, self.standing, self.pgd10 = epoch, look.standing, look.measured.pgd10
-        self.at_chance = look.at_chance
+        self.lost = self._lost(look)
+
+    def begin_with(self, look: Look) -> None:
+        """What the run starts from is the best so far, as epoch 0."""
+        self.take(look, 0)
+        self.least_clean = look.measured.clean / 2
+
+    def _lost(self, look: Look) -> bool:
+        return look.at_chance or look.measured.clean < self.least_clean
 
     def meet(self, look: Look) -> None:
-        """A network that might be the best."""
-        if look.standing.whole:
+        """A network that might be the best, after it was taken where it is."""
+        if look.standing.whole and self._lost(look) == self.lost:
             self.rivals.append(look.standing)
 
     def luck(self, seed: int) -> float:

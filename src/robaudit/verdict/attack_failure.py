@@ -23,8 +23,8 @@ ALARMS: dict[str, tuple[float, str]] = {
 INDICATORS = tuple(ALARMS)
 #: Fewer examples than these are chance: an honest network's PGD-10 loses one or two on the way now and then.
 _FEWEST = 3
-#: That PGD-10 stops too early is mended by the stronger attacks' steps, and on honest networks up to 20 % of few failures
-#: would have been broken by more: it is told, and is no sign on its own.
+#: That PGD-10 stops too early is mended by the stronger attacks' steps, and on honest networks up to 20 % of few
+#: failures would have been broken by more: it is told, and is no sign on its own.
 _MENDED = "incomplete_optimization"
 #: These two leave no doubt: no honest network of the calibration had any such failure.
 _BEYOND_DOUBT = ("unavailable_gradients", "unconstrained_attack_failure")
@@ -32,7 +32,7 @@ _CLEAR_SHARE = 0.25
 
 
 def failure_alarms(probes: Mapping[str, float]) -> dict[str, float]:
-    """The indicators that count, with their means in [0, 1]; empty unless one says that PGD-10's failures are its own."""
+    """The indicators that count, with their means in [0, 1]; empty unless one says that PGD-10's failures are its."""
     found = {
         name: probes[name]
         for name, (least, _) in ALARMS.items()

@@ -82,7 +82,9 @@ def refuse_unsafe(names: set[str]) -> None:
         if name in HARMLESS or name.startswith(REBUILD):
             continue
         ours = top in ("torch", "torchvision", "numpy", "scipy", "robaudit")
-        if f"{module}.".startswith(PURE) and last.isidentifier():  # a loss that somebody keeps: no more than its name
+        if (
+            f"{module}.".startswith(PURE) and last.isidentifier()
+        ):  # a loss that somebody keeps: no more than its name
             continue
         if ours and ((module.startswith(KEPT) and last[:1].isupper()) or _plain_torch(module, last)):
             continue

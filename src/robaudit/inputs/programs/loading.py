@@ -104,7 +104,7 @@ def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) ->
     """
     answer = Answer(classes)
     example = example.clone()
-    before = example._version  # noqa: SLF001  how often it was written to
+    before = example._version
     try:
         with torch.no_grad():
             given = network.eval()(example)
@@ -113,7 +113,7 @@ def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) ->
         raise _does_not_run(error, tuple(example.shape[1:]), name) from error
     _, channels, height, width = example.shape
     shape, columns = (channels, height, width), int(logits.shape[1])
-    if example._version != before:  # noqa: SLF001
+    if example._version != before:
         network = OnACopy(network)
     if logits is given and logits.dtype == torch.float32:
         return Loaded(network, shape, columns)
@@ -122,7 +122,10 @@ def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) ->
 
 
 class OnACopy(nn.Module):
-    """A module that writes into its input, as one that leaves it as it was: no gradient goes through what is overwritten."""
+    """A module that writes into its input, as one that leaves it as it was.
+
+    No gradient goes through what is overwritten.
+    """
 
     answers_with = "network"
 
