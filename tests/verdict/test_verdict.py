@@ -130,7 +130,9 @@ def test_nothing_found_and_pgd_failing_for_reasons_of_its_own_exclude_each_other
     found = evidence(400, 300, same(150))
     probes = {"examples": 48.0, "pgd10": failures / 48} | indicators
     verdict = judge(replace(found, header=replace(found.header, probes=probes)))
-    assert (verdict.outcome, verdict.blocked) == (("inconclusive", True) if own else ("not-overestimated", False))
+    assert (verdict.outcome, verdict.blocked) == (
+        ("inconclusive", True) if own else ("not-overestimated", False)
+    )
     assert ("pgd-attack-fails" in {item.code for item in verdict.causes}) == own
 
 
