@@ -2,8 +2,8 @@
 
     python benchmarks/formats.py CHECKPOINT --dataset cifar10 --data-dir DIR [--limit 64] [--rounds 3]
 
-CHECKPOINT is loaded as `check` loads it, saved in the other formats, and each file audited by all attacks with
-Square's queries cut to 500, in turn, with its normalisation named. Counted are seconds of the processor in the audit
+CHECKPOINT is loaded as `check` loads it, saved in the other formats, and each file audited in turn by all attacks with
+a tenth of the usual budget, its normalisation named. Counted are seconds of the processor in the audit
 itself, which another process on the machine changes little; `times` is the median of the rounds' ratios to the state
 dict. Outcomes must be the same for every example.
 """
@@ -74,8 +74,9 @@ def main() -> None:
     images = load_images(options.dataset, data_dir=options.data_dir)
     own = load_classifier(options.checkpoint, images=images)
     images = images.subset(options.limit, 0)
+    tenth = {"apgd_steps": 30, "targets": 3, "fab_steps": 30, "square_queries": 500}
     plan = AuditPlan.from_flags(
-        ThreatModel("Linf", parse_fraction(options.eps)), examples="all", square_queries=500
+        ThreatModel("Linf", parse_fraction(options.eps)), examples="all", limit=options.limit, **tenth
     )
     models = {"state dict": own}
     with tempfile.TemporaryDirectory() as folder:

@@ -133,11 +133,11 @@ def main() -> None:
         name = file.name.partition("_")[0]
         if name not in ("cifar10", "cifar100", "mnist") or options.only not in file.name:
             continue
-        loads = in_turn(*(partial(version.load, file, name) for version in (before, now)), options.rounds)
+        loads = in_turn(partial(before.load, file, name), partial(now.load, file, name), options.rounds)
         audits = " | | "
         if options.limit:
-            quick = (partial(version.audit, file, name, options.limit) for version in (before, now))
-            audits = in_turn(*quick, options.rounds)
+            of = file, name, options.limit
+            audits = in_turn(partial(before.audit, *of), partial(now.audit, *of), options.rounds)
         print(f"| {file.name} | {loads} | {audits} |", flush=True)
     before.close()
     now.close()
