@@ -161,10 +161,10 @@ class Lines:
             if time.monotonic() - self._last < self._seconds:
                 continue
             tally = self._tallies.get(self._stage)
-            said = "working"
+            text = "working"
             if tally:
-                said = f"{title(self._stage)}: {tally.done} of {tally.total} done, {tally.words()}"
-            self._say("; ".join(part for part in (said, self._gaps, self.outlook.words()) if part))
+                text = f"{title(self._stage)}: {tally.done} of {tally.total} done, {tally.words()}"
+            self._say("; ".join(part for part in (text, self._gaps, self.outlook.words()) if part))
 
     def _say(self, text: str) -> None:
         with self._lock:

@@ -47,13 +47,13 @@ def tell_gaps(progress: Progress, evidence: Evidence) -> None:
         reach(*work)
     if look is None:
         return
-    said = []
+    parts = []
     for name in gaps(evidence):
         found, bound = gap(evidence, name), getattr(evidence.header.plan.bounds, GAPS[name][2])
         if found:
             value, low, high = (f"{100 * item:+.1f}" for item in (found.value, found.low, found.high))
-            said.append(f"{title(name)} {value} ({low} … {high}), bound {100 * bound:g}, of {found.n}")
-    look("   ".join(said))
+            parts.append(f"{title(name)} {value} ({low} … {high}), bound {100 * bound:g}, of {found.n}")
+    look("   ".join(parts))
 
 
 class Silent:

@@ -36,7 +36,7 @@ Pair = tuple[str, int]
 _RUNS = 16
 #: How far the image is moved in them, by what attacks are said to have searched in: a few units in the last place.
 _ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-9}
-#: Of the breaks of PGD-10, and of short attacks, so many times the pairs are made again.
+#: Of the breaks of PGD-10, and of short attacks, this many times the pairs are made again.
 BREAK_PAIRS = 4
 #: Of the pairs drawn, the share that rounding may decide, and a number that it always may.
 _ROUNDED_SHARE, _ROUNDED_LEAST = 1 / 8, 2
@@ -133,7 +133,7 @@ def recompute(
     among: list[Pair],
     request: Recompute,
     device: str,
-    said: Literal["survive", "break"],
+    stated: Literal["survive", "break"],
 ) -> Recomputation:
     """Attack a random part of some pairs as the recorded plan says, in float32.
 
@@ -144,7 +144,7 @@ def recompute(
         among: at least one pair.
         request: how many to draw, by which seed, and whose attacks to use.
         device: where to compute.
-        said: what the file says of them.
+        stated: what the file says of them.
 
     """
     pairs = draw(among, request)
@@ -158,7 +158,7 @@ def recompute(
             theirs = name in AUTOATTACK and "reference" in (request.engine, header.plan.engine)
             broken = work.breaks(name, take(examples, rows), reference=theirs)
             for key, row, lost in zip(ids, rows.tolist(), broken.tolist(), strict=True):
-                if lost == (said == "break"):
+                if lost == (stated == "break"):
                     found.append(Repeated(name, key, "stands"))
                     continue
                 # The reference's draws cannot be repeated one example at a time.

@@ -148,8 +148,8 @@ class Session:
         if self.ranks.first:
             found = summed_up(merged(parts))
             self.file.update(probes=found)
-            if said := failure_sentence(found):
-                self.progress.note(said)
+            if sentence := failure_sentence(found):
+                self.progress.note(sentence)
         self.progress.end("probes")
 
     def engine(self, search: SearchModel, threat: ThreatModel) -> Engine:

@@ -27,7 +27,7 @@ from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.verdict import judge
 from robaudit.verdict.sample_claims import sample_contradictions, short_breaks, short_survivals
 
-#: AutoAttack's survivors that another attack breaks are attacked again, whatever was asked for: so many pairs.
+#: AutoAttack's survivors that another attack breaks are attacked again, whatever was asked for: this many pairs.
 DOUBTFUL_PAIRS = 16
 
 
@@ -113,9 +113,9 @@ def verify(
     models = (classifier, strict)
 
     def attack_again(
-        among: list[Pair], request: Recompute, said: Literal["survive", "break"] = "survive"
+        among: list[Pair], request: Recompute, stated: Literal["survive", "break"] = "survive"
     ) -> Recomputation | None:
-        return recompute(models, header, examples, among, request, device, said) if among else None
+        return recompute(models, header, examples, among, request, device, stated) if among else None
 
     suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in header.plan.members]
     first, second, pgd, short = None, None, None, None

@@ -117,7 +117,7 @@ class Sampling:
             self.session.file.update(early_stopping=state | {SCOUTED: 1})
 
     def _draws_wanted(self, left: int, breaks: float) -> float:
-        """About how many draws make the interval narrow enough, if so many of the candidates would break."""
+        """About how many draws make the interval narrow enough, if this many of the candidates would break."""
         total = len(self.everything)
         share = min(breaks / max(left, 1), 0.5)
         apart = min(2 * self.within * total / max(left, 1), 0.99 - share)

@@ -64,15 +64,15 @@ def export(
     if not chosen:
         raise RobauditError(f"{evidence}: holds no adversarial example{f' of {attack}' if attack else ''}")
     images = adversarial_images(chosen, header)
-    said = ""
+    note = ""
     if out.suffix == ".npz":
         _write_npz(out, images, chosen)
     else:
         rounded = _write_folder(out, images, chosen, header)
-        said = f"; {rounded} are rounded to 8 bits, which may undo them: an .npz is exact" if rounded else ""
+        note = f"; {rounded} are rounded to 8 bits, which may undo them: an .npz is exact" if rounded else ""
     counts = ", ".join(f"{title(name)} {count}" for name, count in Counter(r.attack for r in chosen).items())
     console().print(
-        plain(f"{out}: {len(chosen)} adversarial examples ({counts}){said}"), markup=False, soft_wrap=True
+        plain(f"{out}: {len(chosen)} adversarial examples ({counts}){note}"), markup=False, soft_wrap=True
     )
     return 0
 

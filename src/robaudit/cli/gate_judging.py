@@ -142,5 +142,5 @@ def _reason(case: Case) -> str:
     from robaudit.reports import asked_texts
 
     data = case.data
-    said = [data["headline"]["sentence"], data["verdict"]["summary"], *asked_texts(data), case.checked]
-    return " ".join(text for text in said if text)
+    texts = [data["headline"]["sentence"], data["verdict"]["summary"], *asked_texts(data), case.checked]
+    return " ".join(text for text in texts if text)

@@ -43,7 +43,7 @@ def verify(
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),
     image_size: str | None = typer.Option(None, help="As for check, of a folder of pictures."),
     recompute: int = typer.Option(
-        0, min=0, help="Attack so many of the survivors again, chosen by chance; needs --dataset."
+        0, min=0, help="Attack this many of the survivors again, chosen by chance; needs --dataset."
     ),
     recompute_seed: int | None = typer.Option(
         None,
@@ -128,7 +128,9 @@ def images_of(header: Header, dataset: str, data_dir: Path | None, image_size: s
 
 def summary_lines(result: Verification, header: Header) -> list[str]:
     """What is proven, what was repeated, and what is only said, a sentence each."""
-    lines = [f"{result.witnesses} of {result.witnesses} witnesses hold: so many breaks are proven."]
+    lines = [
+        f"{result.witnesses} of {result.witnesses} witnesses hold: {result.witnesses} breaks are proven."
+    ]
     if result.with_data:
         lines.append(
             f"All {result.examples} examples are the data set's, and their clean predictions the model's own."

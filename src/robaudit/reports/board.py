@@ -183,8 +183,8 @@ def _number(found: dict[str, Any] | None, sign: str = "") -> dict[str, Any]:
 
 def _chart(rows: Sequence[dict[str, Any]]) -> Markup | None:
     """What was claimed, or reported by PGD-10 where nothing was, against what at most stands up."""
-    told = [row for row in rows if row["stands"] is not None]
-    if not told:
+    known = [row for row in rows if row["stands"] is not None]
+    if not known:
         return None
     plot = Plot(
         "Claimed against found",
@@ -193,7 +193,7 @@ def _chart(rows: Sequence[dict[str, Any]]) -> Markup | None:
         420,
     )
     plot.line([0, 1], [0, 1], "bound")
-    for row in told:
+    for row in known:
         claimed = row["claim"]["value"] if row["claim"] else row["reported"]
         plot.dot(
             claimed, row["stands"], _FOUND[row["verdict"]], f"{row['number']}: {Path(row['model']).name}"

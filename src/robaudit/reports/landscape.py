@@ -120,7 +120,7 @@ def _figure(surfaces: Sequence[Surface], which: str) -> Figure:
 
 def _model(part: Any, surface: Surface, items: list[Shown], shape: tuple[int, int]) -> None:
     lines, across = shape
-    part.suptitle(_heading(surface), fontsize=10, parse_math=False)
+    part.suptitle(_title(surface), fontsize=10, parse_math=False)
     grid = part.add_gridspec(2 * lines + 1, across, height_ratios=[1.25, 1] * lines + [0.75])
     for place, item in enumerate(items):
         row, column = divmod(place, across)
@@ -130,7 +130,7 @@ def _model(part: Any, surface: Surface, items: list[Shown], shape: tuple[int, in
     _curves_axes(part.add_subplot(grid[-1, :]), surface)
 
 
-def _heading(surface: Surface) -> str:
+def _title(surface: Surface) -> str:
     found = numbers_of(surface)
     numbers = ", ".join(f"{title} {found[name]}" for name, (title, _, _) in NUMBERS.items())
     return "\n".join(textwrap.fill(line, 110) for line in (subject(surface), numbers))

@@ -52,5 +52,5 @@ def max_memory() -> int:
         ValueError: what was told is no size.
 
     """
-    told = os.environ.get(VARIABLE, "")
-    return parse_bytes(told) if told else max(int(SHARE * available_memory()), 1 << 30)
+    given = os.environ.get(VARIABLE, "")
+    return parse_bytes(given) if given else max(int(SHARE * available_memory()), 1 << 30)

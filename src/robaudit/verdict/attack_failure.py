@@ -51,11 +51,11 @@ def failure_sentence(probes: Mapping[str, float]) -> str:
     alarms = failure_alarms(probes)
     if not alarms:
         return ""
-    said = [ALARMS[name][1].format(share=f"{100 * value:.0f} %") for name, value in alarms.items()]
+    parts = [ALARMS[name][1].format(share=f"{100 * value:.0f} %") for name, value in alarms.items()]
     clear = any(alarms.get(name, 0.0) >= _CLEAR_SHARE for name in _BEYOND_DOUBT)
     start = "PGD-10's number says nothing here" if clear else "PGD-10 fails for reasons of its own"
     failures = _failures(probes)
-    return f"{start}: of its {failures} failures on {probes['examples']:.0f} examples {' and '.join(said)}."
+    return f"{start}: of its {failures} failures on {probes['examples']:.0f} examples {' and '.join(parts)}."
 
 
 def _failures(probes: Mapping[str, float]) -> int:

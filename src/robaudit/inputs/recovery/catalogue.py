@@ -59,6 +59,8 @@ def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.
         RobauditError: not installed, or no such model.
 
     """
+    if not name.replace(".", "_").isidentifier():  # timm takes the Hub's names and folders too
+        raise RobauditError(f"{kind}:{name}: no such model; expected the name of one of {kind}'s networks")
     try:
         if not _is_listed(kind, name):
             raise RobauditError(f"{kind}:{name}: no such classifier of images")
@@ -92,7 +94,12 @@ def _is_listed(kind: str, name: str) -> bool:
 
 
 def catalogue_options(
-    state: State, layers: list[Layer], shape: tuple[int, int, int] | None, only: str = ""
+    state: State,
+    layers: list[Layer],
+    shape: tuple[int, int, int] | None,
+    only: str = "",
+    *,
+    build: bool = True,
 ) -> list[Candidate]:
     """Candidates from the catalogues, loaded by name (after a common prefix) or else in order.
 
@@ -101,13 +108,18 @@ def catalogue_options(
         layers: the same as layers.
         shape: (C, H, W) of the images, where there are some.
         only: a single `torchvision:NAME` or `timm:NAME` to take.
+        build: otherwise they are only named, and nothing is imported.
 
     """
     found = []
     classes = chain_classes(layers)
     channels = input_channels(layers) or 3
+    size = shape[1] if shape else 224
     known = [name for name in indexed_names(layers) if ":" in name]
     for text in [only] if only else known[:4]:
+        if not build:
+            found.append(Candidate(text, tuple(layers), channels, size, classes, -0.5))
+            continue
         kind, _, name = text.partition(":")
         try:
             if only and not _holds(kind, name, classes, channels, state):
@@ -117,7 +129,6 @@ def catalogue_options(
             continue
         loaded = _loaded(network, state)
         if loaded:
-            size = shape[1] if shape else 224
             exact = loaded == "by name"
             found.append(Candidate(text, (), channels, size, classes, -0.5, network, exact))
     return found

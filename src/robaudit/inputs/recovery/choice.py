@@ -39,6 +39,7 @@ class ModelRequest:
         shape: (C, H, W) of the images where they are not at hand.
         classes: and how many classes they have; 0 where it is not known.
         trust_program: `--trust-program`; nothing in a file or a policy can say so.
+        build: whether others' packages may be imported to build what a file names or its shapes are known as.
 
     """
 
@@ -51,6 +52,7 @@ class ModelRequest:
     shape: tuple[int, int, int] | None = None
     classes: int = 0
     trust_program: bool = False
+    build: bool = True
 
     @property
     def image_classes(self) -> int:

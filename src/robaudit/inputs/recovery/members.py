@@ -100,9 +100,9 @@ def _whole_numbers(name: str, tensor: torch.Tensor) -> bool:
 
 
 def member_options(
-    members: Members, arch: str | None, shape: tuple[int, int, int] | None, path: Path
+    members: Members, arch: str | None, shape: tuple[int, int, int] | None, path: Path, *, build: bool = True
 ) -> list[Candidate]:
-    """Candidates for all members together, the likeliest first.
+    """Candidates for all members together, the likeliest first; those of catalogues only named unless `build`.
 
     Raises:
         RobauditError: nothing fits, or the images have other channels.
@@ -112,7 +112,9 @@ def member_options(
     head = f"ensemble:{len(members.layers)}*"
     named = arch.removeprefix(head) if arch else None
     try:
-        options = _one_member(members.states[0], first, named, shape) or _reduced(members, named, shape)
+        options = _one_member(members.states[0], first, named, shape, build) or _reduced(
+            members, named, shape
+        )
     except RobauditError:
         options = _reduced(members, named, shape)
         if not options:
@@ -176,12 +178,14 @@ def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | N
 
 
 def _one_member(
-    state: State, layers: list[Layer], arch: str | None, shape: tuple[int, int, int] | None
+    state: State, layers: list[Layer], arch: str | None, shape: tuple[int, int, int] | None, build: bool
 ) -> list[Candidate]:
     """Candidates for one state dict: the named one, or those of its shapes and of the catalogues."""
     if arch is None:
-        options = [*candidates(layers, shape), *catalogue_options(state, layers, shape)]
-        return _from_a_fit(sorted(options, key=lambda option: option.price))
+        ours, others = candidates(layers, shape), catalogue_options(state, layers, shape, build=build)
+        if not build:
+            return [*others, *_from_a_fit(ours)]
+        return _from_a_fit(sorted([*ours, *others], key=lambda option: option.price))
     if arch.startswith(("torchvision:", "timm:")):
-        return catalogue_options(state, layers, shape, only=arch)
+        return catalogue_options(state, layers, shape, only=arch, build=build)
     return [named_candidate(arch, layers, shape)]
