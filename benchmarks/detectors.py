@@ -6,7 +6,7 @@
 - `robaudit check`: its verdict with default settings; one that is left open because PGD-10 fails for reasons of its own
   names the network as masked too.
 - indicators: any of the six indicators of attack failure (Pintor et al. 2022, https://arxiv.org/abs/2106.09947)
-  reaches 10 % of PGD-10's failures (incomplete optimisation 25 %), 48 examples.
+  but incomplete optimisation reaches 10 % of PGD-10's failures, and 3 examples of 48.
 - two of three: of the signs of Athalye et al. 2018 (https://arxiv.org/abs/1802.00420, Section 3.1): one step breaks
   more than ten, random noise breaks what PGD-10 does not, PGD without a bound leaves some standing; 48 examples.
 - plain gap: PGD-10 minus AutoAttack, every attack in full on the examples of the truth, of at least 10 points. Its

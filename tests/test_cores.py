@@ -49,6 +49,21 @@ def test_what_is_no_quota_is_none(machine, text):
     assert quota("0::/") is None
 
 
+def test_memory_that_a_container_leaves(machine, tmp_path):
+    mounted, quota = machine
+
+    def room(line):
+        assert quota(line) is None
+        return cores.group_memory(tmp_path / "cgroup", mounted)
+
+    write(mounted / "a", memory__max="1000\n", memory__current="700\n", memory__stat="anon 100\nfile 400\n")
+    write(mounted / "a" / "b", memory__max="max\n", memory__current="10\n")
+    assert room("0::/a/b") == 700
+    assert room("0::/c") is None
+    write(mounted / "memory", memory__limit_in_bytes="500", memory__usage_in_bytes="900")
+    assert room("4:memory:/docker/1") == 0
+
+
 def test_affinity_and_quota_together(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     for told, expected in ((None, 4), (64.0, 4), (2.5, 2), (0.3, 1)):

@@ -55,6 +55,12 @@ def test_a_planted_link_is_replaced_not_followed(tmp_path):
     assert precious.read_text() == "mine"
     assert not target.is_symlink()
     assert target.read_text() == "report"
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("/dev/full", str(tmp_path / "pipe")):  # /dev/stdout is a link too, but it lies in /dev
+        (tmp_path / "device").symlink_to(place)
+        write_text(tmp_path / "device", "report")
+        assert (tmp_path / "device").read_text() == "report"
+        (tmp_path / "device").unlink()
     (tmp_path / "dangling").symlink_to(tmp_path / "new")
     write_text(tmp_path / "dangling", "report")
     assert not (tmp_path / "new").exists()
@@ -165,3 +171,17 @@ def test_a_report_goes_to_standard_output_by_name(audited, capfd):
     code = run(["report", str(audited / "masked.evidence"), "--format", "json", "--out", "/dev/stdout"])
     assert code == 0, capfd.readouterr().err
     assert '"schema": "robaudit/1"' in capfd.readouterr().out
+
+
+@posix
+def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("robaudit.files._READER_SECONDS", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device"):
+        write_text(tmp_path / "pipe", "report")
+    with (tmp_path / "read").open("wb") as read:
+        reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=read)
+        monkeypatch.setattr("robaudit.files._READER_SECONDS", 20)
+        write_text(tmp_path / "pipe", "report" * 50_000)
+        assert reader.wait(20) == 0
+    assert (tmp_path / "read").read_bytes() == b"report" * 50_000

@@ -1,4 +1,4 @@
-"""How many processors this process may use: fewer than the machine has, in a batch queue or a container."""
+"""What of the machine this process may use: less than all, in a batch queue or a container."""
 
 from __future__ import annotations
 
@@ -26,11 +26,37 @@ def quota(process: Path, mounted: Path) -> float | None:
         mounted: where the control groups are.
 
     """
-    found = [share for folder in _folders(process, mounted) if (share := _share(folder)) is not None]
-    return min(found, default=None)
+    shares = (_share(folder) for folder in _folders(process, mounted, "cpu"))
+    return min((share for share in shares if share is not None), default=None)
 
 
-def _folders(process: Path, mounted: Path) -> list[Path]:
+def group_memory(process: Path = _PROCESS, mounted: Path = _MOUNTED) -> int | None:
+    """Bytes that the process's control groups leave it, what is kept of files counted as free; None without a limit.
+
+    Args:
+        process: as for `quota`.
+        mounted: as for `quota`.
+
+    """
+    rooms = (_room(folder) for folder in _folders(process, mounted, "memory"))
+    return min((room for room in rooms if room is not None), default=None)
+
+
+def _room(folder: Path) -> int | None:
+    """What a folder's files say is left of its limit."""
+    for limit, used, cached in (
+        ("memory.max", "memory.current", "file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache"),
+    ):
+        words = [*_words(folder / limit), *_words(folder / used)]
+        if len(words) == 2 and all(word.isdigit() for word in words):
+            stat = _words(folder / "memory.stat")
+            files = stat[stat.index(cached) + 1] if cached in stat else "0"
+            return max(int(words[0]) - int(words[1]) + int(files), 0)
+    return None
+
+
+def _folders(process: Path, mounted: Path, controller: str) -> list[Path]:
     try:
         lines = process.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -39,9 +65,9 @@ def _folders(process: Path, mounted: Path) -> list[Path]:
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        for root in (mounted, mounted / controllers, mounted / "cpu", mounted / "unified"):
+        for root in (mounted, mounted / controllers, mounted / controller, mounted / "unified"):
             inside = root / path.lstrip("/")
             folders += [inside, *(parent for parent in inside.parents if parent.is_relative_to(root))]
     return folders

@@ -1,9 +1,11 @@
-"""Telling a name of code from other names, without importing anything that runs it."""
+"""Telling names of code, and of what is fetched, from other names, without importing anything that runs it."""
 
 from __future__ import annotations
 
+#: Catalogues that models are fetched from.
+CATALOGUES = ("torchvision", "timm", "hf", "robustbench")
 #: What stands before a colon in the names of catalogues and architectures: no module of a user's.
-NAMES = ("torchvision", "timm", "hf", "robustbench", "transformers", "sequential")
+NAMES = (*CATALOGUES, "transformers", "sequential")
 
 
 def is_factory(text: str) -> bool:
@@ -15,3 +17,9 @@ def is_factory(text: str) -> bool:
         and right.isidentifier()
         and (left.endswith(".py") or all(p.isidentifier() for p in left.split(".")))
     )
+
+
+def is_fetched(text: str) -> bool:
+    """Whether a text is `KIND:NAME` of a catalogue, which is asked for over the network."""
+    kind, colon, name = text.partition(":")
+    return bool(colon and name) and kind in CATALOGUES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import re
@@ -17,6 +18,8 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | get
 _PARTIAL = re.compile(r"\.robaudit-[0-9a-f]{16}\.part")
 #: Seconds without a change after which a partial file is nobody's.
 _LEFT_SECONDS = 24 * 3600
+#: Seconds that the reader of a pipe has to open it.
+_READER_SECONDS = 3.0
 #: Links in here lead to what is already open, as /dev/stdout does: they are written to, never replaced.
 _OPEN_FILES = (Path("/dev"), Path("/proc"))
 
@@ -28,8 +31,8 @@ def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
     With `new` it takes no place that is taken: whoever is first wins.
 
     The file lies beside `path` under a name that nothing had, so that no planted file or link is written to, and
-    is readable as the umask says. A symbolic link at `path` is replaced, not followed. A device, a pipe or what is
-    open already (`/dev/full`, `/dev/stdout`) is never replaced: it is given what was written.
+    is readable as the umask says. A symbolic link at `path` is replaced, not followed, wherever it leads. A device, a
+    pipe or what is open already (`/dev/full`, `/dev/stdout`) is never replaced: it is given what was written.
 
     Raises:
         FileExistsError: something is there, and `new` is asked for.
@@ -103,6 +106,21 @@ def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
         wanted = min(size, limit if first is None else first)
         with io.BufferedReader(file) as whole:
             return whole.read(wanted)
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a plain file in hexadecimal; it is read in parts.
+
+    Args:
+        path: as `opened` takes it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no plain file.
+
+    """
+    with opened(path) as (file, _):
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: Path, limit: int) -> str:
@@ -182,16 +200,37 @@ def _is_stream(path: Path) -> bool:
         return False
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(kind):
-        return True
+    if not path.is_symlink():
+        return not stat.S_ISREG(kind)
     folder = path.parent.resolve()
-    return path.is_symlink() and (folder == _OPEN_FILES[0] or folder.is_relative_to(_OPEN_FILES[1]))
+    return folder == _OPEN_FILES[0] or folder.is_relative_to(_OPEN_FILES[1])
 
 
 def _send(partial: Path, path: Path) -> None:
-    """Append to what is there; nothing is created or cut short."""
+    """Append to what is there; nothing is created or cut short.
+
+    Raises:
+        OSError: it cannot be written; nobody reads the pipe that it is.
+
+    """
     import shutil  # noqa: PLC0415  rarely needed
 
-    target = os.open(path, os.O_WRONLY | os.O_APPEND)
+    target = _opened_to_append(path)
     with partial.open("rb") as source, open(target, "wb") as sink:  # noqa: PTH123  a number, not a path
         shutil.copyfileobj(source, sink)
+
+
+def _opened_to_append(path: Path) -> int:
+    """A device or a pipe, which somebody must be about to read: it may have been planted, and is not waited for."""
+    deadline = time.monotonic() + _READER_SECONDS
+    while True:
+        try:
+            target = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            if hasattr(os, "O_NONBLOCK"):
+                os.set_blocking(target, True)
+            return target

@@ -275,6 +275,12 @@ def test_a_strangers_name_is_only_text(model):
         assert "\x1b" not in text
 
 
+def test_in_a_notebook_a_result_is_shown_once(plain, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *_: pytest.fail("printed beside the result"))
+    assert "PGD-10" in plain._repr_mimebundle_()["text/plain"]
+
+
 def test_the_evidence_of_a_module_goes_with_its_result(model):
     pixels, labels = digits()
     result = robaudit.check(model, pixels, labels, eps=0.1, limit=10, **SHORT)

@@ -1,30 +1,39 @@
 """AutoAttack's number to a stated precision: it holds, costs less, survives a kill, and says how it was got."""
 
 import json
+import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from robaudit.audit import Silent, audit, verify
-from robaudit.audit.within import FIRST_STEPS
+from robaudit.audit import Recompute, Silent, audit, verify
 from robaudit.evidence import SCOUT_NEAR, SCOUT_TARGETED, EvidenceFile, Outcome
 from robaudit.evidence.consistency import contradictions
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.reports import headline, summary
 from robaudit.verdict import Claim, accuracy, judge
-from robaudit.verdict.sampling import candidates, drawn
+from robaudit.verdict.sampling import FIRST_QUERIES, FIRST_STEPS, NEAR_SHARE, candidates, drawn
+from tests.evidence.edits import editing
+from tests.gate.forging import edit_header
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 BUDGET = Budget(apgd_steps=20, fab_steps=3, square_queries=110, targets=3)
-PLAN = AuditPlan(ThreatModel("Linf", 0.1), budget=BUDGET, within=0.05)
+PLAN = AuditPlan(ThreatModel("Linf", 0.1), budget=BUDGET, within=0.05, limit=300, seed=1)
 PATHS = {"honest": ADVERSARIAL, "masked": DISTILLED}
 
 
 @pytest.fixture(scope="module")
 def images():
     return load_images("digits", seed=1, limit=300)
+
+
+@pytest.fixture(scope="module")
+def split():
+    """The whole of what `images` is a part of."""
+    return load_images("digits", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +80,101 @@ def test_candidates_are_drawn_in_the_audits_order(found):
     assert set(first.steps[first.outcome == Outcome.ROBUST].tolist()) == {FIRST_STEPS + 1}
 
 
+@pytest.fixture
+def forged(found, folder, tmp_path):
+    """A copy of the masked network's file to forge, and the places of its candidates and of those drawn."""
+    evidence = found["masked"]
+    among = candidates(evidence)
+    return shutil.copy(folder / "masked", tmp_path / "forged"), evidence, among, drawn(evidence, among)
+
+
+def problems(path, models, split):
+    return verify(path, models["masked"], images=split, again=Recompute(1_000_000, 1)).failures
+
+
+def settle_near(db):
+    """As many get more of the short attacks as there would be."""
+    ((left,),) = db.execute("SELECT count(*) FROM outcomes WHERE attack = 'apgd-t-scout' AND outcome = 0")
+    edit_header(db, "early_stopping", near=math.ceil(NEAR_SHARE * left))
+
+
+def call_candidate(db, key, *left):
+    """The example is broken by nothing any more, and was left by these attacks and short ones."""
+    db.execute(f"DELETE FROM outcomes WHERE id = {key} AND outcome = 1 AND attack != 'pgd10'")
+    short = {"apgd-t-scout": FIRST_STEPS + 1, "apgd-t-scout-near": 5 * (BUDGET.apgd_steps + 1)}
+    for attack, steps in (short | dict(left)).items():
+        db.execute(f"INSERT OR REPLACE INTO outcomes VALUES ('{attack}', {key}, 0, {steps}, 9, 9, NULL)")
+    ((candidates,),) = db.execute(
+        "SELECT count(*) FROM outcomes WHERE attack = 'apgd-t-scout' AND outcome = 0"
+    )
+    edit_header(db, "early_stopping", near=math.ceil(NEAR_SHARE * candidates))
+    db.execute("DELETE FROM images WHERE id NOT IN (SELECT id FROM outcomes WHERE outcome = 1)")
+    db.execute(
+        "DELETE FROM answers WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.outcome = 1 "
+        "AND o.attack = answers.attack AND o.id = answers.id)"
+    )
+
+
+def test_what_pgd_broke_is_no_candidate_unless_the_short_attacks_left_it(forged, models, split):
+    path, evidence, _, here = forged
+    beyond = np.arange(len(evidence)) > np.flatnonzero(here).max()
+    lost = evidence.ids[beyond & evidence.broken("pgd10") & evidence.broken("apgd-ce")]
+    assert len(lost)
+    with editing(path) as db:
+        for key in lost.tolist():
+            call_candidate(db, key)
+    with EvidenceFile.open(path) as file:
+        assert accuracy(file.read(), "autoattack").value > accuracy(evidence, "autoattack").value
+    assert any(
+        "is a candidate that APGD-CE was not tried on" in text for text in problems(path, models, split)
+    )
+    with editing(path) as db:
+        for key in lost.tolist():
+            call_candidate(db, key, ("apgd-ce", BUDGET.apgd_steps + 1))
+    assert any("APGD-CE on example" in text for text in problems(path, models, split))
+
+
+def test_a_claim_that_short_attacks_left_an_example_is_tried_again(forged, models, split):
+    path, evidence, _, here = forged
+    beyond = np.arange(len(evidence)) > np.flatnonzero(here).max()
+    quick = evidence.ids[beyond & evidence.survives("pgd10") & evidence.broken_after("square", FIRST_QUERIES)]
+    assert len(quick)
+    with editing(path) as db:
+        for key in quick.tolist():
+            call_candidate(db, key)
+    assert any(
+        "is a candidate that Square was not tried on" in text for text in problems(path, models, split)
+    )
+    with editing(path) as db:
+        for key in quick.tolist():
+            call_candidate(db, key, ("square-scout", FIRST_QUERIES))
+    found = problems(path, models, split)
+    assert sum("is said to survive, but the attack breaks it" in text for text in found) >= len(quick)
+
+
+def test_drawn_candidates_that_did_not_survive_stay_candidates(forged, models, split):
+    path, evidence, _, here = forged
+    lost = evidence.ids[here & ~evidence.survives("autoattack")]
+    assert len(lost)
+    with editing(path) as db:
+        for key in lost.tolist():
+            db.execute(f"DELETE FROM outcomes WHERE id = {key} AND attack LIKE '%-scout%'")
+            db.execute(
+                f"UPDATE outcomes SET steps = 5 WHERE id = {key} AND outcome = 1 AND attack != 'pgd10'"
+            )
+        settle_near(db)
+    found = problems(path, models, split)
+    assert any("is said to be broken, but the attack does not break it" in text for text in found), found
+
+
 @pytest.mark.parametrize("name", PATHS)
-def test_its_file_hangs_together_and_is_verified(found, folder, models, name):
+def test_its_file_hangs_together_and_is_verified(folder, models, split, found, name):
     with EvidenceFile.open(folder / name) as file:
         assert contradictions(file) == []
-    assert not verify(folder / name, models[name]).failures
+    made = verify(folder / name, models[name], images=split, again=Recompute(40, 1))
+    assert not made.failures
+    assert made.short.of("stands")
+    assert any(pair.attack == SCOUT_TARGETED for pair in made.recomputed.pairs)
 
 
 def test_reports_say_how_the_number_was_got(found):
@@ -136,7 +235,7 @@ class Begun(Silent):
 
 def test_what_another_process_has_scouted_is_drawn_from(folder, models):
     """More examples than an audit that may stop early looks at, so that this process has not met them all."""
-    plan = replace(PLAN, within=0.006, budget=replace(BUDGET, apgd_steps=8, square_queries=101))
+    plan = replace(PLAN, within=0.006, limit=500, budget=replace(BUDGET, apgd_steps=8, square_queries=101))
     images, whole = load_images("digits", seed=1, limit=500), Begun()
     expected = audit(models["honest"], images, plan, path=folder / "whole", progress=whole)
     with pytest.raises(Killed):

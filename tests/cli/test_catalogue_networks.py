@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from robaudit.cli import run
+from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
 from robaudit.inputs.recovery.catalogue import build_catalogue
 
@@ -73,3 +74,31 @@ def test_what_is_printed_is_taken(tmp_path: Path, name: str, capsys: pytest.Capt
     assert run(policy) in ended
     assert run([*policy, "--verify"]) in ended
     assert "(re-checked)" in capsys.readouterr().out
+
+
+def test_what_a_catalogue_does_not_list_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file's text may name one: timm follows paths and the Hub, torchvision fetches a detector's backbone."""
+    timm, torchvision = pytest.importorskip("timm"), pytest.importorskip("torchvision")
+
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("asked for")
+
+    monkeypatch.setattr(timm, "create_model", asked)
+    monkeypatch.setattr(torchvision.models, "get_model", asked)
+    for name in (
+        *(
+            "timm:hf-hub:owner/name",
+            "timm:hf_hub:owner/name",
+            "timm:local-dir:/etc",
+            "timm:../resnet18",
+            "timm:",
+        ),
+        *(
+            "torchvision:fasterrcnn_resnet50_fpn",
+            "torchvision:deeplabv3_resnet50",
+            "torchvision:quantized_resnet50",
+        ),
+        *("torchvision:ResNet18_Weights", "torchvision:os.system", "torchvision:"),
+    ):
+        with pytest.raises(RobauditError, match="no such classifier"):
+            build_catalogue(*name.split(":", 1), 10, 3)

@@ -56,7 +56,7 @@ def test_the_loss_is_counted_pair_by_pair(audited, tmp_path):
             by_hand.append((key, int(stands[0]) - int(stands[1])))
     assert found.losses["autoattack"].value == pytest.approx(sum(v for _, v in by_hand) / len(by_hand))
     assert found.broken == tuple(key for key, value in by_hand if value > 0)
-    assert found.mended == tuple(key for key, value in by_hand if value < 0)
+    assert found.fixed == tuple(key for key, value in by_hand if value < 0)
     assert compare(new, old).losses["autoattack"].value == -found.losses["autoattack"].value
 
 

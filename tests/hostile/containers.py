@@ -86,6 +86,7 @@ def safetensors_headers() -> list[Case]:
 #: What a header may say of the network in the file: none of it is followed further than building that network.
 ARCHITECTURES = (
     "evil.py:build", "os:system", "timm:resnet18", "torchvision:resnet18", "robustbench:Standard", "hf:owner/name",
+    "timm:hf-hub:owner/name", "timm:local-dir:/etc", "torchvision:fasterrcnn_resnet50_fpn", "torchvision:vit_h_14", "sequential:relu",
     "transformers:vit", "/etc/passwd", "residual:widths=1000000000", "residual:depths=1000000000", "residual:widths=" + "9" * 5000,
     "residual:widths=16,widths=16", "sequential:" + "conv9k1 " * 30_000, "sequential:conv999999999k99999 fcK", "sequential:fc-1",
     "sequential:conv16k3s0 fcK", "sequential:conv16k3p99999999 relu flatten fcK", "sequential:adapt99999 flatten fcK",

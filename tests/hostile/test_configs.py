@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from robaudit.cli.grids import Sweep
 from robaudit.errors import RobauditError
+from robaudit.training.resuming import check_state
 from tests.hostile import payloads
 from tests.hostile.assembling import archive, call, name, text
 from tests.hostile.harness import Case, Hostile, part
@@ -36,6 +42,9 @@ POLICIES = {
     "an exception without a reason": '[[exceptions]]\nmodel = "*"\nexpires = 2099-01-01', "exceptions that are texts": 'exceptions = ["x"]',
     "deep": "a = " + "[" * 5000 + "]" * 5000, "deep tables": "[" + ".".join("a" * 5000) + "]", "a key twice": 'split = "a"\nsplit = "b"',
     "a key in quotes": '"split\\u001b[31m\\n::error::" = 1', "a trusted program": "trust-program = true", "a device": 'device = "cuda"',
+    **{f"{key} in hexadecimal": f"{key} = 0x{'f' * 8000}" for key in ("limit", "recompute", "confidence", "within", "max-gap", "eps")},
+    "a budget in hexadecimal": f"[budget]\npgd-steps = 0x{'f' * 8000}", "models at any depth of any depth": 'models = ["**/*/**/*/**/*/**/x"]',
+    "models beside it at any depth": 'models = ["../**/*.pt"]',
     "a data set of a zero": 'dataset = "\\u0000"', "a split with a path": 'split = "../../x"',
 }  # fmt: skip
 LISTS = {
@@ -46,6 +55,7 @@ LISTS = {
     "a place on the Hub": "hf:owner/name@../../../etc/passwd", "no place on the Hub": "hf:", "another catalogue": "evil:a:b:c",
     "a network that is fetched": "timm:hf-hub:owner/name", "a network in a folder": "timm:local-dir:/tmp/x", "one from another module": "torchvision:os.system",
     "a path to one": "robustbench:../../evil:cifar10:Linf", "control": "\x1b]0;x\x07::error::x", "only comments": "# x\n#y\n", "not UTF-8": "\udcff\udcfe",
+    "a million checkpoints": "a.pt\n" * 1_000_000, "a catalogue's name": "torchvision:resnet18",
     "somebody's home": "~nobody-here/x.pt", "an address": "https://example.org/model.pt", "a share": "//host/share/m.pt",
 }  # fmt: skip
 GRIDS = {
@@ -54,6 +64,7 @@ GRIDS = {
     "a place for data": ("fixed", 'data-dir = "/"'), "a download": ("fixed", "download = true"), "a report": ("check", 'json = "canary/touched"'),
     "evidence": ("check", 'evidence = "canary/touched"'), "a trusted program": ("check", "trust-program = true"), "code to check": ("check", 'arch = "evil.py:build"'),
     "a cluster": ("check", 'ray = "ray://example.org:1"'), "a flag in a flag": ("fixed", '"lr=1 --out" = "x"'), "two flags": ("fixed", '"lr=1\\n--out" = "x"'),
+    "a value in hexadecimal": ("fixed", f"epochs = 0x{'f' * 8000}"), "one of several": ("grid", f"lr = [1, 0x{'f' * 8000}]"), "a value that is none": ("check", "eps = nan"),
     "an empty key": ("fixed", '"" = "x"'), "a list as a value": ("fixed", "lr = [1, 2]"), "a table as a value": ("check", "limit = {a = 1}"),
     "a date": ("fixed", "lr = 2020-01-01"), "a zero": ("grid", 'schedule = ["a\\u0000b"]'), "a long value": ("grid", f'schedule = ["{"x" * 3000}"]'),
     "a control character as a key": ("grid", '"\\u001b[31m" = [1]'), "no values": ("grid", "lr = []"), "texts as values": ("grid", 'lr = "123"'),
@@ -188,3 +199,60 @@ def test_a_run_that_somebody_else_began_is_data_too(hostile: Hostile) -> None:
     place.unlink()
     os.mkfifo(place)
     hostile.refused(hostile.run("train", *flags, seconds=20))
+
+
+def _parts(state: dict[str, Any], *where: str) -> Iterator[tuple[str, ...]]:
+    for key, inner in state.items():
+        yield (*where, key)
+        if isinstance(inner, dict):
+            yield from _parts(inner, *where, key)
+
+
+def test_a_runs_state_has_the_form_of_the_runs_own() -> None:
+    """Whatever a part of it is exchanged for: nothing of another form is gone on from."""
+    own = {
+        "epoch": 0, "step": 0, "rows": [], "seconds": 0.0, "healthy": None, "judge": {"gaps": [], "masked": False},
+        "network": {"fc.weight": torch.zeros(2, 3)}, "optimiser": {}, "treatment": "",
+    }  # fmt: skip
+    row = dict.fromkeys(
+        ("epoch", "clean", "pgd10", "robust", "robust_low", "robust_high", "robust_examples", "fosc", "fosc_normalised", "sgcs"), 1
+    ) | {"train_clean": 0.5, "train_adv": 0.5, "lr": 0.1, "best": None, "treatment": "noise"}  # fmt: skip
+    good = own | {
+        "epoch": 1,
+        "rows": [row],
+        "judge": {"gaps": [[0.1, 0.2]], "masked": True},
+        "optimiser": {"fc.weight": torch.zeros(2, 3)},
+    }
+    good["healthy"] = {name: good[name] for name in ("network", "optimiser")}
+    check_state(good, own, 2)
+    strange = (
+        "DEL",
+        "\x1b[2J",
+        1 << 80,
+        {"x": 1},
+        ["x"],
+        [{1: 2}],
+        torch.zeros(3, 2),
+        torch.zeros(2, 3).double(),
+        object(),
+    )
+    tried = 0
+    for where in _parts(good):
+        for value in strange:
+            state = copy.deepcopy(good)
+            inner = reduce(lambda found, name: found[name], where[:-1], state)
+            if (where[-1] == "treatment" and isinstance(value, str)) or (
+                where == ("rows",) and value == [{1: 2}]
+            ):
+                continue
+            inner.pop(where[-1]) if value == "DEL" else inner.update({where[-1]: value})
+            if where[0] in {"optimiser", "healthy"} or (where[-1] == "healthy" and value == "DEL"):
+                continue  # of the forms that a run not begun has, None among them
+            tried += 1
+            with pytest.raises((ValueError, KeyError, TypeError)):
+                check_state(state, own, 2)
+    assert tried > 50
+    for change in ({"epoch": -1, "rows": []}, {"epoch": 3}, {"epoch": True}, {"step": -1}, {"rows": []}, {"rows": [row | {"epoch": 2}]},
+                   {"rows": [row | {"clean": "1"}]}, {"rows": [row | {"best": "x"}]}, {"healthy": {"network": {}}}):  # fmt: skip
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            check_state(good | change, own, 2)

@@ -6,9 +6,12 @@ import random
 import sqlite3
 import struct
 import zlib
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from robaudit.audit.parts import check_examples
 from robaudit.cli import run
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
@@ -366,3 +369,36 @@ def test_a_link_that_leads_nowhere_is_not_followed(tmp_path):
     with pytest.raises(RobauditError, match="could not be written"):
         EvidenceFile.create(tmp_path / "a.evidence", header())
     assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("probes", {"examples": 48, "before_pgd10": 0.5}), ("probes", {"examples": 48, "pgd10": 0.5, "before_pgd10": 0.5, "sgcs": 1}),
+        ("probes", {"pgd10_margin": 0.1}), ("early_stopping", {"decided": 5}), ("early_stopping", {"decided": 5, "examples": 3}),
+    ],
+)  # fmt: skip
+def test_numbers_that_stand_together_are_missed(specimen, tmp_path, key, value):
+    path = tmp_path / "a.evidence"
+    path.write_bytes(specimen)
+    with editing(path) as db:
+        db.execute("INSERT OR REPLACE INTO header VALUES (?, ?)", (key, json.dumps(value)))
+    with pytest.raises(RobauditError, match=f"damaged one \\({key}"):
+        open_case(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["id = id + 1000", "label = (label + 1) % 10", "position = position + 40", "id = id + 1 WHERE id = 7", "position = -1 WHERE id = 7"],
+)  # fmt: skip
+def test_an_audit_of_other_examples_is_not_gone_on_with(specimen, tmp_path, change):
+    path = tmp_path / "a.evidence"
+    path.write_bytes(specimen)
+    with EvidenceFile.open(path) as file:
+        found = file.read()
+        images = SimpleNamespace(ids=torch.from_numpy(found.ids), labels=torch.from_numpy(found.labels))
+        check_examples(file, images)
+    with editing(path) as db:
+        db.execute(f"UPDATE examples SET {change}")
+    with EvidenceFile.open(path) as file, pytest.raises(RobauditError, match="other examples than these"):
+        check_examples(file, images)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -17,6 +18,7 @@ import yaml
 
 from robaudit.cli import run
 from robaudit.cli.streams import Guarded, guarded
+from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
 from robaudit.reports import COMPARISONS, MANY, REPORTS, Failure, github_annotations, notebook, open_case
 from robaudit.verdict import compare
@@ -356,3 +358,12 @@ def test_nothing_that_the_action_prints_is_a_command(tmp_path):
     assert len(delimiter) == 40
     assert summary.read_text() == "code=0\n"
     assert not (tmp_path / "canary").exists()
+
+
+def test_an_error_that_nobody_catches_is_printed_as_text():
+    """As in a notebook, or a script that calls `robaudit.load`."""
+    error = RobauditError("a\x1b[2J\u202eb: no such file\n::error::pass another \r##[error]x")
+    assert str(error).count("\n") == 1
+    shown = "".join(traceback.format_exception(error))
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert as_a_runner_reads(shown) == []

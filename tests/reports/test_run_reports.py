@@ -8,7 +8,7 @@ import pytest
 
 from robaudit.cli import run
 from robaudit.errors import RobauditError
-from robaudit.reports.run_curves import best_epoch, read_log, subjects
+from robaudit.reports.run_curves import best_epoch, read_log, spans, subjects
 from robaudit.reports.run_page import run_page
 from robaudit.reports.run_plots import draw_run
 
@@ -115,3 +115,55 @@ def test_the_page_says_what_the_kept_network_is_worth_and_why_that_is_less(tmp_p
         in head
     )
     assert "AutoAttack 33.0 %; 2.0 points of that are taken off" in head
+
+
+BEYOND = "1" + "0" * 400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"epoch": place} for place in (1e308, math.nan, math.inf, -1, True, int(BEYOND))),
+        *({name: value} for name, value in (("fosc", 1e308), ("clean", int(BEYOND)), ("gap", -int(BEYOND)))),
+        *({name: value} for name, value in (("best", int(BEYOND)), ("lr", None), ("sgcs", "0.5"))),
+    ],
+    ids=lambda change: f"{change}"[:30],
+)
+def test_a_number_that_no_run_has_is_told(tmp_path, change):
+    with pytest.raises(RobauditError, match="is damaged"):
+        read_log(folder_of(tmp_path, NEW, 1, **change))
+
+
+def test_a_run_that_diverged_is_drawn(tmp_path):
+    folder = folder_of(
+        tmp_path, NEW | dict.fromkeys(("fosc", "sgcs", "robust_low"), math.nan), 3, gap=math.inf
+    )
+    assert "SGCS" in run_page(folder)
+    assert draw_run(folder, folder / "curves.png")
+    with pytest.raises(RobauditError, match="no finite number"):
+        draw_run(folder_of(tmp_path, {"epoch": 1} | dict.fromkeys(OLD, math.nan), 2), folder / "curves.png")
+
+
+def test_spans_of_lines_that_follow_each_other_are_one(tmp_path):
+    rows = [{"epoch": k, "masked": k in (2, 3, 4, 7, 9)} for k in range(1, 10)]
+    assert spans(rows, "masked") == [(1.5, 4.5), (6.5, 7.5), (8.5, 9.5)]
+    line = json.dumps(NEW | {"epoch": 1}) + "\n"
+    (tmp_path / "log.jsonl").write_text(line * 10_001)
+    with pytest.raises(RobauditError, match="more than the 10,000"):
+        read_log(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"step": 1}', '{"step": 1, "w_grad_norm": "x", "ce_norm": null, "kl_norm": 1}']
+)
+def test_batches_without_their_numbers(tmp_path, line):
+    folder = folder_of(tmp_path, OLD, 1)
+    (folder / "batches.jsonl").write_text(line + "\n")
+    assert len(draw_run(folder, folder / "curves.svg")) == 2
+
+
+def test_a_command_nested_without_end_is_damaged(tmp_path):
+    folder = folder_of(tmp_path, OLD, 1)
+    (folder / "settings.json").write_text("[" * 100_000)
+    with pytest.raises(RobauditError, match=r"settings\.json: is damaged"):
+        run_page(folder)

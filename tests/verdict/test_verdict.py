@@ -1,5 +1,7 @@
 """Evidence made by hand, judged: each side, the border cases, what may not be decided."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,26 @@ def test_a_blocking_finding_leaves_it_inconclusive():
     verdict = judge(evidence(300, 200, same(10) | {"pgd10": 190}, findings=(finding,)))
     assert verdict.outcome == "inconclusive"
     assert verdict.causes[0].code == "randomised-output"
+
+
+@pytest.mark.parametrize(
+    ("indicators", "failures", "own"),
+    [
+        ({"transfer_failure": 0.2}, 30, True),
+        ({"silent_success": 0.125}, 24, True),
+        ({"unavailable_gradients": 0.1}, 20, False),  # two examples
+        ({"incomplete_optimization": 0.4}, 30, False),  # mended by the stronger attacks' steps
+        ({}, 30, False),
+    ],
+)
+def test_nothing_found_and_pgd_failing_for_reasons_of_its_own_exclude_each_other(indicators, failures, own):
+    found = evidence(400, 300, same(150))
+    probes = {"examples": 48.0, "pgd10": failures / 48} | indicators
+    verdict = judge(replace(found, header=replace(found.header, probes=probes)))
+    assert (verdict.outcome, verdict.blocked) == (
+        ("inconclusive", True) if own else ("not-overestimated", False)
+    )
+    assert ("pgd-attack-fails" in {item.code for item in verdict.causes}) == own
 
 
 def test_zero_gradients_and_imbalance_are_named():

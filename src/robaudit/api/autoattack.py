@@ -120,7 +120,7 @@ class AutoAttack:
         Args:
             x_orig: (N, C, H, W), floats in [0, 1].
             y_orig: (N,), class indices.
-            bs: at most so many images at once; outcomes do not depend on it.
+            bs: at most this many images at once; outcomes do not depend on it.
             return_labels: return what the model calls each, too.
             state_path: an evidence file, which `robaudit verify` reads. An unfinished one of the same run is resumed.
             batch_size: `bs` under pyautoattack's name. What is returned is then x_adv, and unpacks as that package's

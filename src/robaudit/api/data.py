@@ -29,7 +29,7 @@ ARRAYS, GIVEN = "<arrays>", "as given"
 #: Of images whose data set does not say how many classes it has.
 UNKNOWN = 2**31
 #: What is read only for a data set given by its name or path.
-_NAMED_ONLY = ("data_dir", "split", "download")
+_NAMED_ONLY = ("data_dir", "split", "download", "image_size")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def read(data: object, labels: object, settings: Mapping[str, Any], seed: int) -
     Args:
         data: a name or path, `Images`, a `Dataset`, a `DataLoader`, or a tensor or an array of images.
         labels: of a tensor or an array; None otherwise.
-        settings: `data_dir`, `split`, `download` of a name or path; `limit`.
+        settings: `data_dir`, `split`, `download`, `image_size` of a name or path; `limit`.
         seed: of the subset and of a `Dataset`'s random transforms.
 
     Raises:

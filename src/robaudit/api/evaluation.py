@@ -168,6 +168,9 @@ def audited(
             if item.code in _REFUSED:
                 raise RobauditError(f"{classifier.info.path}: {_REFUSED[item.code]}")
     evidence = audit(classifier, images, plan, path=path, device=device, progress=_Told(say), force=True)
+    given = dict(zip(images.ids.tolist(), images.labels.tolist(), strict=True))
+    if dict(zip(evidence.ids.tolist(), evidence.labels.tolist(), strict=True)) != given:
+        raise RobauditError(f"{path}: is of other images or labels; choose another state_path")
     with EvidenceFile.open(path) as file:
         return Found(evidence, tuple(file.witnesses()))
 

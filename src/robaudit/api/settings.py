@@ -28,10 +28,13 @@ class Settings(TypedDict, total=False):
             `force`.
         device: where to compute; by default the module's own GPU, else the first one, else the CPU.
         data_dir, split, download: of a data set given by its name.
+        image_size: of a folder of pictures: 224 resizes the shorter side to 256 and takes the middle; "224:232" says
+            both.
         limit: at most this many examples, a random subset fixed by the seed.
         attacks: names, as a sequence or separated by commas.
         version: of AutoAttack: standard, plus or rand.
         eps_curve: radii, rising, as a sequence or text (1/255,2/255), or auto: robust accuracy at each.
+        within: go on until AutoAttack's robust accuracy is known to this many points either way, for example 1.
         seed, confidence, examples, engine, precision, eot: of the audit; eot is measured if not given.
         pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts: the attacks' budgets.
         square_bound, autoattack_bound: the gaps at which robustness counts as overestimated.
@@ -52,10 +55,12 @@ class Settings(TypedDict, total=False):
     data_dir: str | PathLike[str] | None
     split: str | None
     download: bool | None
+    image_size: int | str | None
     limit: int | None
     attacks: str | Sequence[str] | None
     version: str | None
     eps_curve: str | Sequence[float] | None
+    within: float | None
     seed: int | None
     confidence: float | None
     examples: Examples | None
@@ -97,6 +102,10 @@ def _whole(value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError("a whole number") from None
+
+
+def _size(value: Any) -> str:
+    return value if isinstance(value, str) else str(_whole(value))
 
 
 def _number(value: Any) -> float:
@@ -157,6 +166,7 @@ _OTHERS: dict[str, Callable[[Any], Any]] = {
     "data_dir": _place,
     "split": _text,
     "download": _switch,
+    "image_size": _size,
     "claim": _number,
     "claim_attack": _text,
     "evidence": _place,
@@ -168,6 +178,7 @@ _OF_THE_PLAN: dict[str, Callable[[Any], Any]] = {
     "attacks": _names,
     "version": _text,
     "eps_curve": _radii,
+    "within": _number,
     "seed": _whole,
     "confidence": _number,
     "examples": _text,

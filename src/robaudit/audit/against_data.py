@@ -51,16 +51,16 @@ def all_images(evidence: Evidence, images: Images) -> Clean:
 def other_data(evidence: Evidence, rows: list[WitnessRow], images: Images) -> list[str]:
     """In what the data set at hand is not the one that the file says was audited."""
     header = evidence.header
-    told, plan = header.data, header.plan
-    if told["sha256"] != images.sha256:
+    stated, plan = header.data, header.plan
+    if stated["sha256"] != images.sha256:
         return [
-            f"data: {images.name} {images.split} at hand is not what was audited ({told['name']} {told['split']})"
+            f"data: {images.name} {images.split} at hand is not what was audited ({stated['name']} {stated['split']})"
         ]
     part = images.subset(plan.limit, plan.seed)
     found = []
-    if (told["total"], told["n"]) != (images.total, len(part)):
+    if (stated["total"], stated["n"]) != (images.total, len(part)):
         found.append(
-            f"data: {told['n']} of {told['total']} examples are said to be audited; "
+            f"data: {stated['n']} of {stated['total']} examples are said to be audited; "
             f"there are {len(part)} of {images.total}"
         )
     n = min(len(evidence), len(part))
@@ -93,15 +93,15 @@ def answers_of(strict: nn.Module, x: torch.Tensor, device: str) -> torch.Tensor:
 
 def other_predictions(evidence: Evidence, clean: Clean, logits: torch.Tensor) -> list[str]:
     """Clean predictions that are not the model's, near-ties aside."""
-    told = dict(zip(evidence.ids.tolist(), evidence.predictions.tolist(), strict=True))
+    stated = dict(zip(evidence.ids.tolist(), evidence.predictions.tolist(), strict=True))
     wrong = []
     for key, row in zip(clean.ids.tolist(), logits, strict=True):
-        said = told[key]
+        prediction = stated[key]
         if not bool(row.isfinite().all()):
-            right = said == -1
+            right = prediction == -1
         else:
             spread = float(row.amax() - row.amin())
-            right = 0 <= said < len(row) and float(row.amax() - row[said]) <= NEAR_TIE * spread
+            right = 0 <= prediction < len(row) and float(row.amax() - row[prediction]) <= NEAR_TIE * spread
         if not right:
             wrong.append(key)
     if not wrong:

@@ -14,6 +14,7 @@ from rich import progress as rich
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from robaudit.audit.outlook import Outlook
 from robaudit.audit.progress import Progress
 from robaudit.escaping import plain
 from robaudit.plan import title
@@ -27,13 +28,10 @@ class Tally:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.total = self.done = self.broken = self.passes = 0
-        #: Whether its work came in more than one stretch, so that what is left is not known.
-        self.grown = False
         self._clock, self._worked, self._since = clock, 0.0, 0.0
 
     def begin(self, total: int) -> None:
         """More to do."""
-        self.grown = self.total > 0
         self.total += total
         self._since = self._clock()
 
@@ -55,23 +53,18 @@ class Tally:
 
 
 class _View(rich.Progress):
-    """Bars under a line on what is known of the verdict."""
+    """Bars under a line on what is known of the verdict, and over one on the time left."""
 
     headline = ""
+    outlook: Outlook | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The line, then the bars."""
+        """The line, then the bars, then the time left in all."""
         if self.headline:
             yield Text(self.headline, style="bold")
         yield from super().get_renderables()
-
-
-class _Left(rich.TimeRemainingColumn):
-    """The time left of a stage whose whole work is known: what grows by stretches has none that could be believed."""
-
-    def render(self, task: rich.Task) -> Text:
-        """Empty for a stage that grew."""
-        return Text("") if task.fields.get("grown") else super().render(task)
+        if self.outlook and (left := self.outlook.words()):
+            yield Text(left, style="cyan")
 
 
 class Bars:
@@ -79,6 +72,8 @@ class Bars:
 
     def __init__(self, view: _View):
         self._view = view
+        self.outlook = view.outlook = Outlook()
+        self.expect, self.reach = self.outlook.expect, self.outlook.reach
         self._tasks: dict[str, rich.TaskID] = {}
         self._tallies: dict[str, Tally] = {}
 
@@ -86,15 +81,17 @@ class Bars:
         """A new bar, or more for one that is there."""
         if stage not in self._tasks:
             self._tallies[stage] = Tally()
-            self._tasks[stage] = self._view.add_task(title(stage), total=0, detail="", grown=False)
+            self._tasks[stage] = self._view.add_task(title(stage), total=0, detail="")
         tally = self._tallies[stage]
         tally.begin(total)
-        self._view.update(self._tasks[stage], total=tally.total, grown=tally.grown)
+        self.outlook.begin(stage, total)
+        self._view.update(self._tasks[stage], total=tally.total)
 
     def advance(self, stage: str, examples: int, broken: int, passes: int) -> None:
         """Move the bar."""
         tally = self._tallies[stage]
         tally.advance(examples, broken, passes)
+        self.outlook.advance(stage, examples, broken, passes)
         self._view.update(self._tasks[stage], advance=examples, detail=tally.words())
 
     def end(self, stage: str) -> None:
@@ -118,6 +115,8 @@ class Lines:
         self._write, self._seconds = write, seconds
         self._tallies: dict[str, Tally] = {}
         self._stage = self._gaps = ""
+        self.outlook = Outlook()
+        self.expect, self.reach = self.outlook.expect, self.outlook.reach
         self._last, self._over = time.monotonic(), threading.Event()
         self._lock = threading.Lock()
         self._watch = threading.Thread(target=self._beat, daemon=True)
@@ -127,6 +126,7 @@ class Lines:
         """The first time, its line."""
         first = stage not in self._tallies
         self._tallies.setdefault(stage, Tally()).begin(total)
+        self.outlook.begin(stage, total)
         self._stage = stage
         if first:
             self._say(f"{title(stage)}: {total} to do")
@@ -134,6 +134,7 @@ class Lines:
     def advance(self, stage: str, examples: int, broken: int, passes: int) -> None:
         """Counted."""
         self._tallies[stage].advance(examples, broken, passes)
+        self.outlook.advance(stage, examples, broken, passes)
 
     def end(self, stage: str) -> None:
         """Counted."""
@@ -160,10 +161,10 @@ class Lines:
             if time.monotonic() - self._last < self._seconds:
                 continue
             tally = self._tallies.get(self._stage)
-            said = "working"
+            text = "working"
             if tally:
-                said = f"{title(self._stage)}: {tally.done} of {tally.total} done, {tally.words()}"
-            self._say(f"{said}; {self._gaps}" if self._gaps else said)
+                text = f"{title(self._stage)}: {tally.done} of {tally.total} done, {tally.words()}"
+            self._say("; ".join(part for part in (text, self._gaps, self.outlook.words()) if part))
 
     def _say(self, text: str) -> None:
         with self._lock:
@@ -181,7 +182,7 @@ def progress_bars(quiet: bool = False) -> Iterator[Progress | None]:
 
     A live view on a terminal and in a notebook that has ipywidgets; else lines, from the first process alone.
     """
-    screen = Console(stderr=True)
+    screen = Console(stderr=True, emoji=False)
     if quiet or os.environ.get("RANK", "0") != "0":
         yield None
         return
@@ -200,7 +201,6 @@ def progress_bars(quiet: bool = False) -> Iterator[Progress | None]:
         rich.MofNCompleteColumn(),
         rich.TextColumn("{task.fields[detail]}"),
         rich.TimeElapsedColumn(),
-        _Left(),
         console=screen,
         transient=True,
     ) as view:

@@ -13,7 +13,9 @@ from typing import cast
 
 import torch.distributed as dist
 
+from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence, EvidenceFile, Header
+from robaudit.inputs import Images
 from robaudit.ranks import Ranks
 from robaudit.verdict import Claim, judge
 
@@ -65,9 +67,22 @@ def open_part(path: Path, header: Header, ranks: Ranks) -> EvidenceFile:
     file = EvidenceFile.create(path, header)
     for left in sorted(path.parent.glob(f"{glob.escape(path.name)}.rank*")):
         number = left.suffix.removeprefix(".rank")
-        if not number.isdigit() or int(number) < ranks.world:
+        if not (number.isascii() and number.isdigit()) or int(number) < ranks.world:
             continue  # SQLite's journal, or a file that its own rank opens and hands over
         with EvidenceFile.create(left, header) as part:
             file.add_outcomes(*part.rows())
         left.unlink()
     return file
+
+
+def check_examples(file: EvidenceFile, images: Images) -> None:
+    """Nothing, if the examples that a resumed audit recorded are these: the file may be a stranger's.
+
+    Raises:
+        RobauditError: they are others, or have other labels.
+
+    """
+    ids, labels = images.ids.tolist(), images.labels.tolist()
+    for place, example, label in file.columns("examples", "position", "id", "label"):
+        if not 0 <= place < len(ids) or (ids[place], labels[place]) != (example, label):
+            raise RobauditError(f"{file.path}: holds other examples than these; choose another --evidence")

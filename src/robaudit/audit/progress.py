@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from robaudit.audit.outlook import examples_wanted, survivors_passes
 from robaudit.evidence import Evidence
-from robaudit.plan import title
+from robaudit.plan import AuditPlan, title
 from robaudit.verdict import GAPS, gap, gaps
 
 
@@ -29,18 +30,30 @@ class Progress(Protocol):
         ...
 
 
+def tell_work(progress: Progress, plan: AuditPlan, examples: int, classes: int) -> None:
+    """Every attack of an audit of so many examples, to a `progress` that has `expect` (see `audit.outlook`)."""
+    expect = getattr(progress, "expect", None)
+    if expect is not None:
+        expect({name: (examples, survivors_passes(plan, name, classes)) for name in plan.attacks})
+
+
 def tell_gaps(progress: Progress, evidence: Evidence) -> None:
-    """What is known of the gaps, to a `progress` that has `look`, which takes a sentence."""
-    look = getattr(progress, "look", None)
+    """What is known of the gaps, to a `progress` that has `look`, which takes a sentence.
+
+    One that has `reach` is told of the examples done and wanted, too (see `audit.outlook`).
+    """
+    look, reach = getattr(progress, "look", None), getattr(progress, "reach", None)
+    if reach and (work := examples_wanted(evidence)):
+        reach(*work)
     if look is None:
         return
-    said = []
+    parts = []
     for name in gaps(evidence):
         found, bound = gap(evidence, name), getattr(evidence.header.plan.bounds, GAPS[name][2])
         if found:
             value, low, high = (f"{100 * item:+.1f}" for item in (found.value, found.low, found.high))
-            said.append(f"{title(name)} {value} ({low} … {high}), bound {100 * bound:g}, of {found.n}")
-    look("   ".join(said))
+            parts.append(f"{title(name)} {value} ({low} … {high}), bound {100 * bound:g}, of {found.n}")
+    look("   ".join(parts))
 
 
 class Silent:

@@ -15,18 +15,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import ATTACKS, Examples, Retired, forward
+from robaudit.attacks import ATTACKS, Attack, Examples, Retired, forward
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import take
+from robaudit.audit.beginnings import beginning_of
 from robaudit.audit.reference import run_reference
 from robaudit.audit.witnesses import batch_of
 from robaudit.devices import in_parts
 from robaudit.engine import Engine, on_threads, tune
-from robaudit.evidence import Header, Outcome
+from robaudit.evidence import SCOUTS, Header, Outcome
 from robaudit.fast import Averaged, SearchModel, before_softmax, search_model, strict_arithmetic
 from robaudit.inputs import Classifier
 from robaudit.plan import AUTOATTACK, title
 from robaudit.plan import Engine as EngineName
+from robaudit.verdict.sampling import NEAR_STEPS
 
 #: (attack, id of the example)
 Pair = tuple[str, int]
@@ -34,8 +36,8 @@ Pair = tuple[str, int]
 _RUNS = 16
 #: How far the image is moved in them, by what attacks are said to have searched in: a few units in the last place.
 _ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-9}
-#: Of PGD-10's breaks so many times the pairs are made again.
-PGD_PAIRS = 4
+#: Of the breaks of PGD-10, and of short attacks, this many times the pairs are made again.
+BREAK_PAIRS = 4
 #: Of the pairs drawn, the share that rounding may decide, and a number that it always may.
 _ROUNDED_SHARE, _ROUNDED_LEAST = 1 / 8, 2
 #: The probability with which a share of forged survivors would have been found.
@@ -119,9 +121,9 @@ def draw(pairs: list[Pair], request: Recompute) -> list[Pair]:
     return sorted(chosen.sample(sorted(pairs), min(request.pairs, len(pairs))))
 
 
-def pgd_again(request: Recompute) -> Recompute:
-    """How many of PGD-10's breaks to make again: more, for its few steps cost little."""
-    return replace(request, pairs=PGD_PAIRS * request.pairs, engine="robaudit")
+def more_pairs(request: Recompute) -> Recompute:
+    """How many breaks of few steps to make again: more, for they cost little."""
+    return replace(request, pairs=BREAK_PAIRS * request.pairs, engine="robaudit")
 
 
 def recompute(
@@ -131,7 +133,7 @@ def recompute(
     among: list[Pair],
     request: Recompute,
     device: str,
-    said: Literal["survive", "break"],
+    stated: Literal["survive", "break"],
 ) -> Recomputation:
     """Attack a random part of some pairs as the recorded plan says, in float32.
 
@@ -142,7 +144,7 @@ def recompute(
         among: at least one pair.
         request: how many to draw, by which seed, and whose attacks to use.
         device: where to compute.
-        said: what the file says of them.
+        stated: what the file says of them.
 
     """
     pairs = draw(among, request)
@@ -156,7 +158,7 @@ def recompute(
             theirs = name in AUTOATTACK and "reference" in (request.engine, header.plan.engine)
             broken = work.breaks(name, take(examples, rows), reference=theirs)
             for key, row, lost in zip(ids, rows.tolist(), broken.tolist(), strict=True):
-                if lost == (said == "break"):
+                if lost == (stated == "break"):
                     found.append(Repeated(name, key, "stands"))
                     continue
                 # The reference's draws cannot be repeated one example at a time.
@@ -213,7 +215,13 @@ class _Work:
             workers=tuned.workers,
             least=tuned.least,
         )
-        engine.run(ATTACKS[name](self.plan), examples, retire)
+        engine.run(self._attack(name), examples, retire)
+
+    def _attack(self, name: str) -> Attack:
+        if name not in SCOUTS:
+            return ATTACKS[name](self.plan)
+        steps = self.header.early_stopping.get(NEAR_STEPS, 0)
+        return beginning_of(name, steps, self.plan).of(SCOUTS[name], self.plan)
 
     def _logits(self, search: SearchModel, x: Tensor) -> Tensor:
         def answers(part: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
 from robaudit.audit.eps_curve import measure_curve
 from robaudit.audit.header import make_header
 from robaudit.audit.helpers import helper_notes, searched_with, with_helpers
-from robaudit.audit.parts import discard_part, finished_unwritable, hand_over, open_part
+from robaudit.audit.parts import check_examples, discard_part, finished_unwritable, hand_over, open_part
 from robaudit.audit.preflight import preflight
-from robaudit.audit.progress import Progress, Silent, tell_gaps
+from robaudit.audit.progress import Progress, Silent, tell_gaps, tell_work
 from robaudit.audit.session import Models, Session
 from robaudit.audit.verify import judging
 from robaudit.audit.within import Sampling
@@ -81,6 +81,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
         if shown is not None:
             return shown
         with open_part(path, header, ranks) as file:
+            check_examples(file, images)
             models = Models(strict, search, bare[0] if bare else None, helped)
             if header.claim:
                 file.update(claim=header.claim)
@@ -114,6 +115,7 @@ def _cascade(session: Session) -> None:
     """PGD-10 where it was asked for, then AutoAttack's attacks, each on what those before it left."""
     places, plan = torch.arange(len(session.images)), session.plan
     session.prepare(places)
+    tell_work(session.progress, plan, len(places), session.logits.shape[1])
     for name in plan.attacks:
         if name not in plan.members:
             session.attack(name, session.pending(name, places))
@@ -127,6 +129,8 @@ def _every_attack(session: Session, claim: Claim | None) -> None:
     everything = session.plan.examples == "all"
     for places in [torch.arange(total)] if everything else growing(0, total):
         session.prepare(places)
+        if everything:
+            tell_work(session.progress, session.plan, total, session.logits.shape[1])
         for name in session.plan.attacks:
             session.attack(name, session.pending(name, places))
         evidence = session.sync()

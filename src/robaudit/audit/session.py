@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import APGD, ATTACKS, Examples, forward
+from robaudit.attacks import ATTACKS, Examples, forward
+from robaudit.audit.beginnings import Beginning
 from robaudit.audit.parts import hand_over
 from robaudit.audit.probes import EXPERIMENTS, PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
 from robaudit.audit.progress import Progress
@@ -147,8 +148,8 @@ class Session:
         if self.ranks.first:
             found = summed_up(merged(parts))
             self.file.update(probes=found)
-            if said := failure_sentence(found):
-                self.progress.note(said)
+            if sentence := failure_sentence(found):
+                self.progress.note(sentence)
         self.progress.end("probes")
 
     def engine(self, search: SearchModel, threat: ThreatModel) -> Engine:
@@ -176,7 +177,7 @@ class Session:
 
     def attack(self, name: str, places: Tensor) -> None:
         """One attack on the examples at `places`, this rank's share of them."""
-        self._run(name, self.ranks.share(places), self.plan, name)
+        self._run(name, self.ranks.share(places), name)
 
     def scout(self, places: Tensor, queries: int) -> None:
         """Square's first `queries` on those of `places` that neither they nor Square were run on.
@@ -187,18 +188,14 @@ class Session:
         if self.plan.budget_of("square").square_queries <= queries:
             self.attack("square", self.pending("square", places))
             return
-        short = replace(self.plan, budget=replace(self.plan.budget, square_queries=queries, restarts=1))
         places = self.pending("square", self.pending(SCOUT, places))
-        self._run("square", self.ranks.share(places), short, SCOUT)
+        self._run("square", self.ranks.share(places), SCOUT, Beginning(square_queries=queries))
 
     def scout_targets(self, places: Tensor, scout: str, targets: int, steps: int | None = None) -> None:
         """APGD-T's first `steps` at each of its first `targets`, likewise; what is not broken is kept as `scout`."""
-        budget = replace(self.plan.budget, targets=min(targets, self.plan.budget.targets), restarts=1)
-        self._run("apgd-t", self.ranks.share(places), replace(self.plan, budget=budget), scout, steps)
+        self._run("apgd-t", self.ranks.share(places), scout, Beginning(targets=targets, stop_after=steps))
 
-    def _run(
-        self, name: str, places: Tensor, plan: AuditPlan, unbroken: str, stop_after: int | None = None
-    ) -> None:
+    def _run(self, name: str, places: Tensor, unbroken: str, beginning: Beginning | None = None) -> None:
         if not len(places):
             return
         recorder = Recorder(
@@ -223,9 +220,7 @@ class Session:
                 engine = self.engine(search, self.plan.threat)
                 if name in self.helped:
                     engine = replace(engine, search=self.helped[name], exact=None, workers=1)
-                attack = ATTACKS[name](plan)
-                if isinstance(attack, APGD):
-                    attack = replace(attack, stop_after=stop_after)
+                attack = beginning.of(name, self.plan) if beginning else ATTACKS[name](self.plan)
                 engine.run(attack, examples, lambda r: recorder.add(name, places, r, unbroken))
         finally:
             recorder.flush()

@@ -18,15 +18,16 @@ from robaudit.audit.against_data import (
     stored_images,
 )
 from robaudit.audit.header import expect_model
-from robaudit.audit.recompute import Pair, Recomputation, Recompute, pgd_again, recompute
+from robaudit.audit.recompute import Pair, Recomputation, Recompute, more_pairs, recompute
 from robaudit.audit.witnesses import failing_witnesses
-from robaudit.evidence import Evidence, EvidenceFile, contradictions, doubtful
+from robaudit.evidence import SCOUTS, Evidence, EvidenceFile, contradictions, doubtful
 from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.verdict import judge
+from robaudit.verdict.sample_claims import sample_contradictions, short_breaks, short_survivals
 
-#: AutoAttack's survivors that another attack breaks are attacked again, whatever was asked for: so many pairs.
+#: AutoAttack's survivors that another attack breaks are attacked again, whatever was asked for: this many pairs.
 DOUBTFUL_PAIRS = 16
 
 
@@ -45,6 +46,8 @@ class Verification:
         recomputed: a random part of the survivors, attacked again; None where nobody asked for it.
         pgd: a random part of PGD-10's breaks, made again; likewise. A witness proves that an example is not robust, and
             not that PGD-10 found it, which is what a gap is measured from.
+        short: of a sample, a random part of the short attacks' breaks, made again; likewise. They decide which examples
+            the sample was drawn from.
         failures: what is wrong; the first words say with what.
 
     """
@@ -58,6 +61,7 @@ class Verification:
     doubtful: Recomputation | None
     recomputed: Recomputation | None
     pgd: Recomputation | None
+    short: Recomputation | None
     failures: tuple[str, ...]
 
 
@@ -109,22 +113,24 @@ def verify(
     models = (classifier, strict)
 
     def attack_again(
-        among: list[Pair], request: Recompute, said: Literal["survive", "break"] = "survive"
+        among: list[Pair], request: Recompute, stated: Literal["survive", "break"] = "survive"
     ) -> Recomputation | None:
-        return recompute(models, header, examples, among, request, device, said) if among else None
+        return recompute(models, header, examples, among, request, device, stated) if among else None
 
     suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in header.plan.members]
-    first, second, pgd = None, None, None
+    first, second, pgd, short = None, None, None, None
     if not failures:
         seed = again.seed if again else secrets.randbits(32)
         first = attack_again(suspects, Recompute(DOUBTFUL_PAIRS, seed))
     if again is not None and again.pairs and not failures:
         # What searched with another model cannot be repeated without it.
-        own = [name for name in header.plan.attacks if name not in header.plan.helpers]
+        own = [name for name in (*header.plan.attacks, *SCOUTS) if name not in header.plan.helpers]
         mine = [pair for pair in pairs if pair[0] in (own if again.engine == "robaudit" else AUTOATTACK)]
         second = attack_again(mine, again)
-        pgd = attack_again(_pgd_breaks(evidence), pgd_again(again), "break") if "pgd10" in own else None
-    failures += [text for part in (first, second, pgd) if part for text in part.failures()]
+        if "pgd10" in own:
+            pgd = attack_again(_pgd_breaks(evidence), more_pairs(again), "break")
+        short = attack_again(short_breaks(evidence), more_pairs(again), "break")
+    failures += [text for part in (first, second, pgd, short) if part for text in part.failures()]
     failures += _undecided(evidence)
     return Verification(
         witnesses=len(rows),
@@ -136,6 +142,7 @@ def verify(
         doubtful=first,
         recomputed=second,
         pgd=pgd,
+        short=short,
         failures=tuple(failures),
     )
 
@@ -147,7 +154,7 @@ def _undecided(evidence: Evidence) -> list[str]:
         verdict = judge(evidence)
     except ValueError as error:
         return [f"verdict: {error}"]
-    found = []
+    found = sample_contradictions(evidence)
     if evidence.header.finished and not verdict.settled and len(evidence) < wanted:
         found.append(
             f"verdict: is said to be finished, but {len(evidence)} of {wanted} examples do not settle it"
@@ -173,11 +180,12 @@ def _left_out(evidence: Evidence) -> int:
 
 def _survivors(evidence: Evidence) -> list[Pair]:
     """Every (attack, example) that the file says was not broken."""
-    return [
+    whole = [
         (name, int(key))
         for name in evidence.header.plan.attacks
         for key in evidence.ids[evidence.survives(name)]
     ]
+    return whole + short_survivals(evidence)
 
 
 def _pgd_breaks(evidence: Evidence) -> list[Pair]:

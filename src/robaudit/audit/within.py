@@ -17,16 +17,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robaudit.audit.early_stopping import SCOUT_QUERIES
 from robaudit.audit.session import Session
 from robaudit.evidence import SCOUT_NEAR, SCOUT_TARGETED, Evidence, Outcome, OutcomeRow
 from robaudit.verdict import Claim, judge
-from robaudit.verdict.sampling import NEAR, NEAR_STEPS, SCOUTED, candidates, drawn, estimate, nearest, passed
+from robaudit.verdict.sampling import (
+    FIRST_QUERIES,
+    FIRST_STEPS,
+    NEAR,
+    NEAR_SHARE,
+    NEAR_STEPS,
+    NEAR_TARGETS,
+    SCOUTED,
+    candidates,
+    drawn,
+    estimate,
+    nearest,
+    passed,
+)
 
-#: APGD-T's first steps on everything; the breaks that it finds in twice as many cost more than they save.
-FIRST_STEPS = 20
-#: The part of the candidates that gets more, and how many of APGD-T's targets, one number after the other.
-NEAR_SHARE, NEAR_TARGETS = 0.25, (2, 5)
 #: Of the candidates after APGD-T's first steps, the part that is thought to break.
 EXPECTED = 0.06
 #: Of the breaks that one number of targets finds, the part that is thought to be left to find among the candidates.
@@ -80,14 +88,14 @@ class Sampling:
             "apgd-ce", session.pending("apgd-ce", self._places(lost & evidence.open("autoattack")))
         )
         standing = evidence.survives("pgd10") & evidence.open("autoattack")
-        session.scout(self._places(standing), SCOUT_QUERIES)
+        session.scout(self._places(standing), FIRST_QUERIES)
         self._first_steps(lost)
         self._near_targets()
 
     def _first_steps(self, lost: np.ndarray) -> None:
         """APGD-T's first steps on all that the other short attacks left."""
         evidence = self.session.sync()
-        over = (lost & evidence.broken("apgd-ce")) | evidence.broken_after("square", SCOUT_QUERIES)
+        over = (lost & evidence.broken("apgd-ce")) | evidence.broken_after("square", FIRST_QUERIES)
         self._scout(evidence.correct & ~over, SCOUT_TARGETED, 1, FIRST_STEPS)
 
     def _near_targets(self) -> None:
@@ -109,7 +117,7 @@ class Sampling:
             self.session.file.update(early_stopping=state | {SCOUTED: 1})
 
     def _draws_wanted(self, left: int, breaks: float) -> float:
-        """About how many draws make the interval narrow enough, if so many of the candidates would break."""
+        """About how many draws make the interval narrow enough, if this many of the candidates would break."""
         total = len(self.everything)
         share = min(breaks / max(left, 1), 0.5)
         apart = min(2 * self.within * total / max(left, 1), 0.99 - share)
@@ -154,12 +162,25 @@ class Sampling:
         done = int(drawn(evidence, among).sum())
         # Half of what is thought to be missing: a look costs less than an attack that was not needed.
         missing = self._draws_wanted(int(among.sum()), 0.01 * int(among.sum())) - done
+        self._tell(evidence, done, missing)
         group = places[: int(np.clip(missing / 2, LEAST_DRAWS, MOST_DRAWS))]
         self.session.attack("square", self.session.pending("square", group))
         for name in ("apgd-t", "apgd-ce", "fab-t"):
             still = torch.from_numpy(self.session.sync().open("autoattack"))[group]
             self.session.attack(name, self.session.pending(name, group[still]))
         return True
+
+    def _tell(self, evidence: Evidence, done: int, missing: float) -> None:
+        """How precise the number is so far, and how much of the sample is drawn, to whoever watches."""
+        look, reach = (getattr(self.session.progress, name, None) for name in ("look", "reach"))
+        found = estimate(evidence)
+        if look and found:
+            low, high = 100 * found.low, 100 * found.high
+            look(
+                f"AutoAttack {low:.1f} … {high:.1f} %, wanted within {100 * self.within:g} points either way"
+            )
+        if reach:
+            reach(done, done + max(missing, 1.0))
 
     def _places(self, rows: np.ndarray) -> Tensor:
         return self.everything[torch.from_numpy(rows)]

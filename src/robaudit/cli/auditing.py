@@ -11,7 +11,7 @@ from robaudit.cli.streams import complain
 from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
-from robaudit.factory_names import is_factory
+from robaudit.factory_names import is_factory, is_fetched
 from robaudit.files import read_text
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from robaudit.verdict import Claim, Verdict
 
 COULD_NOT_AUDIT = 2
-#: Bytes of a list of checkpoints.
-_LARGEST_LIST = 16 << 20
+#: Bytes of a list of checkpoints, and how many it may name.
+_LARGEST_LIST, _MOST_LISTED = 16 << 20, 10_000
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def expand(models: list[str]) -> list[str]:
     """The checkpoints named, those listed in `.txt` files included (one a line, # for comments).
 
     Raises:
-        RobauditError: a list cannot be read, or names code; or none is named.
+        RobauditError: a list cannot be read, is too long, or names code or what is to be fetched; or none is named.
 
     """
     found: list[str] = []
@@ -79,10 +79,15 @@ def expand(models: list[str]) -> list[str]:
                 f"{name}: cannot be read as a list of checkpoints ({reason}); give one path a line"
             ) from error
         listed = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+        if len(listed) > _MOST_LISTED:
+            raise RobauditError(
+                f"{name}: lists {len(listed):,} checkpoints, more than {_MOST_LISTED:,}; split it"
+            )
         for line in listed:
-            if is_factory(line) and not exists(line):
+            if (is_factory(line) or is_fetched(line)) and not exists(line):
+                what = "code" if is_factory(line) else "what is to be fetched"
                 raise RobauditError(
-                    f"{name}: names code ('{line}'), which a list may not; write it on the command line"
+                    f"{name}: names {what} ('{line}'), which a list may not; write it on the command line"
                 )
         found += listed
     if not found:

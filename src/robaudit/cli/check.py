@@ -209,7 +209,7 @@ def check(
     check_writable(str(evidence) if evidence and not evidence.exists() and len(models) == 1 else None)
     paths = expand(models)
     outputs = Outputs(json_path, html, markdown, sarif, board, log)
-    outputs.check(paths, evidence=evidence)
+    outputs.check(paths, evidence, [*models, dataset, arch, surrogate, transfer])
     check_tracker(log)
     if transfer is not None:
         check_present(transfer)

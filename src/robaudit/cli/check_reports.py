@@ -31,12 +31,13 @@ class Outputs:
     board: Path | None = None
     log: str | None = None
 
-    def check(self, paths: list[str], **others: object) -> None:
+    def check(self, paths: list[str], evidence: Path | None, inputs: Sequence[str | None]) -> None:
         """Nothing, if all can be written.
 
         Args:
             paths: the checkpoints.
-            others: flags with the places that they name.
+            evidence: where it goes.
+            inputs: what else is read.
 
         Raises:
             RobauditError: one cannot, two are one file, or one page is to hold several checkpoints.
@@ -48,7 +49,7 @@ class Outputs:
             check_writable(place)
         if board is not None and board.exists() and not board.is_dir():
             raise RobauditError(f"{board}: is no folder; --board wants one")
-        check_apart(**places, **others, model=paths[0] if len(paths) == 1 else None)  # type: ignore[arg-type]
+        check_apart(inputs=[*paths, *inputs], evidence=evidence, **places)
         if self.html and len(paths) > 1:
             raise RobauditError(
                 f"{self.html}: one page holds one checkpoint, here are {len(paths)}; "

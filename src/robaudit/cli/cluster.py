@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.auditing import Checked, CheckRequest, check_safely
@@ -66,17 +67,19 @@ def connected(address: str) -> Iterator[tuple[Any, int]]:
     except ImportError as error:
         raise RobauditError("--ray: Ray is not installed; pip install 'robaudit[ray]'") from error
     _reachable(address)
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RobauditError(
-            f"--ray {address}: no cluster there ({reason}); start one by `ray start`"
-        ) from error
-    try:
-        yield ray, 1 if ray.cluster_resources().get("GPU") else 0  # type: ignore[no-untyped-call]
-    finally:
-        ray.shutdown()
+    with TemporaryDirectory() as empty:  # its workers import first from where it was started
+        try:
+            with chdir(empty):
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise RobauditError(
+                f"--ray {address}: no cluster there ({reason}); start one by `ray start`"
+            ) from error
+        try:
+            yield ray, 1 if ray.cluster_resources().get("GPU") else 0  # type: ignore[no-untyped-call]
+        finally:
+            ray.shutdown()
 
 
 def _reachable(address: str) -> None:

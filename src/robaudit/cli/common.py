@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,8 +81,8 @@ def console() -> Console:
     """Standard output; plain and wide enough for a table when it is not a terminal."""
     from rich.console import Console
 
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=110)
+    out = Console(highlight=False, emoji=False)
+    return out if out.is_terminal else Console(highlight=False, emoji=False, width=110)
 
 
 def write_text(path: str, text: str) -> None:
@@ -127,17 +127,18 @@ def check_writable(path: str | None) -> None:
         raise RobauditError(f"{path}: cannot be written here; choose another path")
 
 
-def check_apart(**places: str | Path | None) -> None:
+def check_apart(*, inputs: Iterable[str | Path | None] = (), **places: str | Path | None) -> None:
     """Refuse two of these that are one file: what is written last would be all that is left.
 
     Args:
+        inputs: files that are read, which may be one; of `FILE.py:FACTORY` the file.
         places: flag or argument, with `_` for `-`, and what it names; None names nothing.
 
     Raises:
         RobauditError: two are the same file, or two are standard output.
 
     """
-    seen: dict[str, str] = {}
+    seen = {_resolved(_file_of(place)): "input" for place in inputs if place is not None}
     for name, place in places.items():
         if place is None:
             continue
@@ -149,8 +150,18 @@ def check_apart(**places: str | Path | None) -> None:
             )
 
 
+def _file_of(place: str | Path) -> str | Path:
+    """The file that a factory is in, or what else a text names."""
+    file, colon, _ = str(place).rpartition(":")
+    return file if colon and file.endswith(".py") else place
+
+
 def _flag(name: str) -> str:
-    return f"the {name}" if name in {"model", "evidence file", "policy"} else f"--{name.replace('_', '-')}"
+    return (
+        f"the {name}"
+        if name in {"input", "model", "evidence file", "policy"}
+        else f"--{name.replace('_', '-')}"
+    )
 
 
 def check_present(*models: str) -> None:

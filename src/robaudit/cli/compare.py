@@ -37,8 +37,7 @@ def compare(
     from robaudit.verdict import compare as compare_evidence
 
     check_writable(out)
-    check_apart(out=out, **{"evidence file": new})
-    check_apart(out=out, **{"evidence file": old})
+    check_apart(inputs=[old, new], out=out)
     if form not in ("terminal", *COMPARISONS):
         raise RobauditError(unknown("format", form, ("terminal", *COMPARISONS)))
     cases = [open_case(path) for path in (old, new)]

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     Images = NDArray[np.float32]
 
+#: Classes of a folder, of each of which `classes.json` says the place.
+_MOST_CLASSES = 1 << 16
+
 
 def export(
     evidence: Path = typer.Argument(..., help="Evidence file."),
@@ -50,7 +53,7 @@ def export(
         raise RobauditError(
             f"{out}: is there already; give the name of a folder to be made, or of an .npz file"
         )
-    check_apart(out=out, **{"evidence file": evidence})
+    check_apart(inputs=[evidence], out=out)
     with EvidenceFile.open(evidence) as file:
         header, rows = file.header(), file.witnesses()
     if attack is not None:
@@ -61,15 +64,15 @@ def export(
     if not chosen:
         raise RobauditError(f"{evidence}: holds no adversarial example{f' of {attack}' if attack else ''}")
     images = adversarial_images(chosen, header)
-    said = ""
+    note = ""
     if out.suffix == ".npz":
         _write_npz(out, images, chosen)
     else:
         rounded = _write_folder(out, images, chosen, header)
-        said = f"; {rounded} are rounded to 8 bits, which may undo them: an .npz is exact" if rounded else ""
+        note = f"; {rounded} are rounded to 8 bits, which may undo them: an .npz is exact" if rounded else ""
     counts = ", ".join(f"{title(name)} {count}" for name, count in Counter(r.attack for r in chosen).items())
     console().print(
-        plain(f"{out}: {len(chosen)} adversarial examples ({counts}){said}"), markup=False, soft_wrap=True
+        plain(f"{out}: {len(chosen)} adversarial examples ({counts}){note}"), markup=False, soft_wrap=True
     )
     return 0
 
@@ -103,7 +106,10 @@ def _write_folder(out: Path, images: Images, rows: list[WitnessRow], header: Hea
 
     if images.shape[1] not in (1, 3):
         raise RobauditError(f"{out}: pictures have 1 or 3 channels, not {images.shape[1]}; give an .npz file")
-    names = [f"{label:04d}" for label in range(max(int(header.data["classes"]), 2))]
+    count = max(int(header.data["classes"]), *(row.label + 1 for row in rows), 2)
+    if count > _MOST_CLASSES:
+        raise RobauditError(f"{out}: {count:,} classes are too many for folders; give an .npz file")
+    names = [f"{label:04d}" for label in range(count)]
     pixels = np.rint(images * 255).astype(np.uint8)
     exact = pixels.astype(np.float32) / np.float32(255) == images
     facts = []

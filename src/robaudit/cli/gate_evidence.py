@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.cli.audited import load_audited
+from robaudit.cli.verify import breaks_again
 from robaudit.errors import RobauditError
+from robaudit.files import file_digest
 from robaudit.places import expanded
 
 if TYPE_CHECKING:
@@ -123,11 +125,11 @@ def recheck(
     done += ", all clean predictions" if found.with_data else f", {found.predictions} clean predictions"
     if found.recomputed is None:
         return f"{done}; none of {found.survivors} survivors attacked again."
-    part, pgd = found.recomputed, found.pgd
+    part, breaks = found.recomputed, breaks_again(found)
     done += f"; {len(part.pairs)} of {part.among} survivors attacked again, seed {part.seed}"
-    if pgd:
-        done += f"; {len(pgd.pairs)} of {pgd.among} breaks of PGD-10 made again"
-    close = sum(len(again.of("close")) for again in (part, pgd) if again)
+    for made, what in breaks:
+        done += f"; {len(made.pairs)} of {made.among} {what} made again"
+    close = sum(len(made.of("close")) for made in (part, *(made for made, _ in breaks)))
     return done + (f"; rounding decides {close} of them." if close else ".")
 
 
@@ -155,8 +157,7 @@ def _is_code(arch: str | None) -> bool:
 def _digest(path: Path) -> str:
     """Of a file's bytes, or of a folder's names and sizes; empty where there is nothing."""
     if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_digest(path)
     if path.is_dir():
         listing = sorted(
             (str(item.relative_to(path)), item.stat().st_size) for item in path.rglob("*") if item.is_file()

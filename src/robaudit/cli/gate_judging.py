@@ -94,6 +94,8 @@ class Gate:
 
         claim = None if minimum is None else Claim(minimum, demanded=True)
         path = evidence_place(model, self.rules)
+        if path.is_symlink():  # it would be written through
+            raise RobauditError(f"{path}: is a link; remove it")
         if self.verify:
             done = recheck(
                 path,
@@ -140,5 +142,5 @@ def _reason(case: Case) -> str:
     from robaudit.reports import asked_texts
 
     data = case.data
-    said = [data["headline"]["sentence"], data["verdict"]["summary"], *asked_texts(data), case.checked]
-    return " ".join(text for text in said if text)
+    texts = [data["headline"]["sentence"], data["verdict"]["summary"], *asked_texts(data), case.checked]
+    return " ".join(text for text in texts if text)

@@ -9,21 +9,23 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from robaudit.cli.tables import LIST, NUMBER, TABLE, TEXT, WHOLE, Kinds, check_keys, check_number, read_toml
 from robaudit.errors import RobauditError
 from robaudit.factory_names import is_factory
-from robaudit.files import read_text
 
 Command = list[str]
-#: Bytes of a grid file or of a report.
+#: Bytes of a report.
 LARGEST = 16 << 20
 #: Runs of a sweep, and letters of a value.
 _MOST_RUNS, _LONGEST = 100_000, 200
+_KEYS: Kinds = {
+    "name": TEXT, "seeds": WHOLE, "fixed": TABLE, "grid": TABLE, "check": TABLE, "bound": NUMBER, "paper": TABLE,
+}  # fmt: skip
 #: What a grid may say of `robaudit train`, and of `robaudit check`.
 TRAINING = {
     "dataset", "limit", "validation", "augment", "method", "beta", "eps", "step-size", "steps", "awp", "arch",
@@ -82,23 +84,24 @@ class Sweep:
             RobauditError: it cannot be read or lacks something.
 
         """
-        try:
-            data = tomllib.loads(read_text(path, LARGEST))
-            found = cls(
-                str(data["name"]),
-                dict(data["fixed"]),
-                {key: list(_values(key, values)) for key, values in data["grid"].items()},
-                int(data["seeds"]),
-                dict(data.get("check", {})),
-                float(data.get("bound", 0.08)),
-                dict(data.get("paper", {})),
-            )
-        except OSError as error:
-            raise RobauditError(f"{path}: cannot be read ({error.strerror}); give a .toml file") from error
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        data = read_toml(path, "give a .toml file")
+        missing = [name for name in ("name", "fixed", "grid", "seeds") if name not in data]
+        if missing:
             raise RobauditError(
-                f"{path}: is no sweep ({error}); it needs name, seeds, [fixed] and [grid], as in examples/sweeps/"
-            ) from error
+                f"{path}: is no sweep ('{missing[0]}' is missing); it needs name, seeds, [fixed] and [grid], as in "
+                "examples/sweeps/"
+            )
+        check_keys(path, "", data, _KEYS)
+        check_keys(path, "grid.", data["grid"], dict.fromkeys(data["grid"], LIST))
+        found = cls(
+            data["name"],
+            data["fixed"],
+            data["grid"],
+            data["seeds"],
+            data.get("check", {}),
+            float(data.get("bound", 0.08)),
+            data.get("paper", {}),
+        )
         if "dataset" not in found.fixed | found.grid or found.seeds < 1 or not all(found.grid.values()):
             raise RobauditError(
                 f"{path}: needs a dataset, seeds of at least 1 and a value in every list of [grid]"
@@ -129,7 +132,7 @@ class Sweep:
 
     def commands(self, job: Job, data_dir: Path | None) -> list[Command]:
         """What a run is: to train, to audit the best checkpoint."""
-        own = [sys.executable, "-m", "robaudit"]
+        own = [sys.executable, "-P", "-m", "robaudit"]  # -P: nothing is imported because it lies here
         data = {"data-dir": str(data_dir.resolve())} if data_dir else {}
         training = self.fixed | dict(job.cell) | data | {"seed": job.seed, "out": job.folder, "quiet": True}
         dataset = training["dataset"]
@@ -140,13 +143,7 @@ class Sweep:
         if "eps" in training:
             checking.setdefault("eps", training["eps"])
         best = str(job.folder / "best.safetensors")
-        return [[*own, "train", *_flags(training)], [*own, "check", best, *_flags(checking)]]
-
-
-def _values(name: str, values: Any) -> list[Any]:
-    if not isinstance(values, list):
-        raise TypeError(f"grid.{name} is no list")
-    return values
+        return [[*own, "train", *_flags(training)], [*own, "--no-config", "check", best, *_flags(checking)]]
 
 
 def _check(path: Path, where: str, name: str, value: Any, known: set[str]) -> None:
@@ -158,6 +155,7 @@ def _check(path: Path, where: str, name: str, value: Any, known: set[str]) -> No
     """
     if name not in known:
         raise RobauditError(f"{path}: {where} is not for a grid to set; known are {', '.join(sorted(known))}")
+    check_number(path, where, value)
     if not isinstance(value, (bool, int, float, str)) or len(str(value)) > _LONGEST or "\0" in str(value):
         raise RobauditError(f"{path}: {where} must be a number, a short text, true or false")
     if isinstance(value, str) and name == "arch" and is_factory(value):

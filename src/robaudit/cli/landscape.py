@@ -87,6 +87,9 @@ def landscape(
     if each and mean:
         raise RobauditError("--mean: not with --each; choose one")
     _check_request(models, out, images, PICTURE_FORMATS, len(example) or images if each else 1)
+    files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
+    for file in (out, *files):
+        check_apart(inputs=[*models, dataset, arch], out=file)
     from robaudit.audit import Window
     from robaudit.devices import pick_device
     from robaudit.inputs import load_classifier
@@ -98,10 +101,6 @@ def landscape(
     where = pick_device(device)
     all_images = data.load()
     chosen = _choose(all_images, example, images)
-    files = [out.with_suffix(".npz"), out.with_suffix(".2.npz")][: len(models)]
-    for file in files:
-        for model in models:
-            check_apart(model=model, out=file)
     surfaces = []
     for model in models:
         classifier = load_classifier(
@@ -170,7 +169,7 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     from rich import progress
     from rich.console import Console
 
-    screen = Console(stderr=True)
+    screen = Console(stderr=True, emoji=False)
     if not screen.is_terminal:
         yield lambda done, total: None
         return

@@ -54,11 +54,11 @@ class Lines:
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """Its line."""
-        self._out.print(line(row), markup=False, soft_wrap=True)
+        self._out.print(plain(line(row)), markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A line."""
-        self._out.print(text, markup=False, soft_wrap=True)
+        self._out.print(plain(text), markup=False, soft_wrap=True)
 
 
 class Screen:
@@ -82,11 +82,11 @@ class Screen:
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """A line above the bar."""
-        self._out.print(line(row), style="red" if row["masked"] else "", markup=False, soft_wrap=True)
+        self._out.print(plain(line(row)), style="red" if row["masked"] else "", markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        self._out.print(text, style="yellow", markup=False, soft_wrap=True)
+        self._out.print(plain(text), style="yellow", markup=False, soft_wrap=True)
 
 
 def report_run(folder: Path, out: str | None, form: str = "terminal") -> int:
@@ -132,7 +132,7 @@ def watched(quiet: bool) -> Iterator[TrainProgress]:
 
     from robaudit.training import Silent
 
-    screen = Console(stderr=True, highlight=False)
+    screen = Console(stderr=True, highlight=False, emoji=False)
     if quiet or not screen.is_terminal:
         yield Silent() if quiet or os.environ.get("RANK", "0") != "0" else Lines(screen)
         return

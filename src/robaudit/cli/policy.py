@@ -39,6 +39,8 @@ KEYS: Kinds = {
 _OF_ONE = ("models", "dataset")
 #: Survivors that `gate --verify` attacks again where the policy does not say.
 RECOMPUTE = 16
+#: Each `**` of a pattern multiplies the ways into a deep folder.
+_MOST_DEEP = 2
 _BUDGET: Kinds = {name.replace("_", "-"): WHOLE for name in Budget.__dataclass_fields__}
 
 
@@ -92,6 +94,11 @@ class Policy:
         """
         found: list[Path] = []
         for pattern in self.models:
+            parts = Path(pattern).parts
+            if parts.count("**") > _MOST_DEEP or ("**" in parts and ".." in parts):
+                raise RobauditError(
+                    f"{self.path}: models '{pattern}' looks through too much; write it with one **, below this folder"
+                )
             try:
                 matches = sorted(filter(_is_model, self.path.parent.glob(pattern)))
             except (NotImplementedError, ValueError, OSError, RecursionError) as error:

@@ -42,7 +42,7 @@ def report(
     from robaudit.reports import REPORTS, open_case, terminal
 
     check_writable(out)
-    check_apart(out=out, landscape=landscape, **{"evidence file": evidence})
+    check_apart(inputs=[evidence, landscape], out=out)
     if form not in REPORTS:
         raise RobauditError(unknown("format", form, REPORTS))
     surface = Surface.load(landscape) if landscape else None

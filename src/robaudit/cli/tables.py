@@ -17,6 +17,8 @@ TEXT, NUMBER, WHOLE, LIST, TABLE, FLAG = (str,), (int, float), (int,), (list,), 
 FRACTION = (str, int, float)
 #: Bytes of such a file.
 _LARGEST = 1 << 20
+#: TOML has numbers of any length, in hexadecimal, and numbers that are none.
+_BEYOND = 1 << 63
 _NAMES: dict[type, str] = {
     str: "text",
     int: "whole number",
@@ -65,7 +67,7 @@ def check_keys(path: Path, where: str, data: Mapping[str, Any], known: Kinds) ->
         known: every key, and the types it takes; `bool` is a number to Python, and never here.
 
     Raises:
-        RobauditError: an unknown key or another type.
+        RobauditError: an unknown key, another type, or a number that no setting can have.
 
     """
     for name, value in data.items():
@@ -76,3 +78,15 @@ def check_keys(path: Path, where: str, data: Mapping[str, Any], known: Kinds) ->
         if not isinstance(value, known[name]) or isinstance(value, bool) != (known[name] == FLAG):
             wanted = " or ".join(_NAMES.get(kind, kind.__name__) for kind in known[name])
             raise RobauditError(f"{path}: {where}{name} is a {type(value).__name__}; it must be a {wanted}")
+        check_number(path, f"{where}{name}", value)
+
+
+def check_number(path: Path, where: str, value: object) -> None:
+    """Nothing, unless a value is a number that no setting can have.
+
+    Raises:
+        RobauditError: it is.
+
+    """
+    if isinstance(value, (int, float)) and not -_BEYOND < value < _BEYOND:
+        raise RobauditError(f"{path}: {where} is beyond all bounds; give a finite number below 2^63")

@@ -6,6 +6,7 @@ Where they go is the client's own business: `MLFLOW_TRACKING_URI`, `WANDB_MODE=o
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,8 @@ def tracked(kind: str | None, name: str, settings: Mapping[str, Any], folder: Pa
 def _tensorboard(name: str, settings: dict[str, str], folder: Path) -> tuple[Log, Callable[[bool], None]]:
     from torch.utils.tensorboard import SummaryWriter
 
+    if folder.is_symlink():
+        raise RobauditError(f"{folder}: is a link; remove it")
     writer = SummaryWriter(str(folder))
     writer.add_text("settings", "\n".join(f"    {key}: {value}" for key, value in settings.items()))
 
@@ -175,6 +178,6 @@ def log_report(
     values |= {f"gap/{name}": item["value"] for name, item in report["gap"].items()}
     values |= {name: value for name, value in report["metrics"].items() if isinstance(value, int | float)}
     values["overestimated"] = float(report["verdict"]["outcome"] == "overestimated")
-    name = Path(str(model["path"])).stem
+    name = re.sub(r"^\.+|[^\w.,=+-]", "_", Path(str(model["path"])).stem)[:_LONGEST] or "_"
     with tracked(kind, name, about | dict(settings), folder / name) as log:
         log(values, 0)

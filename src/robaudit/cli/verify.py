@@ -12,6 +12,7 @@ import typer
 from robaudit.cli.audited import load_audited
 from robaudit.cli.common import (
     TRUST_HELP,
+    check_apart,
     check_order,
     check_present,
     check_writable,
@@ -22,7 +23,7 @@ from robaudit.cli.common import (
 from robaudit.cli.data import DataRequest, check_device, check_structure
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
-from robaudit.plan import Engine
+from robaudit.plan import Engine, title
 from robaudit.spelling import unknown
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def verify(
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),
     image_size: str | None = typer.Option(None, help="As for check, of a folder of pictures."),
     recompute: int = typer.Option(
-        0, min=0, help="Attack so many of the survivors again, chosen by chance; needs --dataset."
+        0, min=0, help="Attack this many of the survivors again, chosen by chance; needs --dataset."
     ),
     recompute_seed: int | None = typer.Option(
         None,
@@ -72,6 +73,7 @@ def verify(
     check_present(model)
     check_order(evidence, model)
     check_writable(json_path)
+    check_apart(inputs=[evidence, model, dataset, arch], json=json_path)
     if engine not in ("robaudit", "reference"):
         raise RobauditError(unknown("engine", engine, get_args(Engine)))
     if dataset:
@@ -109,7 +111,7 @@ def verify(
         return 2
     if not header.finished:
         out.print("The audit is unfinished.", style="bold")
-    for line in summary_lines(result):
+    for line in summary_lines(result, header):
         out.print(line, markup=False, soft_wrap=True)
     verdict = judge(found)
     out.print(
@@ -124,9 +126,11 @@ def images_of(header: Header, dataset: str, data_dir: Path | None, image_size: s
     return DataRequest(dataset, data_dir, split, header.plan.seed, image_size=image_size).load()
 
 
-def summary_lines(result: Verification) -> list[str]:
+def summary_lines(result: Verification, header: Header) -> list[str]:
     """What is proven, what was repeated, and what is only said, a sentence each."""
-    lines = [f"{result.witnesses} of {result.witnesses} witnesses hold: so many breaks are proven."]
+    lines = [
+        f"{result.witnesses} of {result.witnesses} witnesses hold: {result.witnesses} breaks are proven."
+    ]
     if result.with_data:
         lines.append(
             f"All {result.examples} examples are the data set's, and their clean predictions the model's own."
@@ -140,15 +144,23 @@ def summary_lines(result: Verification) -> list[str]:
         lines.append(f"Of AutoAttack's survivors that another attack breaks: {repeated(result.doubtful)}.")
     if result.recomputed:
         lines.append(f"{repeated(result.recomputed)}. {assurance(result.recomputed)}")
-        if result.pgd:
-            lines.append(f"{repeated(result.pgd, 'breaks of PGD-10')}. {assurance(result.pgd)}")
+        lines += [f"{repeated(part, what)}. {assurance(part)}" for part, what in breaks_again(result)]
     else:
         lines.append(
             f"That {result.survivors} attacks found nothing is the file's word: none of them was made again "
             "(--recompute does)."
         )
-    lines.append("Only said: what PGD-10's trajectories and the probes gave, the cost, the device.")
+    said = ["what PGD-10's trajectories and the probes gave"]
+    said += ["robust accuracy at other radii"] if header.eps_curve else []
+    said += [f"what survived {title(name)}, which needs the other model" for name in header.plan.helpers]
+    lines.append(f"Only said: {', '.join(said)}, the cost, the device.")
     return lines
+
+
+def breaks_again(result: Verification) -> list[tuple[Recomputation, str]]:
+    """The breaks that were made again, and what to call them."""
+    parts = ((result.pgd, "breaks of PGD-10"), (result.short, "breaks of short attacks"))
+    return [(part, what) for part, what in parts if part]
 
 
 def repeated(found: Recomputation, what: str = "survivors") -> str:
@@ -179,7 +191,7 @@ def assurance(found: Recomputation) -> str:
 
 def _as_json(result: Verification) -> str:
     data = asdict(result)
-    for name in ("doubtful", "recomputed", "pgd"):
+    for name in ("doubtful", "recomputed", "pgd", "short"):
         part = getattr(result, name)
         if part:
             data[name]["found_share"] = part.found_share

@@ -20,10 +20,11 @@ def working(text: str, quiet: bool = False) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.text import Text
 
-    screen = Console(stderr=True)
+    screen = Console(stderr=True, emoji=False)
     if screen.is_terminal:
-        with screen.status(plain(text)):
+        with screen.status(Text(plain(text))):
             yield
         return
     over = threading.Event()

@@ -94,7 +94,7 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
 
 
 def most_threads() -> int:
-    """Threads that are worth trying: those that torch was given, where this process may use so many processors."""
+    """Threads that are worth trying: those that torch was given, where this process may use that many processors."""
     return max(min(torch.get_num_threads(), usable_cores()), 1)
 
 
@@ -130,7 +130,7 @@ class Paces:
         self._took: dict[int, deque[float]] = {}
 
     def note(self, threads: int, seconds: float) -> None:
-        """A step took so long on so many threads."""
+        """A step took this long on this many threads."""
         self._took.setdefault(threads, deque(maxlen=_TURNS)).append(seconds)
 
     def faster(self, many: int, few: int) -> int:
@@ -142,7 +142,7 @@ class Paces:
 
 
 def _pace(work: Callable[[], object], threads: int) -> float:
-    """Seconds that `work` takes on so many threads."""
+    """Seconds that `work` takes on this many threads."""
     torch.set_num_threads(threads)
     work()
     took: list[float] = []

@@ -3,7 +3,7 @@
 from robaudit.evidence.adversarial import adversarial_images, one_each
 from robaudit.evidence.ball import inside, seal
 from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness, encode_image, encode_witness
-from robaudit.evidence.consistency import contradictions, doubtful
+from robaudit.evidence.consistency import contradictions, doubtful, full_steps
 from robaudit.evidence.evidence import (
     SCHEMA,
     SCOUT,
@@ -46,6 +46,7 @@ __all__ = [
     "doubtful",
     "encode_image",
     "encode_witness",
+    "full_steps",
     "inside",
     "one_each",
     "same_model",

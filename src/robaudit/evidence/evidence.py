@@ -58,7 +58,7 @@ class Header:
     `claim` is the published robust accuracy that the audit was asked about: `value` and `attack`, or nothing.
     `early_stopping` says how far an audit that may stop early has come (see `audit.early_stopping`), and where it was
     decided: `examples`, `forwards` and `backwards` by then. `precision` is what attacks last searched in.
-    `eps_curve` holds the plan's `radii`, and of the first `examples`, of which so many are `correct`, how many stand at
+    `eps_curve` holds the plan's `radii`, and of the first `examples`, of which `correct` are right, how many stand at
     each radius under `pgd10` and in the `worst` case (`audit.eps_curve`). All are empty in files of earlier versions.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import robaudit
@@ -41,6 +41,14 @@ def _named(rule: Rule) -> Rule:
     return lambda value: isinstance(value, dict) and len(value) <= 100 and all(map(rule, value.values()))
 
 
+def _with(rule: Rule, together: Mapping[str, Sequence[str]]) -> Rule:
+    """A rule, and names that do not stand without others."""
+    return lambda value: (
+        rule(value)
+        and all(first not in value or value.keys() >= set(others) for first, others in together.items())
+    )
+
+
 def _shape(value: Any) -> bool:
     sizes = isinstance(value, list) and len(value) == 3 and all(map(_whole(1, LARGEST_IMAGE), value))
     return bool(sizes) and math.prod(value) <= LARGEST_IMAGE
@@ -73,6 +81,10 @@ def _curve(value: Any) -> bool:
     )
 
 
+#: Of PGD-10 on a model as it is, and before its last softmax.
+_COMPARED = tuple(
+    f"{before}{name}" for before in ("", "before_") for name in ("pgd10", "fosc_normalised", "sgcs")
+)
 _FINDING = {"code": _text, "severity": _text, "message": _text, "advice": _text}
 #: field: what it may hold, or its own fields; those that end in `?` may be absent.
 Fields = dict[str, "Rule | Fields"]
@@ -120,8 +132,10 @@ HEADER: Fields = {
     "versions": {"robaudit": _text, "torch": _text, "python": _text},
     "device": _text,
     "findings": lambda value: isinstance(value, list) and len(value) <= 100,
-    "probes?": _named(_number(-1e300, 1e300)),
-    "early_stopping?": _named(_COUNT),
+    "probes?": _with(
+        _named(_number(-1e300, 1e300)), {"before_pgd10": _COMPARED, "pgd10_margin": ("examples", "pgd10")}
+    ),
+    "early_stopping?": _with(_named(_COUNT), {"decided": ("examples", "forwards", "backwards")}),
     "claim?": _claim,
     "eps_curve?": _curve,
     "precision?": _text,

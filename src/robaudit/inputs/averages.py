@@ -29,16 +29,16 @@ def better_average(
 
     """
     best, right = plain, _right(plain, images)
-    said = [f"the plain weights are right on {_percent(right)}"]
+    accuracies = [f"the plain weights are right on {_percent(right)}"]
     for key in averages[:MOST]:
         other = load(key)
         found = _right(other, images)
-        said.append(f"{key} on {_percent(found)}")
+        accuracies.append(f"{key} on {_percent(found)}")
         won, lost = int((found & ~right).sum()), int((right & ~found).sum())
         if won - lost > CLEARLY * math.sqrt(max(won + lost, 1)):
             best, right = other, found
     taken = best.info.key or "the plain weights"
-    note = f"of {len(right)} images {', '.join(said)}; took {taken}, --key chooses"
+    note = f"of {len(right)} images {', '.join(accuracies)}; took {taken}, --key chooses"
     return best, [note]
 
 

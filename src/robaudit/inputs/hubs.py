@@ -121,8 +121,8 @@ def _hub(name: str) -> Fetched:
             ]
         paths = [Path(hub.hf_hub_download(owner, each, etag_timeout=10)) for each in wanted]
         _fetch_beside(hub, owner)
-    said = f"{file} of {owner} on the Hugging Face Hub" + (f", with its {len(wanted)} parts" if part else "")
-    return None, None, [said], paths[0].parent if part else paths[0]
+    note = f"{file} of {owner} on the Hugging Face Hub" + (f", with its {len(wanted)} parts" if part else "")
+    return None, None, [note], paths[0].parent if part else paths[0]
 
 
 def _fetch_beside(hub: Any, owner: str) -> None:

@@ -75,7 +75,7 @@ class Inspection:
 def inspect_checkpoint(
     source: str, *, arch: str | None = None, key: str | None = None, trust_program: bool = False
 ) -> Inspection:
-    """Say what a file is.
+    """Say what a file is. What it is called or known as by others' packages is only named, unless the user names it.
 
     Args:
         source: its path.
@@ -89,7 +89,7 @@ def inspect_checkpoint(
     """
     copy, request = (
         read_model(expanded(source)),
-        ModelRequest(arch=arch, key=key, trust_program=trust_program),
+        ModelRequest(arch=arch, key=key, trust_program=trust_program, build=arch is not None),
     )
     if arch and is_factory(arch):  # the user's own code is not for the child
         try_first(copy, request, unknown=True)

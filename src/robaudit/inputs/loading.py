@@ -97,8 +97,8 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
             classes=images.classes,
         )
 
-    best, said = better_average(classifier, found.averages, load, images)
-    best.info = replace(best.info, notes=(*best.info.notes, *said))
+    best, notes = better_average(classifier, found.averages, load, images)
+    best.info = replace(best.info, notes=(*best.info.notes, *notes))
     return best
 
 

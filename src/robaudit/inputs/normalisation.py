@@ -78,7 +78,7 @@ class Normalisation:
 
 
 def parse_normalisation(text: str, channels: int) -> Normalisation:
-    """What a text of `--normalise` means for images of so many channels.
+    """What a text of `--normalise` means for images of this many channels.
 
     Args:
         text: `none`, a data set's name, `imagenet`, `per-image`, or numbers `m,m,m/s,s,s` (one each will do); with

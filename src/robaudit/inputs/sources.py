@@ -205,7 +205,7 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         notes.append(f"also in the file: {', '.join(name or '(top)' for name in aside[:8])}; --key chooses")
     shape = request.image_shape or (tuple(entry["input_shape"]) if entry else None)
     members = read_members(list(chosen.values()), contents.path)
-    said = described(contents.copy) if not entry and len(members.states) == 1 else None
+    description = described(contents.copy) if not entry and len(members.states) == 1 else None
     structure = ""
     if request.arch and by_code:
         filled, inner = fill_factory(
@@ -216,16 +216,18 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         options = [Candidate(request.arch, (), channels, size, filled.classes, 0.0, filled.network)]
         structure = _structure(assemble(options[0]), request.arch)
         notes += filled.notes
-    elif said and said.known and request.arch in (None, f"{PREFIX}{said.kind}"):
-        options, structure = described_options(said, members, request.arch, shape, contents.path)
+    elif description and description.known and request.arch in (None, f"{PREFIX}{description.kind}"):
+        options, structure = described_options(
+            description, members, request.arch, shape, contents.path, build=request.build
+        )
         request = replace(request, arch=options[0].text)
     else:
-        options = member_options(members, request.arch, shape, contents.path)
-        if said and request.arch is None:
+        options = member_options(members, request.arch, shape, contents.path, build=request.build)
+        if description and request.arch is None:
             notes.append(
-                f"warning: {CONFIG} beside it is of a kind that is not known ({said.kind}); guessed by shapes"
+                f"warning: {CONFIG} beside it is of a kind that is not known ({description.kind}); guessed by shapes"
             )
-    stored = members.stored or (said.stored(options[0].in_channels) if said else None)
+    stored = members.stored or (description.stored(options[0].in_channels) if description else None)
     side = options[0].image_size
     shape = shape or ((options[0].in_channels, side, side) if side else None)
     notes += members.notes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RectBivariateSpline
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +26,8 @@ def smooth(
     Bicubic splines; errors are shares of the surface's range. NaN
     marks the points that are not known; those of the mesh and of both axes are.
     """
+    from scipy.interpolate import RectBivariateSpline  # noqa: PLC0415  a third of a second, for landscapes only
+
     side, middle, coarse = len(surface), len(surface) // 2, mesh[::2]
     known = surface[np.ix_(mesh, mesh)]
     if not np.isfinite(known).all():

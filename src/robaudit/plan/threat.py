@@ -45,7 +45,10 @@ def parse_fraction(text: str) -> float:
 def eps_text(eps: float) -> str:
     """A radius as 8/255 where it is one, else as a decimal number."""
     steps = eps * 255
-    return f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 else f"{eps:g}"
+    short = len(f"{eps:g}") <= len("0.25")  # 0.2 is no 51/255 to anybody
+    return (
+        f"{round(steps)}/255" if eps < 0.25 and abs(steps - round(steps)) < 1e-6 and not short else f"{eps:g}"
+    )
 
 
 def parse_norm(text: str) -> Norm:

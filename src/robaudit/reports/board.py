@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,8 @@ _FIRST = (
     *("number", "model", "architecture", "digest", "data", "norm", "eps", "examples", "verdict"),
     *("reported", "stands"),
 )
-#: What a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@")
+#: What a spreadsheet would take for a formula, at the start or behind what separates cells elsewhere.
+_FORMULA = re.compile(r"(^|[;,|])(\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def write_board(
@@ -45,7 +47,10 @@ def write_board(
 
     """
     rows = [_row(item, number) for number, item in enumerate(items, 1)]
-    (folder / "reports").mkdir(parents=True, exist_ok=True)
+    reports = folder / "reports"
+    if reports.is_symlink():
+        raise OSError(errno.ELOOP, "its folder reports is a link", str(reports))
+    reports.mkdir(parents=True, exist_ok=True)
     written = [folder / name for name in ("index.html", "board.csv", "board.json")]
     for path, text in zip(written, (board_html(rows, title), board_csv(rows), board_json(rows)), strict=True):
         write_text(path, text)
@@ -126,8 +131,7 @@ def board_csv(rows: Sequence[dict[str, Any]]) -> str:
 def _cell(value: object) -> object:
     if value is None or isinstance(value, int | float):
         return "" if value is None else value
-    text = plain(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'\2", plain(value))
 
 
 def board_html(rows: Sequence[dict[str, Any]], title: str) -> str:
@@ -179,8 +183,8 @@ def _number(found: dict[str, Any] | None, sign: str = "") -> dict[str, Any]:
 
 def _chart(rows: Sequence[dict[str, Any]]) -> Markup | None:
     """What was claimed, or reported by PGD-10 where nothing was, against what at most stands up."""
-    told = [row for row in rows if row["stands"] is not None]
-    if not told:
+    known = [row for row in rows if row["stands"] is not None]
+    if not known:
         return None
     plot = Plot(
         "Claimed against found",
@@ -189,7 +193,7 @@ def _chart(rows: Sequence[dict[str, Any]]) -> Markup | None:
         420,
     )
     plot.line([0, 1], [0, 1], "bound")
-    for row in told:
+    for row in known:
         claimed = row["claim"]["value"] if row["claim"] else row["reported"]
         plot.dot(
             claimed, row["stands"], _FOUND[row["verdict"]], f"{row['number']}: {Path(row['model']).name}"

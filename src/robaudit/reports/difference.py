@@ -62,7 +62,7 @@ def _lines(found: Difference) -> list[str]:
     for title, codes in (("new findings", found.appeared), ("findings gone", found.gone)):
         if codes:
             lines.append(f"{title}: {', '.join(codes)}")
-    for title, ids in (("broken only now", found.broken), ("mended", found.mended)):
+    for title, ids in (("broken only now", found.broken), ("fixed", found.fixed)):
         if ids:
             more = f" and {len(ids) - _SHOWN_EXAMPLES} more" if len(ids) > _SHOWN_EXAMPLES else ""
             lines.append(

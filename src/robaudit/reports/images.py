@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-#: Pixels along a side; of larger images every so many are left out.
+#: Pixels along a side; larger images are thinned to this.
 _LARGEST_SIDE = 512
 
 

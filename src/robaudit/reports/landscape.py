@@ -16,6 +16,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Surface
 from robaudit.files import replacing
 from robaudit.reports.boundary import boundary
+from robaudit.reports.drawing import drawing
 from robaudit.reports.surfaces import (
     HOW_TO_READ,
     NUMBERS,
@@ -73,8 +74,6 @@ def draw_landscapes(
         RobauditError: the place cannot be written.
 
     """
-    import matplotlib as mpl  # noqa: PLC0415  slow to import
-
     kind = path.suffix.removeprefix(".")
     # No date and a fixed salt: the same surfaces give the same bytes.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
@@ -82,7 +81,7 @@ def draw_landscapes(
         "svg.hashsalt": "robaudit", "svg.fonttype": "path", "image.cmap": _COLOURS[colours], "font.size": 9.0,
     }  # fmt: skip
     try:
-        with mpl.rc_context(options), replacing(path) as partial:
+        with drawing(options), replacing(path) as partial:
             _figure(surfaces, which).savefig(partial, format=kind, dpi=_DPI, metadata=metadata)
     except OSError as error:
         reason = error.strerror or error
@@ -121,7 +120,7 @@ def _figure(surfaces: Sequence[Surface], which: str) -> Figure:
 
 def _model(part: Any, surface: Surface, items: list[Shown], shape: tuple[int, int]) -> None:
     lines, across = shape
-    part.suptitle(_heading(surface), fontsize=10, parse_math=False)
+    part.suptitle(_title(surface), fontsize=10, parse_math=False)
     grid = part.add_gridspec(2 * lines + 1, across, height_ratios=[1.25, 1] * lines + [0.75])
     for place, item in enumerate(items):
         row, column = divmod(place, across)
@@ -131,7 +130,7 @@ def _model(part: Any, surface: Surface, items: list[Shown], shape: tuple[int, in
     _curves_axes(part.add_subplot(grid[-1, :]), surface)
 
 
-def _heading(surface: Surface) -> str:
+def _title(surface: Surface) -> str:
     found = numbers_of(surface)
     numbers = ", ".join(f"{title} {found[name]}" for name, (title, _, _) in NUMBERS.items())
     return "\n".join(textwrap.fill(line, 110) for line in (subject(surface), numbers))

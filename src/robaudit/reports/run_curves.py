@@ -26,8 +26,10 @@ NUMBERS = (
     "train_adv",
     "lr",
 )
-#: Bytes that a log may have: 10,000 epochs have less than a tenth of it.
-_LONGEST = 1 << 27
+#: Bytes that a log may have, and lines: epochs, and batches with metrics of their own.
+_LONGEST, _MOST_EPOCHS, _MOST_BATCHES = 1 << 27, 10_000, 1_000_000
+#: Epochs and steps are counted to here, and no other finite number of a log is larger than this.
+_LAST, _LARGEST = 1_000_000_000, 1e30
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,12 @@ def read_log(folder: Path, name: str = LOG) -> Rows:
 
     """
     path = folder / name
+    needed, most = (NUMBERS, _MOST_EPOCHS) if name == LOG else (("step",), _MOST_BATCHES)
     try:
-        rows: Rows = [json.loads(line) for line in read_text(path, _LONGEST).splitlines()]
+        lines = read_text(path, _LONGEST).splitlines()
+        if len(lines) > most:
+            raise RobauditError(f"{path}: has {len(lines):,} lines, more than the {most:,} that are shown")
+        rows: Rows = [json.loads(line) for line in lines]
     except OSError as error:
         raise RobauditError(f"{path}: cannot be read ({error.strerror}); give the folder of a run") from error
     except (ValueError, RecursionError) as error:
@@ -67,7 +73,7 @@ def read_log(folder: Path, name: str = LOG) -> Rows:
     if not rows:
         raise RobauditError(f"{path}: no epoch is finished yet; resume it with `robaudit train`")
     for number, row in enumerate(rows, 1):
-        wrong = _wrong(row, ("step",) if name != LOG else NUMBERS)
+        wrong = _wrong(row, needed)
         if wrong:
             raise RobauditError(
                 f"{path}: is damaged (line {number}: {wrong}); resume the run, which writes it anew"
@@ -75,25 +81,31 @@ def read_log(folder: Path, name: str = LOG) -> Rows:
     return rows
 
 
-def _wrong(row: object, numbers: tuple[str, ...]) -> str:
-    """What a line lacks; empty where nothing."""
+def _wrong(row: object, needed: tuple[str, ...]) -> str:
+    """What a line lacks, the first of `needed` being its place; empty where nothing. A run may have diverged."""
     if not isinstance(row, dict):
         return "no object"
-    lacking = [name for name in numbers if type(row.get(name)) not in (int, float)]
-    return f"no number for {lacking[0]}" if lacking else ""
+    numbers = {name: value for name, value in row.items() if type(value) in (int, float)}
+    lacking = [name for name in needed if name not in numbers]
+    if lacking:
+        return f"no number for {lacking[0]}"
+    if not 0 <= numbers[needed[0]] <= _LAST:
+        return f"{needed[0]} is not from 0 to {_LAST:,}"
+    beyond = [name for name, value in numbers.items() if _LARGEST < abs(value) != math.inf]
+    return f"{beyond[0]:.40} is beyond {_LARGEST:g}" if beyond else ""
 
 
 def subjects(rows: Rows) -> list[Subject]:
     """Those that the log has numbers for."""
-    low, high = (tuple(_column(rows, name)) for name in ("robust_low", "robust_high"))
+    low, high = (tuple(column(rows, name)) for name in ("robust_low", "robust_high"))
     found = [
         Subject(
             "Robust accuracy falls below PGD-10 where PGD-10 overestimates (Figure 2)",
             "held-out accuracy",
             [
-                Curve("clean", _column(rows, "clean")),
-                Curve("PGD-10", _column(rows, "pgd10")),
-                Curve("robust (95 % interval)", _column(rows, "robust"), low, high),
+                Curve("clean", column(rows, "clean")),
+                Curve("PGD-10", column(rows, "pgd10")),
+                Curve("robust (95 % interval)", column(rows, "robust"), low, high),
             ],
             share=True,
         ),
@@ -101,31 +113,31 @@ def subjects(rows: Rows) -> list[Subject]:
             "What PGD-10 misses: a jump is masking, a level is a weak yardstick",
             "share of the held-out examples",
             [
-                Curve("worst case of the attacks", _column(rows, "gap")),
-                Curve("Square's first queries", _column(rows, "black_box_gap")),
+                Curve("worst case of the attacks", column(rows, "gap")),
+                Curve("Square's first queries", column(rows, "black_box_gap")),
             ],
         ),
         Subject(
             "PGD stops converging where normalised FOSC rises (Figures 2, 6)",
             "normalised FOSC",
-            [Curve("normalised FOSC", _column(rows, "fosc_normalised"))],
+            [Curve("normalised FOSC", column(rows, "fosc_normalised"))],
         ),
         Subject(
             "Gradients stop agreeing along PGD's way where SGCS falls (Figures 2, 7)",
             "SGCS",
-            [Curve("SGCS", _column(rows, "sgcs"))],
+            [Curve("SGCS", column(rows, "sgcs"))],
         ),
         Subject(
             "Training accuracies: a narrow gap beside a high FOSC is masking (Figure 3)",
             "training accuracy",
-            [Curve("clean", _column(rows, "train_clean")), Curve("adversarial", _column(rows, "train_adv"))],
+            [Curve("clean", column(rows, "train_clean")), Curve("adversarial", column(rows, "train_adv"))],
             share=True,
         ),
-        Subject("FOSC as the paper plots it (Figure 3)", "FOSC", [Curve("FOSC", _column(rows, "fosc"))]),
+        Subject("FOSC as the paper plots it (Figure 3)", "FOSC", [Curve("FOSC", column(rows, "fosc"))]),
         Subject(
             "The weights' gradient grows before a collapse (Figure 5)",
             "gradient norm",
-            [Curve("gradient norm", _column(rows, "w_grad_norm"))],
+            [Curve("gradient norm", column(rows, "w_grad_norm"))],
         ),
     ]
     kept = ((item, [curve for curve in item.curves if _any(curve)]) for item in found)
@@ -138,7 +150,22 @@ def best_epoch(rows: Rows) -> int | None:
     return best if isinstance(best, int) and best > 0 else None
 
 
-def _column(rows: Rows, name: str) -> list[float]:
+def spans(rows: Rows, name: str, place: str = "epoch") -> list[tuple[float, float]]:
+    """From where to where a log says `name`, lines that follow each other together, half a place around each."""
+    found: list[tuple[float, float]] = []
+    before = False
+    for row in rows:
+        if row.get(name):
+            start, end = row[place] - 0.5, row[place] + 0.5
+            if before and found[-1][1] == start:
+                start = found.pop()[0]
+            found.append((start, end))
+        before = bool(row.get(name))
+    return found
+
+
+def column(rows: Rows, name: str) -> list[float]:
+    """A number a line; NaN where there is none."""
     return [_number(row.get(name)) for row in rows]
 
 

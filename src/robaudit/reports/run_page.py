@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -12,18 +11,17 @@ import numpy as np
 from markupsafe import Markup
 
 from robaudit.errors import RobauditError
-from robaudit.files import read_file
+from robaudit.files import file_digest, read_file
 from robaudit.reports.case import Case, open_case
 from robaudit.reports.charts import Axis, Floats, Plot, tick_steps
 from robaudit.reports.figures import PERCENT, accuracy_chart
 from robaudit.reports.formatting import HEADLINES
-from robaudit.reports.run_best import NUMBERS, read_best, why_less, worth
-from robaudit.reports.run_curves import Rows, Subject, best_epoch, read_log, subjects
+from robaudit.reports.run_best import SHOWN, read_best, why_less, worth
+from robaudit.reports.run_curves import Rows, Subject, best_epoch, read_log, spans, subjects
 from robaudit.reports.templates import asset, content_policy, render
 
 #: Where the last line of `robaudit train` tells the audit to go; what the log and the weights are called.
 EVIDENCE, WEIGHTS, SETTINGS = "best.evidence", "best.safetensors", "settings.json"
-_MOST_BYTES = 1 << 34
 _TABLE = {
     "epoch": ("epoch", "d"),
     "clean": ("clean", "%"),
@@ -84,7 +82,7 @@ def _audit(folder: Path) -> tuple[Case | None, str]:
         return None, ""
     case = open_case(path, unfinished=True)
     try:
-        digest = hashlib.sha256(read_file(folder / WEIGHTS, _MOST_BYTES)).hexdigest()
+        digest = file_digest(folder / WEIGHTS)
     except (OSError, ValueError):
         return None, EVIDENCE
     return (case, "") if case.data["model"]["sha256"] == digest else (None, EVIDENCE)
@@ -149,18 +147,16 @@ def _shades(rows: Rows) -> list[tuple[str, str]]:
 
 
 def _shade(plot: Plot, rows: Rows, low: float, high: float) -> None:
-    for row in rows:
-        for name, (style, _) in _SHADES.items():
-            if row.get(name):
-                xs = np.array([row["epoch"] - 0.5, row["epoch"] + 0.5])
-                plot.band(xs, np.full(2, low), np.full(2, high), style)
+    for name, (style, _) in _SHADES.items():
+        for span in spans(rows, name):
+            plot.band(np.array(span), np.full(2, low), np.full(2, high), style)
     best = best_epoch(rows)
     if best:
         plot.line([best, best], [low, high], "stop")
 
 
 def _accuracies(row: dict[str, Any]) -> str:
-    if all(isinstance(row.get(name), int | float) for name in NUMBERS):
+    if all(isinstance(row.get(name), int | float) for name in SHOWN):
         return worth(row)
     return f"clean {_cell(row.get('clean'), '%')} %, PGD-10 {_cell(row.get('pgd10'), '%')} %"
 
@@ -184,5 +180,5 @@ def _command(folder: Path) -> str:
         return ""
     try:
         return str(json.loads(read_file(path, 1 << 20))["command"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RobauditError(f"{path}: is damaged ({error}); run the training command again") from error

@@ -7,13 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from robaudit.errors import RobauditError
 from robaudit.files import replacing
-from robaudit.reports.run_curves import Curve, Rows, Subject, best_epoch, read_log, subjects
+from robaudit.reports.drawing import drawing
+from robaudit.reports.run_curves import (
+    Curve,
+    Rows,
+    Subject,
+    best_epoch,
+    column,
+    read_log,
+    spans,
+    subjects,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Epochs that are shaded, and what the shade says.
 SHADES = {"masked": ("#c2410c", "became masked"), "healing": ("#2e7d32", "treated by the healer")}
+#: Of a curve over the batches.
+_MOST_POINTS = 20_000
 _COLOURS = ("#5d5f66", "#c2410c", "#3566c0")
 _NORMS = {
     "w_grad_norm": "Length of the weights' gradient (Appendix G)",
@@ -37,8 +49,9 @@ def draw_run(folder: Path, out: Path) -> list[Path]:
     written = [_draw(rows, subjects(rows), out, "epoch")]
     if (folder / "batches.jsonl").exists():
         steps = read_log(folder, "batches.jsonl")
+        steps = steps[:: -(-len(steps) // _MOST_POINTS)]
         panels = [
-            Subject(title, name.replace("_", " "), [Curve(name, [float(row[name]) for row in steps])])
+            Subject(title, name.replace("_", " "), [Curve(name, column(steps, name))])
             for name, title in _NORMS.items()
         ]
         written.append(_draw(steps, panels, out.with_name(f"{out.stem}-batches{out.suffix}"), "step"))
@@ -46,7 +59,19 @@ def draw_run(folder: Path, out: Path) -> list[Path]:
 
 
 def _draw(rows: Rows, panels: list[Subject], out: Path, axis: str) -> Path:
-    """Two columns of panels over one axis; the shades are explained below them."""
+    """Write two columns of panels over one axis; the shades are explained below them."""
+    if not panels:
+        raise RobauditError(f"{out}: there is no finite number to be drawn")
+    try:
+        with drawing(), replacing(out) as partial:
+            figure = _figure(rows, panels, axis)
+            figure.savefig(partial, dpi=120, format=out.suffix.removeprefix(".") or "png")
+    except (OSError, ValueError) as error:
+        raise RobauditError(f"{out}: cannot be written ({error}); give a .png, .pdf or .svg file") from error
+    return out
+
+
+def _figure(rows: Rows, panels: list[Subject], axis: str) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  a second to import
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -62,12 +87,7 @@ def _draw(rows: Rows, panels: list[Subject], out: Path, axis: str) -> Path:
     for plot in plots[len(panels) :]:
         plot.set_visible(False)
     _explain(figure, rows)
-    try:
-        with replacing(out) as partial:
-            figure.savefig(partial, dpi=120, format=out.suffix.removeprefix(".") or "png")
-    except (OSError, ValueError) as error:
-        raise RobauditError(f"{out}: cannot be written ({error}); give a .png, .pdf or .svg file") from error
-    return out
+    return figure
 
 
 def _panel(plot: Any, panel: Subject, places: list[int]) -> None:
@@ -87,10 +107,10 @@ def _panel(plot: Any, panel: Subject, places: list[int]) -> None:
 
 
 def _shade(plot: Any, rows: Rows, axis: str) -> None:
-    for row in rows:
-        for name, (colour, _) in SHADES.items():
-            if row.get(name):
-                plot.axvspan(row[axis] - 0.5, row[axis] + 0.5, color=colour, alpha=0.14, linewidth=0)
+    for name, (colour, _) in SHADES.items():
+        wide = [(start, end - start) for start, end in spans(rows, name, axis)]
+        across = plot.get_xaxis_transform()
+        plot.broken_barh(wide, (0, 1), transform=across, color=colour, alpha=0.14, linewidth=0)
     best = best_epoch(rows)
     if best and axis == "epoch":
         plot.axvline(best, color="black", linewidth=0.9, linestyle=":")

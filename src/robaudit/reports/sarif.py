@@ -36,7 +36,7 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
     "below-minimum": (
         "error",
         "The model is less robust than the policy demands.",
-        "Mend the model, or the policy.",
+        "Fix the model, or the policy.",
     ),
     "could-not-audit": (
         "error",

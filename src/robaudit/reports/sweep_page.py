@@ -48,10 +48,10 @@ class SweptCell:
 def sweep_page(name: str, flags: Sequence[str], cells: Sequence[SweptCell], bound: float) -> str:
     """The page; `bound` is the gap from which a run is unstable."""
     style = asset("page.css")
-    told = [cell for cell in cells if cell.runs]
+    filled = [cell for cell in cells if cell.runs]
     rows = [
         (", ".join(cell.values), cell.unstable / cell.runs, cell.low, cell.high, "bar a-pgd10")
-        for cell in told
+        for cell in filled
     ]
     return render(
         "sweep.html",

@@ -41,7 +41,10 @@ def terminal(evidence: Evidence, verdict: Verdict) -> RenderableType:
 
 def terminal_text(evidence: Evidence, verdict: Verdict) -> str:
     """The same without colours, for a file."""
-    screen = Console(width=110, record=True, file=io.StringIO(), highlight=False)
+    # In a notebook a console shows what it prints, whatever its file is, unless told not to.
+    screen = Console(
+        width=110, record=True, file=io.StringIO(), highlight=False, emoji=False, force_jupyter=False
+    )
     screen.print(terminal(evidence, verdict))
     return screen.export_text()
 

@@ -44,8 +44,8 @@ _SILENT = 0.10
 
 def convergence_words(fosc_normalised: float, sgcs: float, zero_gradients: float) -> str:
     """What is usual of FOSC and SGCS, and whether these are."""
-    said = "FOSC is usual" if fosc_normalised <= UNCONVERGED_FOSC else "FOSC is high: PGD-10 stopped early"
+    text = "FOSC is usual" if fosc_normalised <= UNCONVERGED_FOSC else "FOSC is high: PGD-10 stopped early"
     if zero_gradients > _SILENT:
-        said = "FOSC is small only because gradients are zero"
+        text = "FOSC is small only because gradients are zero"
     similar = "SGCS is usual" if sgcs >= RUGGED_SGCS else "SGCS is low: its steps disagree"
-    return f"{said}; {similar} (honest models: normalised FOSC below {UNCONVERGED_FOSC:g}, SGCS above {RUGGED_SGCS:g})"
+    return f"{text}; {similar} (honest models: normalised FOSC below {UNCONVERGED_FOSC:g}, SGCS above {RUGGED_SGCS:g})"

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from robaudit.cores import group_memory
+
 #: Where `--max-memory` is kept for the whole process, and what sets it for Python.
 VARIABLE = "ROBAUDIT_MAX_MEMORY"
 #: The part of the memory that is free which reading a file may take, unless it is told.
@@ -28,7 +30,12 @@ def parse_bytes(text: str) -> int:
 
 
 def available_memory() -> int:
-    """Bytes of memory that could be used now; all of the machine's where the system does not say."""
+    """Bytes of memory that could be used now, in this container; all of the machine's where the system does not say."""
+    room = group_memory()
+    return _machine_memory() if room is None else min(_machine_memory(), room)
+
+
+def _machine_memory() -> int:
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -45,5 +52,5 @@ def max_memory() -> int:
         ValueError: what was told is no size.
 
     """
-    told = os.environ.get(VARIABLE, "")
-    return parse_bytes(told) if told else max(int(SHARE * available_memory()), 1 << 30)
+    given = os.environ.get(VARIABLE, "")
+    return parse_bytes(given) if given else max(int(SHARE * available_memory()), 1 << 30)

@@ -17,7 +17,7 @@ TOLD_APART = 16
 
 
 def near_chance(right: int, labels: Sequence[int], answers: int = 0) -> bool:
-    """Whether so many right answers are hardly more than guessing gives.
+    """Whether this many right answers are hardly more than guessing gives.
 
     A model that always gives one answer guesses, however many are right.
 

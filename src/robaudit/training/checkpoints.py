@@ -135,15 +135,9 @@ class Folder:
             if left:
                 raise RobauditError(f"{self.path}: holds {left[0]} but no {RESUME}; choose another --out")
             return None
-        try:
+        with self.resuming():
             state: dict[str, Any] = read_saved(path)
             before, version = TrainSettings.from_dict(state["settings"]), int(state["format"])
-        except Exception as error:
-            text = str(error).removeprefix(f"{path}: ")
-            reason = text.splitlines()[0] if text else type(error).__name__
-            raise RobauditError(
-                f"{path}: cannot be resumed ({reason[:120]}); choose another --out, or remove it to begin anew"
-            ) from error
         if version != FORMAT:
             how = "an older" if version < FORMAT else "a newer"
             raise RobauditError(
@@ -152,6 +146,24 @@ class Folder:
             )
         self._compare(before, state["data"])
         return state
+
+    @contextmanager
+    def resuming(self) -> Iterator[None]:
+        """Whatever a damaged state makes of the block.
+
+        Raises:
+            RobauditError: something went wrong in it.
+
+        """
+        path = self.path / RESUME
+        try:
+            yield
+        except Exception as error:
+            text = str(error).removeprefix(f"{path}: ")
+            reason = text.splitlines()[0] if text else type(error).__name__
+            raise RobauditError(
+                f"{path}: cannot be resumed ({reason[:120]}); choose another --out, or remove it to begin anew"
+            ) from error
 
     def _compare(self, before: TrainSettings, data: str) -> None:
         different = self._settings.differences(before)

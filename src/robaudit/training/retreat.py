@@ -37,10 +37,10 @@ class Retreat:
             f"at {self._course.slower:.2g} times the rate"
         )
 
-    def state(self) -> tuple[int, bool]:
+    def state(self) -> dict[str, int]:
         """What `load` takes."""
-        return self._chance, self.wanted
+        return {"chance": self._chance, "wanted": int(self.wanted)}
 
-    def load(self, state: tuple[int, bool]) -> None:
+    def load(self, state: dict[str, int]) -> None:
         """What `state` gave."""
-        self._chance, self.wanted = state
+        self._chance, self.wanted = state["chance"], bool(state["wanted"])

@@ -20,6 +20,7 @@ from robaudit.training.judging import Judge
 from robaudit.training.network import Shape, begin_from
 from robaudit.training.progress import TrainProgress
 from robaudit.training.remarks import Remarks, in_percent
+from robaudit.training.resuming import check_state
 from robaudit.training.retreat import Retreat
 from robaudit.training.selection import Selection
 from robaudit.training.settings import TrainSettings
@@ -234,13 +235,15 @@ class Run:
         if self.ranks.first:
             self.folder.write_logs(self.rows, self.course.tally.batches)
 
+    def _state(self) -> dict[str, Any]:
+        state = {name: getattr(self, name) for name in KEPT}
+        state |= {name: getattr(self, name).state() for name in STATEFUL}
+        state["retreat"] = self.retreat.state() if self.retreat else None
+        return state | self.course.state()
+
     def _save_state(self) -> None:
         if self.ranks.first:
-            state = {name: getattr(self, name) for name in KEPT}
-            state |= {name: getattr(self, name).state() for name in STATEFUL}
-            state["retreat"] = self.retreat and self.retreat.state()
-            state |= self.course.state()
-            self.folder.save_state(state)
+            self.folder.save_state(self._state())
 
     def _resume(self) -> None:
         if self.ranks.first:
@@ -248,12 +251,14 @@ class Run:
         state = self.ranks.agree(self.folder.load_state())
         if state is None:
             return
-        self.course.load(state)
-        for name in KEPT:
-            setattr(self, name, state[name])
-        for name in STATEFUL:
-            getattr(self, name).load(state[name])
-        if self.retreat and state["retreat"]:
-            self.retreat.load(state["retreat"])
+        with self.folder.resuming():
+            check_state(state, self._state(), self.settings.epochs)
+            self.course.load(state)
+            for name in KEPT:
+                setattr(self, name, state[name])
+            for name in STATEFUL:
+                getattr(self, name).load(state[name])
+            if self.retreat and state["retreat"]:
+                self.retreat.load(state["retreat"])
         self._write_logs()
         self.progress.note(f"resumed after epoch {self.epoch}, step {self.step}")

@@ -100,6 +100,8 @@ def causes_of(evidence: Evidence) -> list[Finding]:
     found += _imbalance(evidence) + _weak_square(evidence)
     # Zero gradients explain whatever the trajectory looks like.
     found += _gradients(evidence) or _trajectory(evidence)
+    if sentence := failure_sentence(evidence.header.probes):
+        found.append(finding("pgd-attack-fails", sentence))
     if evidence.header.probes.get("examples", 0) >= FEWEST_PROBED:
         found += _from_probes(evidence.header.probes)
         if not {"rugged-surface", "vanishing-gradients", "shattered-gradients"} & {
@@ -207,13 +209,13 @@ def _last_softmax(probes: dict[str, float]) -> list[Finding]:
     if "before_pgd10" not in probes:
         return []
 
-    def told(name: str) -> str:
+    def description(name: str) -> str:
         left = f"leaves {100 * probes[f'{name}pgd10']:.0f} %"
         return f"{left} (FOSC / (eps |g|) {probes[f'{name}fosc_normalised']:.2f}, SGCS {probes[f'{name}sgcs']:.2f})"
 
     message = (
-        f"Of {int(probes.get('examples', 0))} examples PGD-10 {told('')}; before the network's last softmax or sigmoid "
-        f"it {told('before_')}."
+        f"Of {int(probes.get('examples', 0))} examples PGD-10 {description('')}; before the network's last softmax or "
+        f"sigmoid it {description('before_')}."
     )
     return [finding("last-softmax", message)]
 
@@ -232,8 +234,6 @@ def _from_probes(probes: dict[str, float]) -> list[Finding]:
     n = int(probes.get("examples", 0))
     of = f"of {n} examples"
     found = []
-    if said := failure_sentence(probes):
-        found.append(finding("pgd-attack-fails", said))
 
     def share(name: str) -> float:
         return probes.get(name, float("nan"))

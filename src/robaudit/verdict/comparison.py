@@ -33,7 +33,7 @@ class Difference:
         losses: old minus new by row of the accuracy table, paired, with its interval; positive where the new model
             is worse.
         margin: the loss that is still accepted, a fraction.
-        broken, mended: ids that only the new, or only the old, model loses to `attack`.
+        broken, fixed: ids that only the new, or only the old, model loses to `attack`.
         changed: (field, old, new) of the headers and the verdicts.
         appeared, gone: codes of findings.
 
@@ -46,7 +46,7 @@ class Difference:
     losses: dict[str, Interval]
     margin: float
     broken: tuple[int, ...]
-    mended: tuple[int, ...]
+    fixed: tuple[int, ...]
     changed: tuple[tuple[str, str, str], ...]
     appeared: tuple[str, ...]
     gone: tuple[str, ...]

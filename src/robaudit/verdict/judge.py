@@ -92,8 +92,8 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
         key=lambda item: ("error", "warning", "note").index(item.severity),
     )
     demanded = claim if claim and claim.demanded else None
-    said = claim_kept(evidence) if claim is None or claim.demanded else claim
-    answers = [judge_claim(evidence, item) if item else None for item in (said, demanded)]
+    published = claim_kept(evidence) if claim is None or claim.demanded else claim
+    answers = [judge_claim(evidence, item) if item else None for item in (published, demanded)]
     confidence = evidence.header.plan.confidence
     return Verdict(outcome, summary, tuple(causes), confidence, after, answers[0], answers[1], blocked)
 

@@ -13,6 +13,11 @@ Bools = NDArray[np.bool_]
 SCOUTED, NEAR = "scouted", "near"
 #: Likewise the steps of the last number of targets that these got; who did not get so far was broken on the way.
 NEAR_STEPS = "near_steps"
+#: Square's queries, and APGD-T's steps at the likeliest class, that every example gets: the breaks that APGD-T finds in
+#: twice as many cost more than they save.
+FIRST_QUERIES, FIRST_STEPS = 100, 20
+#: The part of the candidates that gets more, and how many of APGD-T's targets, one number after the other.
+NEAR_SHARE, NEAR_TARGETS = 0.25, (2, 5)
 
 
 def passed(evidence: Evidence, scout: str, steps: int = 0) -> Bools:

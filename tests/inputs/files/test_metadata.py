@@ -1,6 +1,8 @@
 """No text in a file names code, whatever reads it."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from safetensors.torch import save_file
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import inspect_checkpoint, load_classifier
+from robaudit.inputs.recovery.catalogue import build_catalogue
 
 PAYLOAD = """
 from pathlib import Path
@@ -35,3 +38,28 @@ def test_no_text_in_a_file_names_code(tmp_path, monkeypatch, architecture):
         "name code as its architecture" in note for note in inspect_checkpoint("evil.safetensors").notes
     )
     assert not (tmp_path / "ran").exists()
+
+
+def test_inspect_names_others_networks_and_imports_nothing(tmp_path, monkeypatch):
+    """It imported timm, for half a minute, because a file's metadata said so."""
+    monkeypatch.setitem(sys.modules, "timm", None)
+    entry = {
+        "architecture": "timm:resnet18",
+        "normalisation": "none",
+        "classes": 10,
+        "input_shape": [3, 32, 32],
+    }
+    path = str(tmp_path / "a.safetensors")
+    save_file({"fc.weight": torch.zeros(10, 64)}, path, metadata={"robaudit": json.dumps(entry)})
+    found = inspect_checkpoint(path)
+    assert (found.architectures, found.classes) == (("timm:resnet18",), 10)
+    assert found.input_shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["hf-hub:owner/name", "local-dir:/tmp", "../a", ""])
+def test_timm_is_asked_for_its_own_networks_only(monkeypatch, name):
+    """It takes a folder and the Hub's names too, which a file's metadata could have named."""
+    asked = SimpleNamespace(create_model=lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setitem(sys.modules, "timm", asked)
+    with pytest.raises(RobauditError, match="no such model"):
+        build_catalogue("timm", name, 10, 3)

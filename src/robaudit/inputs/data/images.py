@@ -170,6 +170,6 @@ def _checked_floats(pixels: torch.Tensor, name: str) -> torch.Tensor:
     if low >= -ROUNDING and high <= 1 + ROUNDING:
         return pixels if low >= 0 and high <= 1 else pixels.clamp(0, 1)
     raise RobauditError(
-        f"{name}: images run from {low:.3g} to {high:.3g}; expected [0, 1], before any normalisation "
+        f"{name}: images run from {low:.5g} to {high:.5g}; expected [0, 1], before any normalisation "
         "(the model does that)"
     )

@@ -51,7 +51,7 @@ def load_images(
             float (N, C, H, W) in [0, 1]) and `labels` (N,), or the same under other usual names.
         data_dir: where named data sets lie, in torchvision's layout; `ROBAUDIT_DATA` or a cache folder by default.
         split: `test` or `train` of a named set; of a folder the subfolder, of a file the arrays of that name, if any.
-        limit: at most so many examples, drawn by `seed`, class-balanced (in proportion where the split is
+        limit: at most this many examples, drawn by `seed`, class-balanced (in proportion where the split is
             unbalanced); None takes all.
         seed: fixes the subset and the order.
         download: fetch an absent named set through torchvision; a function is asked, with the name.

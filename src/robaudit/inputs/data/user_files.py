@@ -37,23 +37,27 @@ def found(
 
 
 def to_pixels(array: np.ndarray, name: str) -> np.ndarray:
-    """(N, C, H, W) of uint8 (N, H, W) or (N, H, W, C), or of float (N, C, H, W) or (N, H, W, C)."""
-    if array.dtype == np.uint8:
-        if array.ndim == 3:
-            return array[:, None]
-        if array.ndim == 4 and array.shape[3] in (1, 3, 4):
-            return array.transpose(0, 3, 1, 2)
+    """(N, C, H, W) of (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float.
+
+    Where either axis could be the channels uint8 has them last, as pictures do, and floats first, as tensors do.
+
+    Raises:
+        RobauditError: another type or shape.
+
+    """
+    whole = array.dtype == np.uint8
+    if not whole and array.dtype.kind != "f":
+        raise RobauditError(f"{name}: images are {array.dtype}; expected uint8, or float in [0, 1]")
+    if array.ndim == 3:
+        array = array[:, None]
+    first, last = (array.ndim == 4 and array.shape[axis] in (1, 3, 4) for axis in (1, 3))
+    if not (first or last):
         raise RobauditError(
-            f"{name}: uint8 images of shape {array.shape}; expected (N, H, W) or (N, H, W, C)"
+            f"{name}: images of shape {array.shape}; expected (N, H, W), (N, H, W, C) or (N, C, H, W)"
         )
-    if array.dtype.kind == "f" and array.ndim == 4:
-        if array.shape[3] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
-            array = array.transpose(0, 3, 1, 2)
-        return array.astype(np.float32, copy=False)
-    raise RobauditError(
-        f"{name}: images are {array.dtype} of shape {array.shape}; "
-        "expected uint8 (N, H, W[, C]) or float (N, C, H, W) in [0, 1]"
-    )
+    if last and (whole or not first):
+        array = array.transpose(0, 3, 1, 2)
+    return array if whole else array.astype(np.float32, copy=False)
 
 
 def read_arrays(path: Path, split: str = "test") -> tuple[np.ndarray, np.ndarray]:

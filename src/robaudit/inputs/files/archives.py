@@ -187,9 +187,9 @@ def _data_start(data: memoryview, record: zipfile.ZipInfo) -> int | None:
     start = place + _LOCAL.size + name + extra
     own = record.orig_filename.encode("utf-8" if record.flag_bits & _UTF8 else "cp437", "replace")
     sizes = _long_sizes(more, unpacked, packed)
-    said = (record.file_size, record.compress_size)
-    same = (sizes == said and crc == record.CRC) or (
-        bool(flags & _FOLLOWS) and sizes in ((0, 0), said) and crc in (0, record.CRC)
+    central = (record.file_size, record.compress_size)
+    same = (sizes == central and crc == record.CRC) or (
+        bool(flags & _FOLLOWS) and sizes in ((0, 0), central) and crc in (0, record.CRC)
     )
     if magic != b"PK\3\4" or flags != record.flag_bits or method != record.compress_type or text != own:
         return None

@@ -211,7 +211,7 @@ def _read_legacy(copy: FileCopy) -> Any:
 def _legacy_places(
     path: Path, data: memoryview, place: int, keys: Any, widths: dict[str, int]
 ) -> dict[str, memoryview]:
-    """The bytes of each storage: a count, then so many numbers, in the order of the keys."""
+    """The bytes of each storage: a count, then that many numbers, in the order of the keys."""
     places: dict[str, memoryview] = {}
     for key in keys if isinstance(keys, list) else ():
         count = int.from_bytes(data[place : place + 8], "little", signed=True)

@@ -21,6 +21,15 @@ HARMLESS = frozenset({
     *(f"{module} {name}" for module in ("builtins", "__builtin__")
       for name in ("set", "frozenset", "bytearray", "slice", "complex", "int", "float", "str", "bool", "list",
                    "dict", "tuple", "object", "bytes", "unicode", "long", "range", "xrange", "Ellipsis", "NoneType")),
+    "logging getLogger", "logging Logger", "re _compile", "re Pattern", "time struct_time", "array array",
+    "array _array_reconstructor", "numpy.rec recarray", "random Random", "_io BytesIO", "_io StringIO",
+    *(f"ipaddress {name}" for name in ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network")),
+    *(f"{module} {name}" for module in ("operator", "_operator") for name in ("lt", "le", "gt", "ge", "eq", "ne")),
+    *(f"{module} {name}" for module in ("builtins", "__builtin__")
+      for name in ("abs", "len", "max", "min", "round", "sum", "sorted", "NotImplemented")),
+    *(f"numpy {name}" for name in (
+        "less", "less_equal", "greater", "greater_equal", "mean", "median", "std", "argmax", "argmin", "record",
+        "recarray", "datetime64", "timedelta64", "void", "intc", "longlong", "ulonglong", "longdouble")),
     *(f"numpy {name}" for name in (
         "dtype", "ndarray", "bool_", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
         "uint16", "uint32", "uint64", "str_", "bytes_", "complex64", "complex128", "generic")),
@@ -46,8 +55,10 @@ KEPT = (
     "torch.optim.", "torch.nn.modules.", "torch.nn.backends.", "torch.nn.parameter", "torch.utils.data.",
     "torch.distributions.", "torch.cuda.amp.", "torch.amp.", "torch.ao.nn.", "torch.nn.quantized.",
     "torch.nn.utils.parametrizations", "torch.nn.utils.parametrize", "torch.ao.quantization.",
-    "torchvision.models.", "torchvision.transforms.transforms",
+    "torchvision.models.", "torchvision.transforms.",
 )  # fmt: skip
+#: Modules whose functions and classes only compute.
+PURE = ("torch.nn.functional.", "torch.nn.init.", "numpy.ma.", "scipy.sparse.")
 #: Modules beside the standard library's that only an attack names.
 OUTSIDE = frozenset({
     "nt", "posix", "__builtin__", "commands", "pip", "setuptools", "pkg_resources", "cPickle", "distutils", "imp",
@@ -72,7 +83,7 @@ def refuse_unsafe(names: set[str]) -> None:
             continue
         ours = top in ("torch", "torchvision", "numpy", "scipy", "robaudit")
         if (
-            module == "torch.nn.functional" and last.isidentifier()
+            f"{module}.".startswith(PURE) and last.isidentifier()
         ):  # a loss that somebody keeps: no more than its name
             continue
         if ours and ((module.startswith(KEPT) and last[:1].isupper()) or _plain_torch(module, last)):

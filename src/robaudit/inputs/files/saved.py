@@ -9,7 +9,7 @@ from robaudit.inputs.files.checkpoints import read_checkpoint
 from robaudit.inputs.files.copies import FileCopy, read_copy
 from robaudit.sandbox import Limits, in_child
 
-#: Processor time that the first look at a file may take: a start, and one second for so many bytes.
+#: Processor time that the first look at a file may take: a start, and one second for this many bytes.
 SECONDS = 60
 PER_SECOND = 8 << 20
 

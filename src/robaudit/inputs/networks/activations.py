@@ -87,7 +87,7 @@ SLOPES = ("prelu", "prelu-each")
 
 
 def make_activation(word: str, channels: int) -> nn.Module:
-    """A fresh activation of so many channels by a word of `ACTIVATIONS` or `SLOPES`."""
+    """A fresh activation of this many channels by a word of `ACTIVATIONS` or `SLOPES`."""
     if word in SLOPES:
         return nn.PReLU(channels if word == "prelu-each" else 1)
     return ACTIVATIONS[word]()

@@ -39,7 +39,7 @@ def divides(word: str, widths: set[int]) -> bool:
 
 
 def make_norm(word: str, channels: int, *, flat: bool = False) -> nn.Module:
-    """A fresh normalisation of so many channels; `flat` for features (N, channels) instead of images.
+    """A fresh normalisation of this many channels; `flat` for features (N, channels) instead of images.
 
     Raises:
         RobauditError: unknown word, or groups that do not divide the channels.

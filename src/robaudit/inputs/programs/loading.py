@@ -103,6 +103,8 @@ def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) ->
 
     """
     answer = Answer(classes)
+    example = example.clone()
+    before = example._version
     try:
         with torch.no_grad():
             given = network.eval()(example)
@@ -111,10 +113,30 @@ def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) ->
         raise _does_not_run(error, tuple(example.shape[1:]), name) from error
     _, channels, height, width = example.shape
     shape, columns = (channels, height, width), int(logits.shape[1])
+    if example._version != before:
+        network = OnACopy(network)
     if logits is given and logits.dtype == torch.float32:
         return Loaded(network, shape, columns)
     found = OneAnswer(network, answer)
     return Loaded(found, shape, columns, found.notes)
+
+
+class OnACopy(nn.Module):
+    """A module that writes into its input, as one that leaves it as it was.
+
+    No gradient goes through what is overwritten.
+    """
+
+    answers_with = "network"
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the network."""
+        answer: Tensor = self.network(x.clone())
+        return answer
 
 
 def _does_not_run(error: Exception, shape: tuple[int, ...], name: str) -> RobauditError:
@@ -127,6 +149,8 @@ def _does_not_run(error: Exception, shape: tuple[int, ...], name: str) -> Robaud
         return RobauditError(
             f"{name}: mixes float32 images with numbers of another precision; let it compute in float32, as is audited"
         )
+    if isinstance(error, TypeError) and "missing" in str(error):
+        return RobauditError(f"{name}: takes more than images ({error}); let it take images alone")
     reason = str(error).strip().splitlines()[-1][:120] if str(error).strip() else type(error).__name__
     return RobauditError(
         f"{name}: does not run on images of {_text(shape)} ({reason}); pass its own --dataset"

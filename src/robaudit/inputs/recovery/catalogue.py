@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
@@ -51,11 +53,17 @@ def indexed_names(layers: list[Layer]) -> list[str]:
 def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.Module:
     """A torchvision or timm network with fresh weights.
 
+    The name may be a file's, so it is one of the package's own list: others fetch what they name, or follow a path.
+
     Raises:
         RobauditError: not installed, or no such model.
 
     """
+    if not name.replace(".", "_").isidentifier():  # timm takes the Hub's names and folders too
+        raise RobauditError(f"{kind}:{name}: no such model; expected the name of one of {kind}'s networks")
     try:
+        if not _is_listed(kind, name):
+            raise RobauditError(f"{kind}:{name}: no such classifier of images")
         if kind == "torchvision":
             from torchvision import models  # noqa: PLC0415  a second to import
 
@@ -66,14 +74,32 @@ def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.
 
         made: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=in_channels)
         return made
+    except RobauditError:
+        raise
     except ImportError as error:
         raise RobauditError(f"{kind}:{name}: needs {kind}; pip install 'robaudit[timm]'") from error
     except Exception as error:
         raise RobauditError(f"{kind}:{name}: cannot be built ({type(error).__name__}: {error})") from error
 
 
+def _is_listed(kind: str, name: str) -> bool:
+    """Whether a package has a classifier of that name; timm's may be followed by the name of weights."""
+    if kind == "torchvision":
+        from torchvision import models  # noqa: PLC0415
+
+        return name in models.list_models(module=models)
+    import timm  # noqa: PLC0415
+
+    return re.fullmatch(r"[A-Za-z0-9_.-]+", name) is not None and timm.is_model(name)
+
+
 def catalogue_options(
-    state: State, layers: list[Layer], shape: tuple[int, int, int] | None, only: str = ""
+    state: State,
+    layers: list[Layer],
+    shape: tuple[int, int, int] | None,
+    only: str = "",
+    *,
+    build: bool = True,
 ) -> list[Candidate]:
     """Candidates from the catalogues, loaded by name (after a common prefix) or else in order.
 
@@ -82,24 +108,44 @@ def catalogue_options(
         layers: the same as layers.
         shape: (C, H, W) of the images, where there are some.
         only: a single `torchvision:NAME` or `timm:NAME` to take.
+        build: otherwise they are only named, and nothing is imported.
 
     """
     found = []
     classes = chain_classes(layers)
     channels = input_channels(layers) or 3
+    size = shape[1] if shape else 224
     known = [name for name in indexed_names(layers) if ":" in name]
     for text in [only] if only else known[:4]:
+        if not build:
+            found.append(Candidate(text, tuple(layers), channels, size, classes, -0.5))
+            continue
         kind, _, name = text.partition(":")
         try:
+            if only and not _holds(kind, name, classes, channels, state):
+                continue
             network = build_catalogue(kind, name, classes, channels)
         except RobauditError:
             continue
         loaded = _loaded(network, state)
         if loaded:
-            size = shape[1] if shape else 224
             exact = loaded == "by name"
             found.append(Candidate(text, (), channels, size, classes, -0.5, network, exact))
     return found
+
+
+def _holds(kind: str, name: str, classes: int, channels: int, state: State) -> bool:
+    """Whether a file may hold all numbers of a network, which are not allocated to tell; some need to be."""
+    try:
+        with torch.device("meta"):
+            wanted = build_catalogue(kind, name, classes, channels)
+    except RobauditError:
+        return True
+    return _numbers(wanted.state_dict()) <= _numbers(state)
+
+
+def _numbers(state: State) -> int:
+    return sum(tensor.numel() for tensor in state.values() if tensor.ndim)
 
 
 def _loaded(network: nn.Module, state: State) -> str:

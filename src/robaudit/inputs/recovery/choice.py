@@ -10,7 +10,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.scoring import Choice, accuracy_gap, loss_gap, shape_gap
+from robaudit.inputs.recovery.scoring import Choice, accuracy_gap, loss_gap, same_answers, shape_gap
 from robaudit.inputs.recovery.search import choose, choose_behind
 from robaudit.stats import near_chance
 
@@ -39,6 +39,7 @@ class ModelRequest:
         shape: (C, H, W) of the images where they are not at hand.
         classes: and how many classes they have; 0 where it is not known.
         trust_program: `--trust-program`; nothing in a file or a policy can say so.
+        build: whether others' packages may be imported to build what a file names or its shapes are known as.
 
     """
 
@@ -51,6 +52,7 @@ class ModelRequest:
     shape: tuple[int, int, int] | None = None
     classes: int = 0
     trust_program: bool = False
+    build: bool = True
 
     @property
     def image_classes(self) -> int:
@@ -136,8 +138,9 @@ def _notes(taken: Choice, choices: list[Choice], norms: list[Normalisation]) -> 
     """How the choice was made, in sentences."""
     best = choices[0]
     notes = [f"clean accuracy {taken.accuracy:.1%} on {len(taken)} images"]
-    same = [c for c in choices[1:] if c.candidate.plan == best.candidate.plan]
-    other = [c for c in choices[1:] if c.candidate.plan != best.candidate.plan]
+    rivals = [c for c in choices[1:] if not same_answers(c, best)]  # blue first on grey images, say
+    same = [c for c in rivals if c.candidate.plan == best.candidate.plan]
+    other = [c for c in rivals if c.candidate.plan != best.candidate.plan]
     if best is not taken and accuracy_gap(taken, best) > CLEAR_ACCURACY:
         notes.append(
             f"warning: with normalisation {best.normalisation.text} it is right on {best.accuracy:.1%}: "
@@ -147,7 +150,7 @@ def _notes(taken: Choice, choices: list[Choice], norms: list[Normalisation]) -> 
         rival = same[0]
         notes.append(
             f"normalisation {best.normalisation.text} chosen by clean accuracy and loss: {_level(best)}, "
-            f"next {rival.normalisation.text} {_level(rival)}"
+            f"next {rival.normalisation.text} {_level(rival)} on {len(rival)} images"
         )
         seen = [c for c in same if len(c) == len(best)]
         close = rival in seen and loss_gap(rival, best) < CLOSE_NORMALISATION

@@ -56,7 +56,7 @@ class Described:
         return bool(self.timm) or self.kind in KINDS
 
     def stored(self, channels: int) -> Normalisation | None:
-        """The normalisation for so many channels, by its name where it has one.
+        """The normalisation for this many channels, by its name where it has one.
 
         Raises:
             RobauditError: it is of other channels.
@@ -104,12 +104,12 @@ def described(copy: FileCopy) -> Described | None:
     )  # fmt: skip
 
 
-def as_transformer(said: Described, options: list[Candidate]) -> Candidate | None:
+def as_transformer(description: Described, options: list[Candidate]) -> Candidate | None:
     """Of what the layers may be, Hugging Face's plain vision transformer with the numbers that are said."""
-    settings = said.settings
+    settings = description.settings
     relu, heads = RELU.get(str(settings.get("hidden_act", "gelu"))), settings.get("num_attention_heads")
     eps = settings.get("layer_norm_eps", 1e-12)
-    if said.kind != "vit" or relu is None or type(heads) is not int or not _is_eps(eps):
+    if description.kind != "vit" or relu is None or type(heads) is not int or not _is_eps(eps):
         return None
     for option in options:
         plan = option.plan

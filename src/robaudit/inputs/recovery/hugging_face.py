@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,53 +42,63 @@ class Logits(nn.Module):
 
 
 def described_options(
-    said: Described, members: Members, arch: str | None, shape: tuple[int, int, int] | None, path: Path
+    description: Described,
+    members: Members,
+    arch: str | None,
+    shape: tuple[int, int, int] | None,
+    path: Path,
+    *,
+    build: bool = True,
 ) -> tuple[list[Candidate], str]:
     """The network that the JSON beside a checkpoint describes, and its structure where no text says it.
 
     Args:
-        said: what it says.
+        description: what it says.
         members: the checkpoint's one state dict; sentences for the report go to its notes.
         arch: `transformers:KIND` where the user named it.
         shape: (C, H, W) of the images, where there are some.
         path: begins every error.
+        build: otherwise it is only named, and no package imported.
 
     Raises:
         RobauditError: there is no such network, or the tensors are of another.
 
     """
-    if said.side and shape and shape[1:] != (said.side, said.side):
-        if said.kind in ONE_SIZE:
+    size = f"{description.side} x {description.side}"
+    if description.side and shape and shape[1:] != (description.side, description.side):
+        if description.kind in ONE_SIZE:
             raise RobauditError(
-                f"{path}: takes images of {said.side} x {said.side}, these are of {shape[1]} x {shape[2]}; "
-                "pass them resized"
+                f"{path}: takes images of {size}, these are of {shape[1]} x {shape[2]}; pass them resized"
             )
         members.notes.append(
-            f"warning: {CONFIG} or {PREPROCESSOR} beside it says that images of {said.side} x {said.side} go in; "
+            f"warning: {CONFIG} or {PREPROCESSOR} beside it says that images of {size} go in; "
             f"these are of {shape[1]} x {shape[2]} and go in as they are"
         )
-    if said.timm:
-        return member_options(members, f"timm:{said.timm}", shape, path), ""
+    if description.timm:
+        return member_options(members, f"timm:{description.timm}", shape, path, build=build), ""
     layers, state = members.layers[0], members.states[0]
-    if arch is None and (option := as_transformer(said, transformer_candidates(layers, shape))):
+    if arch is None and (option := as_transformer(description, transformer_candidates(layers, shape))):
         return [option], ""
-    network = build_described(said, state, str(path))
-    channels = said.settings.get("num_channels")
+    channels = description.settings.get("num_channels")
     channels = channels if type(channels) is int else input_channels(layers) or 3
-    side = shape[1] if shape else said.side
-    classes = said.classes or chain_classes(layers)
-    option = Candidate(f"{PREFIX}{said.kind}", (), channels, side, classes, 0.0, network, exact=True)
-    return [option], f"{json.dumps(said.settings, sort_keys=True)}\n{class_structure(network)}"
+    side = shape[1] if shape else description.side
+    classes = description.classes or chain_classes(layers)
+    option = Candidate(f"{PREFIX}{description.kind}", tuple(layers), channels, side, classes, 0.0, exact=True)
+    if not build:
+        return [option], ""
+    network = build_described(description, state, str(path))
+    option = replace(option, layers=(), network=network)
+    return [option], f"{json.dumps(description.settings, sort_keys=True)}\n{class_structure(network)}"
 
 
-def build_described(said: Described, state: State, source: str) -> nn.Module:
+def build_described(description: Described, state: State, source: str) -> nn.Module:
     """The network that a folder describes, with its tensors.
 
     Raises:
         RobauditError: the package is not installed, the kind is not known, or the tensors are of another network.
 
     """
-    what = f"{source}: is a Hugging Face network of the kind {said.kind}"
+    what = f"{source}: is a Hugging Face network of the kind {description.kind}"
     try:
         package = importlib.import_module("transformers")
         names = importlib.import_module("transformers.models.auto.modeling_auto")
@@ -96,16 +107,16 @@ def build_described(said: Described, state: State, source: str) -> nn.Module:
         raise RobauditError(
             f"{what}, which needs the transformers package; pip install transformers"
         ) from error
-    known = names.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.get(said.kind, ())
+    known = names.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.get(description.kind, ())
     known = (known,) if isinstance(known, str) else tuple(known)
-    asked = said.settings.get("architectures") or [""]
+    asked = description.settings.get("architectures") or [""]
     name = next((each for each in known if asked[:1] == [each]), known[0] if known else "")
     make = getattr(package, name, None)
-    config_of = getattr(package, configs.CONFIG_MAPPING_NAMES.get(said.kind, ""), None)
+    config_of = getattr(package, configs.CONFIG_MAPPING_NAMES.get(description.kind, ""), None)
     if make is None or config_of is None:
         raise RobauditError(f"{what}, which this transformers does not know; upgrade it")
     try:
-        config = config_of(**_settings(said, config_of))
+        config = config_of(**_settings(description, config_of))
         with torch.device("meta"):  # sizes first: no more numbers than the file holds
             same = _numbers(make(config).state_dict()) <= _numbers(state)
         network = _loaded(make, config, state) if same else None
@@ -130,18 +141,18 @@ def _loaded(make: Any, config: Any, state: State) -> nn.Module | None:
     logging.disable_progress_bar()
     floats = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
     try:
-        network, told = make.from_pretrained(
+        network, report = make.from_pretrained(
             None, config=config, state_dict=floats, output_loading_info=True, local_files_only=True
         )
     finally:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-    wrong = any(told.get(kind) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    wrong = any(report.get(kind) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     return None if wrong else network
 
 
-def _settings(said: Described, config_of: Any) -> dict[str, Any]:
+def _settings(description: Described, config_of: Any) -> dict[str, Any]:
     """The numbers and words of a configuration that its own class asks for.
 
     What all classes share can choose a program to run (`attn_implementation`), so none of that is passed on.
@@ -150,9 +161,11 @@ def _settings(said: Described, config_of: Any) -> dict[str, Any]:
     own = inspect.signature(config_of.__init__).parameters.keys() - shared.keys()
     left_out = {"out_features", "out_indices"}
     chosen = {
-        key: value for key, value in said.settings.items() if key in own - left_out and _is_plain(value)
+        key: value
+        for key, value in description.settings.items()
+        if key in own - left_out and _is_plain(value)
     }
-    return chosen | ({"num_labels": said.classes} if said.classes > 0 else {})
+    return chosen | ({"num_labels": description.classes} if description.classes > 0 else {})
 
 
 def _is_plain(value: object) -> bool:

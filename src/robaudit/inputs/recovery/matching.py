@@ -69,7 +69,10 @@ def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[
     if not alphabetical(layers):
         return next((found for order in [layers, *natural] if (found := _candidates(order, shape))), [])
     merged: dict[Plan, Candidate] = {}
+    orders: dict[tuple[int, ...], tuple[int, list[Layer]]] = {}
     for rank, order in enumerate([*natural, layers]):
+        orders.setdefault(tuple(map(id, order)), (rank, order))
+    for rank, order in orders.values():
         for option in _candidates(order, shape):
             merged.setdefault(option.plan, replace(option, price=option.price + 0.4 * rank))
     return sorted(merged.values(), key=lambda option: option.price)

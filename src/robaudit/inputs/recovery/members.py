@@ -24,6 +24,8 @@ LAYERS = 20_000
 NAME = 500
 #: Layers up to which a file that fits nothing is read without some of its parts; no known network has more.
 REDUCED = 1500
+#: Parts of names that PyTorch's training for quantisation adds.
+_PREPARED = ("fake_quant", "activation_post_process")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +61,14 @@ def read_members(states: list[State], path: Path) -> Members:
                 raise RobauditError(
                     f"{path}: a tensor's name has {len(name):,} letters; pass another checkpoint"
                 )
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            if tensor.is_floating_point() and not bool(torch.isfinite(_computable(tensor)).all()):
                 raise RobauditError(
                     f"{path}: {name} holds NaN or infinite values; pass a checkpoint that did not diverge"
+                )
+            if _whole_numbers(name, tensor):
+                raise RobauditError(
+                    f"{path}: {name} holds whole numbers ({str(tensor.dtype).removeprefix('torch.')}), of a quantised "
+                    "network; pass the plain float weights"
                 )
             if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
                 raise RobauditError(
@@ -80,10 +87,22 @@ def read_members(states: list[State], path: Path) -> Members:
     return Members(rests, members, stored, notes)
 
 
+def _computable(tensor: torch.Tensor) -> torch.Tensor:
+    """Numbers of a type that PyTorch only stores, as ones that it computes with."""
+    return tensor.float() if tensor.dtype.itemsize == 1 else tensor
+
+
+def _whole_numbers(name: str, tensor: torch.Tensor) -> bool:
+    """Whether these are weights as a quantised network has them, and no table of places."""
+    if tensor.ndim < 2 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        return False
+    return tensor.dtype == torch.int8 or "weight" in name.rpartition(".")[2]
+
+
 def member_options(
-    members: Members, arch: str | None, shape: tuple[int, int, int] | None, path: Path
+    members: Members, arch: str | None, shape: tuple[int, int, int] | None, path: Path, *, build: bool = True
 ) -> list[Candidate]:
-    """Candidates for all members together, the likeliest first.
+    """Candidates for all members together, the likeliest first; those of catalogues only named unless `build`.
 
     Raises:
         RobauditError: nothing fits, or the images have other channels.
@@ -93,7 +112,9 @@ def member_options(
     head = f"ensemble:{len(members.layers)}*"
     named = arch.removeprefix(head) if arch else None
     try:
-        options = _one_member(members.states[0], first, named, shape) or _reduced(members, named, shape)
+        options = _one_member(members.states[0], first, named, shape, build) or _reduced(
+            members, named, shape
+        )
     except RobauditError:
         options = _reduced(members, named, shape)
         if not options:
@@ -103,6 +124,11 @@ def member_options(
         if shape and channels not in (None, shape[0]):
             raise RobauditError(
                 f"{path}: takes images of {channels} channels, the data set has {shape[0]}; pass its own --dataset"
+            )
+        if any(word in name for name in members.states[0] for word in _PREPARED):
+            raise RobauditError(
+                f"{path}: is of a network prepared for quantisation; pass the plain float weights, or --arch "
+                "FILE.py:FACTORY"
             )
         raise RobauditError(
             f"{path}: fits no known architecture; pass --arch NAME or FILE.py:FACTORY (robaudit inspect shows why)"
@@ -152,12 +178,14 @@ def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | N
 
 
 def _one_member(
-    state: State, layers: list[Layer], arch: str | None, shape: tuple[int, int, int] | None
+    state: State, layers: list[Layer], arch: str | None, shape: tuple[int, int, int] | None, build: bool
 ) -> list[Candidate]:
     """Candidates for one state dict: the named one, or those of its shapes and of the catalogues."""
     if arch is None:
-        options = [*candidates(layers, shape), *catalogue_options(state, layers, shape)]
-        return _from_a_fit(sorted(options, key=lambda option: option.price))
+        ours, others = candidates(layers, shape), catalogue_options(state, layers, shape, build=build)
+        if not build:
+            return [*others, *_from_a_fit(ours)]
+        return _from_a_fit(sorted([*ours, *others], key=lambda option: option.price))
     if arch.startswith(("torchvision:", "timm:")):
-        return catalogue_options(state, layers, shape, only=arch)
+        return catalogue_options(state, layers, shape, only=arch, build=build)
     return [named_candidate(arch, layers, shape)]

@@ -75,7 +75,7 @@ def in_network_order(
 def in_own_order(own: list[Layer], theirs: list[Layer]) -> list[Layer] | None:
     """A file's layers in a network's order: by name after a common prefix, as they stand, or sorted."""
     by_name = {layer.name: layer for layer in theirs}
-    for layer in theirs:
+    for layer in theirs if own else ():
         if layer.name.endswith(own[0].name):
             prefix = layer.name.removesuffix(own[0].name)
             named = [by_name[prefix + mine.name] for mine in own if prefix + mine.name in by_name]

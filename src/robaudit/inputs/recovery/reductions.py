@@ -68,14 +68,14 @@ def without_copies(layers: list[Layer]) -> list[Layer]:
     kept: list[Layer] = []
     seen: set[object] = set()
     for layer in layers:
-        told = _told(layer)
-        if told is None or told not in seen:
+        key = _key(layer)
+        if key is None or key not in seen:
             kept.append(layer)
-        seen.add(told)
+        seen.add(key)
     return kept
 
 
-def _told(layer: Layer) -> object:
+def _key(layer: Layer) -> object:
     """What tells a layer's numbers from another's; None of a fresh normalisation, whose are all alike."""
     if not any(
         bool((tensor != tensor.flatten()[0]).any()) for tensor in layer.tensors.values() if tensor.numel() > 1

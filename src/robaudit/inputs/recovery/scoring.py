@@ -32,7 +32,7 @@ ERROR = 1.0
 #: The share of a loss that may be systematic error of the comparison, as one standard error: 3.5 of them are 2 %.
 SYSTEMATIC = 0.02 / 3.5
 #: The same between two activations, 3.5 of them being 10 %: a network that is masked or overconfident is a little less
-#: wrong with a softer activation than it was trained with. Not where accuracy differs by so many deviations too.
+#: wrong with a softer activation than it was trained with. Not where accuracy differs by that many deviations too.
 SYSTEMATIC_ACTIVATION, SHOWN_BY_ACCURACY = 0.1 / 3.5, 2.0
 #: The share of the way from chance to perfection above which a guess is right far more often than chance.
 SEES_SHARE = 0.4

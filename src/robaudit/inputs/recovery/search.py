@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
-from robaudit.inputs.networks.families import activation, plainest, varied
-from robaudit.inputs.networks.family import Family, Plan
+from robaudit.inputs.networks.families import varied
+from robaudit.inputs.networks.family import Family
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.scoring import PRICE_WORTH, Choice, doubt, least_doubted, preferred, sees
+from robaudit.inputs.recovery.climbing import climb, starts
+from robaudit.inputs.recovery.scoring import PRICE_WORTH, Choice, doubt, least_doubted, sees
 from robaudit.inputs.recovery.special import tried_early
-from robaudit.inputs.recovery.trials import GLANCE, Guess, Trial
+from robaudit.inputs.recovery.trials import GLANCE, Trial
 
 #: Structures tried at all, and those after which it is asked whether to go on.
 WAVES = (8, 32, 80, 160)
@@ -25,10 +26,6 @@ FAR_DEARER = 2.0
 CLEAR_ACCURACY, LIGHT_WORK = 0.95, 1e7
 #: Multiplications an image from which nothing but a published network is tried where the file's names are its names.
 HEAVY_WORK = 5e8
-#: Standard errors of doubt within which structures are level with the best, and how many of them are improved on.
-LEVEL, STARTS = 2.0, 4
-#: Changes made to a structure, at most.
-CHANGES = 8
 #: Standard errors by which another usual normalisation must be better than none, by which each must be better than one
 #: listed before it, and by which raw bytes and the like must be better still. A network almost without biases answers
 #: alike on any scale, but its logits, and with them the gradients of a loss, are another's. Nor does a little loss
@@ -189,57 +186,6 @@ def combined(candidates: list[Candidate]) -> Iterator[Candidate]:
         found = varied(candidate.plan, Family.combinations)
         for plan, price in sorted(found, key=lambda item: (not tried_early(item[0]), item[1])):
             yield candidate.with_plan(plan, price)
-
-
-def starts(trial: Trial, race: list[Choice]) -> list[Choice]:
-    """Where to begin to change: the best of a race, other structures that are level with it, and its plainest form.
-
-    A wrong activation or pooling may make up for something else that is wrong, and be hard to leave by single steps.
-    """
-    found: dict[object, Choice] = {}
-    best = race[0]
-    for choice in race:
-        if doubt(choice, best) < doubt(best, best) + LEVEL and len(found) < STARTS:
-            found.setdefault(choice.candidate.plan, choice)
-    plan, saved = plainest(best.candidate.plan)
-    plain = trial.answers((best.candidate.with_plan(plan, saved), best.normalisation), trial.count)
-    return [*found.values(), *([plain] if plain and plan not in found else [])]
-
-
-def climb(trial: Trial, starts: list[Choice], normalisations: list[Normalisation]) -> Choice:
-    """From each start, change one thing at a time, the normalisation included, as long as that is less doubted.
-
-    Returns:
-        The least doubted of where the ways end.
-
-    """
-    seen: set[tuple[Plan, Normalisation]] = set()
-    ends = []
-    for start in starts:
-        choice = start
-        for _ in range(CHANGES):
-            if choice.key in seen:  # its way is known
-                break
-            seen.add(choice.key)
-            race = trial.race([choice.guess, *neighbours(choice, normalisations)], trial.count)
-            if not race or not preferred(race[0], choice):
-                break
-            choice = race[0]
-        ends.append(choice)
-    return least_doubted(ends)[0][1]
-
-
-def neighbours(choice: Choice, normalisations: list[Normalisation]) -> Iterator[Guess]:
-    """Guesses that differ in one thing, and where the activation is not ReLU, in activation and normalisation.
-
-    Which of the softer ones looks right depends on the scale of the images; ReLU without biases is the same on any.
-    """
-    candidate, norm = choice.guess
-    yield from ((candidate, other) for other in normalisations)
-    for plan, price in varied(candidate.plan, Family.neighbours):
-        changed = candidate.with_plan(plan, price)
-        soft = activation(plan) != activation(candidate.plan) and activation(candidate.plan) != "relu"
-        yield from ((changed, other) for other in (normalisations if soft else [norm]))
 
 
 def rivals(trial: Trial, best: Choice) -> list[Choice]:

@@ -15,7 +15,7 @@ from robaudit.inputs.networks.sequential_family import SequentialPlan
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.chains import Unit, chained, file_order, read_units
 from robaudit.inputs.recovery.layers import Layer
-from robaudit.inputs.recovery.sequential_ways import Way, layer_ways
+from robaudit.inputs.recovery.sequential_partials import Partial, layer_partials
 from robaudit.inputs.recovery.special import resnet_9
 
 
@@ -68,8 +68,8 @@ def sequential_candidates(layers: list[Layer], in_channels: int, image_size: int
     if not convs:
         texts.append((0.0, ("flatten", *_linear_words(linears))))
     else:
-        for side, ways in layer_ways(convs, in_channels, image_size, answers=not linears).items():
-            texts += _finished(ways, side, convs, linears)
+        for side, partials in layer_partials(convs, in_channels, image_size, answers=not linears).items():
+            texts += _finished(partials, side, convs, linears)
     if units[0].opening:
         padded = [(cost - 0.3, tuple(padded_far(list(words), 1))) for cost, words in texts]
         texts += [new for new, old in zip(padded, texts, strict=True) if new[1] != old[1]]
@@ -104,14 +104,14 @@ def _normed(
 
 
 def _finished(
-    ways: list[Way], side: int, convs: list[Unit], linears: list[Unit]
+    partials: list[Partial], side: int, convs: list[Unit], linears: list[Unit]
 ) -> Iterator[tuple[float, tuple[str, ...]]]:
     """Ways with their heads: linear layers, or global pooling where the last convolution gives the classes."""
     channels = convs[-1].layer.shape[0]
-    for way in ways:
+    for partial in partials:
         if linears:
             for words, cost in _heads(side, channels, linears[0].layer.shape[1]):
-                yield way.cost + cost, (*way.words, *words, *_linear_words(linears))
+                yield partial.cost + cost, (*partial.words, *words, *_linear_words(linears))
         else:
-            words = way.words[:-1] if way.words[-1] == "relu" else way.words
-            yield way.cost + (1.0 if side > 1 else 0.0), (*words, "gap", "flatten")
+            words = partial.words[:-1] if partial.words[-1] == "relu" else partial.words
+            yield partial.cost + (1.0 if side > 1 else 0.0), (*words, "gap", "flatten")

@@ -31,7 +31,7 @@ GLANCE = 64
 #: Standard errors of doubt behind the likeliest at which a guess leaves a race.
 BEHIND = 3.0
 #: Answers that a lap may ask for in all, the multiplications it may cost, and the guesses that stay in any case.
-LAP_ANSWERS, LAP_WORK, STAYING = 3072, 4e10, 4
+LAP_ANSWERS, LAP_WORK, STAYING = 2048, 4e10, 4
 #: Multiplications that guesses which nothing speaks for may cost in their first lap, and the fewest of them tried.
 UNLIKELY_WORK, FEWEST_UNLIKELY = 1e11, 12
 #: Multiplications an image for each learned number, as in a ResNet-18 for 32x32 pixels.
@@ -47,7 +47,7 @@ Guess = tuple[Candidate, Normalisation]
 def multiplications(network: nn.Module, image: torch.Tensor) -> int:
     """What a network costs for one image (1, C, H, W), on any machine: multiplications of its layers.
 
-    Programs have no layers to count; theirs are taken as so many a learned number.
+    Programs have no layers to count; theirs are taken as this many a learned number.
     """
     total = 0
 
@@ -155,7 +155,7 @@ class Trial:
         return torch.cat(found)
 
     def answers(self, guess: Guess, count: int) -> Choice | None:
-        """A guess tried on (at least) so many images, counting on from those it has seen; None if it cannot run."""
+        """A guess tried on (at least) this many images, counting on from those it has seen; None if it cannot run."""
         candidate, norm = guess
         key, count = (candidate.plan, norm), min(count, len(self.images))
         known = self.tried.get(key)

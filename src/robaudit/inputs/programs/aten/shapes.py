@@ -111,7 +111,7 @@ def put_slice(self: Any, src: Any, dim: int = 0, start: Any = None, end: Any = N
     """`slice_scatter`: with other numbers in part of a dimension."""
     rows = range(self.shape[dim])[slice(start, end, step)]
     if step != 1:
-        raise RobauditError("writes every so many rows of a tensor, not supported; export it without")
+        raise RobauditError("writes every n-th row of a tensor, not supported; export it without")
     before, after = self.narrow(dim, 0, rows.start), self.narrow(dim, rows.stop, self.shape[dim] - rows.stop)
     return torch.cat([before, src, after], dim) if len(rows) else self
 

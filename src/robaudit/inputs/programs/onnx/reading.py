@@ -88,7 +88,10 @@ def _tensor(item: Any) -> torch.Tensor:
     if item.data_type == _TEXT or min([*item.dims, 0]) < 0:
         raise RobauditError(f"{item.name[:60]!r} holds no numbers; export it again")
     bounded(item.dims)
-    tensor = torch.from_numpy(numpy_helper.to_array(item).copy())
+    array = numpy_helper.to_array(item)
+    if array.dtype.kind == "V":  # numpy has no bfloat16 of its own
+        array = array.astype("float32")
+    tensor = torch.from_numpy(array.copy())
     return tensor.float() if tensor.dtype in (torch.float16, torch.float64, torch.bfloat16) else tensor
 
 

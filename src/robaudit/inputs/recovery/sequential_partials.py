@@ -44,7 +44,7 @@ POOLS = (
 )
 
 
-#: (most convolutions, ways kept a side and habit, poolings tried): deep nets are regular, small ones odd.
+#: (most convolutions, partial networks kept a side and habit, poolings tried): deep nets are regular, small ones odd.
 LIMITS: tuple[tuple[int, int, tuple[tuple[str, int, int, int, float], ...]], ...] = (
     (4, 8, POOLS),
     (8, 4, POOLS[:5]),
@@ -53,7 +53,7 @@ LIMITS: tuple[tuple[int, int, tuple[tuple[str, int, int, int, float], ...]], ...
 
 
 @dataclass(frozen=True)
-class Way:
+class Partial:
     """How to reach a side: the words so far, their cost, the last padding habit, the last pooling."""
 
     cost: float
@@ -104,7 +104,9 @@ def _pool_cost(unit: Unit, pool: str, widens: bool, strided: bool, last: bool) -
     return cost
 
 
-def layer_ways(convs: list[Unit], in_channels: int, side: int, answers: bool = False) -> dict[int, list[Way]]:
+def layer_partials(
+    convs: list[Unit], in_channels: int, side: int, answers: bool = False
+) -> dict[int, list[Partial]]:
     """The cheapest ways through all convolutions, by the side they leave.
 
     Args:
@@ -114,7 +116,7 @@ def layer_ways(convs: list[Unit], in_channels: int, side: int, answers: bool = F
         answers: whether the last one gives the classes, no linear layer following.
 
     """
-    beams: dict[int, list[Way]] = {side: [Way(0.0, (), None, "")]}
+    beams: dict[int, list[Partial]] = {side: [Partial(0.0, (), None, "")]}
     channels = in_channels
     beam, pools = next((beam, pools) for most, beam, pools in LIMITS if len(convs) <= most)
     for i, unit in enumerate(convs):
@@ -123,8 +125,8 @@ def layer_ways(convs: list[Unit], in_channels: int, side: int, answers: bool = F
         widens = last or convs[i + 1].layer.shape[0] > outs
         # A convolution over the whole map is a linear layer in disguise, with only such behind it.
         ends = all(later.layer.shape[2] == 1 for later in convs[i + 1 :])
-        grown: dict[int, list[Way]] = {}
-        for current, ways in beams.items():
+        grown: dict[int, list[Partial]] = {}
+        for current, partials in beams.items():
             for word, kernel, stride, padding, cost in _options(unit, channels):
                 middle = pooled(current, kernel, stride, padding)
                 covers = ends and kernel == current > 1 and (stride, padding) == (1, 0)
@@ -137,33 +139,41 @@ def layer_ways(convs: list[Unit], in_channels: int, side: int, answers: bool = F
                     words = _unit_words(unit, word, pool)
                     grown.setdefault(after, []).extend(
                         _extended(
-                            way, words, more + (min(extra, USUAL) if pool == way.pool else extra), habit, pool
+                            partial,
+                            words,
+                            more + (min(extra, USUAL) if pool == partial.pool else extra),
+                            habit,
+                            pool,
                         )
-                        for way in ways
+                        for partial in partials
                     )
-        beams = {key: _thinned(ways, beam) for key, ways in grown.items()}
+        beams = {key: _thinned(partials, beam) for key, partials in grown.items()}
         channels = outs
     return beams
 
 
 def _extended(
-    way: Way, words: tuple[str, ...], cost: float, habit: tuple[int, bool] | None, pool: str
-) -> Way:
-    change = 0.5 if habit and way.habit and habit[1] != way.habit[1] else 0.0
-    change += 0.6 if habit and habit[0] > 1 and (way.pool or pool) else 0.0
-    change += 0.6 if pool and ((way.habit and way.habit[0] > 1) or way.pool not in ("", pool)) else 0.0
-    strided = (max(habit[0], way.habit[0]), habit[1]) if habit and way.habit else habit or way.habit
-    return Way(way.cost + cost + change, way.words + words, strided, pool or way.pool)
+    partial: Partial, words: tuple[str, ...], cost: float, habit: tuple[int, bool] | None, pool: str
+) -> Partial:
+    change = 0.5 if habit and partial.habit and habit[1] != partial.habit[1] else 0.0
+    change += 0.6 if habit and habit[0] > 1 and (partial.pool or pool) else 0.0
+    change += (
+        0.6 if pool and ((partial.habit and partial.habit[0] > 1) or partial.pool not in ("", pool)) else 0.0
+    )
+    strided = (
+        (max(habit[0], partial.habit[0]), habit[1]) if habit and partial.habit else habit or partial.habit
+    )
+    return Partial(partial.cost + cost + change, partial.words + words, strided, pool or partial.pool)
 
 
-def _thinned(ways: list[Way], beam: int) -> list[Way]:
+def _thinned(partials: list[Partial], beam: int) -> list[Partial]:
     """The cheapest ways, some of each habit."""
-    ways = sorted(ways, key=lambda way: way.cost)[: 20 * beam]
-    kept: list[Way] = []
+    partials = sorted(partials, key=lambda partial: partial.cost)[: 20 * beam]
+    kept: list[Partial] = []
     counts: dict[object, int] = {}
-    for way in ways:
-        key = (way.habit, way.pool)
+    for partial in partials:
+        key = (partial.habit, partial.pool)
         if counts.get(key, 0) < beam:
             counts[key] = counts.get(key, 0) + 1
-            kept.append(way)
+            kept.append(partial)
     return kept
