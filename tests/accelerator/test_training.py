@@ -14,7 +14,7 @@ from tests.accelerator.pretend import DEVICE, NAME, PretendGraph, pretending
 from tests.models import cnn
 
 TINY = TrainSettings(
-    "digits", Inner(0.1, 0.05, 3), epochs=2, batch_size=50, lr=0.02, validation=40, limit=200,
+    "digits", Inner(0.1, 0.05, 3), epochs=2, batch_size=50, lr=0.02, validation=40, limit=200, confirm=0,
     arch="sequential:conv8k3s2p1 bn relu conv8k3p1 relu flatten fcK", augment="crop-flip", batch_metrics=2,
 )  # fmt: skip
 #: What two ways of rounding may do to numbers that training amplifies.

@@ -12,7 +12,16 @@ def healing():
     return healing
 
 
-SMALL = {"epochs": 1, "limit": 150, "validation": 40, "batch_size": 50, "steps": 1, "lr": 0.01, "eps": 0.4}
+SMALL = {
+    "epochs": 1,
+    "limit": 150,
+    "validation": 40,
+    "confirm": 0,
+    "batch_size": 50,
+    "steps": 1,
+    "lr": 0.01,
+    "eps": 0.4,
+}
 
 
 def test_a_row_has_every_column_and_nothing_is_done_twice(healing, tmp_path, monkeypatch, capsys):

@@ -68,7 +68,15 @@ def test_a_run_goes_on_from_its_packed_state(tmp_path, heal):
 
     images = load_images("digits", split="train", limit=150)
     whole = TrainSettings(
-        "digits", Inner(0.1, 0.025, 2), epochs=3, batch_size=25, lr=0.05, arch=ARCH, validation=20, heal=heal
+        "digits",
+        Inner(0.1, 0.025, 2),
+        epochs=3,
+        batch_size=25,
+        lr=0.05,
+        arch=ARCH,
+        validation=20,
+        confirm=0,
+        heal=heal,
     )
     rows = train(whole, images, tmp_path / "whole")
 

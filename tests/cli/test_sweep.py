@@ -20,6 +20,7 @@ epochs = 1
 limit = 100
 batch-size = 50
 validation = 20
+confirm = 0
 steps = 1
 heal = true
 [grid]

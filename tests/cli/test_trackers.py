@@ -65,7 +65,19 @@ def test_an_audit_is_logged_with_its_numbers(client, tmp_path):
 
 
 def test_a_run_is_logged_epoch_by_epoch_and_a_failed_one_is_called_so(client, tmp_path, monkeypatch):
-    flags = ["--epochs", "1", "--limit", "100", "--validation", "20", "--threads", "1", "--quiet"]
+    flags = [
+        "--epochs",
+        "1",
+        "--limit",
+        "100",
+        "--validation",
+        "20",
+        "--confirm",
+        "0",
+        "--threads",
+        "1",
+        "--quiet",
+    ]
     assert run(["train", "--dataset", "digits", "--out", str(tmp_path / "a"), *flags, "--log", "wandb"]) == 0
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert [step for step, _ in client["log"]] == [1]

@@ -12,7 +12,20 @@ from robaudit.cli.training_words import summary
 from robaudit.errors import RobauditError
 from tests.shipped import DISTILLED
 
-SMALL = ["--epochs", "2", "--limit", "200", "--validation", "40", "--batch-size", "50", "--steps", "2"]
+SMALL = [
+    "--epochs",
+    "2",
+    "--limit",
+    "200",
+    "--validation",
+    "40",
+    "--confirm",
+    "5",
+    "--batch-size",
+    "50",
+    "--steps",
+    "2",
+]
 
 
 def train(folder, *arguments):

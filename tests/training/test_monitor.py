@@ -20,7 +20,7 @@ from tests.shipped import ADVERSARIAL, DISTILLED
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = TrainSettings(
-    "digits", Inner(0.1, 0.025, 4), epochs=6, batch_size=50, lr=0.05, validation=60, limit=400,
+    "digits", Inner(0.1, 0.025, 4), epochs=6, batch_size=50, lr=0.05, validation=60, limit=400, confirm=0,
     arch="sequential:conv8k3s2p1 relu flatten fcK",
 )  # fmt: skip
 

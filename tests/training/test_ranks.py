@@ -12,7 +12,7 @@ from robaudit.inputs import load_images
 from robaudit.training import Inner, TrainSettings, train
 
 SETTINGS = TrainSettings(
-    "digits", Inner(0.1, 0.05, 2), epochs=2, batch_size=51, lr=0.05, validation=40, limit=200,
+    "digits", Inner(0.1, 0.05, 2), epochs=2, batch_size=51, lr=0.05, validation=40, limit=200, confirm=0,
     arch="sequential:conv8k3s2p1 bn relu flatten fcK", batch_metrics=3, awp=0.005,
 )  # fmt: skip
 _CODE = """
