@@ -28,8 +28,8 @@ _KEYS: Kinds = {
 }  # fmt: skip
 #: What a grid may say of `robaudit train`, and of `robaudit check`.
 TRAINING = {
-    "dataset", "limit", "validation", "confirm", "augment", "method", "beta", "eps", "step-size", "steps", "awp", "arch",
-    "normalise", "epochs", "batch-size", "lr", "schedule", "momentum", "weight-decay", "clip", "select", "heal",
+    "dataset", "limit", "validation", "confirm", "augment", "method", "beta", "eps", "step-size", "steps", "awp",
+    "arch", "normalise", "epochs", "batch-size", "lr", "schedule", "momentum", "weight-decay", "clip", "select", "heal",
     "threshold", "precision", "execution", "threads", "device", "batch-metrics", "save-every", "tensorboard",
 }  # fmt: skip
 CHECKING = {
