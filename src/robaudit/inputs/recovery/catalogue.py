@@ -98,7 +98,8 @@ def catalogue_options(
         if loaded:
             size = shape[1] if shape else 224
             exact = loaded == "by name"
-            found.append(Candidate(text, (), channels, size, classes, -0.5, network, exact))
+            price = len(found) / 10 - 0.5  # of those that compute the same, the first named is meant
+            found.append(Candidate(text, (), channels, size, classes, price, network, exact))
     return found
 
 
