@@ -92,7 +92,8 @@ def catalogue_options(
         loaded = _loaded(network, state)
         if loaded:
             exact = loaded == "by name"
-            found.append(Candidate(text, (), channels, size, classes, -0.5, network, exact))
+            price = len(found) / 10 - 0.5  # of those that compute the same, the first named is meant
+            found.append(Candidate(text, (), channels, size, classes, price, network, exact))
     return found
 
 
