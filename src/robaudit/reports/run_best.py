@@ -8,6 +8,7 @@ from typing import Any
 
 from robaudit.errors import RobauditError
 from robaudit.files import read_text
+from robaudit.reports.run_curves import wrong_in
 
 BEST = "best.json"
 NUMBERS = ("epoch", "clean", "pgd10", "robust", "robust_low", "robust_high", "robust_examples")
@@ -31,15 +32,9 @@ def read_best(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise RobauditError(f"{path}: is damaged ({error}); resume the run, which writes it anew") from error
     names = NUMBERS + (_CONFIRMED if isinstance(found, dict) and "luck" in found else ())
-    lacking = (
-        [name for name in names if type(found.get(name)) not in (int, float)]
-        if isinstance(found, dict)
-        else names
-    )
-    if lacking:
-        raise RobauditError(
-            f"{path}: is damaged (no number for {lacking[0]}); resume the run, which writes it anew"
-        )
+    wrong = wrong_in(found, names)
+    if wrong:
+        raise RobauditError(f"{path}: is damaged ({wrong}); resume the run, which writes it anew")
     return {name: found[name] for name in names}
 
 

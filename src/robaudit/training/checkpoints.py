@@ -17,7 +17,7 @@ import torch
 
 import robaudit
 from robaudit.errors import RobauditError
-from robaudit.files import clear_leftovers, replacing
+from robaudit.files import clear_leftovers, read_text, replacing
 from robaudit.inputs import Classifier, load_classifier, read_saved
 from robaudit.training.network import TOLD, Shape, Trained, save
 from robaudit.training.settings import TrainSettings
@@ -34,6 +34,8 @@ LOG, RESUME, BEST, LAST, BATCHES, SETTINGS, CONFIRMED = (
 #: Of `resume.pt`; 1 was before `robust` was measured, 2 before the kept network met AutoAttack.
 FORMAT = 3
 Row = dict[str, Any]
+#: Bytes of what is kept of the best network.
+_LONGEST = 1 << 16
 
 
 class Folder:
@@ -99,9 +101,9 @@ class Folder:
     def confirmed(self, epoch: int, count: int) -> bool:
         """Whether that has been done for this epoch, on so many examples."""
         try:
-            told = json.loads((self.path / CONFIRMED).read_text())
+            told = json.loads(read_text(self.path / CONFIRMED, _LONGEST))
             return bool(told["epoch"] == epoch and told["asked"] == count)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
 
     def write_logs(self, rows: list[Row], batches: list[Row]) -> None:
