@@ -146,7 +146,14 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
     assert "highest PGD-10 accuracy" in said_of(tmp_path, [{}, {}], select="pgd10")[-1]
     none = said_of(tmp_path, [{"best": 0}, {"best": 0}], heal="paper")[-1]
     assert "last.safetensors (epoch 2, the last, for no epoch was fit to be the best)" in none
-    told = ROW | {"robust": 0.21, "robust_when_chosen": 0.28, "autoattack": 0.24, "luck": 0.03, "epoch": 2}
+    told = ROW | {
+        "asked": 200,
+        "robust": 0.21,
+        "robust_when_chosen": 0.28,
+        "autoattack": 0.24,
+        "luck": 0.03,
+        "epoch": 2,
+    }
     (tmp_path / "best.json").write_text(json.dumps(told))
     why, last = said_of(tmp_path, [{}, {"robust": 0.28}, {}], eps=0.3)[-2:]
     assert why == (
@@ -159,9 +166,18 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
         "(what the run began with, for no epoch has a higher robust accuracy)"
         in said_of(tmp_path, [{"best": 0}])[-1]
     )
-    (tmp_path / "best.json").write_text('{"epoch": "\\u001b[2J"}')
-    with pytest.raises(RobauditError, match=r"best.json: is damaged \(no number for epoch\)"):
-        said_of(tmp_path, [{}])
+    for bad in (
+        {"epoch": "\u001b[2J"},
+        {"robust": 10**400},
+        {"luck": float("nan")},
+        {"asked": 1.5},
+        {"clean": -1},
+    ):
+        (tmp_path / "best.json").write_text(json.dumps(told | bad))
+        with pytest.raises(
+            RobauditError, match=rf"best.json: is damaged \(no number that can be for {next(iter(bad))}"
+        ):
+            said_of(tmp_path, [{}])
 
 
 @pytest.mark.parametrize(("rows", "heal", "lines"), [

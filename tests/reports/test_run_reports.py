@@ -97,6 +97,27 @@ def test_the_command_writes_the_page_and_refuses_other_formats(tmp_path, capsys)
     assert "use terminal or html" in capsys.readouterr().err
 
 
+def test_the_page_says_what_the_kept_network_is_worth_and_why_that_is_less(tmp_path):
+    folder = folder_of(tmp_path, NEW)
+    told = {name: NEW[name] for name in NEW if name.startswith(("clean", "pgd10", "robust"))}
+    told |= {
+        "asked": 200,
+        "epoch": 2,
+        "robust": 0.31,
+        "robust_when_chosen": 0.4,
+        "autoattack": 0.33,
+        "luck": 0.02,
+    }
+    assert "robust 40.0 %" in run_page(folder).partition("<section>")[0]
+    (folder / "best.json").write_text(json.dumps(told))
+    head = run_page(folder).partition("<section>")[0]
+    assert (
+        "Kept as the best: epoch 2, clean 90.0 %, robust 31.0 % (35.0 … 45.0, AutoAttack on 200 held out)"
+        in head
+    )
+    assert "AutoAttack 33.0 %; 2.0 points of that are taken off" in head
+
+
 BEYOND = "1" + "0" * 400
 
 

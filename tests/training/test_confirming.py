@@ -140,19 +140,29 @@ def test_where_no_epoch_is_better_the_start_is_kept_and_its_number_stands_up(ima
     train(settings, images, tmp_path, start=shipped, progress=again)
     assert (tmp_path / "best.safetensors").read_bytes() == before
     assert not any("AutoAttack" in text for text in again.said)
+    (tmp_path / "best.json").write_text("{")
+    train(settings, images, tmp_path, start=shipped, progress=again)
+    assert json.loads((tmp_path / "best.json").read_text()) == found
 
 
-def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(images, shipped, tmp_path):
+def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(
+    images, shipped, tmp_path, monkeypatch
+):
+    """Every epoch counts as at chance here, the start does not."""
     told = Notes()
-    settings = begun(shipped, epochs=IN_A_ROW + 1, lr=30.0)
-    rows = train(settings, images, tmp_path / "whole", start=shipped, progress=told)
-    assert [row["lr"] for row in rows] == pytest.approx([30.0] * IN_A_ROW + [30.0 * SLOWER])
+    settings = begun(shipped, epochs=IN_A_ROW + 1)
+
+    def trained(folder, progress):
+        chance = iter([not (folder / "resume.pt").exists()] + [False] * 10)
+        monkeypatch.setattr("robaudit.training.validation.at_chance", lambda *_: not next(chance))
+        return train(settings, images, folder, start=shipped, progress=progress)
+
+    rows = trained(tmp_path / "whole", told)
+    rates = [settings.lr] * IN_A_ROW + [settings.lr * SLOWER]
+    assert [row["lr"] for row in rows] == pytest.approx(rates)
     assert any("goes on from the start's weights at 0.3 times the rate" in text for text in told.said)
     assert rows[-1]["best"] == 0
-    stopped = replace(settings, epochs=IN_A_ROW + 1)
     with pytest.raises(AbortError):
-        train(stopped, images, tmp_path / "parts", start=shipped, progress=StopAfter(4 * IN_A_ROW + 2))
-    assert [row["lr"] for row in train(stopped, images, tmp_path / "parts", start=shipped)] == [
-        row["lr"] for row in rows
-    ]
+        trained(tmp_path / "parts", StopAfter(4 * IN_A_ROW + 2))
+    assert [row["lr"] for row in trained(tmp_path / "parts", told)] == pytest.approx(rates)
     assert bits(tmp_path / "parts" / "last.safetensors") == bits(tmp_path / "whole" / "last.safetensors")

@@ -13,8 +13,8 @@ from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
 from robaudit.ranks import Ranks
 from robaudit.training import Inner, MaskingMonitor, Silent, TrainSettings
-from robaudit.training.loop import Run
 from robaudit.training.rescaling import shrink_logits
+from robaudit.training.run import Run
 from tests.models import cnn
 from tests.shipped import ADVERSARIAL, DISTILLED
 

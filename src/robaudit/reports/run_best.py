@@ -8,13 +8,16 @@ from typing import Any
 
 from robaudit.errors import RobauditError
 from robaudit.files import read_text
-from robaudit.reports.run_curves import wrong_in
 
 BEST = "best.json"
-NUMBERS = ("epoch", "clean", "pgd10", "robust", "robust_low", "robust_high", "robust_examples")
-#: Those that only a network has that met AutoAttack.
+#: Whole numbers, and shares from 0 to 1; the last of these only a network has that met AutoAttack.
+_COUNTS = ("asked", "epoch", "robust_examples")
+_SHARES = ("clean", "pgd10", "robust", "robust_low", "robust_high")
 _CONFIRMED = ("robust_when_chosen", "autoattack", "luck")
-_LONGEST = 1 << 16
+#: What `worth` says of a network.
+SHOWN = (*_SHARES, "robust_examples")
+#: Bytes, and what is counted to.
+_LONGEST, _LARGEST = 1 << 16, 1_000_000_000
 
 
 def read_best(folder: Path) -> dict[str, Any] | None:
@@ -31,11 +34,21 @@ def read_best(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise RobauditError(f"{path}: is damaged ({error}); resume the run, which writes it anew") from error
-    names = NUMBERS + (_CONFIRMED if isinstance(found, dict) and "luck" in found else ())
-    wrong = wrong_in(found, names)
+    numbers = (
+        {name: value for name, value in found.items() if type(value) in (int, float)}
+        if isinstance(found, dict)
+        else {}
+    )
+    shares = _SHARES + (_CONFIRMED if "luck" in numbers else ())
+    wrong = [
+        name for name in _COUNTS if type(numbers.get(name)) is not int or not 0 <= numbers[name] <= _LARGEST
+    ]
+    wrong += [name for name in shares if not 0 <= numbers.get(name, -1) <= 1]
     if wrong:
-        raise RobauditError(f"{path}: is damaged ({wrong}); resume the run, which writes it anew")
-    return {name: found[name] for name in names}
+        raise RobauditError(
+            f"{path}: is damaged (no number that can be for {wrong[0]}); resume the run, which writes it anew"
+        )
+    return {name: numbers[name] for name in (*_COUNTS, *shares)}
 
 
 def worth(row: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from robaudit.reports.case import Case, open_case
 from robaudit.reports.charts import Axis, Floats, Plot, tick_steps
 from robaudit.reports.figures import PERCENT, accuracy_chart
 from robaudit.reports.formatting import HEADLINES
-from robaudit.reports.run_best import NUMBERS, read_best, why_less, worth
+from robaudit.reports.run_best import SHOWN, read_best, why_less, worth
 from robaudit.reports.run_curves import Rows, Subject, best_epoch, read_log, spans, subjects
 from robaudit.reports.templates import asset, content_policy, render
 
@@ -48,7 +48,7 @@ def run_page(folder: Path) -> str:
     case, stale = _audit(folder)
     best = best_epoch(rows)
     epoch = next((row for row in rows if row["epoch"] == best), {})
-    kept = read_best(folder) or {name: epoch[name] for name in NUMBERS if name in epoch}
+    kept = read_best(folder) or {name: epoch[name] for name in SHOWN if name in epoch}
     return render(
         "run.html",
         policy=content_policy(style),
@@ -157,7 +157,7 @@ def _shade(plot: Plot, rows: Rows, low: float, high: float) -> None:
 
 
 def _accuracies(row: dict[str, Any]) -> str:
-    if all(isinstance(row.get(name), int | float) for name in NUMBERS):
+    if all(isinstance(row.get(name), int | float) for name in SHOWN):
         return worth(row)
     return f"clean {_cell(row.get('clean'), '%')} %, PGD-10 {_cell(row.get('pgd10'), '%')} %"
 

@@ -17,19 +17,20 @@ import torch
 
 import robaudit
 from robaudit.errors import RobauditError
-from robaudit.files import clear_leftovers, read_text, replacing
+from robaudit.files import clear_leftovers, replacing
 from robaudit.inputs import Classifier, load_classifier, read_saved
+from robaudit.reports.run_best import BEST as CONFIRMED
+from robaudit.reports.run_best import read_best
 from robaudit.training.network import TOLD, Shape, Trained, save
 from robaudit.training.settings import TrainSettings
 
-LOG, RESUME, BEST, LAST, BATCHES, SETTINGS, CONFIRMED = (
+LOG, RESUME, BEST, LAST, BATCHES, SETTINGS = (
     "log.jsonl",
     "resume.pt",
     "best.safetensors",
     "last.safetensors",
     "batches.jsonl",
     "settings.json",
-    "best.json",
 )
 #: Of `resume.pt`; 1 was before `robust` was measured, 2 before the kept network met AutoAttack.
 FORMAT = 3
@@ -99,12 +100,12 @@ class Folder:
         write_text(self.path / CONFIRMED, json.dumps(told, indent=2) + "\n")
 
     def confirmed(self, epoch: int, count: int) -> bool:
-        """Whether that has been done for this epoch, on so many examples."""
+        """Whether that has been done for this epoch, on so many examples; a damaged file is made anew."""
         try:
-            told = json.loads(read_text(self.path / CONFIRMED, _LONGEST))
-            return bool(told["epoch"] == epoch and told["asked"] == count)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            told = read_best(self.path)
+        except RobauditError:
             return False
+        return told is not None and (told["epoch"], told["asked"]) == (epoch, count)
 
     def write_logs(self, rows: list[Row], batches: list[Row]) -> None:
         """An object an epoch, and one a batch with metrics of its own."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robaudit.errors import RobauditError
 from robaudit.ranks import Ranks
 from robaudit.training.data import TrainData
 from robaudit.training.network import Shape, new_network
@@ -36,6 +37,10 @@ class Course:
     def __init__(self, settings: TrainSettings, shape: Shape, data: TrainData, ranks: Ranks) -> None:
         self._settings, self._data, self._ranks = settings, data, ranks
         self.steps = len(data) // settings.batch_size
+        if not self.steps:
+            raise RobauditError(
+                f"batch-size {settings.batch_size}: only {len(data)} examples to train on; pass a smaller one"
+            )
         self.network = new_network(settings, shape)
         with_whole_batch_norm(self.network, ranks)
         self._optimiser = SGD(self.network, settings.momentum, settings.weight_decay)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from robaudit.errors import RobauditError
 from robaudit.fast import resolve_execution
 from robaudit.inputs import Classifier, Images
 from robaudit.ranks import Ranks
@@ -29,7 +27,7 @@ from robaudit.training.settings import TrainSettings
 from robaudit.training.stepping import NotFiniteError
 from robaudit.training.threads import Threads
 from robaudit.training.treatments import Treatment
-from robaudit.training.trials import Trial, best_of, in_words, logged, untreated
+from robaudit.training.trials import best_of, in_words, logged, try_out, untreated
 from robaudit.training.validation import GoesOn, Look, Validation
 
 Row = dict[str, Any]
@@ -55,13 +53,9 @@ class Run:
         resolve_execution(settings.execution, device)  # before anything is written
         train_images, held = hold_out(images, settings.validation, settings.seed)
         data = TrainData(train_images, device, settings.augment, settings.seed)
-        if len(data) < settings.batch_size:
-            raise RobauditError(
-                f"batch-size {settings.batch_size}: only {len(data)} examples to train on; pass a smaller one"
-            )
+        self.course = Course(settings, self.shape, data, ranks)
         self.folder = Folder(folder, settings, images.sha256)
         self.validation = Validation(held, settings, self.shape, ranks)
-        self.course = Course(settings, self.shape, data, ranks)
         self.remarks = Remarks(self.validation.labels)
         self.trained = len(data)
         for said in begin_from(self.network, start, held.float(slice(0, 64)).to(device)):
@@ -114,7 +108,8 @@ class Run:
         """Measure what is kept once more, with every attack of AutoAttack."""
         count = examples_for(self.settings, len(self.validation), self.trained)
         row = next((row for row in self.rows if row["epoch"] == self.selection.epoch), self.began_with)
-        if not row or not self.ranks.first or self.folder.confirmed(row["epoch"], count):
+        nothing = self.selection.standing is None
+        if nothing or not self.ranks.first or self.folder.confirmed(row["epoch"], count):
             return
         found = {}
         if count:
@@ -170,18 +165,7 @@ class Run:
     def _trials(self, treatments: tuple[Treatment, ...]) -> tuple[Look, Row]:
         """Make the epoch under each treatment, from the same draws, and go on with the best of them."""
         assert self.healthy is not None  # without healthy weights nothing is tried
-        masked, before = self.course.taken(), deepcopy(self.course.tally)
-        found: list[Trial] = []
-        for treatment in treatments:
-            self.course.put(self.healthy if treatment.back else masked)
-            self.course.tally, self.step = deepcopy(before), 0
-            self.course.next_epoch()
-            try:
-                self._steps(time.monotonic(), treatment)
-            except NotFiniteError:
-                continue
-            look = self._look(lambda *_: True)
-            found.append(Trial(treatment, look, self.course.state()))
+        found = try_out(treatments, self.course, self.healthy, self._try)
         if not found:
             raise NotFiniteError(self.epoch, 0, self.folder.path / LAST)
         best = best_of(found)
@@ -190,6 +174,15 @@ class Run:
         self.selection.untreated = untreated(found)
         self.progress.note(f"epoch {self.epoch + 1}: {in_words(best, found)}")
         return best.look, logged(best, found)
+
+    def _try(self, treatment: Treatment) -> Look | None:
+        """What the epoch is worth under a treatment; None where the loss is not finite."""
+        self.step = 0
+        try:
+            self._steps(time.monotonic(), treatment)
+        except NotFiniteError:
+            return None
+        return self._look(lambda *_: True)
 
     def _look(self, goes_on: GoesOn) -> Look:
         return self.validation.look(self.network, goes_on, self.selection.hard)

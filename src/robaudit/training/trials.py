@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from robaudit.training.course import Course
 from robaudit.training.treatments import NONE, Treatment
 from robaudit.training.validation import Look
 from robaudit.training.worst_case import Standing
@@ -22,6 +25,33 @@ class Trial:
     def robust(self) -> float:
         """Its robust accuracy, on all examples."""
         return self.look.standing.interval.value
+
+
+def try_out(
+    treatments: tuple[Treatment, ...],
+    course: Course,
+    healthy: dict[str, Any],
+    make: Callable[[Treatment], Look | None],
+) -> list[Trial]:
+    """Make an epoch under each treatment, from the same weights and draws; those that could be made.
+
+    Args:
+        treatments: to try.
+        course: at the weights that an untreated epoch begins with; left at those of the last trial.
+        healthy: what a treatment that goes back begins with.
+        make: makes the epoch.
+
+    """
+    masked, before = course.taken(), deepcopy(course.tally)
+    found = []
+    for treatment in treatments:
+        course.put(healthy if treatment.back else masked)
+        course.tally = deepcopy(before)
+        course.next_epoch()
+        look = make(treatment)
+        if look is not None:
+            found.append(Trial(treatment, look, course.state()))
+    return found
 
 
 def best_of(found: list[Trial]) -> Trial:
