@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import torch
 
 from robaudit.inputs.networks.published import PUBLISHED
-from robaudit.inputs.recovery.catalogue import INDEX, build_catalogue, fingerprint
+from robaudit.inputs.recovery.catalogue import build_catalogue
+from robaudit.inputs.recovery.catalogue_index import INDEX, fingerprint
 from robaudit.inputs.recovery.layers import module_layers
 
 

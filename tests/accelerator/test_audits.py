@@ -13,7 +13,7 @@ from robaudit.engine import Engine, tune
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
 from robaudit.fast import search_model
-from robaudit.fast.execution import GRAPHS
+from robaudit.fast.graphs import GRAPHS
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from tests.accelerator.pretend import DEVICE, NAME, PretendGraph, pretending

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from robaudit.errors import RobauditError
-from robaudit.fast.execution import GRAPHS
+from robaudit.fast.graphs import GRAPHS
 from robaudit.inputs import load_classifier, load_images
 from robaudit.training import Inner, MaskingMonitor, TrainSettings, train
 from tests.accelerator.pretend import DEVICE, NAME, PretendGraph, pretending

@@ -15,6 +15,7 @@ from robaudit import AutoAttack, RobauditError
 from robaudit.engine import tuning
 from robaudit.evidence import EvidenceFile, inside
 from robaudit.plan import ThreatModel
+from tests.evidence.edits import editing
 from tests.models import Wrapped, cnn
 
 EPS = 0.06
@@ -96,6 +97,11 @@ def test_a_state_is_resumed(case, tmp_path, monkeypatch):
     assert [count for name, count in ran if name.startswith("apgd")] == [0, 0], "done before, not again"
     with pytest.raises(RobauditError, match="another plan"):
         AutoAttack(model, eps=EPS / 2, verbose=False).run_standard_evaluation(x, y, state_path=state)
+    with editing(state) as db:  # a stranger's: its breaks would go to other places of the result
+        for table in ("examples", "outcomes", "images", "answers", "metrics"):
+            db.execute(f"UPDATE {table} SET id = id + 1000")
+    with pytest.raises(RobauditError, match="other examples than these"):
+        short(model).run_standard_evaluation(x, y, state_path=state)
 
 
 def test_both_packages_ways_to_take_the_result(case):

@@ -1,10 +1,13 @@
 """Many checkpoints over a Ray cluster, and what is said where there is none."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from robaudit.cli import run
+from robaudit.cli.auditing import CheckRequest
+from robaudit.cli.cluster import _movable
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 FLAGS = [
@@ -37,3 +40,26 @@ def test_each_checkpoint_is_a_task_and_a_bad_one_does_not_stop_the_rest(tmp_path
     run(["check", str(DISTILLED), "--evidence", str(tmp_path / "alone"), "--json", str(alone), *FLAGS])
     assert json.loads(alone.read_text())["accuracy"] == reports[str(DISTILLED)]["accuracy"]
     assert len(list(folder.glob("*.evidence"))) == 2
+
+
+def test_files_are_named_by_their_whole_paths(tmp_path, monkeypatch):
+    """A task runs in another folder than the command did."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.py", "other.pt"):
+        (tmp_path / name).touch()
+    request = CheckRequest(
+        None,
+        None,
+        "net.py:build",
+        None,
+        None,
+        "cpu",
+        False,
+        True,
+        surrogate="net.py:build",
+        transfer="other.pt",
+    )
+    moved = _movable(request)
+    assert moved.arch == moved.surrogate == f"{tmp_path / 'net.py'}:build"
+    assert moved.transfer == str(tmp_path / "other.pt")
+    assert _movable(replace(request, arch="residual:widths=16", surrogate=None)).arch == "residual:widths=16"

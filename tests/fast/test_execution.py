@@ -9,7 +9,8 @@ from torch import nn
 from robaudit.attacks.objectives import cross_entropy, evaluate, forward
 from robaudit.errors import RobauditError
 from robaudit.fast import Replayed, execute, search_model
-from robaudit.fast.execution import GRAPHS, padded_size
+from robaudit.fast.execution import padded_size
+from robaudit.fast.graphs import GRAPHS
 from tests.accelerator.pretend import DEVICE, NAME, PretendGraph, pretending
 from tests.models import Wrapped, cnn
 

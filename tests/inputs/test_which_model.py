@@ -31,7 +31,8 @@ from robaudit.inputs.filling import fitting
 from robaudit.inputs.hubs import CATALOGUES
 from robaudit.inputs.networks.families import parse, text_of, varied
 from robaudit.inputs.networks.family import Family
-from robaudit.inputs.recovery.catalogue import INDEX, build_catalogue
+from robaudit.inputs.recovery.catalogue import build_catalogue
+from robaudit.inputs.recovery.catalogue_index import INDEX
 
 State = dict[str, torch.Tensor]
 FACTORY = """

@@ -8,6 +8,7 @@ import pytest
 
 from robaudit.cli import run
 from robaudit.errors import RobauditError
+from robaudit.reports import run_best
 from robaudit.reports.run_curves import best_epoch, read_log, spans, subjects
 from robaudit.reports.run_page import run_page
 from robaudit.reports.run_plots import draw_run
@@ -166,4 +167,25 @@ def test_a_command_nested_without_end_is_damaged(tmp_path):
     folder = folder_of(tmp_path, OLD, 1)
     (folder / "settings.json").write_text("[" * 100_000)
     with pytest.raises(RobauditError, match=r"settings\.json: is damaged"):
+        run_page(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"clean": int(BEYOND)}, {"epoch": 1.5e300}, {"robust": None}, {"luck": int(BEYOND)}]
+)
+def test_what_is_kept_of_the_best_is_bounded_too(tmp_path, change):
+    folder = folder_of(tmp_path, NEW, 2)
+    kept = {name: NEW.get(name, 1) for name in run_best.NUMBERS} | {
+        "robust_when_chosen": 0.5,
+        "autoattack": 0.4,
+    }
+    (folder / run_best.BEST).write_text(json.dumps(kept | change))
+    with pytest.raises(RobauditError, match=r"best\.json: is damaged"):
+        run_page(folder)
+    (folder / run_best.BEST).unlink()
+    assert "points of that" not in run_page(folder_of(folder, NEW | {"luck": 1, "epoch": 2}, 2)), (
+        "a log has no such number"
+    )
+    (folder / run_best.BEST).write_text("[" * 100_000)
+    with pytest.raises(RobauditError, match=r"best\.json: is damaged"):
         run_page(folder)

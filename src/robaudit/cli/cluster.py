@@ -105,13 +105,19 @@ def _task(model: str, place: Path | None, shared: tuple[Images, CheckRequest]) -
 
 
 def _movable(request: CheckRequest) -> CheckRequest:
-    """The same with the other models' files by their whole paths."""
-    file, colon, name = (request.surrogate or "").rpartition(":")
+    """The same with the user's code and the other model's file by their whole paths."""
     return replace(
         request,
-        surrogate=f"{_everywhere(file)}:{name}" if colon else request.surrogate,
+        arch=_code_everywhere(request.arch),
+        surrogate=_code_everywhere(request.surrogate),
         transfer=_everywhere(request.transfer) if request.transfer else None,
     )
+
+
+def _code_everywhere(text: str | None) -> str | None:
+    """`FILE.py:FACTORY` with the file's whole path; other names as they are."""
+    file, colon, name = (text or "").rpartition(":")
+    return f"{_everywhere(file)}:{name}" if colon else text
 
 
 def _everywhere(model: str) -> str:

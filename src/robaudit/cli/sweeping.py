@@ -19,12 +19,13 @@ from robaudit.files import read_text
 from robaudit.stats import proportion
 
 
-def run_job(commands: list[Command], result: str) -> str:
-    """Run a job's commands unless its result is there; what went wrong, or nothing."""
+def run_job(commands: list[Command], result: str, folder: str | None = None) -> str:
+    """Run a job's commands, in `folder` where that is here, unless its result is there; what went wrong, or nothing."""
+    here = folder if folder and Path(folder).is_dir() else None
     if Path(result).exists():
         return ""
     for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
         # `check` says its verdict in its exit code; 2 and above 3 are failures.
         if done.returncode not in ((0,) if "train" in command else (0, 1, 3)):
             return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
@@ -68,7 +69,7 @@ def _on_ray(work: list[tuple[list[Command], str]], address: str) -> list[str]:
 
     with connected(address) as (ray, gpus):
         task = ray.remote(num_gpus=gpus, max_retries=3)(run_job)
-        found: list[str] = ray.get([task.remote(*item) for item in work])
+        found: list[str] = ray.get([task.remote(*item, str(Path.cwd())) for item in work])
         return found
 
 

@@ -8,16 +8,16 @@ and takes minutes before the first.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from robaudit.devices import out_of_memory
 from robaudit.errors import RobauditError
+from robaudit.fast.graphs import GRAPHS, Graph
 from robaudit.spelling import unknown
 
 Model = Callable[[Tensor], Tensor]
@@ -28,54 +28,6 @@ Execution = Literal["auto", "eager", "graphs", "compile"]
 _WARM_UP = 3
 #: What is replayed may differ from what the model gives by this share of its largest entry, in each example.
 _SAME = 1e-2
-
-
-class Graph(Protocol):
-    """Operations of one device, recorded and replayed on the same memory."""
-
-    def recording(self) -> AbstractContextManager[None]:
-        """What is done inside is recorded."""
-        ...
-
-    def replay(self) -> None:
-        """Do it again, with what the same tensors hold now."""
-        ...
-
-
-class CUDAGraph:
-    """A graph of CUDA's; those of one `pool` share memory, so that one pass at a time may be under way."""
-
-    def __init__(self, pool: Any) -> None:
-        self._graph, self._pool = torch.cuda.CUDAGraph(), pool
-
-    @staticmethod
-    def new_pool() -> Any:
-        """For the graphs of one model."""
-        return torch.cuda.graph_pool_handle()
-
-    @staticmethod
-    @contextmanager
-    def warming_up() -> Iterator[None]:
-        """On a stream of its own, as recording is."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            yield
-        torch.cuda.current_stream().wait_stream(stream)
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """What is done inside is recorded."""
-        with torch.cuda.graph(self._graph, pool=self._pool):
-            yield
-
-    def replay(self) -> None:
-        """Do it again, with what the same tensors hold now."""
-        self._graph.replay()
-
-
-#: The kinds of device that can record.
-GRAPHS: dict[str, Any] = {"cuda": CUDAGraph}
 
 
 def resolve_execution(execution: Execution, device: torch.device) -> Execution:

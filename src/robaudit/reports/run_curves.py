@@ -73,7 +73,7 @@ def read_log(folder: Path, name: str = LOG) -> Rows:
     if not rows:
         raise RobauditError(f"{path}: no epoch is finished yet; resume it with `robaudit train`")
     for number, row in enumerate(rows, 1):
-        wrong = _wrong(row, needed)
+        wrong = wrong_in(row, needed)
         if wrong:
             raise RobauditError(
                 f"{path}: is damaged (line {number}: {wrong}); resume the run, which writes it anew"
@@ -81,8 +81,8 @@ def read_log(folder: Path, name: str = LOG) -> Rows:
     return rows
 
 
-def _wrong(row: object, needed: tuple[str, ...]) -> str:
-    """What a line lacks, the first of `needed` being its place; empty where nothing. A run may have diverged."""
+def wrong_in(row: object, needed: tuple[str, ...]) -> str:
+    """What a run's numbers lack, the first of `needed` being their place; empty where nothing. It may have diverged."""
     if not isinstance(row, dict):
         return "no object"
     numbers = {name: value for name, value in row.items() if type(value) in (int, float)}

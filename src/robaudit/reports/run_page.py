@@ -47,7 +47,8 @@ def run_page(folder: Path) -> str:
     rows, style = read_log(folder), asset("page.css")
     case, stale = _audit(folder)
     best = best_epoch(rows)
-    kept = read_best(folder) or next((row for row in rows if row.get("epoch") == best), None)
+    epoch = next((row for row in rows if row["epoch"] == best), {})
+    kept = read_best(folder) or {name: epoch[name] for name in SHOWN if name in epoch}
     return render(
         "run.html",
         policy=content_policy(style),

@@ -35,6 +35,8 @@ LOG, RESUME, BEST, LAST, BATCHES, SETTINGS = (
 #: Of `resume.pt`; 1 was before `robust` was measured, 2 before the kept network met AutoAttack.
 FORMAT = 3
 Row = dict[str, Any]
+#: Bytes of what is kept of the best network.
+_LONGEST = 1 << 16
 
 
 class Folder:

@@ -36,7 +36,7 @@ class RecordedDescent:
     Args:
         network: in training mode; its parameters stay where they are in memory.
         outer: what is recorded.
-        kind: of graph, as in `robaudit.fast.execution.GRAPHS`.
+        kind: of graph, as in `robaudit.fast.graphs.GRAPHS`.
 
     Attributes:
         given_up: why nothing is replayed; empty while it is.

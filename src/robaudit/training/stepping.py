@@ -14,7 +14,7 @@ from robaudit.devices import has_bf16, in_double
 from robaudit.engine import rate
 from robaudit.errors import RobauditError
 from robaudit.fast import WORTH_HALF, LiveForm, execute, live_form, resolve_execution
-from robaudit.fast.execution import GRAPHS
+from robaudit.fast.graphs import GRAPHS
 from robaudit.ranks import Ranks
 from robaudit.training.awp import moved, perturbation, same_buffers
 from robaudit.training.data import Batch

@@ -23,7 +23,7 @@ ALARMS: dict[str, tuple[float, str]] = {
 INDICATORS = tuple(ALARMS)
 #: Fewer examples than these are chance: an honest network's PGD-10 loses one or two on the way now and then.
 _FEWEST = 3
-#: That PGD-10 stops too early is mended by the stronger attacks' steps, and on honest networks up to 20 % of few
+#: That PGD-10 stops too early is made up for by the stronger attacks' steps, and on honest networks up to 20 % of few
 #: failures would have been broken by more: it is told, and is no sign on its own.
 _MENDED = "incomplete_optimization"
 #: These two leave no doubt: no honest network of the calibration had any such failure.

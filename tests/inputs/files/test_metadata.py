@@ -2,7 +2,6 @@
 
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from safetensors.torch import save_file
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import inspect_checkpoint, load_classifier
-from robaudit.inputs.recovery.catalogue import build_catalogue
 
 PAYLOAD = """
 from pathlib import Path
@@ -54,12 +52,3 @@ def test_inspect_names_others_networks_and_imports_nothing(tmp_path, monkeypatch
     found = inspect_checkpoint(path)
     assert (found.architectures, found.classes) == (("timm:resnet18",), 10)
     assert found.input_shape == (3, 32, 32)
-
-
-@pytest.mark.parametrize("name", ["hf-hub:owner/name", "local-dir:/tmp", "../a", ""])
-def test_timm_is_asked_for_its_own_networks_only(monkeypatch, name):
-    """It takes a folder and the Hub's names too, which a file's metadata could have named."""
-    asked = SimpleNamespace(create_model=lambda *_, **__: pytest.fail("asked"))
-    monkeypatch.setitem(sys.modules, "timm", asked)
-    with pytest.raises(RobauditError, match="no such model"):
-        build_catalogue("timm", name, 10, 3)

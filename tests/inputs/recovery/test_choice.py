@@ -17,7 +17,7 @@ from robaudit.inputs import Images, build_architecture, load_classifier, load_im
 from robaudit.inputs.networks.families import parse
 from robaudit.inputs.networks.family import RARE
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
-from robaudit.inputs.recovery import search
+from robaudit.inputs.recovery import climbing
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.choice import ModelRequest, decide
 from robaudit.inputs.recovery.members import _from_a_fit
@@ -130,7 +130,7 @@ def test_structures_that_are_level_are_all_improved_on(monkeypatch: pytest.Monke
     """The better of two that look alike may be found from the one that looks a little worse only."""
     usual, rival, poor, better = runner(0.8), runner(0.798, price=0.1), runner(0.3), runner(0.99)
     grown = {rival.text: [(better, NONE)]}
-    monkeypatch.setattr(search, "neighbours", lambda choice, _: grown.get(choice.candidate.text, []))
+    monkeypatch.setattr(climbing, "neighbours", lambda choice, *_: grown.get(choice.candidate.text, []))
     assert choose([usual, rival, poor], [NONE], numbered())[0].candidate is better
     assert choose([usual, poor], [NONE], numbered())[0].candidate is usual
 
@@ -349,7 +349,7 @@ def test_a_right_named_normalisation_is_as_before() -> None:
 
 
 def test_a_named_structure_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "neighbours", lambda *_: [(runner(0.99), NONE)])
+    monkeypatch.setattr(climbing, "neighbours", lambda *_: [(runner(0.99), NONE)])
     request = ModelRequest(arch="level0.6", images=numbered(), force=True)
     choice, _ = decide([runner(0.6)], [NONE, parse_normalisation("0/0.1", 1)], request, "x")
     assert choice.candidate.text == "level0.6"

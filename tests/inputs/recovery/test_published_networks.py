@@ -14,7 +14,8 @@ from torchvision.models.googlenet import BasicConv2d
 from robaudit.inputs import load_classifier
 from robaudit.inputs.networks import build_architecture
 from robaudit.inputs.networks.published import PUBLISHED
-from robaudit.inputs.recovery.catalogue import build_catalogue, indexed_names
+from robaudit.inputs.recovery.catalogue import build_catalogue
+from robaudit.inputs.recovery.catalogue_index import indexed_names
 from robaudit.inputs.recovery.layers import module_layers
 from tests.inputs.recovery.recovering import SHAPE, randomised, recovered
 from tests.inputs.recovery.references import REFERENCES, Named

@@ -11,12 +11,12 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
+from robaudit.inputs.files.stochastic_weights import with_deviations
 from robaudit.inputs.networks import build_architecture
 from robaudit.inputs.networks.noise import NoisyConv2d, NoisyLinear, sampled
 from robaudit.inputs.recovery.candidates import assemble
 from robaudit.inputs.recovery.layers import read_layers
 from robaudit.inputs.recovery.matching import candidates
-from robaudit.inputs.recovery.stochastic_weights import with_deviations
 
 State = dict[str, torch.Tensor]
 TINY = "sequential:conv8k3p1 bn relu max2 flatten fc32 relu fcK"

@@ -1,16 +1,8 @@
-"""Which torchvision or timm model a file's shapes belong to, from an index shipped with the package.
-
-Building some 1,400 networks to compare shapes would take minutes; the index keeps one digest a model.
-`scripts/index_networks.py` writes it anew from what is installed.
-"""
+"""Networks of torchvision and timm, with a file's tensors."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from functools import cache
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,36 +10,8 @@ from torch import nn
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.several import State, put_in
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, last_layer
-
-INDEX = Path(__file__).with_name("catalogue.json")
-
-
-def fingerprint(layers: list[Layer]) -> str:
-    """A digest of the layers' kinds and shapes in any order, without the classes."""
-    head = last_layer(layers)
-    heads = [
-        layer for layer in layers if head is not None and (layer.kind, layer.shape) == (head.kind, head.shape)
-    ]
-    shapes: list[tuple[str, tuple[int, ...]]] = sorted(
-        (layer.kind, layer.shape) for layer in layers if layer not in heads
-    )
-    shapes += [("head", head.shape[1:])] * len(heads) if head is not None else []
-    return hashlib.sha256(repr(shapes).encode()).hexdigest()[:12]
-
-
-@cache
-def _index() -> dict[str, list[str]]:
-    try:
-        content = json.loads(INDEX.read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return {str(digest): list(names) for digest, names in content.items()}
-
-
-def indexed_names(layers: list[Layer]) -> list[str]:
-    """Names of networks whose layers have these shapes: `torchvision:NAME`, `timm:NAME`, our own without a colon."""
-    return _index().get(fingerprint(layers), []) if len(layers) > 8 else []
+from robaudit.inputs.recovery.catalogue_index import indexed_names
+from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels
 
 
 def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.Module:
@@ -59,8 +23,6 @@ def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.
         RobauditError: not installed, or no such model.
 
     """
-    if not name.replace(".", "_").isidentifier():  # timm takes the Hub's names and folders too
-        raise RobauditError(f"{kind}:{name}: no such model; expected the name of one of {kind}'s networks")
     try:
         if not _is_listed(kind, name):
             raise RobauditError(f"{kind}:{name}: no such classifier of images")
@@ -130,7 +92,8 @@ def catalogue_options(
         loaded = _loaded(network, state)
         if loaded:
             exact = loaded == "by name"
-            found.append(Candidate(text, (), channels, size, classes, -0.5, network, exact))
+            price = len(found) / 10 - 0.5  # of those that compute the same, the first named is meant
+            found.append(Candidate(text, (), channels, size, classes, price, network, exact))
     return found
 
 

@@ -14,6 +14,8 @@ from robaudit.inputs.recovery.trials import GLANCE, Guess, Trial
 LEVEL, STARTS = 2.0, 4
 #: Changes made to a structure, at most.
 CHANGES = 8
+#: Normalisations that are few enough to be tried with each activation from every start: a named one, and blue first.
+FEW = 2
 
 
 def starts(trial: Trial, race: list[Choice]) -> list[Choice]:
@@ -34,7 +36,7 @@ def starts(trial: Trial, race: list[Choice]) -> list[Choice]:
 def climb(trial: Trial, starts: list[Choice], normalisations: list[Normalisation]) -> Choice:
     """From each start, change one thing at a time, the normalisation included, as long as that is less doubted.
 
-    From the first, the activation is changed together with the normalisation too.
+    From the first, or where there are few normalisations, these are changed together with the activation too.
 
     Returns:
         The least doubted of where the climbs end.
@@ -48,7 +50,8 @@ def climb(trial: Trial, starts: list[Choice], normalisations: list[Normalisation
             if choice.key in seen:  # what follows is known
                 break
             seen.add(choice.key)
-            together = open_normalisations(trial, choice, normalisations) if start is starts[0] else []
+            first = start is starts[0] or len(normalisations) <= FEW
+            together = open_normalisations(trial, choice, normalisations) if first else []
             race = trial.race([choice.guess, *neighbours(choice, normalisations, together)], trial.count)
             if not race or not preferred(race[0], choice):
                 break
@@ -76,8 +79,9 @@ def open_normalisations(
 
     Which of the softer ones looks right depends on the scale of the images; ReLU without biases is the same on any.
     """
-    candidate, _ = choice.guess
-    if activation(candidate.plan) == "relu":
+    candidate, norm = choice.guess
+    others = [other for other in normalisations if other != norm]
+    if activation(candidate.plan) == "relu" or not others:
         return []
-    glance = trial.race([choice.guess, *((candidate, other) for other in normalisations)], GLANCE)
-    return [c.normalisation for c in glance]
+    glance = trial.race([choice.guess, *((candidate, other) for other in others)], GLANCE)
+    return [c.normalisation for c in glance if c.normalisation != norm]

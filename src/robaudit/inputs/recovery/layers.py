@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from robaudit.inputs.files.state_dicts import State
-from robaudit.inputs.recovery.stochastic_weights import with_deviations
+from robaudit.inputs.files.stochastic_weights import with_deviations
 
 #: What the layer that gives the classes is called.
 HEAD = re.compile(r"(^|\.)(fc|heads?|classifier|linear|logits|last_linear|output|predictions?)(\.\w+)?$")

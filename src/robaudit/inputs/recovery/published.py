@@ -9,7 +9,7 @@ from robaudit.inputs.networks.families import FAMILIES, build
 from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.networks.published import PUBLISHED
 from robaudit.inputs.recovery.candidates import Candidate, fits
-from robaudit.inputs.recovery.catalogue import indexed_names
+from robaudit.inputs.recovery.catalogue_index import indexed_names
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.ordering import in_natural_order
 

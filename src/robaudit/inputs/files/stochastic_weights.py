@@ -6,7 +6,7 @@ import re
 
 import torch.nn.functional as F
 
-from robaudit.inputs.files.state_dicts import State
+from robaudit.inputs.files.several import State
 
 _NAME = "(weight|kernel|bias)"
 #: The mean's name, and beside it the logarithm of the deviation, what softplus makes one of, or the last draw.
