@@ -65,8 +65,9 @@ def why_less(best: dict[str, Any]) -> str:
     """How `robust` came to be what it is; empty where the network did not meet AutoAttack."""
     if "luck" not in best:
         return ""
+    when = f"when epoch {best['epoch']} was chosen" if best["epoch"] else "of what the run began with"
     said = (
-        f"few passes left {_percent(best['robust_when_chosen'])} robust when epoch {best['epoch']} was chosen, "
+        f"few passes left {_percent(best['robust_when_chosen'])} robust {when}, "
         f"AutoAttack {_percent(best['autoattack'])}"
     )
     luck = 100 * best["luck"]
