@@ -126,6 +126,7 @@ class Chooses(torch.nn.Module):
         return y
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_program_cannot_be_trained_from_and_no_flag_is_offered_that_training_lacks(tmp_path, capsys):
     torch.jit.save(torch.jit.script(Chooses()), str(tmp_path / "a.pt"))
     assert train(tmp_path / "run", "--from", tmp_path / "a.pt") == 2
