@@ -1,11 +1,11 @@
 """One network as state dict, TorchScript, `.pt2` and ONNX: what an audit of each costs.
 
-    python benchmarks/formats.py CHECKPOINT --dataset cifar10 --data-dir DIR [--limit 64] [--rounds 3]
+    python benchmarks/formats.py CHECKPOINT --dataset cifar10 --data-dir DIR [--limit 64] [--rounds 3] [--attacks LIST]
 
-CHECKPOINT is loaded as `check` loads it, saved in the other formats, and each file audited in turn by all attacks with
-a tenth of the usual budget, its normalisation named. Counted are seconds of the processor in the audit
-itself, which another process on the machine changes little; `times` is the median of the rounds' ratios to the state
-dict. Outcomes must be the same for every example.
+CHECKPOINT is loaded as `check` loads it, saved in the other formats, and each file audited in turn with a tenth of the
+usual budget, by all attacks unless a list is given, its normalisation named. Counted are seconds of the processor in
+the audit itself, which another process on the machine changes little; `times` is the median of the rounds' ratios to
+the state dict. Outcomes must be the same for every example.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import nn
 
 from robaudit.audit import audit
 from robaudit.inputs import Classifier, Images, load_classifier, load_images
-from robaudit.plan import AuditPlan, ThreatModel, parse_fraction
+from robaudit.plan import STANDARD_ATTACKS, AuditPlan, ThreatModel, parse_fraction
 
 
 def save_torchscript(network: nn.Module, x: torch.Tensor, path: Path) -> None:
@@ -69,15 +69,15 @@ def main() -> None:
     parser.add_argument("--eps", default="1/255")
     parser.add_argument("--limit", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--attacks", default=",".join(STANDARD_ATTACKS))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     images = load_images(options.dataset, data_dir=options.data_dir)
     own = load_classifier(options.checkpoint, images=images)
     images = images.subset(options.limit, 0)
     tenth = {"apgd_steps": 30, "targets": 3, "fab_steps": 30, "square_queries": 500}
-    plan = AuditPlan.from_flags(
-        ThreatModel("Linf", parse_fraction(options.eps)), examples="all", limit=options.limit, **tenth
-    )
+    threat = ThreatModel("Linf", parse_fraction(options.eps))
+    plan = AuditPlan.from_flags(threat, attacks=options.attacks, examples="all", limit=options.limit, **tenth)
     models = {"state dict": own}
     with tempfile.TemporaryDirectory() as folder:
         for name, (ending, save) in FORMATS.items():

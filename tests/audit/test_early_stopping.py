@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from robaudit.audit import Silent, audit, early_stopping
-from robaudit.audit.early_stopping import HEAD_EXAMPLES, SCOUT_QUERIES, SCOUTED_EXAMPLES, growing
+from robaudit.audit.early_stopping import HEAD_EXAMPLES, SCOUTED_EXAMPLES, growing
 from robaudit.evidence import SCOUT, EvidenceFile, Outcome
 from robaudit.inputs import Classifier, load_classifier, load_images
 from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import Claim, accuracy, judge
+from robaudit.verdict.sampling import FIRST_QUERIES
 from tests.evidence.edits import editing
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -59,7 +60,7 @@ def test_a_masked_model_is_exposed_by_the_scout_and_nothing_else_is_run(found):
     decided = evidence.header.early_stopping
     assert decided["examples"] == len(evidence) == 64
     # PGD-10 forwards and backwards, then at most Square's first queries and APGD on what PGD-10 broke.
-    assert decided["forwards"] + decided["backwards"] < 64 * (1 + 22 + SCOUT_QUERIES + 22)
+    assert decided["forwards"] + decided["backwards"] < 64 * (1 + 22 + FIRST_QUERIES + 22)
     beyond = np.arange(len(evidence)) >= HEAD_EXAMPLES
     assert (evidence.attacks["fab-t"].outcome[beyond] == Outcome.NOT_RUN).all()
     assert (
@@ -87,7 +88,7 @@ def test_every_outcome_is_that_of_the_full_audit(tmp_path, models, images, found
     for attack, record in found[name].attacks.items():
         outcome = record.outcome[:n]
         if attack == SCOUT:
-            assert not whole.broken_after("square", SCOUT_QUERIES)[:n][outcome == Outcome.ROBUST].any()
+            assert not whole.broken_after("square", FIRST_QUERIES)[:n][outcome == Outcome.ROBUST].any()
             continue
         run = outcome != Outcome.NOT_RUN
         differ = outcome[run] != whole.attacks[attack].outcome[:n][run]

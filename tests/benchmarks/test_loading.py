@@ -17,7 +17,7 @@ def test_two_versions_take_turns_and_are_compared_round_by_round():
 def test_one_network_costs_the_same_in_every_format(tmp_path, monkeypatch, capsys):
     import formats
 
-    flags = f"--dataset digits --data-dir {tmp_path} --limit 4 --rounds 1".split()
+    flags = f"--dataset digits --data-dir {tmp_path} --attacks pgd10 --limit 4 --rounds 1".split()
     checkpoint = "src/robaudit/assets/digits_adversarial.safetensors"
     monkeypatch.setattr("sys.argv", ["formats.py", checkpoint, *flags])
     formats.main()

@@ -175,7 +175,7 @@ def test_a_command_nested_without_end_is_damaged(tmp_path):
 )
 def test_what_is_kept_of_the_best_is_bounded_too(tmp_path, change):
     folder = folder_of(tmp_path, NEW, 2)
-    kept = {name: NEW.get(name, 1) for name in run_best.NUMBERS} | {
+    kept = {name: NEW.get(name, 1) for name in ("asked", "epoch", *run_best.SHOWN)} | {
         "robust_when_chosen": 0.5,
         "autoattack": 0.4,
     }

@@ -48,7 +48,7 @@ def run_page(folder: Path) -> str:
     case, stale = _audit(folder)
     best = best_epoch(rows)
     epoch = next((row for row in rows if row["epoch"] == best), {})
-    kept = read_best(folder) or {name: epoch[name] for name in SHOWN if name in epoch}
+    kept = read_best(folder) or {name: epoch[name] for name in ("epoch", *SHOWN) if name in epoch}
     return render(
         "run.html",
         policy=content_policy(style),

@@ -87,6 +87,9 @@ def test_bad_arrays_are_refused(pixels: torch.Tensor, labels: torch.Tensor, mess
         (np.zeros((4, 5, 5), np.uint8), (1, 5, 5)),
         (np.zeros((4, 5, 5, 3), np.uint8), (3, 5, 5)),
         (np.zeros((4, 3, 5, 5), np.float64), (3, 5, 5)),
+        (np.zeros((4, 3, 5, 5), np.uint8), (3, 5, 5)),
+        (np.zeros((4, 5, 5), np.float32), (1, 5, 5)),
+        (np.zeros((4, 5, 5, 3), np.float32), (3, 5, 5)),
     ],
 )
 def test_npz_and_safetensors(tmp_path: Path, array: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -6,8 +6,10 @@ import argparse
 import collections
 import io
 import json
+import logging
 import os
 import pickle
+import re
 import resource
 import struct
 import subprocess
@@ -249,3 +251,38 @@ def test_tensors_of_other_kinds_are_named(tmp_path: Path) -> None:
         ):
             message = check(tmp_path / "a.pt", saved(tree))
             assert message and f"is {kind}" in message and "float weights" in message
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        logging.getLogger("train"),
+        re.compile("a"),
+        io.StringIO("log"),
+        max,
+        torch.nn.init.kaiming_normal_,
+        np.less,
+    ],
+    ids=lambda thing: type(thing).__name__,
+)
+def test_harmless_things_beside_the_weights_are_taken(tmp_path: Path, beside: object) -> None:
+    assert check(tmp_path / "a.pt", saved({"state_dict": state(), "x": beside})) is None
+
+
+def test_weights_that_are_whole_numbers_are_named(tmp_path: Path) -> None:
+    torch.save(
+        {"0.weight": torch.ones(4, 3, 3, 3, dtype=torch.int8), "0.bias": torch.ones(4)}, tmp_path / "a.pt"
+    )
+    with pytest.raises(RobauditError, match=r"0.weight holds whole numbers \(int8\), of a quantised network"):
+        load_classifier(str(tmp_path / "a.pt"), shape=(3, 8, 8))
+
+
+def test_float8_weights_are_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    weights = {"0.weight": torch.randn(16, 192), "0.bias": torch.ones(16), "2.weight": torch.randn(10, 16)}
+    small = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in weights.items()} | {
+        "2.bias": torch.ones(10)
+    }
+    torch.save(small, tmp_path / "a.pt")
+    network = load_classifier(str(tmp_path / "a.pt"), shape=(3, 8, 8)).network
+    assert any(torch.equal(tensor, small["2.weight"].float()) for tensor in network.state_dict().values())

@@ -11,7 +11,10 @@ import torch
 from torch import nn
 
 from robaudit.errors import RobauditError
+from robaudit.gradients import input_gradient
 from robaudit.inputs import load_classifier
+from robaudit.inputs.programs import settled
+from robaudit.inputs.programs.onnx.reading import _tensor
 
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -97,3 +100,40 @@ def test_one_number(tmp_path: Path, kind: str, last: str) -> None:
     second = network.logits(X)[:, 0]
     assert torch.allclose(found(X), torch.stack([torch.zeros(3), second], 1), atol=1e-5)
     assert ("sigmoid" in found.info.notes[0]) == (last != "logit")
+
+
+class _Centred(nn.Module):
+    """Normalises in place, so that it writes into the images it is given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sub_(0.5).div_(0.25).flatten(1)[:, :10]
+
+
+def test_a_network_that_writes_into_its_input() -> None:
+    found = settled(_Centred(), X, "mine")
+    x = X.clone().requires_grad_()
+    assert torch.allclose(input_gradient(found.network(x).sum(), x).sum(), torch.tensor(3 * 10 * 4.0))
+    assert torch.equal(x, X)
+    assert settled(nn.Flatten(), X, "mine").network.__class__ is nn.Flatten  # others are called as they are
+
+
+def test_a_network_without_a_gradient_by_its_own_doing_is_told_so() -> None:
+    x = X.clone().requires_grad_()
+    with pytest.raises(RobauditError, match=r"^model: overwrites in place"):
+        input_gradient(x.exp().mul_(x.exp().relu_().add_(1)).relu_().add_(1).sum(), x)
+
+
+def test_a_network_that_takes_more_than_images() -> None:
+    class Two(nn.Module):
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return (x * mask).flatten(1)
+
+    with pytest.raises(RobauditError, match=r"^mine: takes more than images"):
+        settled(Two(), X, "mine")
+
+
+def test_bfloat16_in_an_onnx_file() -> None:
+    from onnx import TensorProto, helper
+
+    item = helper.make_tensor("w", TensorProto.BFLOAT16, [2], [1.5, -2.0])
+    assert _tensor(item).tolist() == [1.5, -2.0]

@@ -47,8 +47,8 @@ def load_images(
     """Images by data set name, or from a folder of class folders, an `.npz` or a `.safetensors` file.
 
     Args:
-        source: a name in `DATASETS` or a path. Files hold `images` (uint8 (N, H, W) or (N, H, W, C), or
-            float (N, C, H, W) in [0, 1]) and `labels` (N,), or the same under other usual names.
+        source: a name in `DATASETS` or a path. Files hold `images` (uint8, or float in [0, 1]; (N, H, W),
+            (N, H, W, C) or (N, C, H, W)) and `labels` (N,), or the same under other usual names.
         data_dir: where named data sets lie, in torchvision's layout; `ROBAUDIT_DATA` or a cache folder by default.
         split: `test` or `train` of a named set; of a folder the subfolder, of a file the arrays of that name, if any.
         limit: at most this many examples, drawn by `seed`, class-balanced (in proportion where the split is
