@@ -83,12 +83,12 @@ def gate(
     policies = read_policies(find_policy(policy))
     if arch:
         policies = tuple(replace(rules, arch=arch) for rules in policies)
+    check_apart(inputs=[policies[0].path, arch], **outputs)
     today = datetime.datetime.now(tz=datetime.UTC).date()
     refuse_expired(policies[0].path, [*policies[0].waivers, *policies[0].ignored], today)
     work = _work(policies, models or [])
     checkpoints = [path for _, paths in work for path in paths]
-    inputs = [policies[0].path, arch, *(rules.dataset for rules in policies), *checkpoints]
-    check_apart(inputs=inputs, **outputs)
+    check_apart(inputs=[*(rules.dataset for rules in policies), *checkpoints], **outputs)
     from robaudit.cli.gate_judging import Gate
     from robaudit.devices import pick_device
     from robaudit.reports import MANY

@@ -107,12 +107,13 @@ class Validation:
         """(count,) bool on the CPU: those of the first examples that stand under every attack.
 
         Args:
-            classifier: from (n, C, H, W) in [0, 1] to logits.
+            classifier: from (n, C, H, W) in [0, 1] to logits; it goes to the examples' device.
             known: what its epoch was chosen by.
             count: of examples.
 
         """
         examples = self._x[:count], self._y[:count], self._ids[:count]
+        classifier = classifier.to(self._x.device)
         search = search_model(classifier, self._x.device, "auto", self._x[:8])
         _, left = measure(classifier, *examples, self._plan, search=search.exact)
         first = known.robust[:count]

@@ -14,8 +14,6 @@ from robaudit.inputs.recovery.trials import GLANCE, Guess, Trial
 LEVEL, STARTS = 2.0, 4
 #: Changes made to a structure, at most.
 CHANGES = 8
-#: Normalisations that are few enough to be tried with each activation from every start: a named one, and blue first.
-FEW = 2
 
 
 def starts(trial: Trial, race: list[Choice]) -> list[Choice]:
@@ -36,7 +34,7 @@ def starts(trial: Trial, race: list[Choice]) -> list[Choice]:
 def climb(trial: Trial, starts: list[Choice], normalisations: list[Normalisation]) -> Choice:
     """From each start, change one thing at a time, the normalisation included, as long as that is less doubted.
 
-    From the first, or where there are few normalisations, these are changed together with the activation too.
+    Those that a glance leaves open are changed together with the activation, too.
 
     Returns:
         The least doubted of where the climbs end.
@@ -50,8 +48,7 @@ def climb(trial: Trial, starts: list[Choice], normalisations: list[Normalisation
             if choice.key in seen:  # what follows is known
                 break
             seen.add(choice.key)
-            first = start is starts[0] or len(normalisations) <= FEW
-            together = open_normalisations(trial, choice, normalisations) if first else []
+            together = open_normalisations(trial, choice, normalisations)
             race = trial.race([choice.guess, *neighbours(choice, normalisations, together)], trial.count)
             if not race or not preferred(race[0], choice):
                 break
