@@ -125,12 +125,13 @@ def test_html_fetches_nothing_and_runs_nothing_of_a_stranger(cases, hostile):
     shown = open_case(hostile, pictures=True)
     assert shown.pictures
     ours, theirs = Page(REPORTS["html"](cases["masked"])), Page(REPORTS["html"](shown))
+    documented = {page.url for page in pages().values()}
     assert set(theirs.tags) <= set(ours.tags) | {"script"} - {"script"}
     assert "script" not in theirs.tags
     for name, value in ours.attributes + theirs.attributes:
         assert not name.startswith("on")
         assert name != "style"
-        assert name != "href" or re.fullmatch(r"#[a-z-]+", value)
+        assert name != "href" or re.fullmatch(r"#[a-z-]+", value) or value in documented
         assert name != "src" or value.startswith("data:image/png;base64,")
     assert "\x1b" not in REPORTS["html"](shown)
 
@@ -177,6 +178,15 @@ def test_html_shows_everything(cases):
     assert "robaudit check masked.safetensors --dataset digits" in text
     assert cases["masked"].data["model"]["sha256"] in text
     assert len(text) < 400_000
+
+
+def test_every_finding_is_linked_to_its_documentation(cases):
+    page = Page(REPORTS["html"](cases["masked"]))
+    codes = [cause["code"] for cause in cases["masked"].data["verdict"]["causes"]]
+    assert codes
+    assert {pages()[code].url for code in codes} <= {
+        value for name, value in page.attributes if name == "href"
+    }
 
 
 def test_pictures_are_the_evidences_own(cases):

@@ -93,6 +93,7 @@ def _cause(case: Case, item: dict[str, Any]) -> dict[str, Any]:
     return item | {
         "picture": finding_figure(case.evidence, case.data, item["code"]),
         "sentence": page.sentence if page else "",
+        "url": page.url if page else "",
         "entry": [("Raised when", page.raised), ("What it means", page.meaning), ("What to do", page.advice)]
         if page
         else [],
