@@ -7,6 +7,8 @@ from xml.etree import ElementTree as ET
 
 from markdown_it import MarkdownIt
 
+from robaudit.verdict import pages
+
 #: An attempt on each of the places that a text may go to.
 TEXT = (
     "\"'><script>alert(1)</script>\x1b]0;t\x07\x9b31m\n::error::no\r\n##[error]no\u202e\u200b\u2028\ufeff "
@@ -19,6 +21,7 @@ _TAGS = {
     "svg", "path", "rect", "text", "polyline", "polygon", "table", "tr", "th", "td", "code", "pre", "div", "figure",
     "img", "figcaption", "b", "small", "g", "nav", "a", "main", "h3", "dl", "dt", "dd", "details", "summary", "circle",
 }  # fmt: skip
+_DOCUMENTED = {page.url for page in pages().values()}
 
 
 class _Page(HTMLParser):
@@ -33,9 +36,8 @@ class _Page(HTMLParser):
         for name, value in attrs:
             if (
                 name.startswith("on")
-                or (
-                    name == "href" and not re.fullmatch(r"#[a-z-]+", value)
-                )  # only to a part of the page itself
+                # only to a part of the page itself, or to a finding's page in our own documentation
+                or (name == "href" and not re.fullmatch(r"#[a-z-]+", value) and value not in _DOCUMENTED)
                 or (name == "src" and not value.startswith("data:image/png"))
             ):
                 self.faults.append(f"{name}={value}")
