@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier
 from robaudit.inputs.files.copies import read_copy
 from robaudit.inputs.programs.network import build_network
@@ -132,7 +134,7 @@ LEFT_OUT += (
 @pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_s_own_cases() -> None:
-    wrong, count = [], 0
+    wrong, refused, count = [], [], 0
     for case in published_cases():
         model = case.model
         if model is None or len(model.graph.node) != 1 or any(word in case.name for word in LEFT_OUT):
@@ -147,14 +149,20 @@ def test_onnx_s_own_cases() -> None:
         names = [item.name for item in model.graph.input]
         values = {name: torch.from_numpy(np.array(a)) for name, a in zip(names, inputs, strict=True)}
         mine = _Node(proto, model.opset_import[0].version)
-        mine.read()
-        parts = mine.run({"": None} | values)
+        try:
+            mine.read()
+            parts = mine.run({"": None} | values)
+        except RobauditError:
+            refused.append(case.name)
+            continue
         count += 1
         for part, expected in zip(parts, outputs, strict=False):
             same = tuple(part.shape) == expected.shape
             if not same or not np.allclose(part.numpy(), expected, rtol=1e-3, atol=1e-5, equal_nan=True):
                 wrong.append(case.name)
     assert not wrong and count > 250
+    # Adding up at places of a tensor is refused, in words.
+    assert all(re.match("test_scatternd_(add|multiply|max|min)", name) for name in refused)
 
 
 def save(
