@@ -30,6 +30,7 @@ def main() -> None:
     except BaseException:  # a broken installation is not a verdict
         traceback.print_exc()
         code = 2
+    gc.freeze()  # else Python's end goes through all of torch's objects again: a quarter of a short command
     sys.exit(code)
 
 

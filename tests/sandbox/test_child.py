@@ -196,3 +196,17 @@ def test_a_child_costs_little() -> None:
     for _ in range(5):
         in_child("a", lambda: None)
     assert time.monotonic() - started < 2.5
+
+
+@landlock
+def test_libraries_that_make_a_cache_folder_can_be_imported(tmp_path: Path) -> None:
+    code = (
+        "import torch\nfrom robaudit.sandbox import in_child\n"
+        "def job():\n    import torchvision\n    return {'name': torchvision.__name__}\n"
+        "print(in_child('a', job)['name'])"
+    )
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "none")}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert found.stdout == "torchvision\n", found.stderr
+    assert not (tmp_path / "none").exists()

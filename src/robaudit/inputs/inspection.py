@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from robaudit.inputs.programs import is_factory
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.matching import difference
-from robaudit.inputs.recovery.members import REDUCED, read_members
+from robaudit.inputs.recovery.members import read_members
 from robaudit.inputs.sources import PROGRAMS, find_in, try_first
 from robaudit.places import expanded
 from robaudit.sandbox import in_child
@@ -30,6 +30,8 @@ SHOWN = 12
 #: Names of torchvision's networks with another stem, which take seconds to import, and less than their layers.
 TORCHVISIONS = ("googlenet-3x3", "inception_v3-3x3", "shufflenetv2-")
 LARGE = 50
+#: Layers of the longest file that a known architecture can come near; the longest of these has 311.
+LONGEST = 400
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def inspect_checkpoint(
     if arch and is_factory(arch):  # the user's own code is not for the child
         try_first(copy, request, unknown=True)
         return _inspect(source, copy, request)
-    parts = in_child(source, lambda: asdict(_inspect(source, copy, request)), time_limits(copy))
+    parts = in_child(source, lambda: vars(_inspect(source, copy, request)), time_limits(copy))
     return Inspection(**{name: _as_tuples(value) for name, value in parts.items()})
 
 
@@ -192,7 +194,7 @@ def _entries(tree: Any, path: str = "", depth: int = 0) -> list[tuple[str, str]]
 
 def _nearest(layers: list[Layer]) -> tuple[tuple[str, str], ...]:
     """Known architectures that share most layers with the file, and the first difference of each."""
-    if len(layers) > REDUCED:
+    if len(layers) > LONGEST:
         return ()
     shapes = [(layer.kind, layer.shape) for layer in layers]
     scored = []

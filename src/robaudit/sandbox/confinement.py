@@ -56,6 +56,9 @@ def confine(memory: int, seconds: int, kept: int) -> None:
     tempfile.tempdir = (
         tempfile.tempdir or "/tmp"
     )  # asked for while libraries are imported, and found by writing there
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = (
+        tempfile.tempdir
+    )  # made when torchvision is imported, where there is none
     torch = sys.modules.get("torch")
     if torch is not None:  # threads do not survive a fork; one is enough
         torch.set_num_threads(1)

@@ -31,6 +31,10 @@ class Unit:
         return self.layer.name.rpartition(".")[2] == "1"
 
 
+#: An optional normalisation of the input, then units in order.
+Chain = tuple[Layer | None, list[Unit]]
+
+
 def _number(layer: Layer) -> tuple[str, int] | None:
     parent, _, last = layer.name.rpartition(".")
     return (parent, int(last)) if last.isdigit() else None
@@ -43,8 +47,8 @@ def _gap(a: Layer, b: Layer) -> int | None:
     return second[1] - first[1] - 1
 
 
-def read_units(layers: list[Layer]) -> tuple[Layer | None, list[Unit]] | None:
-    """An optional normalisation of the input, then units in order; None if the layers are no chain."""
+def read_units(layers: list[Layer]) -> Chain | None:
+    """The layers as a chain; None if they are none."""
     if any(layer.kind not in ("conv", "linear") and not layer.normalises for layer in layers):
         return None
     mains = [layer for layer in layers if not layer.normalises]

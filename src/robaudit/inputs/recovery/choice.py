@@ -12,7 +12,6 @@ from robaudit.inputs.normalisation import Normalisation, parse_normalisation, us
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.scoring import Choice, accuracy_gap, loss_gap, same_answers, shape_gap
 from robaudit.inputs.recovery.search import choose, choose_behind
-from robaudit.stats import near_chance
 
 #: Images that another structure must have seen for the choice to be called close; another normalisation all.
 CLOSE_IMAGES = 48
@@ -99,6 +98,8 @@ def decide(
         best, choices = _chosen(options, norms, request.images, request)
     except RobauditError as error:
         raise RobauditError(f"{source}: {error}") from error
+    from robaudit.stats import near_chance  # noqa: PLC0415  its scipy takes longer than a small file without images
+
     count = len(best)
     labels = torch.bincount(best.labels, minlength=request.images.classes)
     answers = int(best.logits.argmax(1).unique().numel())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -51,7 +52,7 @@ class Layer:
     kind: Kind
     tensors: State = field(repr=False)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Of the weight, or of the running mean where a normalisation has no weight."""
         tensor = self.tensors["weight"] if "weight" in self.tensors else next(iter(self.tensors.values()))

@@ -9,7 +9,7 @@ from robaudit.inputs.networks.families import build, parse
 from robaudit.inputs.networks.family import Plan
 from robaudit.inputs.networks.texts import SEQUENTIAL, VGGS
 from robaudit.inputs.recovery.candidates import Candidate, fits
-from robaudit.inputs.recovery.chains import file_order, read_units
+from robaudit.inputs.recovery.chains import Chain, file_order, read_units
 from robaudit.inputs.recovery.layers import Layer, alphabetical, chain_classes, input_channels, module_layers
 from robaudit.inputs.recovery.ordering import in_natural_order, linears_last
 from robaudit.inputs.recovery.published import (
@@ -37,12 +37,8 @@ def drop_batches(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
     return [layer for layer in layers if layer not in stored], [layer.name for layer in stored]
 
 
-def published(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
+def published(order: list[Layer], channels: int, side: int) -> list[Candidate]:
     """Plain networks with a name whose layers are exactly these."""
-    read = read_units(layers)
-    if read is None:
-        return []
-    order = list(file_order(*read))
     kinds = [layer.kind for layer in order]
     counts = [kinds.count(kind) for kind in ("conv", "norm", "linear")]
     plans = [
@@ -50,7 +46,7 @@ def published(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
         for plan in map(parse, (*SEQUENTIAL, *VGGS))
         if counts == [sum(word.startswith(start) for word in plan.words) for start in ("conv", "bn", "fc")]
     ]
-    return exact_candidates(plans, order, (channels, side, chain_classes(layers)))
+    return exact_candidates(plans, order, (channels, side, chain_classes(order)))
 
 
 def candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list[Candidate]:
@@ -87,28 +83,32 @@ def _candidates(layers: list[Layer], shape: tuple[int, int, int] | None) -> list
         sizes = [(channels, side) for side in SIDES.get(channels, (32, 64, 28, 224))]
     else:
         sizes = [(c, side) for c, sides in SIDES.items() for side in sides]
-    for rank, (c, side) in enumerate(sizes):
-        if found and rank > 0:
-            break
+    rest, slopes = without_slopes(layers)
+    chain = read_units(layers)
+    order = list(file_order(*chain)) if chain else []
+    unsloped = read_units(rest) if slopes else chain
+    for c, side in sizes:
         residual = residual_candidates(layers, side)
-        named = published(layers, c, side)
+        named = published(order, c, side) if order else []
         residual = residual or proposed_candidates(layers, side)
-        plain = [] if residual and not _short(layers) else _plain(layers, c, side)
+        plain = (
+            _plain(unsloped, slopes, c, side) if unsloped and not (residual and not _short(layers)) else []
+        )
         found += [
             *named,
             *residual,
             *(option for option in plain if option.plan not in {n.plan for n in named}),
         ]
-    rest, slopes = without_slopes(layers)
+        if found:
+            break
     if len(slopes) == 1:  # perhaps no slope but a temperature, which changes no prediction
         found += [replace(option, price=option.price + 0.5) for option in _candidates(rest, shape)]
     return sorted(found, key=lambda candidate: candidate.price)
 
 
-def _plain(layers: list[Layer], channels: int, side: int) -> list[Candidate]:
+def _plain(chain: Chain, slopes: list[Layer], channels: int, side: int) -> list[Candidate]:
     """Plain networks, with learned slopes where the file has such."""
-    rest, slopes = without_slopes(layers)
-    found = sequential_candidates(rest, channels, side)
+    found = sequential_candidates(chain, channels, side)
     return [new for old in found if (new := with_slopes(old, slopes))] if slopes else found
 
 

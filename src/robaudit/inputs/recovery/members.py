@@ -74,9 +74,9 @@ def read_members(states: list[State], path: Path) -> Members:
                 raise RobauditError(
                     f"{path}: {name} is {tensor.dtype} ({tensor.layout}); pass plain float weights"
                 )
-        channels = input_channels(read_layers(state)) or 1
-        stored, rest = stored_normalisation(state, channels)
-        layers, images = drop_batches(read_layers(rest))
+        layers = read_layers(state)
+        stored, rest = stored_normalisation(state, input_channels(layers) or 1)
+        layers, images = drop_batches(layers if rest is state else read_layers(rest))
         if images:
             notes.append(f"ignored stored images: {', '.join(images)}")
         used = without_spare(layers)

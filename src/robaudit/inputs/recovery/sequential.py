@@ -13,8 +13,7 @@ from robaudit.inputs.networks.norms import SCALED, divides
 from robaudit.inputs.networks.sequential import padded_far
 from robaudit.inputs.networks.sequential_family import SequentialPlan
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.chains import Unit, chained, file_order, read_units
-from robaudit.inputs.recovery.layers import Layer
+from robaudit.inputs.recovery.chains import Chain, Unit, chained, file_order
 from robaudit.inputs.recovery.sequential_partials import Partial, layer_partials
 from robaudit.inputs.recovery.special import resnet_9
 
@@ -49,12 +48,9 @@ def _linear_words(units: list[Unit]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def sequential_candidates(layers: list[Layer], in_channels: int, image_size: int) -> list[Candidate]:
+def sequential_candidates(chain: Chain, in_channels: int, image_size: int) -> list[Candidate]:
     """Plain networks that the layers may be, for images (in_channels, image_size, image_size)."""
-    read = read_units(layers)
-    if read is None:
-        return []
-    first, units = read
+    first, units = chain
     convs = [unit for unit in units if unit.layer.kind == "conv"]
     linears = [unit for unit in units if unit.layer.kind == "linear"]
     start = in_channels if convs else in_channels * image_size * image_size
