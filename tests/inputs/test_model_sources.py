@@ -76,6 +76,37 @@ def test_what_is_not_installed_is_named(
     )
 
 
+def test_what_a_package_lacks_itself_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "robustbench"
+    package.mkdir()
+    (package / "__init__.py").write_text("import nowhere_to_be_found.part\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RobauditError) as error:
+        load_classifier("robustbench:A")
+    assert str(error.value) == (
+        "robustbench:A: robustbench needs the nowhere_to_be_found package, which is not installed"
+    )
+
+
+def test_robustbench_finds_the_autoattack_that_it_requires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyautoattack")
+    package = tmp_path / "robustbench"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from autoattack import AutoAttack\nfrom autoattack.state import EvaluationState\n"
+    )
+    (package / "utils.py").write_text("def load_model(**named): raise ValueError('it was asked')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("robaudit.inputs.hubs.unreachable", lambda urls: "")
+    with pytest.raises(RobauditError, match="it was asked"):
+        load_classifier("robustbench:A")
+    assert "autoattack" not in sys.modules
+    for name in ("robustbench.utils", "robustbench"):
+        del sys.modules[name]
+
+
 def test_timm(x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     timm = pytest.importorskip("timm")
     made = timm.create_model("test_resnet", pretrained=False).eval()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +34,11 @@ def _imported(module: str, extra: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        name = module.partition(".")[0]
+        name, lacking = module.partition(".")[0], (error.name or "").partition(".")[0]
+        if lacking not in ("", name):  # it is there, but not all that it needs itself
+            raise RobauditError(
+                f"{what}: {name} needs the {lacking} package, which is not installed"
+            ) from error
         raise RobauditError(f"{what}: needs the {name} package; pip install 'robaudit[{extra}]'") from error
 
 
@@ -163,11 +169,25 @@ def _hub_file(hub: Any, owner: str, what: str) -> str:
     raise RobauditError(f"{what}: holds no checkpoint ({', '.join(names[:4])}); pass another repository")
 
 
+@contextmanager
+def _its_autoattack() -> Iterator[None]:
+    """The name under which RobustBench imports its requirement `pyautoattack`, where nothing else has that name."""
+    names = {"autoattack": "pyautoattack", "autoattack.state": "pyautoattack.state"}
+    lent = {} if importlib.util.find_spec("autoattack") else names
+    sys.modules.update({name: importlib.import_module(real) for name, real in lent.items()})
+    try:
+        yield
+    finally:
+        for name in lent:
+            del sys.modules[name]
+
+
 def _robustbench(name: str) -> Fetched:
     model, _, rest = name.partition(":")
     dataset, _, threat = rest.partition(":")
     dataset, threat, what = dataset or "cifar10", threat or "Linf", f"robustbench:{name}"
-    utils = _imported("robustbench.utils", "robustbench", what)
+    with _its_autoattack():
+        utils = _imported("robustbench.utils", "robustbench", what)
     if threat not in _THREATS:
         raise RobauditError(f"{what}: {unknown('threat', threat, _THREATS)}")
     if not (Path("models") / dataset / threat / f"{model}.pt").is_file():
