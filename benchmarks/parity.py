@@ -48,7 +48,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("cases", nargs="+", metavar="DATASET:MODEL:EPS:EXAMPLES")
-    parser.add_argument("--norm", default="Linf", choices=["Linf", "L2"])
+    parser.add_argument("--norm", default="Linf", choices=["Linf", "L2", "L1"])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--arch", help="as for robaudit check; of all cases")
     parser.add_argument("--normalise", help="as for robaudit check; of all cases")

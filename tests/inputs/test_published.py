@@ -69,3 +69,11 @@ def test_a_published_data_set(name: str, total: int, classes: int) -> None:
     assert images.total == total and images.classes == classes
     taken = images.labels.bincount(minlength=classes)
     assert taken.sum() == 3 * classes and (taken - 3).abs().max() <= (name == "mnist")  # MNIST is unbalanced
+
+
+def test_few_images_do_not_make_a_network_blind_that_a_usual_normalisation_makes_see() -> None:
+    """24 images prove too little for any normalisation over none, behind which this network guesses."""
+    images = load_images("cifar10", data_dir=Path(str(DATA)), limit=24, seed=0)
+    info = load_classifier(Path(str(MODELS)) / "cifar10_cnn_a_adv.model", images=images).info
+    assert info.architecture == "cnn-small"
+    assert info.normalisation == "cifar10"

@@ -216,7 +216,7 @@ def test_averages_are_known_by_their_names(names: tuple[str, str]) -> None:
     assert found == [f"state_dict.{average.partition('.')[0]}"]
 
 
-@pytest.mark.parametrize("layout", ["dicts", "prefixes"])
+@pytest.mark.parametrize("layout", ["dicts", "prefixes", "a nameless list"])
 @pytest.mark.parametrize("better", ["ema", "plain"])
 def test_an_average_beside_the_weights_is_compared_on_images(
     tmp_path: Path, factory: str, digits: Images, layout: str, better: str
@@ -227,6 +227,9 @@ def test_an_average_beside_the_weights_is_compared_on_images(
     tree = {"model": plain, "ema": ema}
     if layout == "prefixes":
         tree = {**behind("model", plain), **behind("ema_model", ema)}
+    if layout == "a nameless list":  # as torch_ema writes it
+        shadow = [value for name, value in ema.items() if name in dict(small().named_parameters())]
+        tree["ema"] = {"decay": 0.9, "num_updates": 100, "shadow_params": shadow, "collected_params": None}
     torch.save(tree, tmp_path / "a.pt")
     found = load_classifier(str(tmp_path / "a.pt"), arch=factory, normalise="none", images=digits, force=True)
     expected = small()

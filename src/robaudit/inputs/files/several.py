@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -15,6 +16,9 @@ State = dict[str, torch.Tensor]
 AVERAGED = re.compile(r"(?<![a-z])(ema|swa|averag|avg|moving|shadow)|_ema|_swa|_avg", re.IGNORECASE)
 #: What wrappers put before all names.
 WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
+
+#: Tensors of a state dict that are no parameters.
+BUFFER = re.compile(r"(running_mean|running_var|num_batches_tracked)$")
 
 
 def is_average(name: str) -> bool:
@@ -99,6 +103,20 @@ def averages_beside(taken: str, found: dict[str, State], aside: list[str]) -> li
         for name in aside
         if is_average(name) and _shapes(found.get(name) or part_of(found, name)) == wanted
     ]
+
+
+def named_average(tensors: list[torch.Tensor], states: Iterable[State]) -> State:
+    """A list of averaged parameters under the names of the state dict that has them, its buffers beside them.
+
+    As `torch_ema` and score-based models write averages: `shadow_params`, in the order of `parameters()`. Empty where
+    no state dict has such parameters in this order.
+    """
+    shapes = [tensor.shape for tensor in tensors]
+    for state in states:
+        names = [name for name in state if not BUFFER.search(name)]
+        if [state[name].shape for name in names] == shapes:
+            return state | dict(zip(names, tensors, strict=True))
+    return {}
 
 
 def _shapes(state: State) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ import torch
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import RESAVE
 from robaudit.inputs.files.pickles import Inert, pickled_objects
-from robaudit.inputs.files.several import State, one_of, part_of, twins
+from robaudit.inputs.files.several import State, is_average, named_average, one_of, part_of, twins
 
 __all__ = ["State", "choose_states", "find_states"]
 #: Names of what is not the model.
@@ -53,9 +53,16 @@ KEY = 200
 
 
 def find_states(tree: Any) -> dict[str, State]:
-    """State dicts by their path in the tree (`state_dict`, `state_dict.0`, empty for the tree itself)."""
+    """State dicts by their path in the tree (`state_dict`, `state_dict.0`, empty for the tree itself).
+
+    A list of averages of one of them is one too, under its names.
+    """
     found: dict[str, State] = {}
+    nameless: dict[str, list[torch.Tensor]] = {}
     for path, node in _nodes(tree):
+        if isinstance(node, (list, tuple)) and node and is_average(path):
+            tensors = [value for value in node if isinstance(value, torch.Tensor)]
+            nameless |= {path: tensors} if len(tensors) == len(node) else {}
         if isinstance(node, Mapping):
             state = {
                 key: value
@@ -67,7 +74,8 @@ def find_states(tree: Any) -> dict[str, State]:
                 continue
             if any(tensor.ndim >= 2 for tensor in state.values()):
                 found[path] = unwrapped(state)
-    return found
+    averages = {path: named_average(tensors, found.values()) for path, tensors in nameless.items()}
+    return found | {path: state for path, state in averages.items() if state}
 
 
 def unwrapped(state: State) -> State:

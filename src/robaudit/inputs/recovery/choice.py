@@ -98,12 +98,12 @@ def decide(
         best, choices = _chosen(options, norms, request.images, request)
     except RobauditError as error:
         raise RobauditError(f"{source}: {error}") from error
-    from robaudit.stats import near_chance  # noqa: PLC0415  its scipy takes longer than a small file without images
-
+    if _guesses(best, request.images.classes) and not request.normalise:
+        # few images prove little, so what is usual may win beside them, but not where it sees nothing and another does
+        best = next((c for c in choices[1:] if not _guesses(c, request.images.classes)), best)
+        choices = [best, *(c for c in choices if c is not best)]
     count = len(best)
-    labels = torch.bincount(best.labels, minlength=request.images.classes)
-    answers = int(best.logits.argmax(1).unique().numel())
-    if near_chance(int(best.right.sum()), labels.tolist(), answers) and not request.force:
+    if _guesses(best, request.images.classes) and not request.force:
         tried = "; ".join(
             f"{c.candidate.text[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
         )
@@ -117,6 +117,16 @@ def decide(
             f"{order if more else ''}pass the right --dataset, --arch or --normalise, or --force to go on"
         )
     return best, _notes(best, choices, norms)
+
+
+def _guesses(choice: Choice, classes: int) -> bool:
+    """Whether it is right hardly more often than a guess."""
+    from robaudit.stats import near_chance  # noqa: PLC0415  its scipy takes longer than a small file without images
+
+    labels = torch.bincount(choice.labels, minlength=classes)
+    return near_chance(
+        int(choice.right.sum()), labels.tolist(), int(choice.logits.argmax(1).unique().numel())
+    )
 
 
 def _chosen(
