@@ -60,8 +60,8 @@ def candidates() -> Iterator[tuple[str, Setting]]:
         (("cifar100", "crop-flip"), ("cifar100", "none"), ("cifar10", "crop-flip")), (128, 32), (1.0, 0.3)
     ):
         changes = long | {"augment": augment, "batch_size": batch, "beta": beta}
-        said = f"{name} at 16 × 16, batch norm, 40 epochs, augment {augment}, batch {batch}, beta {beta:g}"
-        yield said, Setting(name, changes, side=16)
+        title = f"{name} at 16 × 16, batch norm, 40 epochs, augment {augment}, batch {batch}, beta {beta:g}"
+        yield title, Setting(name, changes, side=16)
 
 
 def ended(rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -101,26 +101,26 @@ def two_of_three(found: dict[str, Any]) -> bool:
 def row(case: zoo.Case, found: dict[str, Any]) -> dict[str, Any]:
     """What each way says of one network (None: no answer), the seconds, and the truth (None: not counted)."""
     check, truth, probed = found.get("check", {}), found.get("truth", found.get("check", {})), found["probes"]
-    said: dict[str, bool | None] = dict.fromkeys(WAYS)
+    answers: dict[str, bool | None] = dict.fromkeys(WAYS)
     seconds: dict[str, float | None] = dict.fromkeys(WAYS)
     over = None
     if "verdict" in check:
         codes = {item["code"] for item in check["verdict"]["causes"]}
         outcome = check["verdict"]["outcome"]
         unclear = outcome == "inconclusive" and "pgd-attack-fails" not in codes
-        said["robaudit check"] = None if unclear else outcome != "not-overestimated"
+        answers["robaudit check"] = None if unclear else outcome != "not-overestimated"
         seconds["robaudit check"] = check["cost"]["seconds"]
     if "gap" in truth:
         over = any(truth["gap"][name]["value"] >= bound for name, bound in zoo.OVER.items())
         if "truth" in found:
-            said["plain gap"] = truth["gap"]["pgd10-autoattack"]["value"] >= zoo.OVER["pgd10-autoattack"]
+            answers["plain gap"] = truth["gap"]["pgd10-autoattack"]["value"] >= zoo.OVER["pgd10-autoattack"]
             seconds["plain gap"] = truth["cost"]["seconds"]
     if "error" not in probed:
-        said |= {"indicators": bool(failure_alarms(probed)), "two of three": two_of_three(probed)}
+        answers |= {"indicators": bool(failure_alarms(probed)), "two of three": two_of_three(probed)}
         seconds |= {"indicators": probed["seconds"], "two of three": probed["seconds"]}
     counted = over if over or case.kind in {"honest", "published"} else None
     return {
-        "name": case.name, "kind": case.kind, "over": over, "counted": counted, "said": said, "seconds": seconds,
+        "name": case.name, "kind": case.kind, "over": over, "counted": counted, "answers": answers, "seconds": seconds,
         "alarms": failure_alarms(probed) if "error" not in probed else {},
     }  # fmt: skip
 
@@ -132,7 +132,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     for item in rows:
         truth = {True: "over", False: "not over", None: "not measured"}[item["over"]]
         cells = [
-            {True: "masked", False: "–", None: "no answer"}[item["said"][way]] + _took(item["seconds"][way])
+            {True: "masked", False: "–", None: "no answer"}[item["answers"][way]]
+            + _took(item["seconds"][way])
             for way in WAYS
         ]
         named = ", ".join(f"`{name}` {100 * value:.0f} %" for name, value in item["alarms"].items())
@@ -141,7 +142,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     text += f"\nOf the {len(counted)} counted:\n\n| | right | missed | false alarms | no answer | seconds, median |\n"
     text += "|---|---|---|---|---|---|\n"
     for way in WAYS:
-        pairs = [(item["said"][way], item["counted"]) for item in counted]
+        pairs = [(item["answers"][way], item["counted"]) for item in counted]
         took = sorted(item["seconds"][way] for item in counted if item["seconds"][way] is not None)
         text += (
             f"| {way} | {sum(a == b for a, b in pairs)} | {pairs.count((False, True))} | {pairs.count((True, False))} "

@@ -50,9 +50,7 @@ def parser() -> argparse.ArgumentParser:
         flags = kinds.add_parser(name, help=(stage.__doc__ or "").strip().splitlines()[0])
         flags.add_argument("--data-dir", type=Path, required=True, help="the data sets, or their archives")
         flags.add_argument("--minutes", type=float, required=True, help="of this call, imports included")
-        flags.add_argument(
-            "--out", type=Path, required=True, help="the results; gone on with where it has some"
-        )
+        flags.add_argument("--out", type=Path, required=True, help="the results; resumed where it has some")
         flags.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
         flags.add_argument("--dry-run", action="store_true", help="tiny sizes: does every line run?")
         flags.add_argument("--seed", type=int, default=0)

@@ -165,7 +165,7 @@ def kept(folder: Path) -> Path:
     return folder / (BEST if (folder / BEST).exists() else LAST)
 
 
-def told(folder: Path) -> dict[str, Any]:
+def known_of(folder: Path) -> dict[str, Any]:
     """What the kept weights say of themselves."""
     with safe_open(kept(folder), "pt") as file:
         return dict(file.metadata())
@@ -186,12 +186,12 @@ def measure(lab: Lab, settings: dict[str, Setting], arms: list[str], seeds: list
         rows = []
         for seed in seeds:
             folder, chosen = lab.run(f"{name}-{arm}-{seed}", setting, ARMS[arm], seed)
-            row, said = lab.attacked(kept(folder), setting, chosen.inner.eps), told(folder)
-            row["robust"] = 100 * float(said["robust"])
+            row, known = lab.attacked(kept(folder), setting, chosen.inner.eps), known_of(folder)
+            row["robust"] = 100 * float(known["robust"])
             row["off"] = row["robust"] - row["autoattack"]
             row["seconds"] = sum(item["seconds"] for item in read_log(folder))
             rows.append(row)
-            runs.append((name, arm, seed, said["epoch"], row))
+            runs.append((name, arm, seed, known["epoch"], row))
         cells = [spread([row[column] for row in rows]) for column in rows[0]]
         print(f"| {name} | {arm} | " + " | ".join(cells) + " |", flush=True)
     print()

@@ -34,9 +34,9 @@ from robaudit.ranks import Ranks
 from robaudit.reports.run_curves import read_log
 from robaudit.training import train
 from robaudit.training.checkpoints import LAST
-from robaudit.training.course import Course
 from robaudit.training.data import TrainData, hold_out
 from robaudit.training.network import Shape
+from robaudit.training.state import TrainingState
 from robaudit.training.treatments import NONE
 from robaudit.training.validation import Validation
 from robaudit.training.worst_case import HARD
@@ -62,26 +62,31 @@ def robust(options: argparse.Namespace) -> None:
     settings = settings_for(options.dataset, given, len(images))
     rest, held = hold_out(images, settings.validation, 0)
     shape, ranks = Shape(images.classes, images.shape), Ranks()
-    course = Course(settings, shape, TrainData(rest, torch.device("cpu"), settings.augment, 0), ranks)
-    course.network.network.load_state_dict(start.network.state_dict())
-    validation, order = Validation(held, settings, shape, ranks), course.order(0)
+    training = TrainingState(
+        settings, shape, TrainData(rest, torch.device("cpu"), settings.augment, 0), ranks
+    )
+    training.network.network.load_state_dict(start.network.state_dict())
+    validation, order = Validation(held, settings, shape, ranks), training.order(0)
     rows = {
         name: seconds(
-            partial(validation.look, course.network, lambda *_, more=more: more, lambda gap: gap >= HARD)
+            partial(validation.look, training.network, lambda *_, more=more: more, lambda gap: gap >= HARD)
         )
         for name, more in (("most epochs", False), ("an epoch that may be the best", True))
     }
-    course.step(order, 0, 0, NONE)  # the first one finds the fastest form
-    took = [seconds(partial(course.step, order, 0, k, NONE))[0] for k in range(1, 1 + options.steps)]
+    training.step(order, 0, 0, NONE)  # the first one finds the fastest form
+    took = [seconds(partial(training.step, order, 0, k, NONE))[0] for k in range(1, 1 + options.steps)]
     epoch = statistics.median(took) / options.batch * EPOCH
     print(
         f"{options.start}: an epoch of TRADES takes {epoch:.0f} s ({EPOCH} examples, batch {options.batch})"
     )
     for name, (spent, look) in rows.items():
         known = look.standing
-        said = f"PGD-10 {100 * look.measured.pgd10:.1f}, robust {100 * known.interval.value:.1f} of {known.interval.n}"
-        said += ", with more passes" * known.long
-        print(f"| {name} | {spent:.1f} s | {100 * spent / epoch:.1f} % | {said} |", flush=True)
+        interval = known.interval
+        measured = (
+            f"PGD-10 {100 * look.measured.pgd10:.1f}, robust {100 * interval.value:.1f} of {interval.n}"
+        )
+        measured += ", with more passes" * known.long
+        print(f"| {name} | {spent:.1f} s | {100 * spent / epoch:.1f} % | {measured} |", flush=True)
 
 
 def healer(options: argparse.Namespace) -> None:
@@ -116,7 +121,7 @@ def _spin() -> None:
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """So many processes that do nothing but work."""
+    """Processes that do nothing but work."""
     others = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(count)]
     for item in others:
         item.start()

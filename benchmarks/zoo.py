@@ -215,7 +215,7 @@ def row(case: Case, parts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     spent = found["cost"]["forwards"] + found["cost"]["backwards"]
     whole = true["cost"]["whole"]
     full = (whole["forwards"] + whole["backwards"]) * WHOLE / whole["examples"]
-    said, gaps = found["verdict"]["outcome"], true["gap"]
+    answer, gaps = found["verdict"]["outcome"], true["gap"]
     truly = any(gaps[name]["value"] >= bound for name, bound in OVER.items())
     sure = any(gaps[name]["low"] >= bound for name, bound in OVER.items()) or all(
         gaps[name]["high"] < bound for name, bound in OVER.items()
@@ -233,13 +233,13 @@ def row(case: Case, parts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     judged = f"{'over' if truly else 'not over'}{'' if sure else ', close'}; {of} examples"
     judged += "" if "truth" in parts else " of its own"
     cells = [
-        case.name, f"{case.eps:.3g}", case.kind, f"{values} ({judged})", said, ", ".join(codes),
+        case.name, f"{case.eps:.3g}", case.kind, f"{values} ({judged})", answer, ", ".join(codes),
         {True: "yes", False: "NO", None: ""}[right], str(found["verdict"]["decided_after"]), f"{spent:,}",
         f"{100 * spent / full:.2f} %", f"{faster:.0f}" if faster else "",
     ]  # fmt: skip
-    wrong = said != "inconclusive" and (said == "overestimated") != truly
+    wrong = answer != "inconclusive" and (answer == "overestimated") != truly
     tally = {
-        "name": case.name, "truly": truly, "sure": sure, "wrong": wrong, "open": said == "inconclusive",
+        "name": case.name, "truly": truly, "sure": sure, "wrong": wrong, "open": answer == "inconclusive",
         "right": right, "share": spent / full, "faster": faster,
     }  # fmt: skip
     return "| " + " | ".join(cells) + " |\n", tally

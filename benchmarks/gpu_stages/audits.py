@@ -37,7 +37,7 @@ class Watching:
         self._began[stage] = (self.deadline.left(), total)
 
     def advance(self, stage: str, examples: int, broken: int, passes: int) -> None:
-        """Not gone on with when it is too late."""
+        """Not resumed when it is too late."""
         self.deadline.check()
 
     def end(self, stage: str) -> None:
@@ -57,7 +57,7 @@ def run(
     device: torch.device,
     watching: Watching,
 ) -> Evidence:
-    """The evidence, which is in the file `path` too; what an earlier call left there is gone on with.
+    """The evidence, which is in the file `path` too; what an earlier call left there is resumed.
 
     Raises:
         TimeIsUp: `path` holds what was finished until then.

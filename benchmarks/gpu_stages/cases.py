@@ -38,7 +38,7 @@ class Case:
         """The model; one that is made here is what it is, however well it learned."""
         return load_classifier(str(self.path), images=images, force=self.made)
 
-    def told(self) -> list[object]:
+    def facts(self) -> list[object]:
         """What tells this case from another."""
         return [
             self.name,

@@ -65,10 +65,10 @@ def collapse(call: Call) -> None:
     images = load_images("cifar100", data_dir=call.data(cifar100=("train",)), split="train", seed=call.seed)
     if settings.limit:
         images = images.subset(settings.limit + settings.validation, call.seed)
-    told = {
+    facts = {
         name: getattr(settings, name) for name in ("arch", "beta", "batch_size", "lr", "limit", "validation")
     }
-    results, deadline = call.open("collapse", told | {"data": images.sha256})
+    results, deadline = call.open("collapse", facts | {"data": images.sha256})
     stage = Stage(call, sizes, images, results, deadline)
     try:
         if not results.parts.get(UNSTABLE, {}).get("ended"):
@@ -96,7 +96,7 @@ class Stage:
         settings, pretend, self.hunted = self.sizes.settings, self.sizes.pretend, True
         with self._run(UNSTABLE, settings, exact=True) as following:
             following.looked_for = lambda row: bool(row["masked"]) or row["epoch"] == pretend
-            how = runs.go(settings, self.images, following)
+            how = runs.train_until(settings, self.images, following)
             rows = log_of(following.folder)
             masked = rows[-1]["epoch"] if how == "found" else None
             self._note(following.folder, ended=how != "over", masked_epoch=masked)
@@ -145,7 +145,7 @@ class Stage:
             select="pgd10" if arm == "paper" else "robust",
         )  # fmt: skip
         with self._run(arm, settings, exact=False) as following:
-            how = runs.go(settings, self.images, following, start)
+            how = runs.train_until(settings, self.images, following, start)
             self._note(following.folder, ended=how == "done", start_from=digest)
             if how == "done":
                 self._keep_healed(following.folder)
@@ -186,8 +186,8 @@ class Stage:
         """The run's logs, and what else is known of it."""
         part = self.results.parts.get(folder.name, {})
         logs = {"rows": log_of(folder), "batches": log_of(folder, "batches.jsonl")}
-        told = {"on": describe(self.call.device), "torch": torch.__version__}
-        self.results.put(folder.name, part | logs | told | more)
+        facts = {"on": describe(self.call.device), "torch": torch.__version__}
+        self.results.put(folder.name, part | logs | facts | more)
 
     def _save(self, folder: Path, *, exact: bool) -> None:
         """The state of an unfinished run, and its best weights so far where there is room."""

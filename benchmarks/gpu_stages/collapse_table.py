@@ -24,22 +24,22 @@ _HEAD = (
 
 def collapse_table(parts: dict[str, Any]) -> str:
     """Two lines a run: before it was masked, and at the end; and what follows from them."""
-    rows, said = [], []
+    rows, sentences = [], []
     for name, title in _NAMES.items():
         part = parts.get(name)
         if not part or not part["rows"]:
             rows.append([title, "open", *[""] * 9])
             if part:
-                said.append(f"{title}: no epoch was finished; pass more --minutes")
+                sentences.append(f"{title}: no epoch was finished; pass more --minutes")
             continue
         log = part["rows"]
         masked = [row["epoch"] for row in log if row["masked"]]
         if name == "unstable" and part.get("healthy_epoch"):
             rows.append([f"{title}, the last healthy epoch", *_cells(log[:-1], masked)])
         rows.append([title, *_cells(log, masked)])
-        said.append(f"{title}: {_sentence(name, part, masked)}")
+        sentences.append(f"{title}: {_sentence(name, part, masked)}")
     on = ", ".join(sorted({part["on"] for part in parts.values() if "on" in part}))
-    return "\n\n".join([f"collapse, {on or 'nothing done yet'}", table(_HEAD, rows), "\n".join(said)])
+    return "\n\n".join([f"collapse, {on or 'nothing done yet'}", table(_HEAD, rows), "\n".join(sentences)])
 
 
 def _cells(log: list[dict[str, Any]], masked: list[int]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-#: Kept back for writing the last results: this share of the time, and at most so many seconds.
+#: Kept back for writing the last results: this share of the time, and at most this many seconds.
 RESERVE, MOST_RESERVE = 0.05, 20.0
 
 

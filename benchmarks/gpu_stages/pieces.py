@@ -13,12 +13,12 @@ from pathlib import Path
 from robaudit.errors import RobauditError
 
 #: Bytes of a file at most.
-MOST = 15_000_000
+MOST_BYTES = 15_000_000
 _DIGEST = hashlib.sha256().digest_size
 _NAME = re.compile(r"(?P<name>.+)\.(?P<number>[1-9]\d?)of(?P<count>[1-9]\d?)")
 
 
-def pieces_of(name: str, data: bytes, most: int = MOST) -> dict[str, bytes]:
+def pieces_of(name: str, data: bytes, most: int = MOST_BYTES) -> dict[str, bytes]:
     """The files to write for `data`, by name: one, or as many pieces as it takes."""
     if len(data) <= most:
         return {name: data}

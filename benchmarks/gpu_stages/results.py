@@ -1,4 +1,4 @@
-"""The folder that a stage writes: small, whole at any moment, and gone on with by a later call.
+"""The folder that a stage writes: small, whole at any moment, and resumed by a later call.
 
 `results.json` holds what the parts found, `table.md` says it, and what is larger lies beside them, in numbered pieces
 where it must. All of it stays within what a narrow way back takes: 8 files of 15 MB, 60 MB together.
@@ -81,11 +81,11 @@ class Results:
             name for name in {**settings, **self.settings} if settings.get(name) != self.settings.get(name)
         ]
         if different:
-            told = "; ".join(
+            settings = "; ".join(
                 f"{name} {_short(settings.get(name))} there and {_short(self.settings.get(name))} now"
                 for name in different
             )
-            raise RobauditError(f"{self.folder}: holds other results ({told}); choose another --out")
+            raise RobauditError(f"{self.folder}: holds other results ({settings}); choose another --out")
 
     def put(self, part: str, found: Any) -> None:
         """Keep what a part found, on the disk at once."""
@@ -139,8 +139,8 @@ class Results:
         own = [self.folder / RESULTS, self.folder / TABLE]
         others = [path for path in self.folder.iterdir() if path not in (*old, *own)]
         files = len(own) + len(others) + len(new)
-        told = sum(path.stat().st_size for path in own if path.exists()) + _GROWTH
-        size = told + sum(path.stat().st_size for path in others) + sum(map(len, new.values()))
+        taken = sum(path.stat().st_size for path in own if path.exists()) + _GROWTH
+        size = taken + sum(path.stat().st_size for path in others) + sum(map(len, new.values()))
         if files > MOST_FILES or size > MOST_BYTES:
             kept = "; an older one is kept" if old else ""
             self.left_out[name] = f"no room for its {len(data) / 1e6:.1f} MB{kept}"

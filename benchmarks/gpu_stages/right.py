@@ -53,7 +53,11 @@ def right(call: Call) -> None:
         cases = cases[:1] + cases[-1:]
     results, deadline = call.open(
         "right",
-        {"models": [case.told() for case in cases], "examples": sizes.examples, "budget": vars(sizes.budget)},
+        {
+            "models": [case.facts() for case in cases],
+            "examples": sizes.examples,
+            "budget": vars(sizes.budget),
+        },
     )
     work = Work(call, sizes, cases, results, deadline)
     bundles.unbundle(results.held(BUNDLE), work.files())

@@ -45,16 +45,16 @@ def _of_case(name: str, parts: dict[str, Any]) -> list[tuple[str, str, str, str]
             )
         for metric, (here, there) in found["metrics"].items():
             off = abs(there - here) / max(abs(here), 1e-12)
-            said = f"{here:.4g} and {there:.4g}, {100 * off:.2f} % apart"
-            rows.append((f"{name}: {metric}", said, f"≤ {_percent(METRICS)}", _met(off <= METRICS)))
+            cell = f"{here:.4g} and {there:.4g}, {100 * off:.2f} % apart"
+            rows.append((f"{name}: {metric}", cell, f"≤ {_percent(METRICS)}", _met(off <= METRICS)))
     for precision in ("tf32", "bf16", "fp16"):
         searched = parts.get(f"{name} {precision}")
         if found is None or searched is None:
             rows.append((f"{name}: points lost by a {precision} search", "", f"≤ {LOST}", _OPEN))
             continue
         lost = 100 * (searched["autoattack"] - found["autoattack"])
-        said = f"{lost:+.2f}, of {searched['examples']} examples"
-        rows.append((f"{name}: points lost by a {precision} search", said, f"≤ {LOST}", _met(lost <= LOST)))
+        cell = f"{lost:+.2f}, of {searched['examples']} examples"
+        rows.append((f"{name}: points lost by a {precision} search", cell, f"≤ {LOST}", _met(lost <= LOST)))
     return rows
 
 
@@ -62,8 +62,8 @@ def _memory(found: dict[str, Any] | None) -> tuple[str, str, str, str]:
     what = "memory that runs out"
     if found is None or not found["done"]:
         return what, "" if found is None else f"not done: {found['why']}", "the same outcomes", _OPEN
-    said = f"{found['ran_out']} times, {_percent(found['equal'])} of outcomes equal"
-    return what, said, "the same outcomes", _met(found["ran_out"] > 0 and found["equal"] >= EQUAL)
+    cell = f"{found['ran_out']} times, {_percent(found['equal'])} of outcomes equal"
+    return what, cell, "the same outcomes", _met(found["ran_out"] > 0 and found["equal"] >= EQUAL)
 
 
 def _landscape(found: dict[str, Any] | None) -> tuple[str, str, str, str]:

@@ -1,4 +1,4 @@
-"""A training run that ends when the time is over, or when what was looked for has happened, and can be gone on with."""
+"""A training run that ends when the time is over, or when what was looked for has happened, and can be resumed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Following:
         self.began = time.monotonic()
 
     def step(self, result: StepResult) -> None:
-        """Not gone on with when it is too late; the epoch is lost, the run is not."""
+        """Not resumed when it is too late; the epoch is lost, the run is not."""
         self.deadline.check()
 
     def end_epoch(self, row: Row) -> None:
@@ -59,9 +59,9 @@ class Following:
         found = self.looked_for(row)
         if not (found or row["masked"]):
             shutil.copyfile(self.folder / LAST, self.folder / HEALTHY)
-        said = f"{self.folder.name}, epoch {row['epoch']}: clean {100 * row['clean']:.1f} %, "
-        said += f"PGD-10 {100 * row['pgd10']:.1f} %, FOSC {row['fosc']:.4f}, SGCS {row['sgcs']:.3f}, "
-        print(f"{said}{self.deadline.took['epoch']:.1f} s{', masked' * row['masked']}", flush=True)
+        message = f"{self.folder.name}, epoch {row['epoch']}: clean {100 * row['clean']:.1f} %, "
+        message += f"PGD-10 {100 * row['pgd10']:.1f} %, FOSC {row['fosc']:.4f}, SGCS {row['sgcs']:.3f}, "
+        print(f"{message}{self.deadline.took['epoch']:.1f} s{', masked' * row['masked']}", flush=True)
         self.after(row)
         if found:
             raise Found
@@ -71,8 +71,10 @@ class Following:
         print(f"{self.folder.name}: {text}", flush=True)
 
 
-def go(settings: TrainSettings, images: Images, following: Following, start: Classifier | None = None) -> str:
-    """Train until it is `done`, or `found`, or the time is `over`; what an earlier call left is gone on with.
+def train_until(
+    settings: TrainSettings, images: Images, following: Following, start: Classifier | None = None
+) -> str:
+    """Train until it is `done`, or `found`, or the time is `over`; what an earlier call left is resumed.
 
     Raises:
         RobauditError: the run could not be made, or its loss was not finite.

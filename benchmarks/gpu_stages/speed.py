@@ -59,13 +59,13 @@ def speed(call: Call) -> None:
         raise RobauditError(f"{call.model}: no such file; pass a checkpoint of CIFAR-100")
     folder = call.data(cifar100=("test",) if call.model else ("train", "test"))
     images = load_images("cifar100", data_dir=folder, limit=sizes.images, seed=call.seed)
-    told = {
+    facts = {
         "model": file_sha256(call.model) if call.model else "trained here",
         "images": len(images),
         "data": images.sha256,
         "device": describe(call.device),  # times of two cards do not compare
     }
-    results, deadline = call.open("speed", told)
+    results, deadline = call.open("speed", facts)
     stage = Stage(call, sizes, images, folder, results, deadline)
     searches = [name for name in rates.SEARCHES if name != "tf32" or call.device.type == "cuda"]
     forms = [name for name in rates.forms() if name != "graphs" or call.device.type == "cuda"]
@@ -125,7 +125,7 @@ class Stage:
         folder = self.call.scratch / "robust"
         ends = time.monotonic() + sizes.training
         following = Following(folder, self.deadline, lambda row: time.monotonic() > ends, lambda row: None)
-        runs.go(settings, images, following)
+        runs.train_until(settings, images, following)
         rows = runs.log_of(folder)
         if not rows:
             raise TimeIsUp

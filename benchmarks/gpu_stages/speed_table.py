@@ -28,8 +28,8 @@ def _peak(name: str, found: dict[str, Any] | None) -> Line:
     if found is None:
         return what, "open", wanted
     share = 100 * found["reached"] / found["peak"]
-    said = f"{found['reached']:.3g} of {found['peak']:.3g} TFLOP/s, {share:.0f} %"
-    return what, f"{said} ({found['arch']}, APGD-CE, {found['examples']} examples)", wanted
+    cell = f"{found['reached']:.3g} of {found['peak']:.3g} TFLOP/s, {share:.0f} %"
+    return what, f"{cell} ({found['arch']}, APGD-CE, {found['examples']} examples)", wanted
 
 
 def _model(found: dict[str, Any] | None) -> Line:
@@ -37,8 +37,8 @@ def _model(found: dict[str, Any] | None) -> Line:
         return "the robust model", "open", ""
     if "model" in found:
         return "the robust model", found["model"], ""
-    said = f"{found['epochs']} short epochs of TRADES: clean {100 * found['clean']:.1f} %, "
-    return "the robust model", f"{said}PGD-10 {100 * found['pgd10']:.1f} %", ""
+    cell = f"{found['epochs']} short epochs of TRADES: clean {100 * found['clean']:.1f} %, "
+    return "the robust model", f"{cell}PGD-10 {100 * found['pgd10']:.1f} %", ""
 
 
 def _autoattack(parts: dict[str, Any]) -> list[Line]:
@@ -48,21 +48,21 @@ def _autoattack(parts: dict[str, Any]) -> list[Line]:
         if found is None or not found.get("done", True):
             rows.append((f"AutoAttack, {name}", "open" if found is None else f"left out: {found['why']}", ""))
             continue
-        said = f"{found['seconds']:.1f} s, {found['robust']} of {found['attacked']} robust, "
-        said += f"{found['forwards']:,} passes forwards, {found['backwards']:,} back"
-        rows.append((f"AutoAttack, {found['tool']}", said, ""))
-    said = "open"
+        cell = f"{found['seconds']:.1f} s, {found['robust']} of {found['attacked']} robust, "
+        cell += f"{found['forwards']:,} passes forwards, {found['backwards']:,} back"
+        rows.append((f"AutoAttack, {found['tool']}", cell, ""))
+    cell = "open"
     if ours and theirs and "seconds" in theirs:
-        said = f"{theirs['seconds'] / ours['seconds']:.1f} times"
-    rows.append(("faster than pyautoattack, the same examples", said, f"≥ {REFERENCE:g} times"))
+        cell = f"{theirs['seconds'] / ours['seconds']:.1f} times"
+    rows.append(("faster than pyautoattack, the same examples", cell, f"≥ {REFERENCE:g} times"))
     found = more or ours
-    said = "open"
+    cell = "open"
     if found:
         scale = _ALL / found["images"]
         passes = (found["forwards"] + found["backwards"]) * scale
-        said = f"{found['seconds'] * scale:.0f} s: {found['seconds']:.1f} s on {found['images']:,} images, "
-        said += "all of them" if scale == 1 else f"extrapolated by passes to {passes:,.0f}"
-    rows.append((f"ours on {_ALL:,} images", said, f"< {WHOLE:.0f} s"))
+        cell = f"{found['seconds'] * scale:.0f} s: {found['seconds']:.1f} s on {found['images']:,} images, "
+        cell += "all of them" if scale == 1 else f"extrapolated by passes to {passes:,.0f}"
+    rows.append((f"ours on {_ALL:,} images", cell, f"< {WHOLE:.0f} s"))
     return rows
 
 
@@ -83,12 +83,12 @@ def _steps(parts: dict[str, Any]) -> list[Line]:
             rows.append((what, "open" if found is None else f"left out: {found['why']}", ""))
             continue
         epoch = found["seconds"] * (rates.EPOCH // found["batch"])
-        said = (
+        cell = (
             f"{1000 * found['seconds']:.1f} ms, an epoch in {epoch:.1f} s, {found['reached']:.3g} TFLOP/s, "
         )
-        said += f"the first step {found['first']:.1f} s"
-        rows.append((what, said, f"an epoch < {EPOCH:g} s" if form == "auto" else ""))
+        cell += f"the first step {found['first']:.1f} s"
+        rows.append((what, cell, f"an epoch < {EPOCH:g} s" if form == "auto" else ""))
     loop = known["published loop"]
-    said = f"{loop['seconds'] / best:.1f} times" if loop and best else "open"
-    rows.append(("our fastest, faster than the published loop", said, f"≥ {LOOP:g} times"))
+    cell = f"{loop['seconds'] / best:.1f} times" if loop and best else "open"
+    rows.append(("our fastest, faster than the published loop", cell, f"≥ {LOOP:g} times"))
     return rows

@@ -41,13 +41,13 @@ def table3(call: Call) -> None:
     found = checkpoints(call.runs or call.out.parent / "collapse", call.scratch)
     folder = call.data(cifar100=("test",))
     images = load_images("cifar100", data_dir=folder, limit=sum(sizes.stretches), seed=call.seed)
-    told = {
+    facts = {
         "checkpoints": {name: file_sha256(path) for name, (path, _) in found.items()},
         "stretches": sizes.stretches,
         "budget": vars(sizes.budget),
         "data": images.sha256,
     }
-    results, deadline = call.open("table3", told)
+    results, deadline = call.open("table3", facts)
     stage = Stage(call, sizes, images, results, deadline)
     try:
         # All checkpoints on the same examples before any is on more.

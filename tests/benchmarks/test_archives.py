@@ -87,7 +87,7 @@ def test_without_data_a_stage_says_what_is_missing(tmp_path, gpu, capsys):
 
 @pytest.mark.data
 def test_real_images_come_back_bit_for_bit_and_fit_two_archives(data_dir):
-    from gpu_stages.archives import COLUMN, MOST, decode, encode
+    from gpu_stages.archives import COLUMN, MOST_BYTES, decode, encode
 
     images = load_images("cifar100", data_dir=data_dir, split="train", limit=4 * COLUMN, seed=0)
     pixels = images.pixels.numpy()
@@ -97,16 +97,16 @@ def test_real_images_come_back_bit_for_bit_and_fit_two_archives(data_dir):
         data = encode(column)
         assert (decode(data, (3, 32, 32)) == column).all()
         size += len(data)
-    assert 60_000 * size / len(pixels) < 2 * MOST
+    assert 60_000 * size / len(pixels) < 2 * MOST_BYTES
 
 
 @pytest.mark.data
 @pytest.mark.heavy
 def test_the_whole_of_cifar100_fits_two_archives_and_comes_back(data_dir, tmp_path):
-    from gpu_stages.archives import MOST, data_folder, pack
+    from gpu_stages.archives import MOST_BYTES, data_folder, pack
 
     written = pack(data_dir, tmp_path)
-    assert all(path.stat().st_size <= MOST for path in written)
+    assert all(path.stat().st_size <= MOST_BYTES for path in written)
     folder = data_folder(tmp_path, tmp_path / "scratch", {"cifar100": ("train", "test")})
     for split in ("train", "test"):
         ours, theirs = (load_images("cifar100", data_dir=place, split=split) for place in (folder, data_dir))

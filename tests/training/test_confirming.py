@@ -11,7 +11,7 @@ from safetensors import safe_open
 from robaudit.inputs import load_classifier, load_images
 from robaudit.training import Inner, Silent, TrainSettings, train
 from robaudit.training.confirming import LEAST, Confirmed, examples_for
-from robaudit.training.retreat import IN_A_ROW, SLOWER
+from robaudit.training.retreat import EPOCHS_IN_A_ROW, SLOWER
 from robaudit.training.selection import Selection, optimism
 from tests.shipped import ADVERSARIAL
 from tests.training.test_run import TINY, AbortError, StopAfter, bits
@@ -150,7 +150,7 @@ def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(
 ):
     """Every epoch counts as at chance here, the start does not."""
     told = Notes()
-    settings = begun(shipped, epochs=IN_A_ROW + 1)
+    settings = begun(shipped, epochs=EPOCHS_IN_A_ROW + 1)
 
     def trained(folder, progress):
         chance = iter([not (folder / "resume.pt").exists()] + [False] * 10)
@@ -158,11 +158,11 @@ def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(
         return train(settings, images, folder, start=shipped, progress=progress)
 
     rows = trained(tmp_path / "whole", told)
-    rates = [settings.lr] * IN_A_ROW + [settings.lr * SLOWER]
+    rates = [settings.lr] * EPOCHS_IN_A_ROW + [settings.lr * SLOWER]
     assert [row["lr"] for row in rows] == pytest.approx(rates)
     assert any("goes on from the start's weights at 0.3 times the rate" in text for text in told.said)
     assert rows[-1]["best"] == 0
     with pytest.raises(AbortError):
-        trained(tmp_path / "parts", StopAfter(4 * IN_A_ROW + 2))
+        trained(tmp_path / "parts", StopAfter(4 * EPOCHS_IN_A_ROW + 2))
     assert [row["lr"] for row in trained(tmp_path / "parts", told)] == pytest.approx(rates)
     assert bits(tmp_path / "parts" / "last.safetensors") == bits(tmp_path / "whole" / "last.safetensors")

@@ -11,7 +11,16 @@ from robaudit.inputs import load_classifier, load_images
 from robaudit.training.metrics import Measured, measure, plan_for
 from robaudit.training.selection import Selection, behind
 from robaudit.training.validation import Look
-from robaudit.training.worst_case import BUDGET, FEW, HARD, LONG, MOST, Standing, WorstCase, stand
+from robaudit.training.worst_case import (
+    BUDGET,
+    FIRST_EXAMPLES,
+    HARD,
+    LONG,
+    MOST_EXAMPLES,
+    Standing,
+    WorstCase,
+    stand,
+)
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 PLAN = plan_for(0.1, 0)
@@ -39,7 +48,7 @@ def test_it_tells_a_masked_network_from_an_honest_one_by_the_attacks_of_check():
 
 def test_outcomes_do_not_depend_on_how_many_are_looked_at(monkeypatch):
     _, _, whole = found(ADVERSARIAL)
-    monkeypatch.setattr("robaudit.training.worst_case.FEW", 20)
+    monkeypatch.setattr("robaudit.training.worst_case.FIRST_EXAMPLES", 20)
     _, _, few = found(ADVERSARIAL, goes_on=lambda found: len(found.robust) < 80)
     assert (len(few.robust), few.whole, whole.whole) == (80, False, True)
     assert torch.equal(few.robust, whole.robust[:80])
@@ -67,8 +76,8 @@ def test_a_network_that_may_be_the_best_is_measured_in_two_rounds_on_as_many_as_
     made = Made(range(1000), range(1000))
     left = stand(made, torch.ones(1000, dtype=torch.bool), lambda found: True)
     assert left.whole
-    assert len(left.robust) == MOST
-    assert [count for _, count in made.budgets] == [FEW, MOST - FEW]
+    assert len(left.robust) == MOST_EXAMPLES
+    assert [count for _, count in made.budgets] == [FIRST_EXAMPLES, MOST_EXAMPLES - FIRST_EXAMPLES]
 
 
 def test_the_passes_of_an_example_are_as_many_as_the_budget_says():
@@ -76,7 +85,7 @@ def test_the_passes_of_an_example_are_as_many_as_the_budget_says():
     attack = ATTACKS["apgd-t"](replace(PLAN, budget=BUDGET))
     passes = BUDGET.square_queries + attack.runs(10) * (BUDGET.apgd_steps + 1) * 2
     assert passes <= 170
-    few, epoch = FEW * passes, 49_000 * (1 + 10 * 2 + 2 * 3)
+    few, epoch = FIRST_EXAMPLES * passes, 49_000 * (1 + 10 * 2 + 2 * 3)
     assert few < 0.02 * epoch
 
 
@@ -116,7 +125,7 @@ def test_a_run_is_hard_to_measure_where_most_of_its_last_epochs_are():
         selection = Selection("robust")
         assert selection.hard(other) == (not hard), "nothing is known of other epochs"
         for _ in range(9):
-            selection.see(replace(a_look("1"), standing=replace(standing("1"), first_gap=usual)))
+            selection.observe(replace(a_look("1"), standing=replace(standing("1"), first_gap=usual)))
         assert selection.hard(other) == hard
     after = torch.ones(100, dtype=torch.bool)
     made = Made(list(range(95)), list(range(70)))

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from robaudit.api.data import UNKNOWN, name_of, read, with_classes
-from robaudit.api.models import from_module, remember, settle
+from robaudit.api.models import answer_with_logits, from_module, remember
 from robaudit.api.result import Result
 from robaudit.api.settings import Settings, read_plan, read_settings, read_threat
 from robaudit.audit import audit, default_evidence, progress_bars, with_helpers
@@ -172,7 +172,7 @@ def loaded(model: object, images: Images, settings: dict[str, Any]) -> tuple[Ima
             raise TypeError(f"{name}: is for a checkpoint; an nn.Module is what it is, leave it out")
     classifier = from_module(model, images.shape[0], settings.get("normalise"))
     known = 0 if images.classes == UNKNOWN else images.classes
-    outputs = settle(classifier, images.float(slice(0, 2)), known)
+    outputs = answer_with_logits(classifier, images.float(slice(0, 2)), known)
     classifier.info = replace(classifier.info, classes=outputs, input_shape=images.shape)
     return with_classes(images, outputs), classifier
 

@@ -66,7 +66,7 @@ def from_module(module: nn.Module, channels: int, normalise: str | None = None) 
     return Classifier(network, norm, info)
 
 
-def settle(classifier: Classifier, x: torch.Tensor, classes: int) -> int:
+def answer_with_logits(classifier: Classifier, x: torch.Tensor, classes: int) -> int:
     """Let a classifier answer with logits, whatever its module gives, and say how many.
 
     Args:

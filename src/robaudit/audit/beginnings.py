@@ -39,7 +39,7 @@ class Beginning:
 
 
 def beginning_of(scout: str, steps: int, plan: AuditPlan) -> Beginning:
-    """What `audit.within` ran under the name of a scout that took so many steps."""
+    """What `audit.within` ran under the name of a scout that took this many steps."""
     return {
         SCOUT: Beginning(square_queries=FIRST_QUERIES),
         SCOUT_TARGETED: Beginning(targets=1, stop_after=FIRST_STEPS),

@@ -84,7 +84,7 @@ class Outlook:
         self._done[stage] = (was[0] + examples, was[1] + broken, was[2] + passes)
 
     def reach(self, done: float, wanted: float) -> None:
-        """Of an audit that may stop early: so many examples are done, of those that it is thought to take."""
+        """Of an audit that may stop early: this many examples are done, of those that it is thought to take."""
         now = self._clock()
         if self._first is None or done <= self._first[1]:
             self._first = self._first or (now, done)

@@ -31,7 +31,7 @@ class Progress(Protocol):
 
 
 def tell_work(progress: Progress, plan: AuditPlan, examples: int, classes: int) -> None:
-    """Every attack of an audit of so many examples, to a `progress` that has `expect` (see `audit.outlook`)."""
+    """Every attack of an audit of this many examples, to a `progress` that has `expect` (see `audit.outlook`)."""
     expect = getattr(progress, "expect", None)
     if expect is not None:
         expect({name: (examples, survivors_passes(plan, name, classes)) for name in plan.attacks})

@@ -148,8 +148,8 @@ def verify(
 
 
 def _undecided(evidence: Evidence) -> list[str]:
-    """What the file says of its own course, against the verdict that its outcomes give."""
-    course, wanted = evidence.header.early_stopping, int(evidence.header.data["n"])
+    """What the file says of its own decision, against the verdict that its outcomes give."""
+    stopping, wanted = evidence.header.early_stopping, int(evidence.header.data["n"])
     try:
         verdict = judge(evidence)
     except ValueError as error:
@@ -163,9 +163,9 @@ def _undecided(evidence: Evidence) -> list[str]:
         found.append(
             f"verdict: is open, so every example was to be attacked, and {left} are not attacked to the end"
         )
-    if course.get("decided") and not (verdict.settled and verdict.decided_after <= course["examples"]):
+    if stopping.get("decided") and not (verdict.settled and verdict.decided_after <= stopping["examples"]):
         found.append(
-            f"verdict: is said to be decided by {course['examples']} examples, which the outcomes do not do"
+            f"verdict: is said to be decided by {stopping['examples']} examples, which the outcomes do not do"
         )
     return found
 

@@ -150,10 +150,10 @@ def summary_lines(result: Verification, header: Header) -> list[str]:
             f"That {result.survivors} attacks found nothing is the file's word: none of them was made again "
             "(--recompute does)."
         )
-    said = ["what PGD-10's trajectories and the probes gave"]
-    said += ["robust accuracy at other radii"] if header.eps_curve else []
-    said += [f"what survived {title(name)}, which needs the other model" for name in header.plan.helpers]
-    lines.append(f"Only said: {', '.join(said)}, the cost, the device.")
+    claimed = ["what PGD-10's trajectories and the probes gave"]
+    claimed += ["robust accuracy at other radii"] if header.eps_curve else []
+    claimed += [f"what survived {title(name)}, which needs the other model" for name in header.plan.helpers]
+    lines.append(f"Only said: {', '.join(claimed)}, the cost, the device.")
     return lines
 
 

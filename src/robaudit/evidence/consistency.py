@@ -83,10 +83,10 @@ def _examples(evidence: Evidence, file: EvidenceFile) -> Iterator[str]:
 
 
 def _course(evidence: Evidence) -> Iterator[str]:
-    course, (forwards, backwards) = evidence.header.early_stopping, evidence.passes
+    stopping, (forwards, backwards) = evidence.header.early_stopping, evidence.passes
     for name, most in (("examples", len(evidence)), ("forwards", forwards), ("backwards", backwards)):
-        if course.get(name, 0) > most:
-            yield f"decided after {course[name]} {name}, but the file holds {most}"
+        if stopping.get(name, 0) > most:
+            yield f"decided after {stopping[name]} {name}, but the file holds {most}"
 
 
 def _outcomes(evidence: Evidence, rows: list[_Row]) -> Iterator[tuple[str, list[str]]]:

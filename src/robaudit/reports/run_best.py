@@ -66,12 +66,12 @@ def why_less(best: dict[str, Any]) -> str:
     if "luck" not in best:
         return ""
     when = f"when epoch {best['epoch']} was chosen" if best["epoch"] else "of what the run began with"
-    said = (
+    sentence = (
         f"few passes left {_percent(best['robust_when_chosen'])} robust {when}, "
         f"AutoAttack {_percent(best['autoattack'])}"
     )
     luck = 100 * best["luck"]
-    return said + (
+    return sentence + (
         f"; {luck:.1f} points of that are taken off, the usual luck of the best of several"
         if luck >= 0.05
         else ""

@@ -72,8 +72,8 @@ def run_page(folder: Path) -> str:
 
 def _kept(row: dict[str, Any]) -> str:
     epoch = f"epoch {row['epoch']}" if row["epoch"] else "what the run began with"
-    said = f"Kept as the best: {epoch}, {_accuracies(row)}"
-    return f"{said}; {why_less(row)}" if why_less(row) else said
+    words = f"Kept as the best: {epoch}, {_accuracies(row)}"
+    return f"{words}; {why_less(row)}" if why_less(row) else words
 
 
 def _audit(folder: Path) -> tuple[Case | None, str]:
@@ -169,10 +169,10 @@ def _cell(value: object, form: str) -> str:
 
 
 def _remarks(row: dict[str, Any]) -> str:
-    said = [f"treated: {row.get('treatment') or 'noise'}"] if row.get("healing") else []
-    said += ["went back to earlier weights"] if row.get("rolled_back") else []
-    said += [f"became masked: {row.get('reason')}"] if row.get("masked") else []
-    return "; ".join(said)
+    words = [f"treated: {row.get('treatment') or 'noise'}"] if row.get("healing") else []
+    words += ["went back to earlier weights"] if row.get("rolled_back") else []
+    words += [f"became masked: {row.get('reason')}"] if row.get("masked") else []
+    return "; ".join(words)
 
 
 def _command(folder: Path) -> str:

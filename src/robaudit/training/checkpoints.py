@@ -96,16 +96,16 @@ class Folder:
             best = load_classifier(str(self.path / BEST), force=True)
             self.save_weights(best, shape, row | found, (BEST,))
         known = {name: row[name] for name in TOLD if name in row}
-        told = {"asked": count, **known, **found}
-        write_text(self.path / CONFIRMED, json.dumps(told, indent=2) + "\n")
+        content = {"asked": count, **known, **found}
+        write_text(self.path / CONFIRMED, json.dumps(content, indent=2) + "\n")
 
     def confirmed(self, epoch: int, count: int) -> bool:
-        """Whether that has been done for this epoch, on so many examples; a damaged file is made anew."""
+        """Whether that has been done for this epoch, on this many examples; a damaged file is made anew."""
         try:
-            told = read_best(self.path)
+            content = read_best(self.path)
         except RobauditError:
             return False
-        return told is not None and (told["epoch"], told["asked"]) == (epoch, count)
+        return content is not None and (content["epoch"], content["asked"]) == (epoch, count)
 
     def write_logs(self, rows: list[Row], batches: list[Row]) -> None:
         """An object an epoch, and one a batch with metrics of its own."""
@@ -120,9 +120,9 @@ class Folder:
             RobauditError: it cannot be written.
 
         """
-        told = {"format": FORMAT, "settings": self._settings.to_dict(), "data": self._data}
+        content = {"format": FORMAT, "settings": self._settings.to_dict(), "data": self._data}
         with _whole(self.path / RESUME) as file:
-            torch.save(_on_cpu(state) | told, file)
+            torch.save(_on_cpu(state) | content, file)
 
     def load_state(self) -> dict[str, Any] | None:
         """What `save_state` wrote; None where no run has been.

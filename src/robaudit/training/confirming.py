@@ -17,7 +17,7 @@ from robaudit.training.settings import TrainSettings
 from robaudit.training.validation import Validation
 from robaudit.training.worst_case import CONFIDENCE
 
-#: Without a number from the user: as many examples as cost this part of the run, and at least so many.
+#: Without a number from the user: as many examples as cost this part of the run, and at least this many.
 PART, LEAST = 20, 200
 #: Forward passes of an example that no attack breaks, a backward pass counted as two: Square's 5,000, three for each of
 #: the 1,000 steps of APGD, four for each of FAB's 900.
@@ -57,7 +57,7 @@ class Confirmed:
 
 
 def examples_for(settings: TrainSettings, held: int, trained: int) -> int:
-    """How many of the examples held out meet AutoAttack, where so many are trained on."""
+    """How many of the examples held out meet AutoAttack, where this many are trained on."""
     if settings.confirm is not None:
         return min(held, settings.confirm)
     # A clean pass, the inner attack's steps, and two passes forward and back.

@@ -2,7 +2,7 @@
 
 The automatic healer acts where an epoch became masked (`judging`). The next epoch is then made several times over from
 the same draws, untreated and under each treatment (`treatments`), and the one that leaves the most held-out examples
-robust is gone on with: under its treatment for a while, or untreated where none does better.
+robust is taken: under its treatment for a while, or untreated where none does better.
 """
 
 from __future__ import annotations

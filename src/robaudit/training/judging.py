@@ -46,8 +46,8 @@ class Judge:
         usual = [max(values) for values in zip(*self._gaps, strict=True)]
         if any(now - before < JUMP for now, before in zip(gaps, usual, strict=True)):
             return ""
-        said = "PGD-10 leaves {:.1f} points more than the worst case and Square breaks {:.1f} of them"
-        now, before = (said.format(*(100 * value for value in values)) for values in (gaps, usual))
+        template = "PGD-10 leaves {:.1f} points more than the worst case and Square breaks {:.1f} of them"
+        now, before = (template.format(*(100 * value for value in values)) for values in (gaps, usual))
         return f"{now}, where it was at most {before.removeprefix('PGD-10 leaves ')}"
 
     def state(self) -> dict[str, Any]:

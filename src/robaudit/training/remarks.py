@@ -8,8 +8,8 @@ from typing import Any
 #: Held-out examples below which an interval of robust accuracy is wider than 20 points either way.
 FEW_EXAMPLES = 100
 #: Epochs in a row that are no accident, and standard errors above guessing that are not chance any more.
-IN_A_ROW, CLEAR = 3, 2.5
-#: So many epochs are enough if they are among this many: weights that learn nothing may guess a little better once.
+EPOCHS_IN_A_ROW, CHANCE_ERRORS = 3, 2.5
+#: `EPOCHS_IN_A_ROW` are enough if they are among this many: weights that learn nothing may guess a little better once.
 AMONG = 4
 
 
@@ -22,7 +22,7 @@ def at_chance(clean: float, labels: list[int]) -> bool:
 
     """
     guess, count = max(labels) / sum(labels), sum(labels)
-    return clean <= guess + CLEAR * math.sqrt(guess * (1 - guess) / count)
+    return clean <= guess + CHANCE_ERRORS * math.sqrt(guess * (1 - guess) / count)
 
 
 def in_percent(row: dict[str, Any]) -> str:
@@ -49,16 +49,16 @@ class Remarks:
     def at_start(self) -> list[str]:
         """Before the first epoch."""
         count, present = sum(self._labels), sum(item > 0 for item in self._labels)
-        said = []
+        messages = []
         if count < FEW_EXAMPLES:
             wide = 100 / math.sqrt(count)
-            said.append(
+            messages.append(
                 f"only {count} examples are held out: robust accuracy is known to about {min(wide, 100):.0f} points "
                 "either way, and the best epoch is chosen by little more than luck; raise --validation"
             )
         if present < 2:
-            said.append("the held-out examples are all of one class: their accuracies mean nothing")
-        return said
+            messages.append("the held-out examples are all of one class: their accuracies mean nothing")
+        return messages
 
     def after(self, row: dict[str, Any]) -> list[str]:
         """After an epoch with this row of the log."""
@@ -67,7 +67,7 @@ class Remarks:
     def _at_chance(self, row: dict[str, Any]) -> str:
         guess = max(self._labels) / sum(self._labels)
         self.chance = [*self.chance, at_chance(row["clean"], self._labels)][-AMONG:]
-        if sum(self.chance) < IN_A_ROW or self.said_chance:
+        if sum(self.chance) < EPOCHS_IN_A_ROW or self.said_chance:
             return ""
         self.said_chance = True
         return (
@@ -78,7 +78,7 @@ class Remarks:
 
     def _weak(self, row: dict[str, Any]) -> str:
         self.weak = self.weak + 1 if row["weak"] else 0
-        if self.weak < IN_A_ROW or self.said_weak:
+        if self.weak < EPOCHS_IN_A_ROW or self.said_weak:
             return ""
         self.said_weak = True
         return (

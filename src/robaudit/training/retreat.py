@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from robaudit.training.course import Course
+from robaudit.training.state import TrainingState
 from robaudit.training.validation import Look
 
 #: Epochs in a row at chance, which are no accident; what the rate is then multiplied by, and how often at most.
-IN_A_ROW, SLOWER, MOST = 2, 0.3, 5
+EPOCHS_IN_A_ROW, SLOWER, MOST_RETREATS = 2, 0.3, 5
 
 
 class Retreat:
     """Watches whether a run has lost what its start knew.
 
     Args:
-        course: with the start's weights still.
+        training: with the start's weights still.
 
     Attributes:
         wanted: whether the start has anything to lose.
 
     """
 
-    def __init__(self, course: Course) -> None:
-        self._course, self._start = course, course.taken()
+    def __init__(self, training: TrainingState) -> None:
+        self._training, self._start = training, training.taken()
         self._chance, self.wanted = 0, True
 
     def after(self, look: Look) -> str:
         """After an epoch: what was done about it, empty where nothing had to be."""
         self._chance = self._chance + 1 if look.at_chance else 0
-        if not self.wanted or self._chance < IN_A_ROW or self._course.slower <= SLOWER**MOST:
+        if (
+            not self.wanted
+            or self._chance < EPOCHS_IN_A_ROW
+            or self._training.slower <= SLOWER**MOST_RETREATS
+        ):
             return ""
         self._chance = 0
-        self._course.put(self._start)
-        self._course.slower *= SLOWER
+        self._training.put(self._start)
+        self._training.slower *= SLOWER
         return (
-            f"{IN_A_ROW} epochs at chance, which the start was not: goes on from the start's weights "
-            f"at {self._course.slower:.2g} times the rate"
+            f"{EPOCHS_IN_A_ROW} epochs at chance, which the start was not: goes on from the start's weights "
+            f"at {self._training.slower:.2g} times the rate"
         )
 
     def state(self) -> dict[str, int]:

@@ -13,7 +13,6 @@ from robaudit.inputs import Classifier, Images
 from robaudit.ranks import Ranks
 from robaudit.training.checkpoints import BEST, LAST, Folder
 from robaudit.training.confirming import confirm, examples_for
-from robaudit.training.course import Course
 from robaudit.training.data import TrainData, hold_out
 from robaudit.training.healer import Judged, make_healer
 from robaudit.training.judging import Judge
@@ -24,6 +23,7 @@ from robaudit.training.resuming import check_state
 from robaudit.training.retreat import Retreat
 from robaudit.training.selection import Selection
 from robaudit.training.settings import TrainSettings
+from robaudit.training.state import TrainingState
 from robaudit.training.stepping import NotFiniteError
 from robaudit.training.threads import Threads
 from robaudit.training.treatments import Treatment
@@ -53,14 +53,14 @@ class Run:
         resolve_execution(settings.execution, device)  # before anything is written
         train_images, held = hold_out(images, settings.validation, settings.seed)
         data = TrainData(train_images, device, settings.augment, settings.seed)
-        self.course = Course(settings, self.shape, data, ranks)
+        self.training = TrainingState(settings, self.shape, data, ranks)
         self.folder = Folder(folder, settings, images.sha256)
         self.validation = Validation(held, settings, self.shape, ranks)
         self.remarks = Remarks(self.validation.labels)
         self.trained = len(data)
-        for said in begin_from(self.network, start, held.float(slice(0, 64)).to(device)):
-            progress.note(said)
-        self.retreat = Retreat(self.course) if start is not None else None
+        for message in begin_from(self.network, start, held.float(slice(0, 64)).to(device)):
+            progress.note(message)
+        self.retreat = Retreat(self.training) if start is not None else None
         self.threads = Threads(settings.threads, device)
         self.judge, self.healer = Judge(), make_healer(settings)
         self.selection = Selection(settings.select)
@@ -74,15 +74,15 @@ class Run:
     @property
     def network(self) -> Any:
         """In training."""
-        return self.course.network
+        return self.training.network
 
     def run(self, command: str = "") -> list[Row]:
         """All epochs that are not done yet."""
         self._resume()
         if self.ranks.first:
             self.folder.write_settings(command)
-        for said in self.remarks.at_start():
-            self.progress.note(said)
+        for message in self.remarks.at_start():
+            self.progress.note(message)
         with self.threads.held():
             self._look_at_start()
             while self.epoch < self.settings.epochs:
@@ -122,7 +122,7 @@ class Run:
 
     def _epoch(self) -> None:
         began = time.monotonic()
-        self.threads.begin_epoch(self.course.passes)
+        self.threads.begin_epoch(self.training.passes)
         treatments = self.healer.trials()
         if treatments and self.healthy is not None:
             look, about = self._trials(treatments)
@@ -135,17 +135,17 @@ class Run:
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
         retreated = self._write(row, look)
         self.progress.end_epoch(row)
-        for said in [*retreated, *self.remarks.after(row)]:
-            self.progress.note(said)
+        for message in [*retreated, *self.remarks.after(row)]:
+            self.progress.note(message)
 
     def _steps(self, began: float, under: Treatment | None = None) -> float:
         """The epoch's steps that are left, under the healer's treatments or one that is tried; when it began."""
-        order = self.course.order(self.epoch)
-        self.progress.begin_epoch(self.epoch + 1, self.settings.epochs, self.course.steps, self.step)
+        order = self.training.order(self.epoch)
+        self.progress.begin_epoch(self.epoch + 1, self.settings.epochs, self.training.steps, self.step)
         saved = time.monotonic()
-        while self.step < self.course.steps:
+        while self.step < self.training.steps:
             self._one_step(order, self.healer.treatment() if under is None else under)
-            overdue = time.monotonic() - saved > self.settings.save_every and self.step < self.course.steps
+            overdue = time.monotonic() - saved > self.settings.save_every and self.step < self.training.steps
             if overdue and under is None:
                 self.seconds += time.monotonic() - began
                 self._save_state()
@@ -154,22 +154,22 @@ class Run:
 
     def _one_step(self, order: torch.Tensor, treatment: Treatment) -> None:
         began = time.perf_counter()
-        result = self.course.step(order, self.epoch, self.step, treatment)
+        result = self.training.step(order, self.epoch, self.step, treatment)
         if not result.finite:
             raise NotFiniteError(self.epoch, self.step, self.folder.path / LAST)
         self.step += 1
         self.healer.on_batch()
-        self.threads.step(time.perf_counter() - began, self.course.passes)
+        self.threads.step(time.perf_counter() - began, self.training.passes)
         self.progress.step(result)
 
     def _trials(self, treatments: tuple[Treatment, ...]) -> tuple[Look, Row]:
         """Make the epoch under each treatment, from the same draws, and go on with the best of them."""
         assert self.healthy is not None  # without healthy weights nothing is tried
-        found = try_out(treatments, self.course, self.healthy, self._try)
+        found = try_out(treatments, self.training, self.healthy, self._try)
         if not found:
             raise NotFiniteError(self.epoch, 0, self.folder.path / LAST)
         best = best_of(found)
-        self.course.load(best.course)
+        self.training.load(best.state)
         self.healer.on_trials(best.treatment)
         self.selection.untreated = untreated(found)
         self.progress.note(f"epoch {self.epoch + 1}: {in_words(best, found)}")
@@ -189,26 +189,26 @@ class Run:
 
     def _judge(self, look: Look) -> Row:
         """The epoch's row, after the healer has seen it."""
-        self.selection.see(look)
+        self.selection.observe(look)
         reading = self.judge.observe(look)
         judged = Judged(reading, look.measured.fosc)
         self.healer.on_epoch(judged)
         if reading.masked:
             self.progress.note(f"epoch {self.epoch + 1}: became masked; {reading.reason}")
         elif self.settings.heal == "auto":
-            self.healthy = self.course.taken()
+            self.healthy = self.training.taken()
         if self.healer.treatment().changes and self.selection.below_untreated(look):
             self.healer.give_up()
             self.progress.note(f"epoch {self.epoch + 1}: worse than without treatment, which ends")
-        course = self.course
-        row: Row = {"epoch": self.epoch + 1, **look.row()} | course.tally.row(self.epoch + 1)
-        row |= {"lr": course.rate(self.epoch), "masked": reading.masked, "weak": reading.weak}
-        row |= {"reason": reading.reason, "healing": course.treated, "treatment": course.treatment}
+        training = self.training
+        row: Row = {"epoch": self.epoch + 1, **look.row()} | training.tally.row(self.epoch + 1)
+        row |= {"lr": training.rate(self.epoch), "masked": reading.masked, "weak": reading.weak}
+        row |= {"reason": reading.reason, "healing": training.treated, "treatment": training.treatment}
         row["rolled_back"] = False
-        row["healed_itself"] = reading.recovered and not course.treated and not self.treated_before
+        row["healed_itself"] = reading.recovered and not training.treated and not self.treated_before
         self.fit = self.healer.acceptable(judged)
-        self.treated_before = course.treated
-        course.next_epoch()
+        self.treated_before = training.treated
+        training.next_epoch()
         return row
 
     # Disk ------------------------------------------------------------------------------------------------------
@@ -226,20 +226,20 @@ class Run:
         row["best"] = self.selection.epoch
         if self.ranks.first:
             self.folder.save_weights(self.network, self.shape, row, (LAST, BEST)[: 1 + best])
-        said = self.retreat.after(look) if self.retreat else ""
+        message = self.retreat.after(look) if self.retreat else ""
         self._save_state()
         self._write_logs()
-        return [said] if said else []
+        return [message] if message else []
 
     def _write_logs(self) -> None:
         if self.ranks.first:
-            self.folder.write_logs(self.rows, self.course.tally.batches)
+            self.folder.write_logs(self.rows, self.training.tally.batches)
 
     def _state(self) -> dict[str, Any]:
         state = {name: getattr(self, name) for name in KEPT}
         state |= {name: getattr(self, name).state() for name in STATEFUL}
         state["retreat"] = self.retreat.state() if self.retreat else None
-        return state | self.course.state()
+        return state | self.training.state()
 
     def _save_state(self) -> None:
         if self.ranks.first:
@@ -253,7 +253,7 @@ class Run:
             return
         with self.folder.resuming():
             check_state(state, self._state(), self.settings.epochs)
-            self.course.load(state)
+            self.training.load(state)
             for name in KEPT:
                 setattr(self, name, state[name])
             for name in STATEFUL:

@@ -15,7 +15,7 @@ from robaudit.training.worst_case import HARD, Standing
 
 #: Epochs before the present one by which a run is called hard to measure.
 LAST = 4
-#: A network is behind another where so many standard errors of the difference on the same examples say so.
+#: A network is behind another where this many standard errors of the difference on the same examples say so.
 BEHIND = 1.5
 #: Samples of the bootstrap.
 DRAWS = 1000
@@ -94,7 +94,7 @@ class Selection:
         """Whether the few passes are too few for this run: `gap` is large in most of its last epochs, this included."""
         return median([*self.gaps, gap]) >= HARD
 
-    def see(self, look: Look) -> None:
+    def observe(self, look: Look) -> None:
         """An epoch is over."""
         self.gaps = [*self.gaps, look.standing.first_gap][-LAST:]
 

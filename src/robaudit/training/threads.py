@@ -15,7 +15,7 @@ from robaudit.engine import fastest_threads, most_threads
 
 #: Steps that are slow together before anybody measures, and how many times slower than usual they are.
 WINDOW, SLOWER = 8, 3.0
-#: A measurement may take this share of a run's time at most, and is made again after so many seconds at an epoch's
+#: A measurement may take this share of a run's time at most, and is made again after this many seconds at an epoch's
 #: beginning: a neighbour may have gone.
 SHARE, STALE = 0.02, 900.0
 

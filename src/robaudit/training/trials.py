@@ -1,4 +1,4 @@
-"""One epoch made under several treatments, and which of them is gone on with."""
+"""One epoch made under several treatments, and which of them the run takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from robaudit.training.course import Course
+from robaudit.training.state import TrainingState
 from robaudit.training.treatments import NONE, Treatment
 from robaudit.training.validation import Look
 from robaudit.training.worst_case import Standing
@@ -15,11 +15,11 @@ from robaudit.training.worst_case import Standing
 
 @dataclass(frozen=True)
 class Trial:
-    """An epoch under one treatment: what it is worth, and what it is gone on with."""
+    """An epoch under one treatment: what it is worth, and what the run continues from."""
 
     treatment: Treatment
     look: Look
-    course: dict[str, Any]
+    state: dict[str, Any]
 
     @property
     def robust(self) -> float:
@@ -29,7 +29,7 @@ class Trial:
 
 def try_out(
     treatments: tuple[Treatment, ...],
-    course: Course,
+    training: TrainingState,
     healthy: dict[str, Any],
     make: Callable[[Treatment], Look | None],
 ) -> list[Trial]:
@@ -37,20 +37,20 @@ def try_out(
 
     Args:
         treatments: to try.
-        course: at the weights that an untreated epoch begins with; left at those of the last trial.
+        training: at the weights that an untreated epoch begins with; left at those of the last trial.
         healthy: what a treatment that goes back begins with.
         make: makes the epoch.
 
     """
-    masked, before = course.taken(), deepcopy(course.tally)
+    masked, before = training.taken(), deepcopy(training.tally)
     found = []
     for treatment in treatments:
-        course.put(healthy if treatment.back else masked)
-        course.tally = deepcopy(before)
-        course.next_epoch()
+        training.put(healthy if treatment.back else masked)
+        training.tally = deepcopy(before)
+        training.next_epoch()
         look = make(treatment)
         if look is not None:
-            found.append(Trial(treatment, look, course.state()))
+            found.append(Trial(treatment, look, training.state()))
     return found
 
 
@@ -70,13 +70,11 @@ def untreated(found: list[Trial]) -> Standing | None:
 
 
 def in_words(best: Trial, found: list[Trial]) -> str:
-    """What was tried and what it is gone on with."""
-    said = ", ".join(f"{item.treatment.name or 'untreated'} {100 * item.robust:.1f}" for item in found)
+    """What was tried and what the run continues from."""
+    accuracies = ", ".join(f"{item.treatment.name or 'untreated'} {100 * item.robust:.1f}" for item in found)
     if best.treatment == NONE:
-        return (
-            f"no treatment does better than none ({said} % robust); the run is left alone, the best is kept"
-        )
-    return f"goes on with {best.treatment.name} ({said} % robust)"
+        return f"no treatment does better than none ({accuracies} % robust); the run is left alone, the best is kept"
+    return f"goes on with {best.treatment.name} ({accuracies} % robust)"
 
 
 def logged(best: Trial, found: list[Trial]) -> dict[str, Any]:

@@ -33,9 +33,9 @@ BUDGET = Budget(apgd_steps=10, targets=2, square_queries=100)
 LONG, HARD = Budget(apgd_steps=50, targets=3, square_queries=2000), 0.08
 #: Slots: an accelerator is given many small steps at once, which it would wait for the interpreter between.
 _SLOTS, _ACCELERATOR_SLOTS = 256, 1024
-#: Held-out examples of an epoch that cannot be the best; one that may be is measured on so many times more, and again,
-#: up to the most that epochs are chosen by. All of them tell what the chosen one is worth (`confirming`).
-FEW, MORE, MOST = 128, 4, 512
+#: Held-out examples of an epoch that cannot be the best; one that may be is measured on as many times more,
+#: and again, up to the most that epochs are chosen by. All of them tell what the chosen one is worth (`confirming`).
+FIRST_EXAMPLES, TIMES_MORE, MOST_EXAMPLES = 128, 4, 512
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def stand(
     goes_on: Callable[[Standing], bool],
     hard: Callable[[float], bool] = lambda gap: gap >= HARD,
 ) -> Standing:
-    """What is robust of few examples, and of `MORE` times as many as long as that is worth it.
+    """What is robust of few examples, and of `TIMES_MORE` times as many as long as that is worth it.
 
     Args:
         worst: the attacks on the network.
@@ -149,7 +149,7 @@ def stand(
         hard: told the `first_gap`; whether the run is hard to measure.
 
     """
-    total, done, long, gap = min(len(after_pgd), MOST), 0, False, 0.0
+    total, done, long, gap = min(len(after_pgd), MOST_EXAMPLES), 0, False, 0.0
     robust, few, square = torch.zeros(3, total, dtype=torch.bool)
 
     def known(count: int) -> Standing:
@@ -157,7 +157,7 @@ def stand(
         return Standing(first, second, third, total=total, long=long, first_gap=gap)
 
     while done < total and (not done or goes_on(known(done))):
-        until = min(MORE * done or FEW, total)
+        until = min(TIMES_MORE * done or FIRST_EXAMPLES, total)
         rows = after_pgd[done:until].nonzero().squeeze(1) + done
         left, by_square = worst.of(rows)
         few[left], robust[left], square[by_square] = True, True, True

@@ -1,4 +1,4 @@
-"""The network on its way: its weights and momentum, and the steps of an epoch under some treatment."""
+"""The network in training: its weights and momentum, and the steps of an epoch under some treatment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from robaudit.training.treatments import Treatment
 _TIMED = 64
 
 
-class Course:
+class TrainingState:
     """One network in training.
 
     Attributes:
