@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from robaudit.inputs.recovery.layers import Layer
 
+Sizes = dict[str, int]
 GATES: tuple[Literal["inner", "last"], ...] = ("inner", "last")
+#: The shapes of a block's convolutions by their number: `i` channels come in and `o` go out, `g` are in a group.
+CONVS: dict[int, dict[str, tuple[str, ...]]] = {
+    2: {"c1": ("o i 3 3",), "c2": ("o o 3 3",), "s": ("o i w w",)},
+    3: {"c1": ("a i 1 1",), "c2": ("b a 3 3", "b g 3 3"), "c3": ("o b 1 1",), "s": ("o i w w",)},
+}
+#: Where stride is read from even kernels.
+EVEN: dict[str, tuple[str, ...]] = {"c1": ("o i k k",), "c2": ("o o 3 3",), "s": ("o i v v",)}
+#: The layers that squeeze and excite, linear or convolutions.
+SQUEEZE = {"g1": ("r o", "r o 1 1"), "g2": ("o r", "o r 1 1")}
+#: What is asked of a letter, if the block has it. A wide shortcut that changes no shape is more likely the next block's
+#: first convolution.
+RULES: dict[str, Callable[[Sizes], bool]] = {
+    "b": lambda s: not (s["o"] % s["b"] and s["b"] % s["o"]),
+    "g": lambda s: s["a"] == s["b"] and s["a"] % s["g"] == 0,
+    "w": lambda s: s["w"] == 1 or (s["w"] == 3 and s["i"] != s["o"]),
+    "k": lambda s: s["k"] in (3, 4),
+    "v": lambda s: s["v"] == s["k"] - 2,
+    "r": lambda s: s["r"] < s["o"] and s["o"] % s["r"] == 0,
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +50,13 @@ class Template:
     shortcut_first: bool
     gated: Literal["", "inner", "last"] = ""
     even: bool = False
+
+    @cached_property
+    def patterns(self) -> dict[str, tuple[str, ...]]:
+        """The shapes that each role's weight may have."""
+        convs = EVEN if self.even else CONVS[self.convs]
+        norms = {f"n{i}": (convs[f"c{i}"][0].split()[self.pre],) for i in range(1, self.convs + 1)}
+        return {**convs, **norms, "t": ("o",), **SQUEEZE}
 
     def order(self, projected: bool) -> tuple[str, ...]:
         """Roles in file order, with or without the shortcut."""
@@ -84,44 +112,29 @@ TEMPLATES = (
 )
 
 
+def unify(pattern: str, shape: tuple[int, ...], sizes: Sizes) -> Sizes | None:
+    """The sizes that a pattern's letters stand for beside those known, where a shape is of the pattern; else None."""
+    parts, found = pattern.split(), dict(sizes)
+    if len(parts) != len(shape):
+        return None
+    for part, size in zip(parts, shape, strict=True):
+        if (int(part) if part.isdigit() else found.setdefault(part, size)) != size:
+            return None
+    return found
+
+
 def _is_block(block: dict[str, Layer], template: Template, ins: int) -> bool:
     """Whether layers can play their roles in a block whose input has `ins` channels."""
-    first, middle, last = (block[f"c{i}"] for i in (1, 2, template.convs))
-    if any(block[role].kind != "conv" for role in block if role[0] in "cs"):
-        return False
-    outs, before = last.shape[0], ins
-    for i in range(1, template.convs + 1):
-        conv, norm = block[f"c{i}"], block.get(f"n{i}")
-        kernels = (3, 4) if template.even and i == 1 else (3,) if template.convs == 2 or i == 2 else (1,)
-        grouped = template.convs == 3 and i == 2 and conv.shape[0] == before and before % conv.shape[1] == 0
-        if (conv.shape[1] != before and not grouped) or conv.shape[2:] not in [(k, k) for k in kernels]:
+    sizes: Sizes | None = {"i": ins}
+    for role in sorted(block):
+        layer = block[role]
+        if role[0] in "nt" and not layer.normalises:
             return False
-        if norm and not _normalises(norm, before if template.pre else conv.shape[0]):
+        patterns = template.patterns[role]
+        sizes = next((found for each in patterns if (found := unify(each, layer.shape, sizes))), None)
+        if sizes is None:
             return False
-        before = conv.shape[0]
-    if template.convs == 2:
-        consistent = middle.shape[0] == middle.shape[1]
-    else:
-        consistent = not (outs % middle.shape[0] and middle.shape[0] % outs)
-    if "s" in block:  # a wide one that changes no shape is the next block's first convolution, more likely
-        sides = (first.shape[2] - 2,) if template.even else (1,) if ins == outs else (1, 3)
-        consistent = consistent and block["s"].shape in [(outs, ins, side, side) for side in sides]
-    if "t" in block:
-        consistent = consistent and _normalises(block["t"], outs)
-    return consistent and ("g1" not in block or _gates(block["g1"], block["g2"], outs))
-
-
-def _normalises(layer: Layer, width: int) -> bool:
-    return layer.normalises and layer.shape[0] == width
-
-
-def _gates(one: Layer, two: Layer, outs: int) -> bool:
-    """Whether these can be the two gating layers of a block."""
-    inner = one.shape[0]
-    shapes = [layer.shape for layer in (one, two)]
-    flat = [(inner, outs), (outs, inner)]
-    known = shapes == (flat if one.kind == "linear" else [(*shape, 1, 1) for shape in flat])
-    return one.kind == two.kind and known and inner < outs and outs % inner == 0
+    return all(RULES[letter](sizes) for letter in sizes if letter in RULES)
 
 
 def _block(
