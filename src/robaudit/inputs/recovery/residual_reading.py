@@ -125,15 +125,16 @@ def unify(pattern: str, shape: tuple[int, ...], sizes: Sizes) -> Sizes | None:
 
 def _is_block(block: dict[str, Layer], template: Template, ins: int) -> bool:
     """Whether layers can play their roles in a block whose input has `ins` channels."""
-    sizes: Sizes | None = {"i": ins}
+    sizes = {"i": ins}
     for role in sorted(block):
         layer = block[role]
         if role[0] in "nt" and not layer.normalises:
             return False
-        patterns = template.patterns[role]
-        sizes = next((found for each in patterns if (found := unify(each, layer.shape, sizes))), None)
-        if sizes is None:
+        fits = (unify(pattern, layer.shape, sizes) for pattern in template.patterns[role])
+        found = next(filter(None, fits), None)
+        if found is None:
             return False
+        sizes = found
     return all(RULES[letter](sizes) for letter in sizes if letter in RULES)
 
 
