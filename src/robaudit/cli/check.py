@@ -17,9 +17,8 @@ from robaudit.cli.common import (
 )
 from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
 from robaudit.cli.defaults import tell_defaults
-from robaudit.cli.help import one_of
 from robaudit.cli.several import check_several, folder_for
-from robaudit.cli.trackers import TRACKERS, check_tracker
+from robaudit.cli.trackers import LOG_OPTION, check_tracker
 from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
@@ -185,13 +184,7 @@ def check(
     ),
     markdown: str | None = typer.Option(None, help="Write the report as Markdown.", rich_help_panel=_OUT),
     sarif: str | None = typer.Option(None, help="Write the findings as SARIF 2.1.0.", rich_help_panel=_OUT),
-    log: str | None = typer.Option(
-        None,
-        "--log",
-        help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
-        autocompletion=one_of(TRACKERS),
-        rich_help_panel=_OUT,
-    ),
+    log: str | None = LOG_OPTION,
     board: Path | None = typer.Option(
         None,
         help="Folder for a static page of all the checkpoints, as `robaudit board` makes.",

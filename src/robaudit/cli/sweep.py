@@ -6,8 +6,7 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.help import one_of
-from robaudit.cli.trackers import TRACKERS, check_tracker
+from robaudit.cli.trackers import LOG_OPTION, check_tracker
 
 
 def sweep(
@@ -18,13 +17,7 @@ def sweep(
     ray: str | None = typer.Option(
         None, help="Address of a Ray cluster to run on; --out must be a folder that all its machines see."
     ),
-    log: str | None = typer.Option(
-        None,
-        "--log",
-        help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
-        autocompletion=one_of(TRACKERS),
-        rich_help_panel="Output",
-    ),
+    log: str | None = LOG_OPTION,
     board: Path | None = typer.Option(None, help="Folder for a static page of all the audits."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only print the commands."),
 ) -> int:

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from robaudit.cli.help import one_of
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.spelling import unknown
@@ -121,6 +124,14 @@ TRACKERS: dict[str, Callable[[str, dict[str, str], Path], tuple[Log, Callable[[b
     "wandb": _wandb,
     "tensorboard": _tensorboard,
 }
+#: `--log` of every command that has it.
+LOG_OPTION: Any = typer.Option(
+    None,
+    "--log",
+    help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
+    autocompletion=one_of(TRACKERS),
+    rich_help_panel="Output",
+)
 
 
 class Tracked:

@@ -9,8 +9,7 @@ import typer
 
 from robaudit.cli.common import check_present
 from robaudit.cli.data import DataRequest, check_device, check_structure
-from robaudit.cli.help import one_of
-from robaudit.cli.trackers import TRACKERS, check_tracker
+from robaudit.cli.trackers import LOG_OPTION, check_tracker
 from robaudit.cli.train_settings import check_settings
 from robaudit.errors import RobauditError
 from robaudit.plan import parse_fraction
@@ -127,13 +126,7 @@ def train(
     save_every: float = typer.Option(
         300.0, help="Seconds between savings within an epoch.", rich_help_panel=_RUN
     ),
-    log: str | None = typer.Option(
-        None,
-        "--log",
-        help="Log the numbers by mlflow, wandb or tensorboard, where its extra is installed.",
-        autocompletion=one_of(TRACKERS),
-        rich_help_panel="Output",
-    ),
+    log: str | None = LOG_OPTION,
     tensorboard: bool = typer.Option(
         False, "--tensorboard", help="The same as --log tensorboard.", rich_help_panel="Output"
     ),
