@@ -9,12 +9,11 @@ from torch import nn
 
 from robaudit.audit import Silent, audit, early_stopping
 from robaudit.audit.early_stopping import HEAD_EXAMPLES, SCOUTED_EXAMPLES, growing
-from robaudit.evidence import SCOUT, EvidenceFile, Outcome
+from robaudit.evidence import FIRST_QUERIES, SCOUT, EvidenceFile, Outcome
 from robaudit.inputs import Classifier, load_classifier, load_images
 from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import Claim, accuracy, judge
-from robaudit.verdict.sampling import FIRST_QUERIES
 from tests.evidence.edits import editing
 from tests.shipped import ADVERSARIAL, DISTILLED
 
@@ -88,7 +87,7 @@ def test_every_outcome_is_that_of_the_full_audit(tmp_path, models, images, found
     for attack, record in found[name].attacks.items():
         outcome = record.outcome[:n]
         if attack == SCOUT:
-            assert not whole.broken_after("square", FIRST_QUERIES)[:n][outcome == Outcome.ROBUST].any()
+            assert not whole.broken_early(SCOUT)[:n][outcome == Outcome.ROBUST].any()
             continue
         run = outcome != Outcome.NOT_RUN
         differ = outcome[run] != whole.attacks[attack].outcome[:n][run]

@@ -7,17 +7,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from robaudit.audit import Recompute, Silent, audit, verify
-from robaudit.evidence import SCOUT_NEAR, SCOUT_TARGETED, EvidenceFile, Outcome
+from robaudit.attacks import Retired
+from robaudit.audit import Recompute, Silent, audit, verify, within
+from robaudit.audit.beginnings import beginning_of
+from robaudit.evidence import (
+    SCOUT,
+    SCOUT_DEEP,
+    SCOUT_TARGETED,
+    SCOUT_WIDE,
+    EvidenceFile,
+    Outcome,
+    begun,
+    run_length,
+)
 from robaudit.evidence.consistency import contradictions
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.reports import headline, summary
 from robaudit.verdict import Claim, accuracy, judge
-from robaudit.verdict.sampling import FIRST_QUERIES, FIRST_STEPS, NEAR_SHARE, candidates, drawn
+from robaudit.verdict.sampling import CHOSEN, candidates, drawn
 from tests.evidence.edits import editing
-from tests.gate.forging import edit_header
 from tests.shipped import ADVERSARIAL, DISTILLED
 
 BUDGET = Budget(apgd_steps=20, fab_steps=3, square_queries=110, targets=3)
@@ -77,7 +88,7 @@ def test_candidates_are_drawn_in_the_audits_order(found):
     assert 0 < here.sum() < among.sum()
     assert not (among & ~here)[: np.flatnonzero(here).max()].any()
     first = evidence.attacks[SCOUT_TARGETED]
-    assert set(first.steps[first.outcome == Outcome.ROBUST].tolist()) == {FIRST_STEPS + 1}
+    assert set(first.steps[first.outcome == Outcome.ROBUST].tolist()) == {begun(SCOUT_TARGETED, PLAN)[1]}
 
 
 @pytest.fixture
@@ -92,22 +103,12 @@ def problems(path, models, split):
     return verify(path, models["masked"], images=split, again=Recompute(1_000_000, 1)).failures
 
 
-def settle_near(db):
-    """As many get more of the short attacks as there would be."""
-    ((left,),) = db.execute("SELECT count(*) FROM outcomes WHERE attack = 'apgd-t-scout' AND outcome = 0")
-    edit_header(db, "early_stopping", near=math.ceil(NEAR_SHARE * left))
-
-
 def call_candidate(db, key, *left):
     """The example is broken by nothing any more, and was left by these attacks and short ones."""
     db.execute(f"DELETE FROM outcomes WHERE id = {key} AND outcome = 1 AND attack != 'pgd10'")
-    short = {"apgd-t-scout": FIRST_STEPS + 1, "apgd-t-scout-near": 5 * (BUDGET.apgd_steps + 1)}
+    short = {name: math.prod(begun(name, PLAN)) for name in (SCOUT_TARGETED, SCOUT_WIDE, SCOUT_DEEP)}
     for attack, steps in (short | dict(left)).items():
         db.execute(f"INSERT OR REPLACE INTO outcomes VALUES ('{attack}', {key}, 0, {steps}, 9, 9, NULL)")
-    ((candidates,),) = db.execute(
-        "SELECT count(*) FROM outcomes WHERE attack = 'apgd-t-scout' AND outcome = 0"
-    )
-    edit_header(db, "early_stopping", near=math.ceil(NEAR_SHARE * candidates))
     db.execute("DELETE FROM images WHERE id NOT IN (SELECT id FROM outcomes WHERE outcome = 1)")
     db.execute(
         "DELETE FROM answers WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.outcome = 1 "
@@ -137,19 +138,57 @@ def test_what_pgd_broke_is_no_candidate_unless_the_short_attacks_left_it(forged,
 def test_a_claim_that_short_attacks_left_an_example_is_tried_again(forged, models, split):
     path, evidence, _, here = forged
     beyond = np.arange(len(evidence)) > np.flatnonzero(here).max()
-    quick = evidence.ids[beyond & evidence.survives("pgd10") & evidence.broken_after("square", FIRST_QUERIES)]
+    quick = evidence.ids[beyond & evidence.survives("pgd10") & evidence.broken_early(SCOUT_TARGETED)]
     assert len(quick)
     with editing(path) as db:
         for key in quick.tolist():
-            call_candidate(db, key)
+            call_candidate(db, key, (SCOUT_TARGETED, 1))
     assert any(
-        "is a candidate that Square was not tried on" in text for text in problems(path, models, split)
+        "is a candidate that APGD-T was not tried on" in text for text in problems(path, models, split)
     )
     with editing(path) as db:
         for key in quick.tolist():
-            call_candidate(db, key, ("square-scout", FIRST_QUERIES))
+            call_candidate(db, key)
     found = problems(path, models, split)
     assert sum("is said to survive, but the attack breaks it" in text for text in found) >= len(quick)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_beginnings_that_are_worth_it_are_made_on_all(folder, models, images, split, name, monkeypatch):
+    """Each of them, as if everything that it is tried on were thought to break by it."""
+    monkeypatch.setattr(within, "TRIED", len(images) + 1)
+    monkeypatch.setattr(within, "EXPECTED", 0.5)
+    monkeypatch.setattr(within, "STILL_LEFT", 50.0)
+    plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=30, square_queries=300), within=0.03)
+    evidence = audit(models[name], images, plan, path=folder / f"{name}.all")
+    state, among = evidence.header.early_stopping, candidates(evidence)
+    assert {state[key] for key in CHOSEN.values()} == {1}
+    for scout in (SCOUT_TARGETED, SCOUT_WIDE, SCOUT_DEEP):
+        assert (evidence.attacks[scout].outcome[among] == Outcome.ROBUST).all()
+    assert not (evidence.broken_early(SCOUT) & among).any()
+    made = verify(folder / f"{name}.all", models[name], images=split, again=Recompute(1_000_000, 1))
+    assert not made.failures
+    with editing(folder / f"{name}.all") as db:
+        db.execute(f"DELETE FROM outcomes WHERE attack = '{SCOUT}'")
+    found = verify(folder / f"{name}.all", models[name], images=split, again=Recompute(1, 1)).failures
+    assert any("is a candidate that Square was not tried on" in text for text in found)
+
+
+def test_steps_of_a_beginning_are_counted_as_the_whole_attack_counts_them(full):
+    """At the second class an example breaks after all steps at the first."""
+    whole, plan = full["honest"], PLAN
+    early = whole.broken_early(SCOUT_WIDE) & ~whole.broken_early(SCOUT_TARGETED)
+    steps = whole.attacks["apgd-t"].steps[early]
+    length, (targets, most) = run_length(plan), begun(SCOUT_WIDE, plan)
+    assert ((steps - 1) // length < targets).all()
+    assert ((steps - 1) % length < most).all()
+    beginning = beginning_of(SCOUT_WIDE, plan)
+    retired = Retired(
+        torch.arange(4), torch.tensor([1, 1, 0, 1]), torch.tensor([1, most + 2, 3 * most, 5 * most]),
+        *torch.zeros(2, 4, dtype=torch.int64), torch.zeros(4, 3, dtype=torch.bool), torch.zeros(0), None,
+    )  # fmt: skip
+    numbered = beginning.numbered(retired, plan).steps.tolist()
+    assert numbered == [1, length + 2, 3 * most, 2 * length + most]
 
 
 def test_drawn_candidates_that_did_not_survive_stay_candidates(forged, models, split):
@@ -162,7 +201,6 @@ def test_drawn_candidates_that_did_not_survive_stay_candidates(forged, models, s
             db.execute(
                 f"UPDATE outcomes SET steps = 5 WHERE id = {key} AND outcome = 1 AND attack != 'pgd10'"
             )
-        settle_near(db)
     found = problems(path, models, split)
     assert any("is said to be broken, but the attack does not break it" in text for text in found), found
 
@@ -215,7 +253,7 @@ def test_a_killed_audit_ends_as_if_nothing_had_been(folder, found, models, image
     again = audit(models["honest"], images, PLAN, path=path)
     expected = found["honest"]
     assert again.header.early_stopping == expected.header.early_stopping
-    for name in (SCOUT_TARGETED, SCOUT_NEAR):
+    for name in (SCOUT_TARGETED, SCOUT_WIDE, SCOUT_DEEP):
         assert (name in again.attacks) == (name in expected.attacks)
     one, other = accuracy(again, "autoattack"), accuracy(expected, "autoattack")
     assert (one.low, one.high, one.n) == (other.low, other.high, other.n)

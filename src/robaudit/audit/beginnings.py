@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from robaudit.attacks import APGD, ATTACKS, Attack
-from robaudit.evidence import SCOUT, SCOUT_NEAR, SCOUT_TARGETED
+import torch
+
+from robaudit.attacks import APGD, ATTACKS, Attack, Retired
+from robaudit.evidence import FIRST_QUERIES, SCOUT, Outcome, begun, run_length
 from robaudit.plan import AuditPlan
-from robaudit.verdict.sampling import FIRST_QUERIES, FIRST_STEPS
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,13 @@ class Beginning:
     Attributes:
         square_queries: Square's.
         targets: APGD-T's first targets.
-        stop_after: of the steps of each of APGD's runs, whose lengths stay as they are.
+        steps: of each of APGD's runs, as outcomes count them; the lengths of steps stay as they are.
 
     """
 
     square_queries: int | None = None
     targets: int | None = None
-    stop_after: int | None = None
+    steps: int | None = None
 
     def of(self, name: str, plan: AuditPlan) -> Attack:
         """The attack of this name with its budget so cut, and one restart."""
@@ -31,17 +32,28 @@ class Beginning:
         short = replace(
             budget,
             square_queries=self.square_queries or budget.square_queries,
-            targets=min(self.targets or budget.targets, budget.targets),
+            targets=self.targets or budget.targets,
             restarts=1,
         )
         attack = ATTACKS[name](replace(plan, budget=short))
-        return replace(attack, stop_after=self.stop_after) if isinstance(attack, APGD) else attack
+        if self.steps is None or not isinstance(attack, APGD):
+            return attack
+        return replace(attack, stop_after=self.steps - 1)
+
+    def numbered(self, retired: Retired, plan: AuditPlan) -> Retired:
+        """The same, with the steps up to a break counted as the whole attack counts them."""
+        if self.steps is None:
+            return retired
+        # What a run made again in float32 broke counts as broken at the end of the last run.
+        counted = retired.steps.clamp(max=self.steps * (self.targets or 1)) - 1
+        run, step = counted // self.steps, counted % self.steps
+        broken = retired.outcome == int(Outcome.BROKEN)
+        return replace(retired, steps=torch.where(broken, run * run_length(plan) + step + 1, retired.steps))
 
 
-def beginning_of(scout: str, steps: int, plan: AuditPlan) -> Beginning:
-    """What `audit.within` ran under the name of a scout that took this many steps."""
-    return {
-        SCOUT: Beginning(square_queries=FIRST_QUERIES),
-        SCOUT_TARGETED: Beginning(targets=1, stop_after=FIRST_STEPS),
-        SCOUT_NEAR: Beginning(targets=max(steps // (plan.budget.apgd_steps + 1), 1)),
-    }[scout]
+def beginning_of(scout: str, plan: AuditPlan) -> Beginning:
+    """What is run under the name of a scout."""
+    if scout == SCOUT:
+        return Beginning(square_queries=FIRST_QUERIES)
+    targets, steps = begun(scout, plan)
+    return Beginning(targets=targets, steps=steps)

@@ -20,10 +20,9 @@ from torch import Tensor
 
 from robaudit.audit.progress import tell_gaps
 from robaudit.audit.session import Session
-from robaudit.evidence import Evidence
+from robaudit.evidence import SCOUT, Evidence
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan
 from robaudit.verdict import Verdict, gap_sides
-from robaudit.verdict.sampling import FIRST_QUERIES
 
 #: Examples of the first stretch; each further one is a quarter of what came before, and at least the second number.
 FIRST_STRETCH_EXAMPLES, STRETCH_EXAMPLES = 64, 32
@@ -108,21 +107,21 @@ class EarlyStopping:
         if self._look():
             return True
         standing = torch.from_numpy(self.session.sync().survives("pgd10"))[places]
-        self.session.scout(places[standing], FIRST_QUERIES)
+        self.session.scout(places[standing])
         if self._look():
             return True
         if self._promising():
             seen = torch.arange(self.audited)
             evidence = self.session.sync()
             lost = seen[torch.from_numpy(evidence.broken("pgd10"))[seen]]
-            self.session.scout(lost, FIRST_QUERIES)
+            self.session.scout(lost)
             self.session.attack("apgd-ce", self.session.open("autoattack", lost))
         return self._look()
 
     def _promising(self) -> bool:
         """Whether the scout's breaks reach a bound if nothing is counted against them."""
         evidence = self.session.sync()
-        found = evidence.survives("pgd10") & evidence.broken_after("square", FIRST_QUERIES)
+        found = evidence.survives("pgd10") & evidence.broken_early(SCOUT)
         bounds = self.session.plan.bounds
         return bool(found[: self.audited].mean() >= min(bounds.pgd_square, bounds.pgd_autoattack))
 

@@ -28,7 +28,6 @@ from robaudit.fast import Averaged, SearchModel, before_softmax, search_model, s
 from robaudit.inputs import Classifier
 from robaudit.plan import AUTOATTACK, title
 from robaudit.plan import Engine as EngineName
-from robaudit.verdict.sampling import NEAR_STEPS
 
 #: (attack, id of the example)
 Pair = tuple[str, int]
@@ -220,8 +219,7 @@ class _Work:
     def _attack(self, name: str) -> Attack:
         if name not in SCOUTS:
             return ATTACKS[name](self.plan)
-        steps = self.header.early_stopping.get(NEAR_STEPS, 0)
-        return beginning_of(name, steps, self.plan).of(SCOUTS[name], self.plan)
+        return beginning_of(name, self.plan).of(SCOUTS[name], self.plan)
 
     def _logits(self, search: SearchModel, x: Tensor) -> Tensor:
         def answers(part: Tensor) -> Tensor:

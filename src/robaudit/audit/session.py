@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks import ATTACKS, Examples, forward
-from robaudit.audit.beginnings import Beginning
+from robaudit.attacks import ATTACKS, Examples, Retired, forward
+from robaudit.audit.beginnings import Beginning, beginning_of
 from robaudit.audit.parts import hand_over
 from robaudit.audit.probes import EXPERIMENTS, PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
 from robaudit.audit.progress import Progress
@@ -18,7 +18,7 @@ from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
 from robaudit.devices import in_parts
 from robaudit.engine import Engine, Tuning, tune
-from robaudit.evidence import SCOUT, Attacks, Evidence, EvidenceFile, ExampleRow
+from robaudit.evidence import FIRST_QUERIES, SCOUT, Attacks, Evidence, EvidenceFile, ExampleRow
 from robaudit.fast import SearchModel, search_model, strict_arithmetic
 from robaudit.inputs import Images
 from robaudit.plan import AuditPlan, ThreatModel
@@ -179,21 +179,21 @@ class Session:
         """One attack on the examples at `places`, this rank's share of them."""
         self._run(name, self.ranks.share(places), name)
 
-    def scout(self, places: Tensor, queries: int) -> None:
-        """Square's first `queries` on those of `places` that neither they nor Square were run on.
+    def scout(self, places: Tensor) -> None:
+        """Square's first queries on those of `places` that neither they nor Square were run on.
 
         A break is the one that Square itself would find, for its queries do not depend on their number; what is not
         broken is kept under another name.
         """
-        if self.plan.budget_of("square").square_queries <= queries:
+        if self.plan.budget_of("square").square_queries <= FIRST_QUERIES:
             self.attack("square", self.pending("square", places))
             return
         places = self.pending("square", self.pending(SCOUT, places))
-        self._run("square", self.ranks.share(places), SCOUT, Beginning(square_queries=queries))
+        self._run("square", self.ranks.share(places), SCOUT, beginning_of(SCOUT, self.plan))
 
-    def scout_targets(self, places: Tensor, scout: str, targets: int, steps: int | None = None) -> None:
-        """APGD-T's first `steps` at each of its first `targets`, likewise; what is not broken is kept as `scout`."""
-        self._run("apgd-t", self.ranks.share(places), scout, Beginning(targets=targets, stop_after=steps))
+    def scout_targets(self, places: Tensor, scout: str) -> None:
+        """The beginning of APGD-T that is called `scout`, likewise."""
+        self._run("apgd-t", self.ranks.share(places), scout, beginning_of(scout, self.plan))
 
     def _run(self, name: str, places: Tensor, unbroken: str, beginning: Beginning | None = None) -> None:
         if not len(places):
@@ -221,7 +221,12 @@ class Session:
                 if name in self.helped:
                     engine = replace(engine, search=self.helped[name], exact=None, workers=1)
                 attack = beginning.of(name, self.plan) if beginning else ATTACKS[name](self.plan)
-                engine.run(attack, examples, lambda r: recorder.add(name, places, r, unbroken))
+
+                def retire(retired: Retired) -> None:
+                    numbered = beginning.numbered(retired, self.plan) if beginning else retired
+                    recorder.add(name, places, numbered, unbroken)
+
+                engine.run(attack, examples, retire)
         finally:
             recorder.flush()
         self.progress.end(name)

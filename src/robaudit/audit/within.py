@@ -1,8 +1,9 @@
 """AutoAttack's robust accuracy to a stated precision: short attacks on all examples, whole ones on some of the rest.
 
-1. Short attacks, each the beginning of one of AutoAttack's, on every example: APGD-CE on what PGD-10 broke, Square's
-   first queries, APGD-T's first steps at the likeliest class; then APGD-T's first targets on the candidates closest to
-   being broken. What they break is known for good. How many targets is chosen by what they cost and what they save.
+1. Short attacks, each the beginning of one of AutoAttack's, on every example: APGD-CE on what PGD-10 broke, APGD-T's
+   first steps at the likeliest class; then, of what is left and as far as each is thought to be worth its price,
+   APGD-T's first steps at more classes, Square's first queries, more of APGD-T's steps. What they break is known
+   for good.
 2. Whole attacks, on the candidates that are left, in the audit's random order, until the interval is narrow enough.
 
 What an earlier part of the audit attacked to the end counts as drawn, if it is among the candidates: whether it is one
@@ -18,31 +19,31 @@ import torch
 from torch import Tensor
 
 from robaudit.audit.session import Session
-from robaudit.evidence import SCOUT_NEAR, SCOUT_TARGETED, Evidence, Outcome, OutcomeRow
-from robaudit.verdict import Claim, judge
-from robaudit.verdict.sampling import (
+from robaudit.evidence import (
     FIRST_QUERIES,
-    FIRST_STEPS,
-    NEAR,
-    NEAR_SHARE,
-    NEAR_STEPS,
-    NEAR_TARGETS,
-    SCOUTED,
-    candidates,
-    drawn,
-    estimate,
-    nearest,
-    passed,
+    SCOUT,
+    SCOUT_DEEP,
+    SCOUT_TARGETED,
+    SCOUT_WIDE,
+    Evidence,
+    Outcome,
+    OutcomeRow,
+    begun,
+    run_length,
 )
+from robaudit.verdict import Claim, judge
+from robaudit.verdict.sampling import CHOSEN, SCOUTED, candidates, drawn, estimate, passed
 
 #: Of the candidates after APGD-T's first steps, the part that is thought to break.
-EXPECTED = 0.06
-#: Of the breaks that one number of targets finds, the part that is thought to be left to find among the candidates.
-STILL_LEFT = 0.3
+EXPECTED = 0.035
+#: Of what is thought to break, the part that each of APGD-T's further beginnings is thought to leave.
+LEAVES = {SCOUT_WIDE: 0.4, SCOUT_DEEP: 0.4}
+#: Beside the breaks that the steps at more classes found, those that are thought to be left.
+STILL_LEFT = 0.6
+#: Candidates on which Square's first queries must have been tried before their breaks say what others would give.
+TRIED = 30
 #: Examples that are attacked to the end before the interval is looked at again, at least and at most.
 LEAST_DRAWS, MOST_DRAWS = 16, 64
-#: What a whole AutoAttack costs on a survivor, in runs at one of APGD-T's targets.
-WHOLE_IN_TARGETS = 45
 
 
 class Sampling:
@@ -82,39 +83,80 @@ class Sampling:
     def _short_attacks(self) -> None:
         session, everything = self.session, self.everything
         session.attack("pgd10", session.pending("pgd10", everything))
+        lost = session.sync().broken("pgd10")
+        session.attack("apgd-ce", session.pending("apgd-ce", self._places(lost)))
         evidence = session.sync()
-        lost = evidence.broken("pgd10")
-        session.attack(
-            "apgd-ce", session.pending("apgd-ce", self._places(lost & evidence.open("autoattack")))
-        )
-        standing = evidence.survives("pgd10") & evidence.open("autoattack")
-        session.scout(self._places(standing), FIRST_QUERIES)
-        self._first_steps(lost)
-        self._near_targets()
+        first = evidence.correct & ~(lost & evidence.broken("apgd-ce"))
+        self._scout(first, SCOUT_TARGETED)
+        left = passed(session.sync(), SCOUT_TARGETED)
+        breaks = EXPECTED * float(left.sum())
+        if self._choose(SCOUT_WIDE, left, breaks, LEAVES[SCOUT_WIDE] * breaks):
+            self._scout(left, SCOUT_WIDE)
+            found = left & ~passed(session.sync(), SCOUT_WIDE)
+            left, breaks = left & ~found, STILL_LEFT * float(found.sum())
+        by_square = self._square_finds(session.sync(), left)
+        if self._choose(SCOUT, left, breaks + by_square, breaks):
+            session.scout(self._places(left))
+            left = left & ~session.sync().broken_early(SCOUT)
+        if self._choose(SCOUT_DEEP, left, breaks, LEAVES[SCOUT_DEEP] * breaks):
+            self._scout(left, SCOUT_DEEP)
+        self._keep(**{SCOUTED: 1})
 
-    def _first_steps(self, lost: np.ndarray) -> None:
-        """APGD-T's first steps on all that the other short attacks left."""
-        evidence = self.session.sync()
-        over = (lost & evidence.broken("apgd-ce")) | evidence.broken_after("square", FIRST_QUERIES)
-        self._scout(evidence.correct & ~over, SCOUT_TARGETED, 1, FIRST_STEPS)
+    def _choose(self, scout: str, left: np.ndarray, before: float, after: float) -> bool:
+        """Whether what an earlier run has chosen, else what is thought to save more passes than it takes, is made.
 
-    def _near_targets(self) -> None:
-        """More of APGD-T's targets on the candidates that are closest to being broken, as long as that pays."""
-        state = dict(self.session.ranks.agree(self.session.file.header().early_stopping))
-        left = int(passed(self.session.sync(), SCOUT_TARGETED).sum())
-        near = math.ceil(NEAR_SHARE * left)
-        still, expected = near, EXPECTED * left
-        for targets in NEAR_TARGETS:
-            saved = self._draws_wanted(left, expected) - self._draws_wanted(left, STILL_LEFT * expected)
-            if saved * WHOLE_IN_TARGETS < still * targets:
-                break
-            steps = self._scout(nearest(self.session.sync(), near), SCOUT_NEAR, targets, None)
-            evidence = self.session.sync()
-            found = still - int((nearest(evidence, near) & passed(evidence, SCOUT_NEAR, steps)).sum())
-            state |= {NEAR: near, NEAR_STEPS: steps}
-            expected, still = STILL_LEFT * found, still - found
+        Args:
+            scout: the beginning of an attack.
+            left: (n,) bool, the candidates.
+            before: of the candidates, how many are thought to break without it.
+            after: with it.
+
+        """
+        state = self.session.ranks.agree(self.session.file.header().early_stopping)
+        if CHOSEN[scout] in state:
+            return bool(state[CHOSEN[scout]])
+        plan, count = self.session.plan, int(left.sum())
+        if scout == SCOUT:
+            cost = FIRST_QUERIES
+        else:
+            targets, steps = begun(scout, plan)
+            cost = 2 * steps * min(targets, self._others)
+            if scout == SCOUT_DEEP and steps <= begun(SCOUT_TARGETED, plan)[1]:
+                return self._keep(**{CHOSEN[scout]: 0})  # they have been made
+        rest = count - round(before - after)
+        saved = self._draws_wanted(count, before) - self._draws_wanted(rest, after)
+        return self._keep(**{CHOSEN[scout]: int(saved * self._whole > count * cost)})
+
+    def _square_finds(self, evidence: Evidence, left: np.ndarray) -> float:
+        """Of the candidates, how many Square's first queries would break, by those that they were tried on."""
+        tried = np.zeros(len(evidence), dtype=bool)
+        for name in (SCOUT, "square"):
+            record = evidence.attacks.get(name)
+            tried |= record.outcome != Outcome.NOT_RUN if record is not None else False
+        count = int((tried & left).sum())
+        share = (evidence.broken_early(SCOUT) & left).sum() / count if count >= TRIED else 1.0
+        return float(share * left.sum())
+
+    @property
+    def _others(self) -> int:
+        """Classes that an attack may aim at."""
+        return int(self.session.logits.shape[1]) - 1
+
+    @property
+    def _whole(self) -> int:
+        """Passes that all of AutoAttack takes on an example that survives."""
+        plan = self.session.plan
+        budget, targets = plan.budget, min(plan.budget.targets, self._others)
+        return (
+            2 * (1 + targets) * run_length(plan) + 3 * targets * budget.fab_steps + budget.square_queries
+        ) * budget.restarts
+
+    def _keep(self, **values: int) -> bool:
+        """Write down what has been chosen, for a run that resumes this one; whether any of it is to be made."""
         if not self.session.ranks.rank:
-            self.session.file.update(early_stopping=state | {SCOUTED: 1})
+            state = self.session.file.header().early_stopping
+            self.session.file.update(early_stopping=state | values)
+        return any(values.values())
 
     def _draws_wanted(self, left: int, breaks: float) -> float:
         """About how many draws make the interval narrow enough, if this many of the candidates would break."""
@@ -127,24 +169,31 @@ class Sampling:
         )
         return min(left, math.log(2 / (1 - self.session.plan.confidence)) / max(grown, 1e-9))
 
-    def _scout(self, wanted: np.ndarray, scout: str, targets: int, steps: int | None) -> int:
-        """APGD-T's beginning on those of `wanted` that have not got so far; how many steps it is."""
-        evidence = self.session.sync()
-        budget = self.session.plan.budget
-        most = (steps or budget.apgd_steps) + 1
-        others = self.session.logits.shape[1] - 1  # there are no more targets than other classes
-        limit = most if steps else most * min(targets, budget.targets, others)
-        whole = evidence.attacks.get("apgd-t")
-        known = np.zeros(len(evidence), dtype=bool)
-        if whole is not None:
-            known = whole.outcome != Outcome.NOT_RUN
-            held = known & ~evidence.broken_after("apgd-t", limit) & wanted
-            self._note(evidence, held & ~passed(evidence, scout, limit), scout, limit)
-        before = evidence.attacks.get(scout)
-        if before is not None:
-            known |= (before.outcome != Outcome.NOT_RUN) & (before.steps >= limit)
-        self.session.scout_targets(self._places(wanted & ~known), scout, targets, steps)
-        return limit
+    def _scout(self, wanted: np.ndarray, scout: str) -> None:
+        """The beginning of APGD-T that is called so on those of `wanted` of which it is not known how it ends."""
+        evidence, plan = self.session.sync(), self.session.plan
+        targets, steps = begun(scout, plan)
+        known = (
+            self._known(evidence, scout) if "apgd-t" in evidence.attacks else np.zeros(len(evidence), bool)
+        )
+        record = evidence.attacks.get(scout)
+        noted = record.outcome != Outcome.NOT_RUN if record is not None else np.zeros_like(known)
+        survived = wanted & known & ~evidence.broken_early(scout) & ~noted
+        self._note(evidence, survived, scout, steps * min(targets, self._others))
+        self.session.scout_targets(self._places(wanted & ~known & ~noted), scout)
+
+    def _known(self, evidence: Evidence, scout: str) -> np.ndarray:
+        """(n,) bool: the whole APGD-T has said how its beginning ends: it broke there, or went through all of it."""
+        plan, whole = self.session.plan, evidence.attacks["apgd-t"]
+        length = run_length(plan)
+        targets = min(plan.budget.targets, self._others)
+        run = (whole.steps - 1) // length
+        # Runs that came close are made again in float32, which counts as more steps than all.
+        beyond = (run >= begun(scout, plan)[0] - 1) & (whole.steps <= length * targets * plan.budget.restarts)
+        broken = whole.outcome == Outcome.BROKEN
+        return np.asarray(
+            (whole.outcome != Outcome.NOT_RUN) & (~broken | beyond | evidence.broken_early(scout))
+        )
 
     def _note(self, evidence: Evidence, rows: np.ndarray, scout: str, steps: int) -> None:
         """What the whole attack has said already of its own beginning."""

@@ -6,10 +6,6 @@ from robaudit.evidence.codec import WITNESS_LEVELS, decode_image, decode_witness
 from robaudit.evidence.consistency import contradictions, doubtful, full_steps
 from robaudit.evidence.evidence import (
     SCHEMA,
-    SCOUT,
-    SCOUT_NEAR,
-    SCOUT_TARGETED,
-    SCOUTS,
     AttackRecord,
     Attacks,
     Evidence,
@@ -18,15 +14,27 @@ from robaudit.evidence.evidence import (
 )
 from robaudit.evidence.identity import same_model
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
+from robaudit.evidence.scouts import (
+    FIRST_QUERIES,
+    SCOUT,
+    SCOUT_DEEP,
+    SCOUT_TARGETED,
+    SCOUT_WIDE,
+    SCOUTS,
+    begun,
+    run_length,
+)
 from robaudit.evidence.store import EvidenceFile
 from robaudit.evidence.surface import Surface
 
 __all__ = [
+    "FIRST_QUERIES",
     "SCHEMA",
     "SCOUT",
     "SCOUTS",
-    "SCOUT_NEAR",
+    "SCOUT_DEEP",
     "SCOUT_TARGETED",
+    "SCOUT_WIDE",
     "WITNESS_LEVELS",
     "AttackRecord",
     "Attacks",
@@ -40,6 +48,7 @@ __all__ = [
     "Surface",
     "WitnessRow",
     "adversarial_images",
+    "begun",
     "contradictions",
     "decode_image",
     "decode_witness",
@@ -49,6 +58,7 @@ __all__ = [
     "full_steps",
     "inside",
     "one_each",
+    "run_length",
     "same_model",
     "seal",
 ]

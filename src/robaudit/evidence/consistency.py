@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.evidence.evidence import SCOUTS, Evidence, Outcome
+from robaudit.evidence.evidence import Evidence, Outcome
+from robaudit.evidence.scouts import SCOUTS, within_beginning
 from robaudit.evidence.store import EvidenceFile
 from robaudit.plan import AuditPlan, title
 
@@ -126,17 +127,17 @@ def _outcomes(evidence: Evidence, rows: list[_Row]) -> Iterator[tuple[str, list[
             ],
         )
     for scout, attack in SCOUTS.items():
-        yield "broken within the steps that the scout says it survived", _sooner(rows, scout, attack)
+        yield "broken within the steps that the scout says it survived", _sooner(rows, scout, attack, plan)
 
 
-def _sooner(rows: list[_Row], scout: str, attack: str) -> list[str]:
+def _sooner(rows: list[_Row], scout: str, attack: str, plan: AuditPlan) -> list[str]:
     """Breaks that the scout should have met, where there are more than rounding explains."""
-    first = {row.id: row.steps for row in rows if row.attack == scout and row.outcome == Outcome.ROBUST}
-    sooner = [
-        str(row)
-        for row in rows
-        if row.attack == attack and row.outcome == Outcome.BROKEN and row.steps <= first.get(row.id, 0)
+    first = {row.id for row in rows if row.attack == scout and row.outcome == Outcome.ROBUST}
+    broken = [
+        row for row in rows if row.attack == attack and row.outcome == Outcome.BROKEN and row.id in first
     ]
+    early = within_beginning(scout, [row.steps for row in broken], plan)
+    sooner = [str(row) for row, met in zip(broken, early, strict=True) if met]
     # Rounding may tip the outcome of a few: the two runs were in other batches.
     most = max(_ROUNDED_LEAST, int(_ROUNDED_SHARE * len(first)))
     return sooner if len(sooner) > most else []

@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.evidence.scouts import SCOUTS, within_beginning
 from robaudit.plan import AuditPlan
 
 SCHEMA = "robaudit/1"
-#: Square's first queries, under a name of their own: `ROBUST` there means not broken by them. A break is Square's.
-SCOUT = "square-scout"
-#: Likewise APGD-T's first steps at the likeliest class, and its first targets: what `audit.within` tries on everything.
-SCOUT_TARGETED, SCOUT_NEAR = "apgd-t-scout", "apgd-t-scout-near"
-#: Whose first steps each is; a break is kept under that name.
-SCOUTS = {SCOUT: "square", SCOUT_TARGETED: "apgd-t", SCOUT_NEAR: "apgd-t"}
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -169,9 +164,10 @@ class Evidence:
             sum(int(record.backwards.sum()) for record in records),
         )
 
-    def broken_after(self, attack: str, steps: int) -> Bools:
-        """(n,) bool: broken by this attack within its first `steps` steps."""
-        record = self.attacks.get(attack)
+    def broken_early(self, scout: str) -> Bools:
+        """(n,) bool: broken by an attack within the beginning that is called `scout`."""
+        record = self.attacks.get(SCOUTS[scout])
         if record is None:
             return np.zeros(len(self), dtype=bool)
-        return np.asarray((record.outcome == Outcome.BROKEN) & (record.steps <= steps))
+        early = within_beginning(scout, record.steps, self.header.plan)
+        return np.asarray((record.outcome == Outcome.BROKEN) & early)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from robaudit.evidence.evidence import SCOUTS, AttackRecord, Evidence, Header, Ints, Outcome
+from robaudit.evidence.evidence import AttackRecord, Evidence, Header, Ints, Outcome
 from robaudit.evidence.fields import UnknownFieldError
 from robaudit.evidence.rows import WitnessRow
+from robaudit.evidence.scouts import SCOUTS
 
 #: Passes or steps of one attack on one example.
 _MOST_STEPS = 1 << 40

@@ -6,22 +6,19 @@ drawn candidates that did not survive broken by the short attacks. `verify` make
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from robaudit.evidence import SCOUT, SCOUT_NEAR, SCOUT_TARGETED, Evidence, Outcome
-from robaudit.plan import title
-from robaudit.verdict.sampling import (
+from robaudit.evidence import (
     FIRST_QUERIES,
-    FIRST_STEPS,
-    NEAR,
-    NEAR_SHARE,
-    NEAR_STEPS,
-    candidates,
-    drawn,
-    passed,
+    SCOUT,
+    SCOUT_TARGETED,
+    SCOUTS,
+    Evidence,
+    Outcome,
+    begun,
 )
+from robaudit.plan import title
+from robaudit.verdict.sampling import CHOSEN, candidates, drawn, passed
 
 
 def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
@@ -35,18 +32,19 @@ def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
     here = drawn(evidence, among)
     last = int(np.flatnonzero(here).max(initial=-1))
     out = evidence.broken("autoattack") & ~among & (np.arange(len(evidence)) <= last)
-    first = FIRST_STEPS + 1
-    ways = {
-        "apgd-ce": evidence.broken("pgd10") & evidence.broken("apgd-ce"),
-        SCOUT: evidence.broken_after("square", FIRST_QUERIES),
-        SCOUT_TARGETED: evidence.broken_after("apgd-t", first),
-        SCOUT_NEAR: evidence.broken_after("apgd-t", evidence.header.early_stopping.get(NEAR_STEPS, 0)),
-    }
+    ways = {"apgd-ce": evidence.broken("pgd10") & evidence.broken("apgd-ce")}
+    ways |= {name: evidence.broken_early(name) for name in _made(evidence)}
     found = []
     for row in np.flatnonzero(out):
         name = next((name for name, broke in ways.items() if broke[row]), "")
         found.append((name, int(evidence.ids[row])))
     return found
+
+
+def _made(evidence: Evidence) -> list[str]:
+    """The beginnings that every example got which those before them had left."""
+    state = evidence.header.early_stopping
+    return [name for name in SCOUTS if name == SCOUT_TARGETED or state.get(CHOSEN[name])]
 
 
 def short_survivals(evidence: Evidence) -> list[tuple[str, int]]:
@@ -55,7 +53,7 @@ def short_survivals(evidence: Evidence) -> list[tuple[str, int]]:
     if among is None:
         return []
     waiting = among & evidence.open("autoattack")
-    names = (SCOUT, SCOUT_TARGETED, SCOUT_NEAR)
+    names = _made(evidence)
     return [(name, int(key)) for name in names for key in evidence.ids[waiting & passed(evidence, name)]]
 
 
@@ -64,32 +62,38 @@ def sample_contradictions(evidence: Evidence) -> list[str]:
     among = candidates(evidence)
     if among is None:
         return []
-    state, plan = evidence.header.early_stopping, evidence.header.plan
     found = []
-    left = int(passed(evidence, SCOUT_TARGETED).sum())
-    if state.get(NEAR, 0) not in (0, math.ceil(NEAR_SHARE * left)):
-        found.append(
-            f"sample: {state[NEAR]} of {left} candidates are said to have got more of the short attacks"
-        )
     waiting = among & evidence.open("autoattack")
-    steps = min(FIRST_STEPS, plan.budget.apgd_steps) + 1
-    square = evidence.attacks.get("square")
-    queried = passed(evidence, SCOUT, min(FIRST_QUERIES, plan.budget_of("square").square_queries))
-    queried = queried | (square.outcome != Outcome.NOT_RUN if square else False)
-    missing = {
-        title("apgd-t"): waiting & ~passed(evidence, SCOUT_TARGETED, steps),
-        title("square"): waiting & evidence.survives("pgd10") & ~queried,
-        title("apgd-ce"): waiting & evidence.broken("pgd10") & evidence.open("apgd-ce"),
-    }
-    for name, rows in missing.items():
-        if rows.any():
-            found.append(
-                f"sample: example {evidence.ids[rows][0]} is a candidate that {name} was not tried on"
-            )
+    tried = [(SCOUTS[name], _went_through(evidence, name)) for name in _made(evidence)]
+    tried.append(("apgd-ce", ~(evidence.broken("pgd10") & evidence.open("apgd-ce"))))
+    for name, rows in tried:
+        missing = evidence.ids[waiting & ~rows]
+        if len(missing):
+            found.append(f"sample: example {missing[0]} is a candidate that {title(name)} was not tried on")
     unexplained = [key for name, key in short_breaks(evidence) if not name]
     if unexplained:
         found.append(
             f"sample: example {unexplained[0]} and {len(unexplained) - 1} others were broken by no short attack, and "
             "are not among the candidates"
         )
+    return found
+
+
+def _went_through(evidence: Evidence, scout: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """(n,) bool: survived as many steps as this beginning has, or the whole attack was run."""
+    plan, record, whole = (
+        evidence.header.plan,
+        evidence.attacks.get(scout),
+        evidence.attacks.get(SCOUTS[scout]),
+    )
+    if scout == SCOUT:
+        least = min(FIRST_QUERIES, plan.budget_of("square").square_queries)
+    else:
+        targets, steps = begun(scout, plan)
+        least = steps * min(targets, max(int(evidence.header.data["classes"]) - 1, 1))
+    found = np.zeros(len(evidence), dtype=bool)
+    if record is not None:
+        found |= (record.outcome != Outcome.NOT_RUN) & (record.steps >= least)
+    if scout == SCOUT and whole is not None:
+        found |= whole.outcome != Outcome.NOT_RUN
     return found

@@ -1,43 +1,26 @@
-"""AutoAttack's number from a sample: which examples may survive, which of them were drawn, and what that says."""
+"""AutoAttack's robust accuracy from a sample: which examples may survive, which of them were drawn, what that says."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.evidence import SCOUT_NEAR, SCOUT_TARGETED, Evidence, Outcome
+from robaudit.evidence import SCOUT, SCOUT_DEEP, SCOUT_TARGETED, SCOUT_WIDE, Evidence, Outcome
 from robaudit.stats import Interval, sampled_share
 
 Bools = NDArray[np.bool_]
-#: Where `early_stopping` keeps that the short attacks are through, and how many candidates got more of them.
-SCOUTED, NEAR = "scouted", "near"
-#: Likewise the steps of the last number of targets that these got; who did not get so far was broken on the way.
-NEAR_STEPS = "near_steps"
-#: Square's queries, and APGD-T's steps at the likeliest class, that every example gets: the breaks that APGD-T finds in
-#: twice as many cost more than they save.
-FIRST_QUERIES, FIRST_STEPS = 100, 20
-#: The part of the candidates that gets more, and how many of APGD-T's targets, one number after the other.
-NEAR_SHARE, NEAR_TARGETS = 0.25, (2, 5)
+#: Where `early_stopping` keeps that the short attacks are through.
+SCOUTED = "scouted"
+#: Likewise whether each of these was worth its price, and so made on every candidate: 0 or 1.
+CHOSEN = {SCOUT_WIDE: "wide", SCOUT: "queried", SCOUT_DEEP: "deep"}
 
 
-def passed(evidence: Evidence, scout: str, steps: int = 0) -> Bools:
-    """(n,) bool: not broken by these first steps of an attack, of which there were at least `steps`."""
+def passed(evidence: Evidence, scout: str) -> Bools:
+    """(n,) bool: not broken by this beginning of an attack."""
     record = evidence.attacks.get(scout)
     if record is None:
         return np.zeros(len(evidence), dtype=bool)
-    return np.asarray((record.outcome != Outcome.NOT_RUN) & (record.steps >= steps))
-
-
-def nearest(evidence: Evidence, count: int) -> Bools:
-    """(n,) bool: of those that passed the first steps, the `count` closest to being broken, by PGD-10's FOSC.
-
-    The cross-entropy's gradient, and FOSC with it, grows with the probability of a wrong class (Equation 3).
-    """
-    rows = np.flatnonzero(passed(evidence, SCOUT_TARGETED))
-    order = np.lexsort((evidence.ids[rows], -np.nan_to_num(evidence.fosc[rows])))
-    found = np.zeros(len(evidence), dtype=bool)
-    found[rows[order[:count]]] = True
-    return found
+    return np.asarray(record.outcome != Outcome.NOT_RUN)
 
 
 def candidates(evidence: Evidence) -> Bools | None:
@@ -46,8 +29,10 @@ def candidates(evidence: Evidence) -> Bools | None:
     if not state.get(SCOUTED):
         return None
     left = passed(evidence, SCOUT_TARGETED)
-    near = nearest(evidence, state.get(NEAR, 0))
-    return left & (~near | passed(evidence, SCOUT_NEAR, state.get(NEAR_STEPS, 0)))
+    for scout in (SCOUT_WIDE, SCOUT_DEEP):
+        if state.get(CHOSEN[scout]):
+            left = left & passed(evidence, scout)
+    return left & ~evidence.broken_early(SCOUT) if state.get(CHOSEN[SCOUT]) else left
 
 
 def drawn(evidence: Evidence, among: Bools) -> Bools:

@@ -1,0 +1,42 @@
+"""Beginnings of attacks under names of their own: `ROBUST` there means not broken so far. A break is the attack's."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from robaudit.plan import AuditPlan
+
+#: Square's first queries.
+SCOUT = "square-scout"
+#: APGD-T's first steps at the likeliest class; fewer at more classes; more at the likeliest again.
+SCOUT_TARGETED, SCOUT_WIDE, SCOUT_DEEP = "apgd-t-scout", "apgd-t-scout-wide", "apgd-t-scout-deep"
+#: Whose beginning each is.
+SCOUTS = {SCOUT: "square", SCOUT_TARGETED: "apgd-t", SCOUT_WIDE: "apgd-t", SCOUT_DEEP: "apgd-t"}
+#: Square's queries.
+FIRST_QUERIES = 100
+#: APGD-T's targets, and the steps at each. Of what its first 20 steps leave and it breaks later, half breaks within 8
+#: steps at the second class or the third, and most of the rest within 60 at the first (docs/results/within.md).
+BEGINNINGS = {SCOUT_TARGETED: (1, 20), SCOUT_WIDE: (3, 8), SCOUT_DEEP: (1, 60)}
+
+
+def run_length(plan: AuditPlan) -> int:
+    """The steps of one of APGD-T's runs, as outcomes count them: in L1 one more at each of three radii."""
+    return plan.budget.apgd_steps + (3 if plan.threat.norm == "L1" else 1)
+
+
+def begun(scout: str, plan: AuditPlan) -> tuple[int, int]:
+    """APGD-T's targets and the steps of each run, as outcomes count them, that a scout takes; in L1 runs are whole."""
+    targets, steps = BEGINNINGS[scout]
+    length = run_length(plan)
+    return min(targets, plan.budget.targets), length if plan.threat.norm == "L1" else min(steps + 1, length)
+
+
+def within_beginning(scout: str, steps: ArrayLike, plan: AuditPlan) -> NDArray[np.bool_]:
+    """Whether what an attack broke after this many steps of its own, its beginning breaks as well."""
+    counted = np.asarray(steps)
+    if scout == SCOUT:
+        return np.asarray(counted <= FIRST_QUERIES)
+    targets, most = begun(scout, plan)
+    run, step = np.divmod(counted - 1, run_length(plan))
+    return np.asarray((run < targets) & (step < most))
