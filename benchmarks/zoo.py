@@ -28,13 +28,13 @@ from robaudit.audit import audit
 from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence
 from robaudit.inputs import Images, load_classifier, load_images
-from robaudit.plan import AuditPlan, ThreatModel, parse_fraction
+from robaudit.plan import AUTO_DRAWS, AuditPlan, ThreatModel, parse_fraction
 from robaudit.reports import summary
 from robaudit.verdict import judge
 
 #: Of the audit that the cost of a verdict is held against.
 WHOLE = 10_000
-#: Draws of a randomised model, and the examples of its truth.
+#: Draws of a randomised model for its truth, and the examples of that.
 EOT, EOT_TRUTH = 10, 20
 EPS = {"digits": 0.1, "mnist-half": 0.1, "cifar-small": 8 / 255}
 #: The gaps from which robustness counts as overestimated: the defaults of `Bounds`.
@@ -154,9 +154,10 @@ def run(
 ) -> dict[str, Any]:
     """One audit: its report, and how many examples it was of."""
     classifier, images = load(case, options, limit)
+    whole = EOT if case.kind == "randomised" else 1
     plan = AuditPlan(
         ThreatModel("Linf", case.eps), examples=examples, limit=limit,  # type: ignore[arg-type]
-        eot=EOT if case.kind == "randomised" else 1,
+        eot=AUTO_DRAWS if examples == "auto" else whole,
     )  # fmt: skip
     evidence: Evidence = audit(classifier, images, plan, path=path, force=True)
     return summary(evidence, judge(evidence)) | {"audited": len(evidence)}
