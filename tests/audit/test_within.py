@@ -26,7 +26,8 @@ from robaudit.evidence.consistency import contradictions
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.reports import headline, summary
-from robaudit.verdict import Claim, accuracy, judge
+from robaudit.reports.commands import check_command
+from robaudit.verdict import Claim, accuracy, gap, judge
 from robaudit.verdict.sampling import CHOSEN, candidates, drawn
 from tests.evidence.edits import editing
 from tests.shipped import ADVERSARIAL, DISTILLED
@@ -283,6 +284,26 @@ def test_what_another_process_has_scouted_is_drawn_from(folder, models):
     assert (one.low, one.high, one.n) == (other.low, other.high, other.n)
 
 
+def test_another_attacks_number_is_estimated_as_well(models, images, folder, full):
+    plan = replace(PLAN, estimate="square", within=0.08)
+    evidence = audit(models["honest"], images, plan, path=folder / "square")
+    found, truth = accuracy(evidence, "square"), full["honest"].survives("square").mean()
+    assert found.method == "estimated"
+    assert found.low - 1e-9 <= truth <= found.high + 1e-9
+    assert found.high - found.low <= 2 * plan.within + 1e-9
+    assert (evidence.attacks["square"].outcome == Outcome.NOT_RUN).sum() > len(images) / 10
+    between = gap(evidence, "pgd10-square")
+    assert between.high - between.low <= 2 * plan.within + 1e-9
+    words = check_command(json.loads(json.dumps(summary(evidence, judge(evidence)))))
+    assert "--within 8 --estimate square" in words
+
+
+def test_the_number_that_a_claim_is_about_is_estimated(models, images, folder):
+    evidence = audit(models["honest"], images, PLAN, path=folder / "fab", claim=Claim(0.9, "apgd-t"))
+    found = accuracy(evidence, "apgd-t")
+    assert found.high - found.low <= 2 * PLAN.within + 1e-9
+
+
 def test_a_claim_is_judged_by_the_sample(models, images, folder):
     claim = Claim(0.99)
     evidence = audit(models["masked"], images, PLAN, path=folder / "claimed", claim=claim)
@@ -292,6 +313,8 @@ def test_a_claim_is_judged_by_the_sample(models, images, folder):
 @pytest.mark.parametrize("flags, word", [
     ({"within": 0.6}, "50 points"), ({"within": -0.01}, "50 points"), ({"examples": "all"}, "examples all"),
     ({"attacks": ("pgd10", "square")}, "apgd-ce"), ({"engine": "reference"}, "engine"),
+    ({"estimate": "sqare"}, "did you mean square"), ({"estimate": "square", "within": None}, "needs within"),
+
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(flags, word):
     with pytest.raises(ValueError, match=word):

@@ -35,6 +35,7 @@ class Settings(TypedDict, total=False):
         version: of AutoAttack: standard, plus or rand.
         eps_curve: radii, rising, as a sequence or text (1/255,2/255), or auto: robust accuracy at each.
         within: go on until AutoAttack's robust accuracy is known to this many points either way, for example 1.
+        estimate: with `within`, so is the robust accuracy that this attack alone leaves.
         seed, confidence, examples, engine, precision, eot: of the audit; eot is measured if not given.
         pgd_steps, apgd_steps, fab_steps, targets, square_queries, restarts: the attacks' budgets.
         square_bound, autoattack_bound: the gaps at which robustness counts as overestimated.
@@ -61,6 +62,7 @@ class Settings(TypedDict, total=False):
     version: str | None
     eps_curve: str | Sequence[float] | None
     within: float | None
+    estimate: str | None
     seed: int | None
     confidence: float | None
     examples: Examples | None
@@ -179,6 +181,7 @@ _OF_THE_PLAN: dict[str, Callable[[Any], Any]] = {
     "version": _text,
     "eps_curve": _radii,
     "within": _number,
+    "estimate": _text,
     "seed": _whole,
     "confidence": _number,
     "examples": _text,

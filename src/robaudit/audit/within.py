@@ -67,9 +67,24 @@ class Sampling:
             session.prepare(self.everything[session.prepared :])
         if not session.sync().header.early_stopping.get(SCOUTED):
             self._short_attacks()
+        for name in self._others_wanted():
+            while not self._known_well(name):
+                places = self._places(session.sync().open(name))
+                if not len(places):
+                    break
+                session.attack(name, session.pending(name, places[:MOST_DRAWS]))
         while not self._narrow(evidence := self.session.sync()):
             if not self._draw(evidence):
                 return
+
+    def _others_wanted(self) -> list[str]:
+        """The attacks whose own number is wanted besides: the plan's, and that of the claim."""
+        names = {self.session.plan.estimate, self.claim.attack if self.claim else None}
+        return sorted(name for name in names if name not in (None, "autoattack", "pgd10"))
+
+    def _known_well(self, name: str) -> bool:
+        found = estimate(self.session.sync(), name)
+        return found is not None and found.high - found.low <= 2 * self.within + 1e-9
 
     def _narrow(self, evidence: Evidence) -> bool:
         found = estimate(evidence)

@@ -17,11 +17,12 @@ from robaudit.cli.common import (
 )
 from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
 from robaudit.cli.defaults import tell_defaults
+from robaudit.cli.help import one_of
 from robaudit.cli.several import check_several, folder_for
 from robaudit.cli.trackers import LOG_OPTION, check_tracker
 from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
-from robaudit.plan import AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
+from robaudit.plan import ATTACK_NAMES, AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
 
 if TYPE_CHECKING:
     from robaudit.verdict import Claim
@@ -137,6 +138,12 @@ def check(
         "audits all.",
         rich_help_panel=_THREAT,
     ),
+    estimate: str | None = typer.Option(
+        None,
+        help="With --within: that of this attack alone as well, for example square.",
+        autocompletion=one_of(ATTACK_NAMES),
+        rich_help_panel=_THREAT,
+    ),
     claim: float | None = typer.Option(
         None, help="A published robust accuracy in [0, 1], to be refuted or not.", rich_help_panel=_THREAT
     ),
@@ -222,6 +229,7 @@ def check(
             confidence=confidence,
             examples=examples,
             within=within,
+            estimate=estimate,
             limit=limit,
             engine=engine,
             precision=precision,

@@ -102,6 +102,7 @@ HEADER: Fields = {
         "bounds": {f"{item.name}?": _number(0, 1) for item in dataclasses.fields(Bounds)},
         "eot?": _whole(1, 10_000),
         "within?": lambda value: value is None or _number(0, 0.5)(value),
+        "estimate?": lambda value: value is None or _text(value),
         "version?": _text,
         "helpers?": _named(_text),
         "curve?": _many(_number(0, 1e6), 20),

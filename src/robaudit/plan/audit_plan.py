@@ -41,6 +41,7 @@ class AuditPlan:
     `eot` above 1: the classifier under audit is the mean of a randomised model's logits over this many draws. An audit
     that is asked for with `AUTO_DRAWS` chooses the number, and its evidence holds it.
     `within`: AutoAttack's robust accuracy is wanted to this much either way, a fraction; None wants the verdict only.
+    `estimate`: so is that of this attack alone, one of `attacks`.
     `version` says which attacks are AutoAttack's: one of `VERSIONS`, or `custom`, all of `attacks` but PGD-10. With
     `cascade` an example is left alone once one of them has broken it, and they run in the order of `attacks`. `own`
     holds the parts of the budget that differ for an attack. `curve` holds the radii, rising, at which robust accuracy
@@ -59,6 +60,7 @@ class AuditPlan:
     bounds: Bounds = field(default_factory=Bounds)
     eot: int = 1
     within: float | None = None
+    estimate: str | None = None
     version: str = "standard"
     cascade: bool = False
     own: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -86,6 +88,8 @@ class AuditPlan:
             raise ValueError(unknown("precision", self.precision, get_args(Precision)))
         if self.within is not None:
             self._check_within(self.within)
+        if self.estimate is not None:
+            self._check_estimate(self.estimate)
         if self.engine not in get_args(Engine):
             raise ValueError(unknown("engine", self.engine, get_args(Engine)))
 
@@ -102,6 +106,12 @@ class AuditPlan:
             raise ValueError("within is for a sample of the examples; it cannot go with examples all")
         if self.engine != "robaudit":
             raise ValueError(f"within needs the engine robaudit, not {self.engine}")
+
+    def _check_estimate(self, name: str) -> None:
+        if self.within is None:
+            raise ValueError(f"estimate {name} needs within, for example 1; with examples all it is counted")
+        if name not in self.attacks:
+            raise ValueError(unknown("estimate", name, self.attacks))
 
     def _check_attacks(self) -> None:
         for name in HELPED:

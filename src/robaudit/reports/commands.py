@@ -85,12 +85,19 @@ def _flags(data: dict[str, Any]) -> list[Flag]:
         ("precision", plan["precision"], "auto"),
         ("engine", plan["engine"], "robaudit"),
         ("eot", plan.get("eot", 1), 1),
+        ("within", _points(plan.get("within")), None),
+        ("estimate", plan.get("estimate"), None),
         *((name.replace("_", "-"), plan["budget"][name], getattr(Budget(), name)) for name in plan["budget"]),
         ("claim", claim.get("value"), None),
         ("claim-attack", claim.get("attack"), "autoattack"),
         ("square-bound", plan["bounds"]["pgd_square"], Bounds().pgd_square),
         ("autoattack-bound", plan["bounds"]["pgd_autoattack"], Bounds().pgd_autoattack),
     ]
+
+
+def _points(share: float | None) -> str | None:
+    """A share in points."""
+    return None if share is None else f"{100 * share:.9g}"
 
 
 def _attacks(plan: dict[str, Any]) -> str:

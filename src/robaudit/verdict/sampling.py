@@ -35,21 +35,28 @@ def candidates(evidence: Evidence) -> Bools | None:
     return left & ~evidence.broken_early(SCOUT) if state.get(CHOSEN[SCOUT]) else left
 
 
-def drawn(evidence: Evidence, among: Bools) -> Bools:
-    """(n,) bool: the candidates before the first that AutoAttack is still to be run on; their order is random."""
-    reached = np.logical_and.accumulate(~(among & evidence.open("autoattack")))
+def drawn(evidence: Evidence, among: Bools, attack: str = "autoattack") -> Bools:
+    """(n,) bool: the candidates before the first that the attack is still to be run on; their order is random."""
+    reached = np.logical_and.accumulate(~(among & evidence.open(attack)))
     return np.asarray(among & reached)
 
 
-def estimate(evidence: Evidence) -> Interval | None:
-    """AutoAttack's robust accuracy of all audited examples; None where it cannot be had from a sample."""
+def estimate(evidence: Evidence, attack: str = "autoattack") -> Interval | None:
+    """The robust accuracy of all audited examples under an attack; None where it cannot be had from a sample.
+
+    Of AutoAttack's only what the short attacks left is drawn from, of another attack's every correctly classified one.
+    """
     among = candidates(evidence)
     if among is None:
         return None
-    here = drawn(evidence, among)
+    if attack != "autoattack":
+        among = evidence.correct
+    here = drawn(evidence, among, attack)
+    if attack != "autoattack" and not here.any():
+        return None
     return sampled_share(
-        evidence.survives("autoattack")[here],
-        (evidence.correct & ~evidence.broken("autoattack"))[here],
+        evidence.survives(attack)[here],
+        (evidence.correct & ~evidence.broken(attack))[here],
         int(among.sum()),
         len(evidence),
         evidence.header.plan.confidence,

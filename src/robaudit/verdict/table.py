@@ -115,8 +115,8 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
     """The accuracy left by an attack, `clean` or `autoattack`; None while no example is known.
 
     The interval is two-sided at the plan's confidence: for `--examples all` of fixed size (the examples as a
-    sample of all images like them), otherwise valid whenever the audit stopped (and about the split). AutoAttack's may
-    be estimated from a sample of the audited examples; it then is about these (`sampling`).
+    sample of all images like them), otherwise valid whenever the audit stopped (and about the split). With `within`
+    it may be estimated from a sample of the audited examples; it then is about these (`sampling`).
 
     Args:
         evidence: what was found.
@@ -124,7 +124,7 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
         among: (n,) bool, the examples to count; all that are known by default.
 
     """
-    if name == "autoattack" and among is None and (sampled := estimate(evidence)):
+    if name not in ("clean", "pgd10") and among is None and (sampled := estimate(evidence, name)):
         return sampled
     here = known(evidence, name)
     if among is not None:
@@ -172,7 +172,8 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     stop early use what is known of the others too. With `among` (n,) bool both are of these examples alone.
     """
     first, second, _ = GAPS[name]
-    if among is None and second == "autoattack" and (sampled := estimate(evidence)):
+    wanted = ("autoattack", evidence.header.plan.estimate)
+    if among is None and second in wanted and (sampled := estimate(evidence, second)):
         return _gap_to(sampled, evidence, first)
     if evidence.header.plan.before(second):  # known alone on what others left only
         return None
