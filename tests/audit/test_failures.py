@@ -185,3 +185,13 @@ def test_where_pgd_says_nothing_nothing_found_is_never_said(tmp_path):
     assert heard == [verdict.summary]
     assert "pgd-attack-fails" in {item.code for item in verdict.causes}
     assert not math.isnan(evidence.header.probes["unconstrained_attack_failure"])
+
+
+def test_draws_of_their_own_are_no_failure_of_the_attack():
+    """What breaks the mean over some draws and not that over others tells nothing of the network."""
+    probes = {"examples": 48.0, "pgd10": 0.625, "transfer_failure": 0.2}
+    assert "broke the model that was attacked" in failure_sentence(probes)
+    assert not failure_alarms(probes, draws=8)
+    assert not failure_sentence(probes, draws=8)
+    probes |= {"unconstrained_attack_failure": 1.0}
+    assert failure_alarms(probes, draws=8) == {"unconstrained_attack_failure": 1.0}

@@ -148,7 +148,7 @@ class Session:
         if self.ranks.first:
             found = summed_up(merged(parts))
             self.file.update(probes=found)
-            if sentence := failure_sentence(found):
+            if sentence := failure_sentence(found, self.plan.eot):
                 self.progress.note(sentence)
         self.progress.end("probes")
 

@@ -100,7 +100,7 @@ def causes_of(evidence: Evidence) -> list[Finding]:
     found += _imbalance(evidence) + _weak_square(evidence)
     # Zero gradients explain whatever the trajectory looks like.
     found += _gradients(evidence) or _trajectory(evidence)
-    if sentence := failure_sentence(evidence.header.probes):
+    if sentence := failure_sentence(evidence.header.probes, evidence.header.plan.eot):
         found.append(finding("pgd-attack-fails", sentence))
     if evidence.header.probes.get("examples", 0) >= FEWEST_PROBED:
         found += _from_probes(evidence.header.probes)

@@ -79,10 +79,10 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     blocked = bool(blocking) and outcome != "inconclusive"
     if blocking:
         outcome, summary = "inconclusive", f"The preflight check found: {blocking[0].message}"
-    elif outcome == "not-overestimated" and attack_fails(evidence.header.probes):
+    elif outcome == "not-overestimated" and attack_fails(evidence.header.probes, evidence.header.plan.eot):
         # What fools PGD-10 so thoroughly may fool the attacks that found nothing more.
         outcome, blocked = "inconclusive", True
-        summary = failure_sentence(evidence.header.probes)
+        summary = failure_sentence(evidence.header.probes, evidence.header.plan.eot)
     causes = sorted(
         (
             *preflight,
