@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from robaudit.fast import Averaged
-from robaudit.fast.averaging import _AlikeForAll
+from robaudit.fast.averaging import _AlikeForAll, generators
 from tests.models import Wrapped
 
 
@@ -77,3 +77,15 @@ def test_random_numbers_are_drawn_once_for_the_whole_batch(name, monkeypatch):
     monkeypatch.setattr(_AlikeForAll, "_of_row", lambda *args: calls.append(args[1]) or of_row(*args))
     Averaged(RANDOM[name], 3, 0, "judge")(torch.rand(64, 1, 3, 5))
     assert len(calls) == 3
+
+
+def test_a_draw_leaves_no_word_for_accelerators_that_are_not_in_use():
+    """As `torch.manual_seed` does, at every call, for as long as the process lives."""
+    if torch.cuda.is_available():
+        pytest.skip("an accelerator may be in use")
+    before = len(torch.cuda._queued_calls)
+    with generators(7):
+        found = torch.rand(3)
+    assert len(torch.cuda._queued_calls) == before
+    torch.manual_seed(7)
+    assert torch.equal(found, torch.rand(3))

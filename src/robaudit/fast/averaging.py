@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from robaudit.devices import random_states, restore_random_states
+from robaudit.devices import random_states, restore_random_states, seed_generators
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def generators(seed: int) -> Iterator[None]:
     python, arrays, tensors = random.getstate(), np.random.get_state(), random_states()
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    seed_generators(seed)
     try:
         yield
     finally:
