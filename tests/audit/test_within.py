@@ -157,7 +157,7 @@ def test_a_claim_that_short_attacks_left_an_example_is_tried_again(forged, model
 @pytest.mark.parametrize("name", PATHS)
 def test_beginnings_that_are_worth_it_are_made_on_all(folder, models, images, split, name, monkeypatch):
     """Each of them, as if everything that it is tried on were thought to break by it."""
-    monkeypatch.setattr(within, "TRIED", len(images) + 1)
+    monkeypatch.setattr(within.Sampling, "_square_finds", lambda self, left: float(left.sum()))
     monkeypatch.setattr(within, "EXPECTED", 0.5)
     monkeypatch.setattr(within, "STILL_LEFT", 50.0)
     plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=30, square_queries=300), within=0.03)
@@ -173,6 +173,24 @@ def test_beginnings_that_are_worth_it_are_made_on_all(folder, models, images, sp
         db.execute(f"DELETE FROM outcomes WHERE attack = '{SCOUT}'")
     found = verify(folder / f"{name}.all", models[name], images=split, again=Recompute(1, 1)).failures
     assert any("is a candidate that Square was not tried on" in text for text in found)
+
+
+def turned(images):
+    """The same examples, the last one first."""
+    return replace(images, **{name: getattr(images, name).flip(0) for name in ("pixels", "labels", "ids")})
+
+
+def test_what_square_is_tried_on_does_not_depend_on_the_order(models, images, folder):
+    """Else the sample would be of candidates whose outcomes had led to what is chosen."""
+    tried = []
+    for order in ("as it is", "turned"):
+        given = images if order == "as it is" else turned(images)
+        evidence = audit(models["honest"], given, PLAN, path=folder / f"order {order}")
+        among = candidates(evidence)
+        scouted = evidence.attacks[SCOUT].outcome != Outcome.NOT_RUN
+        square = evidence.attacks["square"].outcome != Outcome.NOT_RUN
+        tried.append(set(evidence.ids[among & (scouted | square)].tolist()))
+    assert len(tried[0] & tried[1]) >= min(within.TRIED, among.sum())
 
 
 def test_steps_of_a_beginning_are_counted_as_the_whole_attack_counts_them(full):

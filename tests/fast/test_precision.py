@@ -14,6 +14,11 @@ from robaudit.fast.precision import search_model
 from robaudit.inputs import build_architecture
 from tests.models import Wrapped, cnn
 
+#: Where it does not, networks stay in float32, which the other tests hold.
+fuses_bf16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN does not compute in bf16 on this CPU"
+)
+
 
 def with_statistics(model: nn.Module) -> nn.Module:
     for module in model.modules():
@@ -197,6 +202,7 @@ def test_there_is_no_live_form_of_what_cannot_be_traced_or_fused():
     assert live_form(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval(), x) is None
 
 
+@fuses_bf16
 def test_half_precision_leaves_the_first_convolution_and_what_follows_the_last_in_float32():
     torch.manual_seed(0)
     model = with_statistics(
@@ -218,6 +224,7 @@ def test_half_precision_leaves_the_first_convolution_and_what_follows_the_last_i
     assert float(torch.cosine_similarity(ours, theirs, 0)) > 0.95
 
 
+@fuses_bf16
 def test_auto_takes_bf16_only_where_the_cpu_has_it_and_the_network_gains(monkeypatch):
     small, large = (build_architecture(name, classes=10) for name in ("lenet5", "resnet20"))
     x, cpu = torch.rand(2, 3, 32, 32), torch.device("cpu")
@@ -226,6 +233,7 @@ def test_auto_takes_bf16_only_where_the_cpu_has_it_and_the_network_gains(monkeyp
         assert [search_model(model, cpu, "auto", x).precision for model in (small, large)] == expected
 
 
+@fuses_bf16
 def test_a_live_form_in_bf16_follows_the_weights():
     torch.manual_seed(0)
     network = build_architecture("residual:widths=8-16,depths=1-1,strides=1-2,stem=8-3-1", classes=5)

@@ -2,7 +2,7 @@
 
 import json
 
-from robaudit.training.remarks import IN_A_ROW, Remarks
+from robaudit.training.remarks import EPOCHS_IN_A_ROW, Remarks
 
 
 def row(epoch, clean=0.9, weak=False):
@@ -12,8 +12,8 @@ def row(epoch, clean=0.9, weak=False):
 def test_a_run_that_stays_at_chance_says_so_after_a_few_epochs_and_once():
     remarks = Remarks([20] * 10)
     said = [remarks.after(row(k, clean=0.1 + 0.01 * (k % 2))) for k in range(1, 33)]
-    assert [k for k, texts in enumerate(said, 1) if texts] == [IN_A_ROW]
-    assert "smaller --lr (now 0.3)" in said[IN_A_ROW - 1][0]
+    assert [k for k, texts in enumerate(said, 1) if texts] == [EPOCHS_IN_A_ROW]
+    assert "smaller --lr (now 0.3)" in said[EPOCHS_IN_A_ROW - 1][0]
 
 
 def test_guessing_a_little_better_once_is_still_chance():
@@ -38,7 +38,7 @@ def test_a_weak_yardstick_is_named_once():
     remarks = Remarks([20] * 10)
     said = [remarks.after(row(k, weak=True)) for k in range(1, 9)]
     assert sum(map(len, said)) == 1
-    assert "12.0 points more than the worst case" in said[IN_A_ROW - 1][0]
+    assert "12.0 points more than the worst case" in said[EPOCHS_IN_A_ROW - 1][0]
 
 
 def test_a_gap_that_comes_and_goes_is_no_weak_yardstick():

@@ -40,8 +40,8 @@ EXPECTED = 0.035
 LEAVES = {SCOUT_WIDE: 0.4, SCOUT_DEEP: 0.4}
 #: Beside the breaks that the steps at more classes found, those that are thought to be left.
 STILL_LEFT = 0.6
-#: Candidates on which Square's first queries must have been tried before their breaks say what others would give.
-TRIED = 30
+#: Candidates on which Square's first queries are tried to see whether they are worth it on all.
+TRIED = 64
 #: Examples that are attacked to the end before the interval is looked at again, at least and at most.
 LEAST_DRAWS, MOST_DRAWS = 16, 64
 
@@ -109,13 +109,17 @@ class Sampling:
             self._scout(left, SCOUT_WIDE)
             found = left & ~passed(session.sync(), SCOUT_WIDE)
             left, breaks = left & ~found, STILL_LEFT * float(found.sum())
-        by_square = self._square_finds(session.sync(), left)
+        by_square = 0.0 if self._chosen(SCOUT) is not None else self._square_finds(left)
         if self._choose(SCOUT, left, breaks + by_square, breaks):
             session.scout(self._places(left))
             left = left & ~session.sync().broken_early(SCOUT)
         if self._choose(SCOUT_DEEP, left, breaks, LEAVES[SCOUT_DEEP] * breaks):
             self._scout(left, SCOUT_DEEP)
         self._keep(**{SCOUTED: 1})
+
+    def _chosen(self, scout: str) -> int | None:
+        """What a run that this one resumes has chosen."""
+        return self.session.ranks.agree(self.session.file.header().early_stopping).get(CHOSEN[scout])
 
     def _choose(self, scout: str, left: np.ndarray, before: float, after: float) -> bool:
         """Whether what an earlier run has chosen, else what is thought to save more passes than it takes, is made.
@@ -127,9 +131,8 @@ class Sampling:
             after: with it.
 
         """
-        state = self.session.ranks.agree(self.session.file.header().early_stopping)
-        if CHOSEN[scout] in state:
-            return bool(state[CHOSEN[scout]])
+        if (chosen := self._chosen(scout)) is not None:
+            return bool(chosen)
         plan, count = self.session.plan, int(left.sum())
         if scout == SCOUT:
             cost = FIRST_QUERIES
@@ -142,15 +145,19 @@ class Sampling:
         saved = self._draws_wanted(count, before) - self._draws_wanted(rest, after)
         return self._keep(**{CHOSEN[scout]: int(saved * self._whole > count * cost)})
 
-    def _square_finds(self, evidence: Evidence, left: np.ndarray) -> float:
-        """Of the candidates, how many Square's first queries would break, by those that they were tried on."""
-        tried = np.zeros(len(evidence), dtype=bool)
-        for name in (SCOUT, "square"):
-            record = evidence.attacks.get(name)
-            tried |= record.outcome != Outcome.NOT_RUN if record is not None else False
-        count = int((tried & left).sum())
-        share = (evidence.broken_early(SCOUT) & left).sum() / count if count >= TRIED else 1.0
-        return float(share * left.sum())
+    def _square_finds(self, left: np.ndarray) -> float:
+        """Of the candidates, how many Square's first queries would break, by some that they are tried on.
+
+        Which ones says nothing of the order in which candidates are drawn, nor does then what is chosen by them: were
+        it the first ones, the sample would be of those whose outcomes had led to the choice.
+        """
+        ids = np.sort(self.session.sync().ids[left])
+        draw = np.random.default_rng([self.session.plan.seed, len(ids)])
+        tried = np.isin(self.session.sync().ids, draw.permutation(ids)[:TRIED])
+        self.session.scout(self._places(tried))
+        return float(
+            (self.session.sync().broken_early(SCOUT) & tried).sum() / max(tried.sum(), 1) * left.sum()
+        )
 
     @property
     def _others(self) -> int:
