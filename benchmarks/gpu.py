@@ -29,7 +29,7 @@ if importlib.util.find_spec("robaudit") is None:  # a checkout that is not insta
 
 import torch  # noqa: E402
 from gpu_stages import archives, joining  # noqa: E402
-from gpu_stages.calls import Call  # noqa: E402
+from gpu_stages.calls import CHANGES, Call  # noqa: E402
 from gpu_stages.stages import STAGES  # noqa: E402
 
 from robaudit import devices  # noqa: E402
@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     packing = kinds.add_parser("pack", help="write the data sets as archives of at most 50 MB")
     packing.add_argument("destination", type=Path)
     packing.add_argument("--data-dir", type=Path, required=True)
+    packing.add_argument("--train", type=int, help="of CIFAR-100's training images, class-balanced; all by default")
+    packing.add_argument("--test", type=int, help="likewise of its test images")
     join = kinds.add_parser("join", help="join numbered pieces, and unpack weights")
     join.add_argument("folder", type=Path)
     for name, stage in STAGES.items():
@@ -56,6 +58,13 @@ def parser() -> argparse.ArgumentParser:
         flags.add_argument("--seed", type=int, default=0)
         if name in ("speed", "collapse"):
             flags.add_argument("--execution", choices=get_args(TrainExecution), default="auto")
+        if name == "collapse":
+            flags.add_argument("--beta", type=float, help="1 by default")
+            flags.add_argument("--batch-size", type=int, help="128 by default")
+            flags.add_argument("--lr", type=float, help="0.1 by default")
+            flags.add_argument("--limit", type=int, help="training images; all by default")
+            flags.add_argument("--validation", type=int, help="held-out examples; 1,000 by default")
+            flags.add_argument("--batch-metrics", type=int, help="every so many steps; 20 by default, 0 for none")
         if name == "right":
             flags.add_argument("--models", nargs="+", default=[], metavar="DATASET:FILE:EPS")
         if name == "speed":
@@ -72,7 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if options.kind == "pack":
-            print(*archives.sizes(archives.pack(options.data_dir, options.destination)), sep="\n")
+            cifar100 = {"train": options.train, "test": options.test}
+            print(*archives.sizes(archives.pack(options.data_dir, options.destination, cifar100)), sep="\n")
         elif options.kind == "join":
             print(*joining.join(options.folder), sep="\n")
         else:
@@ -98,6 +108,7 @@ def _stage(options: argparse.Namespace, began: float) -> None:
             models=tuple(getattr(options, "models", ())),
             model=getattr(options, "model", None),
             runs=getattr(options, "runs", None),
+            changes={name: value for name in CHANGES if (value := getattr(options, name, None)) is not None},
             scratch=Path(scratch),
             began=began,
         )

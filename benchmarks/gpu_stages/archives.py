@@ -50,10 +50,15 @@ SPLITS = (
 ARCHIVES = tuple(dict.fromkeys(name for item in SPLITS for name in item.archives))
 
 
-def pack(data_dir: Path, destination: Path) -> list[Path]:
+def pack(data_dir: Path, destination: Path, cifar100: dict[str, int | None] | None = None) -> list[Path]:
     """Write the archives of the data sets in `data_dir` into `destination`.
 
     CIFAR-100 must be there; CIFAR-10 and MNIST, for checkpoints of them, are taken where they are.
+
+    Args:
+        data_dir: holds the data sets.
+        destination: made where it is missing.
+        cifar100: how many images of each of its splits, class-balanced; by default all.
 
     Raises:
         RobauditError: CIFAR-100 is not there, or an archive would be too large.
@@ -63,7 +68,8 @@ def pack(data_dir: Path, destination: Path) -> list[Path]:
     members: dict[str, dict[str, bytes]] = {}
     for item in SPLITS:
         try:
-            pixels, labels = _read(item, data_dir)
+            limit = (cifar100 or {}).get(item.split) if item.dataset == "cifar100" else None
+            pixels, labels = _read(item, data_dir, limit)
         except RobauditError:
             if item.dataset == "cifar100":
                 raise
@@ -89,9 +95,9 @@ def pack(data_dir: Path, destination: Path) -> list[Path]:
     return written
 
 
-def _read(item: Split, data_dir: Path) -> tuple[Bytes, Bytes]:
-    """(N, C, H, W) and (N,), in the order of the split."""
-    images = load_images(item.dataset, data_dir=data_dir, split=item.split, seed=0)
+def _read(item: Split, data_dir: Path, limit: int | None) -> tuple[Bytes, Bytes]:
+    """(N, C, H, W) and (N,), at most `limit`, in the order of the split."""
+    images = load_images(item.dataset, data_dir=data_dir, split=item.split, limit=limit, seed=0)
     order = torch.argsort(images.ids)
     return images.pixels[order].numpy(), images.labels[order].numpy().astype(np.uint8)
 

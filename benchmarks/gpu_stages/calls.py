@@ -16,6 +16,8 @@ from robaudit.devices import describe
 from robaudit.training.settings import TrainExecution
 
 CPU = torch.device("cpu")
+#: Settings of `collapse`'s run that a flag may change, by their names in `TrainSettings`.
+CHANGES = ("beta", "batch_size", "lr", "limit", "validation", "batch_metrics")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Call:
         models: `right`'s checkpoints, as DATASET:FILE:EPS.
         model: `speed`'s checkpoint.
         runs: the folder of `collapse`, which `table3` reads.
+        changes: `collapse`'s settings other than the paper's, by the names of `CHANGES`.
         scratch: for what is not kept.
         began: when the call began, on `time.monotonic`.
 
@@ -48,6 +51,7 @@ class Call:
     models: tuple[str, ...]
     model: Path | None
     runs: Path | None
+    changes: dict[str, Any]
     scratch: Path
     began: float
 

@@ -43,12 +43,13 @@ class Sizes:
 
 
 def sizes_of(call: Call) -> Sizes:
-    """The whole run, or a tiny one."""
+    """The whole run, with what the flags change, or a tiny one."""
     whole = TrainSettings(
         "cifar100", Inner(), epochs=200, batch_size=128, lr=0.1, beta=1.0, arch="resnet18",
         augment="crop-flip", validation=1000, batch_metrics=20, seed=call.seed, device=str(call.device),
         save_every=1e9, execution=call.execution, select="pgd10",
     )  # fmt: skip
+    whole = replace(whole, **call.changes)
     if not call.dry_run:
         return Sizes(whole)
     tiny = replace(

@@ -51,6 +51,17 @@ def test_a_folder_of_data_sets_is_taken_as_it_is(cifar100, tmp_path):
     assert data_folder(cifar100, tmp_path, WHOLE) == cifar100
 
 
+def test_fewer_images_are_packed_when_asked(cifar100, tmp_path, gpu):
+    from gpu_stages.archives import data_folder
+
+    assert gpu("pack", tmp_path, "--data-dir", cifar100, "--train", 120, "--test", 30) == 0
+    folder = data_folder(tmp_path, tmp_path / "scratch", WHOLE)
+    for split, count in (("train", 120), ("test", 30)):
+        images = load_images("cifar100", data_dir=folder, split=split)
+        assert len(images) == count
+        assert images.labels.bincount().tolist() == [count // 2] * 2
+
+
 def test_the_first_archive_is_enough_to_test_on(packed, tmp_path):
     from gpu_stages.archives import data_folder
 

@@ -60,6 +60,14 @@ def test_collapse_says_when_no_epoch_fits(cifar100, tmp_path, gpu, monkeypatch, 
     assert results(tmp_path / "out")["parts"]["unstable"]["rows"] == []
 
 
+def test_collapse_runs_other_settings_when_asked(collapsed, cifar100, tmp_path, gpu, capsys):
+    flags = ("--beta", 0.5, "--batch-metrics", 2)
+    assert gpu("collapse", "--data-dir", cifar100, "--out", tmp_path, *flags, *CPU) == 0
+    assert results(tmp_path)["settings"]["beta"] == 0.5
+    assert gpu("collapse", "--data-dir", cifar100, "--out", collapsed, *flags, *CPU) == 2
+    assert "(beta 1.0 there and 0.5 now)" in capsys.readouterr().err
+
+
 def test_collapse_refuses_other_data(collapsed, tmp_path, gpu, capsys):
     from tests.benchmarks.conftest import write_split
 
