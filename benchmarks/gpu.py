@@ -44,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
     packing = kinds.add_parser("pack", help="write the data sets as archives of at most 50 MB")
     packing.add_argument("destination", type=Path)
     packing.add_argument("--data-dir", type=Path, required=True)
-    packing.add_argument("--train", type=int, help="of CIFAR-100's training images, class-balanced; all by default")
+    packing.add_argument(
+        "--train", type=int, help="of CIFAR-100's training images, class-balanced; all by default"
+    )
     packing.add_argument("--test", type=int, help="likewise of its test images")
     join = kinds.add_parser("join", help="join numbered pieces, and unpack weights")
     join.add_argument("folder", type=Path)
@@ -64,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
             flags.add_argument("--lr", type=float, help="0.1 by default")
             flags.add_argument("--limit", type=int, help="training images; all by default")
             flags.add_argument("--validation", type=int, help="held-out examples; 1,000 by default")
-            flags.add_argument("--batch-metrics", type=int, help="every so many steps; 20 by default, 0 for none")
+            flags.add_argument(
+                "--batch-metrics", type=int, help="every so many steps; 20 by default, 0 for none"
+            )
         if name == "right":
             flags.add_argument("--models", nargs="+", default=[], metavar="DATASET:FILE:EPS")
         if name == "speed":
