@@ -273,3 +273,11 @@ def test_inspect_names_the_nearest_where_nothing_fits(tmp_path: Path) -> None:
 def test_images_of_one_class_only_are_refused() -> None:
     with pytest.raises(RobauditError, match="only one class"):
         make_images(torch.rand(3, 1, 2, 2), torch.zeros(3), name="x", split="test", classes=1)
+
+
+def test_a_factory_that_fails_inside_says_so_and_not_that_it_is_missing(tmp_path):
+    (tmp_path / "nets.py").write_text("def net():\n    return [].shape\n")
+    with pytest.raises(
+        RobauditError, match=r"net: failed with AttributeError: .*; it is called without arguments"
+    ):
+        load_classifier(f"{tmp_path / 'nets.py'}:net")

@@ -207,6 +207,18 @@ def test_a_quantised_network_is_refused_with_the_reason(tmp_path: Path) -> None:
         load_classifier(str(tmp_path / "q.pt"))
 
 
+def test_a_network_prepared_for_quantisation_is_refused_with_the_reason(tmp_path: Path) -> None:
+    plain = nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 10)
+    ).train()  # fmt: skip
+    plain.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")
+    torch.save(torch.ao.quantization.prepare_qat(plain).state_dict(), tmp_path / "qat.pt")
+    with pytest.raises(
+        RobauditError, match=r"qat\.pt: is of a network prepared for quantisation; pass the plain"
+    ):
+        load_classifier(str(tmp_path / "qat.pt"), images=load_images("digits"))
+
+
 def test_pictures_of_any_size_are_resized_and_cropped_as_usual(tmp_path: Path) -> None:
     from torchvision import transforms
 

@@ -29,15 +29,17 @@ def call_factory(text: str) -> nn.Module:
     left, _, name = text.rpartition(":")
     try:
         module = _module(left)
+        if not hasattr(module, name):
+            raise FileNotFoundError(f"{left} has no {name}")
         factory: Callable[[], Any] = getattr(module, name)
         network = factory()
-    except (FileNotFoundError, ModuleNotFoundError, AttributeError) as error:
+    except (FileNotFoundError, ModuleNotFoundError) as error:
         raise RobauditError(
             f"{text}: not found ({error}); pass FILE.py:FUNCTION or package.module:FUNCTION"
         ) from error
     except Exception as error:
         raise RobauditError(
-            f"{text}: failed with {type(error).__name__}: {str(error)[:200]}; make it work without arguments"
+            f"{text}: failed with {type(error).__name__}: {str(error)[:200]}; it is called without arguments"
         ) from error
     if not isinstance(network, nn.Module):
         raise RobauditError(f"{text}: returned {type(network).__name__}; expected a torch.nn.Module")

@@ -61,7 +61,9 @@ def read_members(states: list[State], path: Path) -> Members:
                 raise RobauditError(
                     f"{path}: a tensor's name has {len(name):,} letters; pass another checkpoint"
                 )
-            if tensor.is_floating_point() and not bool(torch.isfinite(_computable(tensor)).all()):
+            if tensor.is_floating_point() and not (
+                _observes(name) or torch.isfinite(_computable(tensor)).all()
+            ):
                 raise RobauditError(
                     f"{path}: {name} holds NaN or infinite values; pass a checkpoint that did not diverge"
                 )
@@ -125,7 +127,7 @@ def member_options(
             raise RobauditError(
                 f"{path}: takes images of {channels} channels, the data set has {shape[0]}; pass its own --dataset"
             )
-        if any(word in name for name in members.states[0] for word in _PREPARED):
+        if any(map(_observes, members.states[0])):
             raise RobauditError(
                 f"{path}: is of a network prepared for quantisation; pass the plain float weights, or --arch "
                 "FILE.py:FACTORY"
@@ -148,6 +150,11 @@ def member_options(
     if not together:
         raise RobauditError(f"{path}: holds {len(names)} networks of {options[0].text}; --key chooses one")
     return together
+
+
+def _observes(name: str) -> bool:
+    """Whether a tensor is of an observer of training for quantisation; before it saw anything it holds infinity."""
+    return any(word in name for word in _PREPARED)
 
 
 def _from_a_fit(options: list[Candidate]) -> list[Candidate]:
