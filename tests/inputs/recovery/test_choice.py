@@ -308,6 +308,22 @@ def test_a_close_call_between_structures_is_said(tmp_path: Path) -> None:
     assert any("close call between architectures" in note for note in notes), notes
 
 
+def test_an_activation_of_the_logits_is_no_close_call(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    digits = load_images("digits", split="train")
+    network = build_architecture(
+        "sequential:conv8k3s2p1 relu flatten fc32 relu fcK", classes=10, in_channels=1, image_size=8
+    )
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+    for _ in range(150):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(digits.float()), digits.labels).backward()
+        optimiser.step()
+    torch.save(network.state_dict(), tmp_path / "a.pt")
+    notes = load_classifier(str(tmp_path / "a.pt"), images=load_images("digits"), normalise="none").info.notes
+    assert not any("fcK relu" in note or "close call between architectures" in note for note in notes), notes
+
+
 def test_losses_of_odd_answers_are_finite_and_the_worst() -> None:
     labels = torch.tensor([0, 1, 7, 1])
     logits = torch.tensor([[2.0, 0.0], [float("nan"), 0.0], [0.0, 1.0], [1e30, 0.0]])

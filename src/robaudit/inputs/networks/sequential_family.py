@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from robaudit.inputs.networks.activations import ACTIVATIONS
 from robaudit.inputs.networks.family import RARE, Family, Free
@@ -26,6 +27,13 @@ class SequentialPlan:
     def activation(self) -> str:
         """The first activation, `relu` where there is none."""
         return next((word for word in self.words if word in ACTIVATIONS), "relu")
+
+
+def activates_logits(plan: Any, other: Any) -> bool:
+    """Whether a plan is the other with an activation of the logits."""
+    if not isinstance(plan, SequentialPlan) or not isinstance(other, SequentialPlan):
+        return False
+    return plan.words[:-1] == other.words and plan.words[-1] in ACTIVATIONS
 
 
 def _free(

@@ -8,15 +8,15 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.data.images import Images
+from robaudit.inputs.networks.sequential_family import activates_logits
 from robaudit.inputs.normalisation import Normalisation, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.scoring import Choice, accuracy_gap, lead, loss_gap, same_answers, shape_gap
+from robaudit.inputs.recovery.scoring import Choice, accuracy_gap, loss_gap, same_answers, shape_gap
 from robaudit.inputs.recovery.search import choose, choose_behind
 
 #: Images that another structure must have seen for the choice to be called close; another normalisation all.
 CLOSE_IMAGES = 48
-#: Standard errors of the mean loss between two normalisations, and two structures with what their prices are worth,
-#: below which the choice is close.
+#: Standard errors of the mean loss between two normalisations, and two structures, below which the choice is close.
 CLOSE_NORMALISATION, CLOSE_STRUCTURE = 3.0, 1.0
 #: The same between none and another with the logits' scale free: networks trained against an attack are unsure of
 #: images as they are, and surer of the same ones with more contrast.
@@ -152,7 +152,11 @@ def _notes(taken: Choice, choices: list[Choice], norms: list[Normalisation]) -> 
     notes = [f"clean accuracy {taken.accuracy:.1%} on {len(taken)} images"]
     rivals = [c for c in choices[1:] if not same_answers(c, best)]  # blue first on grey images, say
     same = [c for c in rivals if c.candidate.plan == best.candidate.plan]
-    other = [c for c in rivals if c.candidate.plan != best.candidate.plan]
+    other = [
+        c for c in rivals
+        if c.candidate.plan != best.candidate.plan
+        and not activates_logits(c.candidate.plan, best.candidate.plan)  # right on the same images always
+    ]  # fmt: skip
     if best is not taken and accuracy_gap(taken, best) > CLEAR_ACCURACY:
         notes.append(
             f"warning: with normalisation {best.normalisation.text} it is right on {best.accuracy:.1%}: "
@@ -174,6 +178,6 @@ def _notes(taken: Choice, choices: list[Choice], norms: list[Normalisation]) -> 
             f"architecture {best.candidate.text} chosen by clean accuracy and loss: {best.accuracy:.1%}, "
             f"next {rival.candidate.text} {rival.accuracy:.1%} on {len(rival)} images"
         )
-        if len(rival) >= CLOSE_IMAGES and lead(best, rival) < CLOSE_STRUCTURE:
+        if len(rival) >= CLOSE_IMAGES and loss_gap(rival, best) < CLOSE_STRUCTURE:
             notes.append("warning: a close call between architectures; --arch settles it")
     return notes

@@ -196,14 +196,9 @@ def least_doubted(choices: Iterable[Choice], evidence: float = 1.0) -> list[tupl
     return sorted(((doubt(c, best, evidence), c) for c in found), key=lambda pair: pair[0])
 
 
-def lead(choice: Choice, rival: Choice) -> float:
-    """By how many standard errors a choice is less doubted than its rival, the two alone compared."""
-    return loss_gap(rival, choice) + PRICE_WORTH * (rival.price - choice.price)
-
-
 def preferred(choice: Choice, rival: Choice) -> bool:
     """Whether a choice is less doubted than its rival, the two alone compared."""
-    return lead(choice, rival) > 0
+    return loss_gap(rival, choice) > PRICE_WORTH * (choice.price - rival.price)
 
 
 def sees(choice: Choice, classes: int) -> bool:
