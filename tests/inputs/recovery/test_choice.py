@@ -19,7 +19,7 @@ from robaudit.inputs.networks.family import RARE
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
 from robaudit.inputs.recovery import climbing
 from robaudit.inputs.recovery.candidates import Candidate
-from robaudit.inputs.recovery.choice import ModelRequest, decide
+from robaudit.inputs.recovery.choice import ModelRequest, _notes, decide
 from robaudit.inputs.recovery.members import _from_a_fit
 from robaudit.inputs.recovery.scoring import (
     ERROR,
@@ -308,20 +308,23 @@ def test_a_close_call_between_structures_is_said(tmp_path: Path) -> None:
     assert any("close call between architectures" in note for note in notes), notes
 
 
-def test_an_activation_of_the_logits_is_no_close_call(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    digits = load_images("digits", split="train")
-    network = build_architecture(
-        "sequential:conv8k3s2p1 relu flatten fc32 relu fcK", classes=10, in_channels=1, image_size=8
+def test_an_activation_of_the_logits_is_no_close_call() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 2
+    logits = torch.randn(400, 2, generator=generator) + 3 * F.one_hot(labels, 2)
+    plain = "sequential:conv4k3 relu flatten fcK"
+    best, rival, other = (
+        seen(text, answers, labels)
+        for text, answers in (
+            (plain, logits),
+            (f"{plain} relu", logits.clamp(min=-1)),
+            (plain.replace("relu", "elu"), logits.clamp(min=-1)),
+        )
     )
-    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
-    for _ in range(150):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(network(digits.float()), digits.labels).backward()
-        optimiser.step()
-    torch.save(network.state_dict(), tmp_path / "a.pt")
-    notes = load_classifier(str(tmp_path / "a.pt"), images=load_images("digits"), normalise="none").info.notes
-    assert not any("fcK relu" in note or "close call between architectures" in note for note in notes), notes
+    assert _notes(best, [best, rival], [NONE]) == _notes(best, [best], [NONE])
+    assert "warning: a close call between architectures; --arch settles it" in _notes(
+        best, [best, other], [NONE]
+    )
 
 
 def test_losses_of_odd_answers_are_finite_and_the_worst() -> None:
