@@ -9,8 +9,6 @@ from robaudit.plan import eps_text as eps_text  # noqa: PLC0414  reports take it
 from robaudit.plan import title
 from robaudit.verdict import GAPS
 
-#: How a note begins that says what to doubt.
-WARNING = "warning: "
 HEADLINES = {
     "overestimated": "OVERESTIMATED",
     "not-overestimated": "NOTHING FOUND",

@@ -28,7 +28,7 @@ def same_buffers(network: nn.Module) -> Iterator[None]:
 
 
 def perturbation(gradients: dict[str, Tensor], network: nn.Module, radius: float) -> dict[str, Tensor]:
-    """StepSpec far each weight is moved: radius * |w| * g / |g|, for tensors with more than one dimension."""
+    """How far each weight is moved: radius * |w| * g / |g|, for tensors with more than one dimension."""
     weights = dict(network.named_parameters())
     return {
         name: radius * weights[name].detach().norm() / (gradient.norm() + _TINY) * gradient

@@ -1,4 +1,4 @@
-"""StepSpec a run tells how far it is; the command line draws it, a library user may pass their own."""
+"""How a run reports its progress; the command line draws it, a library user may pass their own."""
 
 from __future__ import annotations
 
