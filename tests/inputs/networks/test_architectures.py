@@ -9,9 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robaudit.architectures import NETWORKS
 from robaudit.errors import RobauditError
 from robaudit.inputs import ARCHITECTURES, build_architecture
-from robaudit.inputs.networks.residual_family import RESIDUAL, parse_residual, residual_spec, wide_plan
+from robaudit.inputs.networks import published
+from robaudit.inputs.networks.residual_family import RESIDUAL, WIDE, parse_residual, residual_spec, wide_plan
+from robaudit.inputs.networks.texts import SEQUENTIAL, VGGS
 
 SIDES = {
     "digits-cnn": (1, 8),
@@ -38,6 +41,13 @@ PUBLISHED = {
 def made(name: str) -> torch.nn.Module:
     channels, side = SIDES.get(name, (3, 32))
     return build_architecture(name, classes=10, in_channels=channels, image_size=side)
+
+
+def test_every_network_with_a_name_is_listed_without_torch() -> None:
+    assert set(NETWORKS["plain"]) == set(SEQUENTIAL)
+    assert {name for name in NETWORKS["residual"] if not WIDE.fullmatch(name)} == set(RESIDUAL)
+    assert set(NETWORKS["published"]) == set(published.PUBLISHED)
+    assert set(NETWORKS["vgg"]) <= set(VGGS)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
