@@ -11,7 +11,7 @@ from safetensors import safe_open
 from robaudit.inputs import load_classifier, load_images
 from robaudit.training import Inner, Silent, TrainSettings, train
 from robaudit.training.confirming import LEAST, Confirmed, examples_for
-from robaudit.training.retreat import EPOCHS_IN_A_ROW, SLOWER
+from robaudit.training.retreat import EPOCHS_IN_A_ROW, RATE_FACTOR
 from robaudit.training.selection import Selection, optimism
 from tests.shipped import ADVERSARIAL
 from tests.training.test_run import TINY, AbortError, StopAfter, bits
@@ -158,7 +158,7 @@ def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(
         return train(settings, images, folder, start=shipped, progress=progress)
 
     rows = trained(tmp_path / "whole", told)
-    rates = [settings.lr] * EPOCHS_IN_A_ROW + [settings.lr * SLOWER]
+    rates = [settings.lr] * EPOCHS_IN_A_ROW + [settings.lr * RATE_FACTOR]
     assert [row["lr"] for row in rows] == pytest.approx(rates)
     assert any("goes on from the start's weights at 0.3 times the rate" in text for text in told.said)
     assert rows[-1]["best"] == 0

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from robaudit.training import TrainSettings
-from robaudit.training.healer import KEPT, PAUSE, AutoHealer, Judged, PaperHealer, make_healer
+from robaudit.training.healer import (
+    PAUSE_EPOCHS,
+    TREATED_EPOCHS,
+    AutoHealer,
+    Judged,
+    PaperHealer,
+    make_healer,
+)
 from robaudit.training.judging import Judge
 from robaudit.training.metrics import Measured
 from robaudit.training.treatments import NONE, TREATMENTS, treatments_for
@@ -103,7 +110,7 @@ def test_the_automatic_healer_does_nothing_to_a_calm_run():
 
 def test_a_treatment_that_helped_is_kept_for_a_while_and_longer_the_next_time():
     healer = AutoHealer(SETTINGS)
-    for epochs in (KEPT, 2 * KEPT):
+    for epochs in (TREATED_EPOCHS, 2 * TREATED_EPOCHS):
         healer.on_epoch(MASKED)
         assert healer.trials()[0] == NONE
         assert len(healer.trials()) == len(TREATMENTS)
@@ -131,7 +138,7 @@ def test_where_nothing_helped_the_run_is_left_alone_and_for_longer_the_next_time
             epochs += 1
         healer.wanted = False
         quiet.append(epochs)
-    assert quiet == [PAUSE, 2 * PAUSE]
+    assert quiet == [PAUSE_EPOCHS, 2 * PAUSE_EPOCHS]
 
 
 @pytest.mark.parametrize(("method", "names"), [

@@ -5,7 +5,7 @@ import torch
 
 from robaudit.engine import tuning
 from robaudit.training import threads
-from robaudit.training.threads import STALE, WINDOW, Threads
+from robaudit.training.threads import RECENT_STEPS, STALE_SECONDS, Threads
 
 CPU = torch.device("cpu")
 
@@ -37,7 +37,7 @@ def run(monkeypatch, clock):
     torch.set_num_threads(before)
 
 
-def steps(run, clock, seconds, count=WINDOW):
+def steps(run, clock, seconds, count=RECENT_STEPS):
     again = False
     for _ in range(count):
         clock.now += seconds
@@ -75,7 +75,7 @@ def test_an_old_measurement_is_repeated_at_an_epochs_beginning(run, clock):
     run.begin_epoch(lambda: None)
     run.begin_epoch(lambda: None)
     assert len(answers) == 1
-    clock.now += STALE + 1
+    clock.now += STALE_SECONDS + 1
     run.begin_epoch(lambda: None)
     assert not answers
 

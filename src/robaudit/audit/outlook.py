@@ -19,9 +19,9 @@ _PASSES = {"square": 1, "fab": 3, "fab-t": 3}
 #: Of the passes of a survivor, what a broken example takes; and how many survive, before anything is known.
 _BROKEN_SHARE, _SURVIVE = 0.1, 0.5
 #: Examples of which the gap says too little to foresee anything.
-_FEW = 16
+_LEAST_EXAMPLES = 16
 #: Seconds before which nothing is said: of so little one cannot tell.
-_SETTLED = 2.0
+_LEAST_SECONDS = 2.0
 
 
 def survivors_passes(plan: AuditPlan, attack: str, classes: int) -> int:
@@ -47,7 +47,7 @@ def examples_wanted(evidence: Evidence) -> tuple[int, float] | None:
         width = found.value - found.low if above else found.high - found.value
         if side == "undecided":
             (over if above else under).append(min(found.n * (width / apart) ** 2, total) if apart else total)
-    return (done, min(over) if over else max(under)) if done >= _FEW else None
+    return (done, min(over) if over else max(under)) if done >= _LEAST_EXAMPLES else None
 
 
 class Outlook:
@@ -101,7 +101,7 @@ class Outlook:
         if self._end is not None:
             return max(self._end - now, 0.0)
         passes, elapsed = sum(done[2] for done in self._done.values()), now - self._began
-        if not self._examples or not passes or elapsed < _SETTLED:
+        if not self._examples or not passes or elapsed < _LEAST_SECONDS:
             return None
         return sum(self._left(name) for name in self._examples) * elapsed / passes
 

@@ -11,9 +11,9 @@ from robaudit.inputs.classifier import Classifier
 from robaudit.inputs.data.images import Images
 
 #: Images that both are compared on at most, in batches, and averages that are.
-IMAGES, BATCH, MOST = 2000, 100, 3
+MOST_IMAGES, BATCH_IMAGES, MOST_AVERAGES = 2000, 100, 3
 #: Standard deviations (sign test) by which an average must be right more often to be taken.
-CLEARLY = 2.0
+CLEAR_DEVIATIONS = 2.0
 
 
 def better_average(
@@ -30,12 +30,12 @@ def better_average(
     """
     best, right = plain, _right(plain, images)
     accuracies = [f"the plain weights are right on {_percent(right)}"]
-    for key in averages[:MOST]:
+    for key in averages[:MOST_AVERAGES]:
         other = load(key)
         found = _right(other, images)
         accuracies.append(f"{key} on {_percent(found)}")
         won, lost = int((found & ~right).sum()), int((right & ~found).sum())
-        if won - lost > CLEARLY * math.sqrt(max(won + lost, 1)):
+        if won - lost > CLEAR_DEVIATIONS * math.sqrt(max(won + lost, 1)):
             best, right = other, found
     taken = best.info.key or "the plain weights"
     note = f"of {len(right)} images {', '.join(accuracies)}; took {taken}, --key chooses"
@@ -44,9 +44,9 @@ def better_average(
 
 def _right(classifier: Classifier, images: Images) -> torch.Tensor:
     """(n,) bool."""
-    rows = range(0, min(len(images), IMAGES), BATCH)
+    rows = range(0, min(len(images), MOST_IMAGES), BATCH_IMAGES)
     device = classifier.mean.device
-    parts = (slice(start, min(start + BATCH, IMAGES)) for start in rows)
+    parts = (slice(start, min(start + BATCH_IMAGES, MOST_IMAGES)) for start in rows)
     with torch.no_grad():
         return torch.cat(
             [

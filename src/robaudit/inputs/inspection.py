@@ -26,12 +26,12 @@ from robaudit.places import expanded
 from robaudit.sandbox import in_child
 
 #: Tensors, entries and candidates shown at most.
-SHOWN = 12
+MOST_SHOWN = 12
 #: Names of torchvision's networks with another stem, which take seconds to import, and less than their layers.
 TORCHVISIONS = ("googlenet-3x3", "inception_v3-3x3", "shufflenetv2-")
-LARGE = 50
+LEAST_TORCHVISION_LAYERS = 50
 #: Layers of the longest file that a known architecture can come near; the longest of these has 311.
-LONGEST = 400
+MOST_LAYERS = 400
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _inspect(source: str, copy: FileCopy, request: ModelRequest) -> Inspection:
         chosen=tuple(chosen),
         tensors=tuple((name, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors),
         parameters=sum(t.numel() for member in members.layers for layer in member for t in _learned(layer)),
-        architectures=specs[:SHOWN],
+        architectures=specs[:MOST_SHOWN],
         nearest=nearest,
         classes=classes,
         input_shape=shape,
@@ -189,17 +189,17 @@ def _entries(tree: Any, path: str = "", depth: int = 0) -> list[tuple[str, str]]
             found += _entries(value, name, depth + 1)
         elif isinstance(value, (list, tuple)):
             found.append((name, f"list of {len(value)}"))
-    return found[: 4 * SHOWN]
+    return found[: 4 * MOST_SHOWN]
 
 
 def _nearest(layers: list[Layer]) -> tuple[tuple[str, str], ...]:
     """Known architectures that share most layers with the file, and the first difference of each."""
-    if len(layers) > LONGEST:
+    if len(layers) > MOST_LAYERS:
         return ()
     shapes = [(layer.kind, layer.shape) for layer in layers]
     scored = []
     for name in ARCHITECTURES:
-        if name.startswith(TORCHVISIONS) and len(layers) < LARGE:
+        if name.startswith(TORCHVISIONS) and len(layers) < LEAST_TORCHVISION_LAYERS:
             continue
         for side in (32, 28):
             try:

@@ -39,9 +39,9 @@ UNNAMED: dict[int, tuple[str, ...]] = {
     ),
 }
 #: No data set's deviation is below this in [0, 1]; one that is makes bytes of pixels.
-RAW = 0.02
+LEAST_STD = 0.02
 #: Side of images from which networks are usually trained from ImageNet's weights, or as these were.
-LARGE = 128
+IMAGENET_SIDE = 128
 #: A mean's name (`mean`, `input_mean`, `mu`), and what stands in its place in its deviation's.
 MEAN = re.compile(r"(?<![a-z])(means?|mu|avg|average)(?![a-z])")
 STDS = ("std", "sigma", "stds", "sd", "stdev", "stddev", "dev", "scale")
@@ -72,7 +72,7 @@ class Normalisation:
         return (
             self.per_image
             or self.blue_first
-            or any(std < RAW for std in self.std)
+            or any(std < LEAST_STD for std in self.std)
             or (any(self.mean) and set(self.std) == {1.0})
         )
 
@@ -121,7 +121,7 @@ def parse_normalisation(text: str, channels: int) -> Normalisation:
 
 def usual_normalisations(dataset: str, channels: int, side: int = 0) -> list[Normalisation]:
     """What models for such images are usually trained with, the likeliest first: ImageNet's where they are large."""
-    names = ["imagenet"] if side >= LARGE and channels == 3 and dataset not in NAMED else []
+    names = ["imagenet"] if side >= IMAGENET_SIDE and channels == 3 and dataset not in NAMED else []
     names += ["none", *([dataset] if dataset in NAMED else []), *UNNAMED.get(channels, ())[:1]]
     names += [name for name in ("imagenet", "cifar10", "mnist") if name not in names]
     names += [text for text in UNNAMED.get(channels, ()) if text not in names]

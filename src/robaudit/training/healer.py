@@ -17,7 +17,7 @@ from robaudit.training.watch import Reading
 #: Algorithm 1: noise in this many batches.
 BATCHES = 10
 #: Epochs that a treatment is kept for, the first time; after trials that did not help, epochs without any.
-KEPT, PAUSE = 3, 4
+TREATED_EPOCHS, PAUSE_EPOCHS = 3, 4
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ class AutoHealer(NoHealer):
 
     def __init__(self, settings: TrainSettings) -> None:
         self._treatments = treatments_for(settings)
-        self.name, self.left, self.kept = "", 0, KEPT
-        self.rest, self.pause, self.wanted = 0, PAUSE, False
+        self.name, self.left, self.kept = "", 0, TREATED_EPOCHS
+        self.rest, self.pause, self.wanted = 0, PAUSE_EPOCHS, False
 
     def treatment(self) -> Treatment:
         """That which did best, as long as it is kept."""

@@ -13,9 +13,9 @@ from robaudit.training.validation import Look
 from robaudit.training.watch import Reading, Watch
 
 #: Shares of the examples: what the gaps must grow by to have jumped, and the gap of a yardstick that is weak.
-JUMP, WEAK = 0.06, 0.08
+JUMP_SHARE, WEAK_GAP = 0.06, 0.08
 #: Epochs that are remembered, and those it takes to know what is usual.
-MEMORY, PAST = 32, 3
+REMEMBERED_EPOCHS, LEAST_PAST_EPOCHS = 32, 3
 
 
 class Judge:
@@ -36,15 +36,15 @@ class Judge:
         if reason:
             return Reading(masked=True, reason=f"{suspect}; {reason}")
         self._watch.remember(fosc, sgcs)
-        self._gaps = [*self._gaps, gaps][-MEMORY:]
-        return Reading(recovered=recovered, weak=gaps[0] >= WEAK)
+        self._gaps = [*self._gaps, gaps][-REMEMBERED_EPOCHS:]
+        return Reading(recovered=recovered, weak=gaps[0] >= WEAK_GAP)
 
     def _jumped(self, gaps: tuple[float, float]) -> str:
         """How both gaps have left the past; empty where they have not, or there is none."""
-        if len(self._gaps) < PAST:
+        if len(self._gaps) < LEAST_PAST_EPOCHS:
             return ""
         usual = [max(values) for values in zip(*self._gaps, strict=True)]
-        if any(now - before < JUMP for now, before in zip(gaps, usual, strict=True)):
+        if any(now - before < JUMP_SHARE for now, before in zip(gaps, usual, strict=True)):
             return ""
         template = "PGD-10 leaves {:.1f} points more than the worst case and Square breaks {:.1f} of them"
         now, before = (template.format(*(100 * value for value in values)) for values in (gaps, usual))

@@ -10,7 +10,7 @@ FEW_EXAMPLES = 100
 #: Epochs in a row that are no accident, and standard errors above guessing that are not chance any more.
 EPOCHS_IN_A_ROW, CHANCE_ERRORS = 3, 2.5
 #: `EPOCHS_IN_A_ROW` are enough if they are among this many: weights that learn nothing may guess a little better once.
-AMONG = 4
+RECENT_EPOCHS = 4
 
 
 def at_chance(clean: float, labels: list[int]) -> bool:
@@ -66,7 +66,7 @@ class Remarks:
 
     def _at_chance(self, row: dict[str, Any]) -> str:
         guess = max(self._labels) / sum(self._labels)
-        self.chance = [*self.chance, at_chance(row["clean"], self._labels)][-AMONG:]
+        self.chance = [*self.chance, at_chance(row["clean"], self._labels)][-RECENT_EPOCHS:]
         if sum(self.chance) < EPOCHS_IN_A_ROW or self.said_chance:
             return ""
         self.said_chance = True

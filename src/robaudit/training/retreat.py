@@ -6,7 +6,7 @@ from robaudit.training.state import TrainingState
 from robaudit.training.validation import Look
 
 #: Epochs in a row at chance, which are no accident; what the rate is then multiplied by, and how often at most.
-EPOCHS_IN_A_ROW, SLOWER, MOST_RETREATS = 2, 0.3, 5
+EPOCHS_IN_A_ROW, RATE_FACTOR, MOST_RETREATS = 2, 0.3, 5
 
 
 class Retreat:
@@ -30,12 +30,12 @@ class Retreat:
         if (
             not self.wanted
             or self._chance < EPOCHS_IN_A_ROW
-            or self._training.slower <= SLOWER**MOST_RETREATS
+            or self._training.slower <= RATE_FACTOR**MOST_RETREATS
         ):
             return ""
         self._chance = 0
         self._training.put(self._start)
-        self._training.slower *= SLOWER
+        self._training.slower *= RATE_FACTOR
         return (
             f"{EPOCHS_IN_A_ROW} epochs at chance, which the start was not: goes on from the start's weights "
             f"at {self._training.slower:.2g} times the rate"

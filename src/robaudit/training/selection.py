@@ -14,9 +14,9 @@ from robaudit.training.validation import Look
 from robaudit.training.worst_case import HARD, Standing
 
 #: Epochs before the present one by which a run is called hard to measure.
-LAST = 4
+HARD_EPOCHS = 4
 #: A network is behind another where this many standard errors of the difference on the same examples say so.
-BEHIND = 1.5
+BEHIND_ERRORS = 1.5
 #: Samples of the bootstrap.
 DRAWS = 1000
 _PLAIN = ("epoch", "pgd10", "lost", "least_clean", "gaps")
@@ -25,7 +25,7 @@ _PLAIN = ("epoch", "pgd10", "lost", "least_clean", "gaps")
 def behind(one: Standing, other: Standing) -> bool:
     """Whether the first network leaves fewer of the examples robust that both know, by more than chance."""
     plus, minus = one.lead(other)
-    return bool(plus - minus < -BEHIND * (plus + minus) ** 0.5)
+    return bool(plus - minus < -BEHIND_ERRORS * (plus + minus) ** 0.5)
 
 
 def optimism(outcomes: list[Tensor], seed: int) -> float:
@@ -96,7 +96,7 @@ class Selection:
 
     def observe(self, look: Look) -> None:
         """An epoch is over."""
-        self.gaps = [*self.gaps, look.standing.first_gap][-LAST:]
+        self.gaps = [*self.gaps, look.standing.first_gap][-HARD_EPOCHS:]
 
     def is_best(self, look: Look) -> bool:
         """Whether the network is better than the best; of equals the first is kept."""

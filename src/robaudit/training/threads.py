@@ -14,10 +14,10 @@ from robaudit.devices import is_accelerator
 from robaudit.engine import fastest_threads, most_threads
 
 #: Steps that are slow together before anybody measures, and how many times slower than usual they are.
-WINDOW, SLOWER = 8, 3.0
+RECENT_STEPS, SLOWER_FACTOR = 8, 3.0
 #: A measurement may take this share of a run's time at most, and is made again after this many seconds at an epoch's
 #: beginning: a neighbour may have gone.
-SHARE, STALE = 0.02, 900.0
+MEASURING_SHARE, STALE_SECONDS = 0.02, 900.0
 
 
 class Threads:
@@ -33,7 +33,7 @@ class Threads:
     def __init__(self, fixed: int, device: torch.device, clock: Callable[[], float] = time.monotonic) -> None:
         self.most, self._fixed, self._clock = most_threads(), fixed, clock
         self.measured = not fixed and self.most > 1 and not is_accelerator(device)
-        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self._usual: float | None = None
         self._settled, self._cost = float("-inf"), 0.0
 
@@ -50,7 +50,7 @@ class Threads:
 
     def begin_epoch(self, work: Callable[[], object]) -> None:
         """Measure where that was long ago, or never done."""
-        if self.measured and self._clock() - self._settled > STALE:
+        if self.measured and self._clock() - self._settled > STALE_SECONDS:
             self._settle(work)
 
     def step(self, seconds: float, work: Callable[[], object]) -> bool:
@@ -64,12 +64,12 @@ class Threads:
         if not self.measured:
             return False
         self._recent.append(seconds)
-        if len(self._recent) < WINDOW:
+        if len(self._recent) < RECENT_STEPS:
             return False
         now = median(self._recent)
         self._usual = min(now, self._usual or now)
-        rested = self._clock() - self._settled > self._cost / SHARE
-        if now <= SLOWER * self._usual or not rested:
+        rested = self._clock() - self._settled > self._cost / MEASURING_SHARE
+        if now <= SLOWER_FACTOR * self._usual or not rested:
             return False
         self._settle(work)
         return True

@@ -22,8 +22,8 @@ from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.choice import ModelRequest, _notes, decide
 from robaudit.inputs.recovery.members import _from_a_fit
 from robaudit.inputs.recovery.scoring import (
-    ERROR,
     PRICE_WORTH,
+    WRONG_NATS,
     Choice,
     accuracy_gap,
     calibrated_losses,
@@ -32,7 +32,7 @@ from robaudit.inputs.recovery.scoring import (
     standard_errors,
 )
 from robaudit.inputs.recovery.search import choose
-from robaudit.inputs.recovery.trials import FIRST_LAP, Trial, multiplications
+from robaudit.inputs.recovery.trials import FIRST_LAP_IMAGES, Trial, multiplications
 from robaudit.stats import near_chance
 
 NONE = parse_normalisation("none", 1)
@@ -67,8 +67,8 @@ def test_a_race_drops_the_clearly_worse_early_and_keeps_the_level() -> None:
     assert [choice.candidate.text for choice in race[:1]] == ["level0.9"]
     tried = {choice.candidate.text: choice for choice in trial.tried.values() if choice}
     lengths = {name: len(choice) for name, choice in tried.items()}
-    assert lengths["level0.9"] == 512 and lengths["level0.1"] <= 4 * FIRST_LAP
-    assert lengths["level0.3"] <= 4 * FIRST_LAP
+    assert lengths["level0.9"] == 512 and lengths["level0.1"] <= 4 * FIRST_LAP_IMAGES
+    assert lengths["level0.3"] <= 4 * FIRST_LAP_IMAGES
     for name, choice in tried.items():
         # the sequence's discrepancy on 8 images
         assert choice.accuracy == pytest.approx(float(name.removeprefix("level")), abs=0.1)
@@ -95,7 +95,7 @@ def test_the_gap_of_losses_is_a_paired_test_of_which_few_images_never_prove_much
     poor = good + torch.randn(400, 2, generator=generator)
     one, other = seen("a", poor, labels), seen("b", good, labels)
     losses = [
-        calibrated_losses(logits, labels, free=True) + ERROR * (logits.argmax(1) != labels)
+        calibrated_losses(logits, labels, free=True) + WRONG_NATS * (logits.argmax(1) != labels)
         for logits in (poor, good)
     ]
     z = standard_errors(*losses)
@@ -115,7 +115,7 @@ def test_an_unusual_structure_must_earn_it() -> None:
 def test_what_costs_too_much_is_passed_over_among_the_unlikely(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = {"usual": 1.0, "heavy": 16.0, "light": 0.5, "broken": math.inf}
     monkeypatch.setattr(Trial, "_work", lambda _, candidate: costs[candidate.text])
-    monkeypatch.setattr("robaudit.inputs.recovery.trials.UNLIKELY_WORK", 20.0 * FIRST_LAP)
+    monkeypatch.setattr("robaudit.inputs.recovery.trials.UNLIKELY_WORK", 20.0 * FIRST_LAP_IMAGES)
     trial = Trial(numbered(), work=1.0)
     pairs = [
         (Candidate(name, (), 1, 2, 2, 0.0), NONE)

@@ -44,12 +44,12 @@ USUAL = (
 #: What FSDP, activation checkpointing and Lightning's strategies call what they wrap.
 INSIDE = ("_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 #: More nodes than any checkpoint's tree has; a tree that refers to itself has no end.
-NODES = 200_000
+MOST_NODES = 200_000
 #: Members of an ensemble.
-MEMBERS = 100
+MOST_MEMBERS = 100
 #: Levels below which nobody keeps a state dict, and letters of a key that are shown.
-DEPTH = 12
-KEY = 200
+MOST_LEVELS = 12
+MOST_LETTERS = 200
 
 
 def find_states(tree: Any) -> dict[str, State]:
@@ -89,13 +89,13 @@ def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
     level: list[tuple[str, Any]] = [("", tree)]
     seen: set[int] = {id(tree)}
     count = 0
-    for _ in range(DEPTH):
+    for _ in range(MOST_LEVELS):
         below: list[tuple[str, Any]] = []
         for path, node in level:
             yield path, node
             for key, value in _items(node):
                 count += 1
-                if count > NODES:
+                if count > MOST_NODES:
                     return
                 if isinstance(value, (Mapping, list, tuple)) and id(value) not in seen:
                     seen.add(id(value))
@@ -113,7 +113,7 @@ def _items(node: Any) -> Iterable[tuple[Any, Any]]:
 def _part(key: Any) -> str:
     """A key as part of a path, which a text and a number are, and nothing that may be long to write."""
     text = str(key) if isinstance(key, (str, int)) else type(key).__name__
-    return text if len(text) <= KEY else f"{text[:KEY]}…"
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"
 
 
 def _rank(path: str) -> tuple[int, int]:
@@ -159,7 +159,7 @@ def choose_states(
     ordered = sorted(found, key=_rank)
     best = ordered[0]
     peers = [name for name in found if _alike(found[best], found[name]) and _siblings(best, name)]
-    chosen = peers if 1 < len(peers) <= MEMBERS and _rank(best)[0] >= len(USUAL) else [best]
+    chosen = peers if 1 < len(peers) <= MOST_MEMBERS and _rank(best)[0] >= len(USUAL) else [best]
     if len(chosen) == 1 and not whole and (inner := twins(found[best])):
         named = {f"{best}.{name}" if best else name: state for name, state in inner.items()}
         taken = one_of(named, path)

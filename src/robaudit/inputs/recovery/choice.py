@@ -22,7 +22,7 @@ CLOSE_NORMALISATION, CLOSE_STRUCTURE = 3.0, 1.0
 #: images as they are, and surer of the same ones with more contrast.
 CLOSE_SHAPE = 2.0
 #: Standard deviations (sign test) of accuracy by which another normalisation than the user's is worth a warning.
-CLEAR_ACCURACY = 2.0
+CLEAR_DEVIATIONS = 2.0
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _chosen(
     return choices[0], choices
 
 
-def _level(choice: Choice) -> str:
+def _accuracy_and_loss(choice: Choice) -> str:
     """Accuracy and mean loss."""
     return f"{choice.accuracy:.1%} and {choice.loss:.3f}"
 
@@ -157,7 +157,7 @@ def _notes(taken: Choice, choices: list[Choice], norms: list[Normalisation]) -> 
         if c.candidate.plan != best.candidate.plan
         and not activates_logits(c.candidate.plan, best.candidate.plan)  # right on the same images always
     ]  # fmt: skip
-    if best is not taken and accuracy_gap(taken, best) > CLEAR_ACCURACY:
+    if best is not taken and accuracy_gap(taken, best) > CLEAR_DEVIATIONS:
         notes.append(
             f"warning: with normalisation {best.normalisation.text} it is right on {best.accuracy:.1%}: "
             f"is {taken.normalisation.text} what it was trained with?"
@@ -165,8 +165,8 @@ def _notes(taken: Choice, choices: list[Choice], norms: list[Normalisation]) -> 
     if len(norms) > 1 and same:
         rival = same[0]
         notes.append(
-            f"normalisation {best.normalisation.text} chosen by clean accuracy and loss: {_level(best)}, "
-            f"next {rival.normalisation.text} {_level(rival)} on {len(rival)} images"
+            f"normalisation {best.normalisation.text} chosen by clean accuracy and loss: {_accuracy_and_loss(best)}, "
+            f"next {rival.normalisation.text} {_accuracy_and_loss(rival)} on {len(rival)} images"
         )
         seen = [c for c in same if len(c) == len(best)]
         close = rival in seen and loss_gap(rival, best) < CLOSE_NORMALISATION

@@ -8,12 +8,12 @@ from robaudit.inputs.networks.families import activation, plainest, varied
 from robaudit.inputs.networks.family import Family, Plan
 from robaudit.inputs.normalisation import Normalisation
 from robaudit.inputs.recovery.scoring import Choice, doubt, least_doubted, preferred
-from robaudit.inputs.recovery.trials import GLANCE, Guess, Trial
+from robaudit.inputs.recovery.trials import GLANCE_IMAGES, Guess, Trial
 
 #: Standard errors of doubt within which structures are level with the best, and how many of them are improved on.
-LEVEL, STARTS = 2.0, 4
+LEVEL_ERRORS, MOST_STARTS = 2.0, 4
 #: Changes made to a structure, at most.
-CHANGES = 8
+MOST_CHANGES = 8
 
 
 def starts(trial: Trial, race: list[Choice]) -> list[Choice]:
@@ -24,7 +24,7 @@ def starts(trial: Trial, race: list[Choice]) -> list[Choice]:
     found: dict[object, Choice] = {}
     best = race[0]
     for choice in race:
-        if doubt(choice, best) < doubt(best, best) + LEVEL and len(found) < STARTS:
+        if doubt(choice, best) < doubt(best, best) + LEVEL_ERRORS and len(found) < MOST_STARTS:
             found.setdefault(choice.candidate.plan, choice)
     plan, saved = plainest(best.candidate.plan)
     plain = trial.answers((best.candidate.with_plan(plan, saved), best.normalisation), trial.count)
@@ -44,7 +44,7 @@ def climb(trial: Trial, starts: list[Choice], normalisations: list[Normalisation
     ends = []
     for start in starts:
         choice = start
-        for _ in range(CHANGES):
+        for _ in range(MOST_CHANGES):
             if choice.key in seen:  # what follows is known
                 break
             seen.add(choice.key)
@@ -80,5 +80,5 @@ def open_normalisations(
     others = [other for other in normalisations if other != norm]
     if activation(candidate.plan) == "relu" or not others:
         return []
-    glance = trial.race([choice.guess, *((candidate, other) for other in others)], GLANCE)
+    glance = trial.race([choice.guess, *((candidate, other) for other in others)], GLANCE_IMAGES)
     return [c.normalisation for c in glance if c.normalisation != norm]

@@ -26,14 +26,14 @@ from robaudit.inputs.recovery.transformer import transformer_candidates
 #: Image sides tried by channels where no images are given.
 SIDES = {1: (28, 32, 8), 3: (32, 64, 224, 96)}
 #: A convolution wider than this is a batch of images that somebody registered as a buffer.
-KERNEL = 16
+LARGEST_KERNEL = 16
 #: Convolutions up to which what reads as residual is tried as a plain network too.
 PLAIN_CONVS = 8
 
 
 def drop_batches(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
     """The layers without those that are stored images, and the names of these."""
-    stored = [layer for layer in layers if layer.kind == "conv" and min(layer.shape[2:]) > KERNEL]
+    stored = [layer for layer in layers if layer.kind == "conv" and min(layer.shape[2:]) > LARGEST_KERNEL]
     return [layer for layer in layers if layer not in stored], [layer.name for layer in stored]
 
 

@@ -19,11 +19,11 @@ from robaudit.inputs.recovery.reductions import reductions, side_by_side
 from robaudit.inputs.recovery.special import without_spare
 
 #: More layers than any published classifier has.
-LAYERS = 20_000
+MOST_LAYERS = 20_000
 #: Letters of a tensor's name.
-NAME = 500
+MOST_LETTERS = 500
 #: Layers up to which a file that fits nothing is read without some of its parts; no known network has more.
-REDUCED = 1500
+MOST_REDUCED_LAYERS = 1500
 #: Parts of names that PyTorch's training for quantisation adds.
 _PREPARED = ("fake_quant", "activation_post_process")
 
@@ -52,12 +52,12 @@ def read_members(states: list[State], path: Path) -> Members:
         notes.append(f"{len(several)} networks side by side in one state dict, taken as an ensemble")
         states = several
     for state in states:
-        if len(state) > LAYERS:
+        if len(state) > MOST_LAYERS:
             raise RobauditError(
                 f"{path}: holds {len(state):,} tensors, more than any classifier; pass another checkpoint"
             )
         for name, tensor in state.items():
-            if len(name) > NAME:
+            if len(name) > MOST_LETTERS:
                 raise RobauditError(
                     f"{path}: a tensor's name has {len(name):,} letters; pass another checkpoint"
                 )
@@ -171,7 +171,7 @@ def _from_a_fit(options: list[Candidate]) -> list[Candidate]:
 def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | None) -> list[Candidate]:
     """Candidates that do without a part of the file; what is left out is added to the members' notes."""
     found: list[Candidate] = []
-    for part in reductions(members.layers[0]) if len(members.layers[0]) <= REDUCED else ():
+    for part in reductions(members.layers[0]) if len(members.layers[0]) <= MOST_REDUCED_LAYERS else ():
         try:
             options = [named_candidate(arch, part.layers, shape)] if arch else candidates(part.layers, shape)
         except RobauditError:

@@ -16,7 +16,7 @@ from robaudit.inputs.recovery.ordering import in_natural_order
 #: Channels and side of the images, classes.
 Sizes = tuple[int, int, int]
 #: Layers of the smallest network that a family proposes.
-FEWEST = 6
+LEAST_LAYERS = 6
 #: Of the images that the networks in the index take.
 CHANNELS = 3
 
@@ -40,7 +40,7 @@ def published_candidates(layers: list[Layer], shape: tuple[int, int, int] | None
 def proposed_candidates(layers: list[Layer], side: int) -> list[Candidate]:
     """Networks of families that propose plans for the layers: each is built, and taken if its layers are these."""
     found: list[Candidate] = []
-    for family in FAMILIES if len(layers) >= FEWEST and layers[-1].kind == "linear" else ():
+    for family in FAMILIES if len(layers) >= LEAST_LAYERS and layers[-1].kind == "linear" else ():
         for plan in family.propose(layers, side):
             sizes = input_channels(layers) or CHANNELS, side, layers[-1].shape[0]
             if order := in_network_order(plan, layers, sizes):

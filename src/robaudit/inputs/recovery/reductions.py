@@ -17,7 +17,7 @@ from robaudit.inputs.files.state_dicts import State
 from robaudit.inputs.recovery.layers import Layer
 
 #: Parts that are tried to be left out, at most.
-PARTS = 12
+MOST_PARTS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def reductions(layers: list[Layer]) -> Iterator[Reduction]:
     copies = {name for name, part in parts.items() if shapes.count(shapes_of(part)) > 1}
     later = list(parts)[:0:-1]  # the first part sees the images; of two copies the first is the one in use
     ordered = sorted(later, key=lambda name: 0 if name in copies else 1 + len(parts[name]))
-    for name in ordered[:PARTS] if len(parts) > 2 else []:
+    for name in ordered[:MOST_PARTS] if len(parts) > 2 else []:
         rest = [layer for layer in layers if layer not in parts[name]]
         yield Reduction(rest, f"left out {name}, which no known architecture with the rest uses", 1.0)
 

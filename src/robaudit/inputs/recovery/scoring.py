@@ -26,9 +26,9 @@ STEP, COOLEST, HOTTEST = 1.5, 24, -12
 #: Logits so few that trying every power at once is quicker than one after the other.
 AT_ONCE = 1000
 #: The loss of an answer that is not finite; standard errors that each is worth; the most that one counts in a gap.
-WORST, FAILURE, LARGEST_LOSS = 1e6, 3.5, 20.0
+NOT_FINITE_LOSS, FAILURE_ERRORS, LARGEST_LOSS = 1e6, 3.5, 20.0
 #: Nats that an error costs beside its loss.
-ERROR = 1.0
+WRONG_NATS = 1.0
 #: The share of a loss that may be systematic error of the comparison, as one standard error: 3.5 of them are 2 %.
 SYSTEMATIC = 0.02 / 3.5
 #: The same between two activations, 3.5 of them being 10 %: a network that is masked or overconfident is a little less
@@ -82,11 +82,11 @@ class Choice:
         return float(self.right.float().mean())
 
     def losses(self, count: int, *, free: bool) -> torch.Tensor:
-        """(count,) calibrated losses on the first images, an error counting `ERROR` more."""
+        """(count,) calibrated losses on the first images, an error counting `WRONG_NATS` more."""
         key = count, free
         if key not in self._losses:
             losses = calibrated_losses(self.logits[:count], self.labels[:count], free=free)
-            self._losses[key] = losses + ERROR * ~self.right[:count]
+            self._losses[key] = losses + WRONG_NATS * ~self.right[:count]
         return self._losses[key]
 
     @property
@@ -125,8 +125,12 @@ def _divided(logits: torch.Tensor, labels: torch.Tensor, powers: Sequence[int]) 
     known = labels < logits.shape[1]  # a network of fewer classes has no answer to the others
     inside = torch.where(known, labels, 0).repeat(len(powers))
     scaled = logits / torch.tensor([STEP**power for power in powers])[:, None, None]
-    losses = F.cross_entropy(scaled.flatten(0, 1), inside, reduction="none").nan_to_num(WORST, WORST)
-    return torch.where(known, losses.unflatten(0, (len(powers), -1)), WORST).clamp(max=WORST)
+    losses = F.cross_entropy(scaled.flatten(0, 1), inside, reduction="none").nan_to_num(
+        NOT_FINITE_LOSS, NOT_FINITE_LOSS
+    )
+    return torch.where(known, losses.unflatten(0, (len(powers), -1)), NOT_FINITE_LOSS).clamp(
+        max=NOT_FINITE_LOSS
+    )
 
 
 def standard_errors(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -182,9 +186,9 @@ def doubt(choice: Choice, best: Choice, evidence: float = 1.0) -> float:
         evidence: the share of all images seen so far; a price is worth as much less as they prove less.
 
     """
-    failures = int((choice.losses(len(choice), free=True) >= WORST).sum())
+    failures = int((choice.losses(len(choice), free=True) >= NOT_FINITE_LOSS).sum())
     price = PRICE_WORTH * choice.price * math.sqrt(evidence)
-    return loss_gap(choice, best) + FAILURE * failures + price
+    return loss_gap(choice, best) + FAILURE_ERRORS * failures + price
 
 
 def least_doubted(choices: Iterable[Choice], evidence: float = 1.0) -> list[tuple[float, Choice]]:

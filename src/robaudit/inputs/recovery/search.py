@@ -15,7 +15,7 @@ from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.climbing import climb, starts
 from robaudit.inputs.recovery.scoring import PRICE_WORTH, Choice, doubt, least_doubted, sees
 from robaudit.inputs.recovery.special import tried_early
-from robaudit.inputs.recovery.trials import GLANCE, Trial
+from robaudit.inputs.recovery.trials import GLANCE_IMAGES, Trial
 
 #: Structures tried at all, and those after which it is asked whether to go on.
 WAVES = (8, 32, 80, 160)
@@ -23,7 +23,7 @@ WAVES = (8, 32, 80, 160)
 FAR_DEARER = 2.0
 #: Clean accuracy above which activations are not changed together with other things; nor are they of networks that take
 #: more multiplications an image: small networks are odd, large ones regular.
-CLEAR_ACCURACY, LIGHT_WORK = 0.95, 1e7
+ENOUGH_ACCURACY, LIGHT_WORK = 0.95, 1e7
 #: Multiplications an image from which nothing but a published network is tried where the file's names are its names.
 HEAVY_WORK = 5e8
 #: Standard errors by which another usual normalisation must be better than none, by which each must be better than one
@@ -66,7 +66,7 @@ def choose(
     settled = named or len(guesses) == 1
     if not settled and (known := known_by_name(trial, candidates, normalisations)):
         return [known, *rivals(trial, known)]
-    found = trial.race(guesses, GLANCE) if settled else first_look(trial, candidates, normalisations)
+    found = trial.race(guesses, GLANCE_IMAGES) if settled else first_look(trial, candidates, normalisations)
     if not found:
         shape = "x".join(str(size) for size in images.shape)
         raise RobauditError(
@@ -169,15 +169,15 @@ def first_look(
         guesses = [*(c.guess for c in found), *itertools.product(wave, normalisations[:2])]
         if not start:
             guesses += trial.affordable(itertools.product(wave, usual))
-        found = trial.race(guesses, GLANCE)
+        found = trial.race(guesses, GLANCE_IMAGES)
     guesses = []
     if not found or not sees(found[0], classes):
         guesses = trial.affordable(itertools.product(candidates[: WAVES[1]], normalisations))
         guesses += trial.affordable(itertools.product(combined(candidates[:3]), normalisations[:3]))
-    elif found[0].accuracy < CLEAR_ACCURACY and trial.work < LIGHT_WORK:
+    elif found[0].accuracy < ENOUGH_ACCURACY and trial.work < LIGHT_WORK:
         best = found[0]
         guesses = trial.affordable((other, best.normalisation) for other in combined([best.candidate]))
-    return trial.race([*(c.guess for c in found), *guesses], GLANCE) if guesses else found
+    return trial.race([*(c.guess for c in found), *guesses], GLANCE_IMAGES) if guesses else found
 
 
 def combined(candidates: list[Candidate]) -> Iterator[Candidate]:

@@ -23,13 +23,13 @@ from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.scoring import Choice, least_doubted, same_answers
 
 #: Images of a race's first lap; each lap doubles them.
-FIRST_LAP = 8
+FIRST_LAP_IMAGES = 8
 #: (least, most) images of a whole trial, and the multiplications that it may cost.
 LEAST_IMAGES, MOST_IMAGES, TRIAL_WORK = 96, 2000, 20e9
 #: Images after which a first look at many guesses ends.
-GLANCE = 64
+GLANCE_IMAGES = 64
 #: Standard errors of doubt behind the likeliest at which a guess leaves a race.
-BEHIND = 3.0
+BEHIND_ERRORS = 3.0
 #: Answers that a lap may ask for in all, the multiplications it may cost, and the guesses that stay in any case.
 LAP_ANSWERS, LAP_WORK, STAYING = 2048, 4e10, 4
 #: Multiplications that guesses which nothing speaks for may cost in their first lap, and the fewest of them tried.
@@ -37,9 +37,9 @@ UNLIKELY_WORK, FEWEST_UNLIKELY = 1e11, 12
 #: Multiplications an image for each learned number, as in a ResNet-18 for 32x32 pixels.
 USUAL_WORK = 50
 #: Learned numbers of the networks kept in memory; on the CPU most share theirs with the file.
-KEPT = 300_000_000
+KEPT_PARAMETERS = 300_000_000
 #: Images after which of two guesses with the same answers the dearer leaves.
-COMPARED = 64
+COMPARED_IMAGES = 64
 
 Guess = tuple[Candidate, Normalisation]
 
@@ -109,7 +109,7 @@ class Trial:
 
         A structure that costs more than what is left is passed over; some of usual cost are tried in any case.
         """
-        left, chosen = UNLIKELY_WORK / FIRST_LAP, list[Guess]()
+        left, chosen = UNLIKELY_WORK / FIRST_LAP_IMAGES, list[Guess]()
         for guess in guesses:
             if left < self.work / 4 and len(chosen) >= FEWEST_UNLIKELY:
                 break
@@ -137,7 +137,7 @@ class Trial:
         if network is None:
             network = assemble(candidate).to(self.device)
             size = sum(parameter.numel() for parameter in network.parameters())
-            if (len(self._networks) + 1) * size > KEPT:
+            if (len(self._networks) + 1) * size > KEPT_PARAMETERS:
                 self._networks.clear()
             self._networks[candidate.plan] = network
         return network
@@ -181,7 +181,7 @@ class Trial:
 
         """
         last = {(candidate.plan, norm): (candidate, norm) for candidate, norm in reversed(list(guesses))}
-        running, lap = list(last.values())[::-1], FIRST_LAP
+        running, lap = list(last.values())[::-1], FIRST_LAP_IMAGES
         count = min(count, len(self.images))
         while True:
             lap = min(lap, count)
@@ -189,8 +189,8 @@ class Trial:
                 (choice for guess in running if (choice := self.answers(guess, lap))), lap / self.count
             )
             most = max(STAYING, int(min(LAP_ANSWERS, LAP_WORK / self.work) / lap))
-            stay = [choice for level, choice in ranked if level <= ranked[0][0] + BEHIND][:most]
-            if lap >= COMPARED:
+            stay = [choice for errors, choice in ranked if errors <= ranked[0][0] + BEHIND_ERRORS][:most]
+            if lap >= COMPARED_IMAGES:
                 stay = [c for c in stay if c is stay[0] or not same_answers(c, stay[0])]
             if lap >= count or not stay:
                 return stay
