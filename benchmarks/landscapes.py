@@ -62,7 +62,7 @@ def of_zoo(options: argparse.Namespace) -> None:
     """The zoo's rows, then the share of pairs (overestimated, not) that each number puts in order."""
     found: dict[bool, list[dict[str, float]]] = {True: [], False: []}
     for case in zoo_cases(options.zoo):
-        over = truly_over(case, options.work)
+        over = known_overestimated(case, options.work)
         if over is None or case.kind == "randomised":
             continue
         classifier, images = load(case, options, None)
@@ -77,7 +77,7 @@ def of_zoo(options: argparse.Namespace) -> None:
         print(f"- {TITLES[key]}: larger where overestimated in {share:.0f} % of {len(pairs)} pairs")
 
 
-def truly_over(case: Case, work: Path) -> bool | None:
+def known_overestimated(case: Case, work: Path) -> bool | None:
     """The measured truth of a model of the zoo; None where there is none."""
     for part in ("truth", "check"):
         place = work / f"{case.name}.{part}.json"

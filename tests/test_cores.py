@@ -66,8 +66,8 @@ def test_memory_that_a_container_leaves(machine, tmp_path):
 
 def test_affinity_and_quota_together(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    for told, expected in ((None, 4), (64.0, 4), (2.5, 2), (0.3, 1)):
-        monkeypatch.setattr(cores, "quota", lambda *_, told=told: told)
+    for quota, expected in ((None, 4), (64.0, 4), (2.5, 2), (0.3, 1)):
+        monkeypatch.setattr(cores, "quota", lambda *_, quota=quota: quota)
         assert cores.usable_cores() == expected
 
 

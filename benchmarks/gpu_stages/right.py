@@ -59,8 +59,8 @@ def right(call: Call) -> None:
             "budget": vars(sizes.budget),
         },
     )
-    work = Work(call, sizes, cases, results, deadline)
-    bundles.unbundle(results.held(BUNDLE), work.files())
+    session = RightSession(call, sizes, cases, results, deadline)
+    bundles.unbundle(results.held(BUNDLE), session.files())
     # The CPU's evidence comes first: it may be made where there is no accelerator, and taken along.
     parts = [(case, "cpu") for case in cases]
     if call.device.type != "cpu" or call.dry_run:
@@ -71,11 +71,11 @@ def right(call: Call) -> None:
         parts += [(case, precision) for case in searched for precision in precisions]
     try:
         for case, part in parts:
-            work.part(f"{case.name} {part}", part, partial(work.audited, case, part), 20)
+            session.part(f"{case.name} {part}", part, partial(session.audited, case, part), 20)
         if call.device.type != "cpu" or call.dry_run:
-            work.part("memory", "memory", partial(limits.memory, call.device, call.seed), 20)
+            session.part("memory", "memory", partial(limits.memory, call.device, call.seed), 20)
             size = (sizes.grid, sizes.images, sizes.arch)
-            work.part("landscape", "landscape", partial(limits.landscape, call, *size), 30)
+            session.part("landscape", "landscape", partial(limits.landscape, call, *size), 30)
         else:
             print("no accelerator here: the CPU's evidence is kept; the rest wants a call where there is one")
     except TimeIsUp:
@@ -84,7 +84,7 @@ def right(call: Call) -> None:
 
 
 @dataclass(frozen=True)
-class Work:
+class RightSession:
     """The stage under way."""
 
     call: Call

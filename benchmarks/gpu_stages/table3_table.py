@@ -25,8 +25,8 @@ def table3_table(names: dict[str, str], parts: dict[str, Any]) -> str:
     rows += [_of_table3(name) for name in TABLE3]
     on = ", ".join(sorted({part["on"] for part in parts.values()})) or "nothing done yet"
     precision = ", ".join(sorted({part["precision"] for part in parts.values()}))
-    heading = f"table3, {on}, {size} examples, each attack alone, search in {precision or 'nothing yet'}"
-    return f"{heading}\n\n{table(head, rows)}"
+    header = f"table3, {on}, {size} examples, each attack alone, search in {precision or 'nothing yet'}"
+    return f"{header}\n\n{table(head, rows)}"
 
 
 def _measured(mine: list[dict[str, Any]], size: int) -> list[str]:

@@ -61,8 +61,8 @@ def test_every_setting_is_typed_read_and_documented():
     # And the other way round: what an audit can be told on the command line it can be told here.
     written = {"json", "html", "markdown", "sarif", "log", "board", "ray", "help"}  # fmt: skip
     named = {"dataset", "norm", "eps", "no_download"}
-    told = {flag.replace("-", "_") for flag in re.findall(r"^ +--([a-z][\w-]*)", flags, re.MULTILINE)}
-    assert told - written - named <= names
+    flagged = {flag.replace("-", "_") for flag in re.findall(r"^ +--([a-z][\w-]*)", flags, re.MULTILINE)}
+    assert flagged - written - named <= names
 
 
 def test_a_type_checker_knows_the_names(tmp_path):

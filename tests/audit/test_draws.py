@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robaudit.audit import audit
-from robaudit.audit.draws import RANDOMISED_BUDGET, draws_needed, settle_draws
+from robaudit.audit.draws import RANDOMISED_BUDGET, choose_draws, draws_needed
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AUTO_DRAWS, AuditPlan, Budget, ThreatModel
 from robaudit.verdict import judge
@@ -54,16 +54,16 @@ def test_the_draws_follow_the_margins_spread():
 
 def test_it_is_one_for_a_model_without_randomness_and_what_was_asked_for_stays(images, tmp_path):
     path = tmp_path / "a"
-    assert settle_draws(PLAN, Noisy(0), images, CPU, path) == replace(PLAN, eot=1)
+    assert choose_draws(PLAN, Noisy(0), images, CPU, path) == replace(PLAN, eot=1)
     asked = replace(PLAN, eot=3)
-    assert settle_draws(asked, Noisy(0.1), images, CPU, path) == asked
+    assert choose_draws(asked, Noisy(0.1), images, CPU, path) == asked
 
 
 def test_a_smaller_budget_unless_one_is_given(images, tmp_path):
-    found = settle_draws(PLAN, Noisy(0.1), images, CPU, tmp_path / "a")
+    found = choose_draws(PLAN, Noisy(0.1), images, CPU, tmp_path / "a")
     assert found == replace(PLAN, eot=found.eot, budget=RANDOMISED_BUDGET)
     assert found.eot in (8, 16)
-    own = settle_draws(replace(PLAN, budget=TINY), Noisy(0.1), images, CPU, tmp_path / "a")
+    own = choose_draws(replace(PLAN, budget=TINY), Noisy(0.1), images, CPU, tmp_path / "a")
     assert own == replace(PLAN, eot=found.eot, budget=TINY)
 
 

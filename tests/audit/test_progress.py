@@ -117,7 +117,7 @@ def test_the_time_left_of_an_audit_that_may_stop_does_not_jump_with_a_new_stretc
             said.append(work.seconds_left())
     assert said == pytest.approx([80 - 10 * k for k in range(9)])
     clock.now += 3
-    assert work.words() == "about 5 s left"
+    assert work.time_left() == "about 5 s left"
 
 
 def test_what_is_wanted_grows_with_the_confidence_that_is(audited):

@@ -53,9 +53,9 @@ def test_the_typical_images_are_right_ones_of_median_and_most_ruggedness(tmp_pat
     )
     found = replace(found, predictions=np.array([0, 0, 1, 0, 0, 0]))
     assert typical(found) == (4, 5)
-    words = [item.words for item in shown(found)]
-    assert words[0].startswith("median image")
-    assert words[1].startswith("most rugged image")
+    titles = [item.title for item in shown(found)]
+    assert titles[0].startswith("median image")
+    assert titles[1].startswith("most rugged image")
 
 
 @pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")])

@@ -36,17 +36,17 @@ def test_an_unknown_tracker(capsys):
 
 @pytest.fixture
 def client(monkeypatch):
-    """A client with wandb's public functions that keeps what it is told."""
-    told = {"log": [], "finish": []}
+    """A client with wandb's public functions that keeps its calls."""
+    calls = {"log": [], "finish": []}
     module = ModuleType("wandb")
     module.__spec__ = SimpleNamespace(name="wandb")
     made = SimpleNamespace(
-        log=lambda values, step: told["log"].append((step, values)),
-        finish=lambda *, exit_code: told["finish"].append(exit_code),
+        log=lambda values, step: calls["log"].append((step, values)),
+        finish=lambda *, exit_code: calls["finish"].append(exit_code),
     )
-    module.init = lambda **named: told.update(init=named) or made
+    module.init = lambda **named: calls.update(init=named) or made
     monkeypatch.setitem(sys.modules, "wandb", module)
-    return told
+    return calls
 
 
 def test_an_audit_is_logged_with_its_numbers(client, tmp_path):

@@ -160,7 +160,7 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
     assert "highest PGD-10 accuracy" in said_of(tmp_path, [{}, {}], select="pgd10")[-1]
     none = said_of(tmp_path, [{"best": 0}, {"best": 0}], heal="paper")[-1]
     assert "last.safetensors (epoch 2, the last, for no epoch was fit to be the best)" in none
-    told = ROW | {
+    best = ROW | {
         "asked": 200,
         "robust": 0.21,
         "robust_when_chosen": 0.28,
@@ -168,14 +168,14 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
         "luck": 0.03,
         "epoch": 2,
     }
-    (tmp_path / "best.json").write_text(json.dumps(told))
+    (tmp_path / "best.json").write_text(json.dumps(best))
     why, last = said_of(tmp_path, [{}, {"robust": 0.28}, {}], eps=0.3)[-2:]
     assert why == (
         "few passes left 28.0 % robust when epoch 2 was chosen, AutoAttack 24.0 %; 3.0 points of that are taken off, "
         "the usual luck of the best of several"
     )
     assert "robust 21.0 % (20.0 … 30.0, AutoAttack on 200 held out)" in last
-    (tmp_path / "best.json").write_text(json.dumps(told | {"epoch": 0}))
+    (tmp_path / "best.json").write_text(json.dumps(best | {"epoch": 0}))
     assert (
         "(what the run began with, for no epoch has a higher robust accuracy)"
         in said_of(tmp_path, [{"best": 0}])[-1]
@@ -187,7 +187,7 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
         {"asked": 1.5},
         {"clean": -1},
     ):
-        (tmp_path / "best.json").write_text(json.dumps(told | bad))
+        (tmp_path / "best.json").write_text(json.dumps(best | bad))
         with pytest.raises(
             RobauditError, match=rf"best.json: is damaged \(no number that can be for {next(iter(bad))}"
         ):
@@ -210,10 +210,10 @@ def test_what_is_said_of_healing_is_what_was_done_and_no_two_lines_contradict(tm
 
 def test_without_a_terminal_there_is_a_line_an_epoch_and_quiet_is_silent(tmp_path, capsys):
     assert train(tmp_path / "a") == 0
-    told = capsys.readouterr()
-    assert [line.split()[1] for line in told.err.splitlines() if line.startswith("epoch")] == ["1", "2"]
-    assert "only 40 examples are held out" in told.err
-    assert told.out.splitlines()[-1].startswith("kept: ")
+    printed = capsys.readouterr()
+    assert [line.split()[1] for line in printed.err.splitlines() if line.startswith("epoch")] == ["1", "2"]
+    assert "only 40 examples are held out" in printed.err
+    assert printed.out.splitlines()[-1].startswith("kept: ")
     assert train(tmp_path / "b", "--quiet") == 0
     assert capsys.readouterr() == ("", "")
 
@@ -233,5 +233,5 @@ def test_a_run_at_chance_is_told(tmp_path, capsys):
         0,
         2,
     )
-    told = capsys.readouterr().err
-    assert "epochs at chance" in told or "not finite" in told
+    printed = capsys.readouterr().err
+    assert "epochs at chance" in printed or "not finite" in printed

@@ -4,7 +4,7 @@
         path = hostile.write("model.pt", data)            # hostile.canary is the file that an attack would write
         hostile.refused(hostile.run("inspect", path))     # exit 2, one or two lines, nothing else happened
 
-`refused` and `behaved` raise `AssertionError` with what came out; `survey` tries many and tells all that went wrong.
+`refused` and `behaved` raise `AssertionError` with what came out; `try_all` tries many and tells all that went wrong.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Hostile:
         """Assert the same, or that the command simply worked."""
         assert not self.faults(outcome, harmless=True), self.faults(outcome, harmless=True)
 
-    def survey(self, cases: Iterable[Case], *command: object) -> int:
+    def try_all(self, cases: Iterable[Case], *command: object) -> int:
         """Try `robaudit COMMAND FILE` for every case (`{}` in the command stands for the file); how many there were.
 
         Raises:
@@ -134,7 +134,7 @@ class Hostile:
         wrong: list[str] = []
         count = 0
         command = command or ("inspect", "{}")
-        for count, case in enumerate(cases, 1):  # noqa: B007  told at the end
+        for count, case in enumerate(cases, 1):  # noqa: B007  used at the end
             path = self.write(f"case.{case.ending}", case.data)
             words = [str(path) if word == "{}" else word for word in command]
             fault = self.faults(self.run(*words), harmless=case.harmless)

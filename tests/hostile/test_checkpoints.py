@@ -22,8 +22,10 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_part(hostile: Hostile, kind: str) -> None:
-    told = KINDS[kind].__module__ == containers.__name__  # each of them is a file of its own kind, and slower
-    assert hostile.survey(part(KINDS[kind](), 4 if told else 14))
+    own_file = (
+        KINDS[kind].__module__ == containers.__name__
+    )  # each of them is a file of its own kind, and slower
+    assert hostile.try_all(part(KINDS[kind](), 4 if own_file else 14))
 
 
 @pytest.mark.heavy
@@ -31,4 +33,4 @@ def test_a_part(hostile: Hostile, kind: str) -> None:
 def test_all(hostile: Hostile, kind: str) -> None:
     cases = KINDS[kind]()
     assert len({case.name for case in cases}) == len(cases)
-    assert hostile.survey(cases) == len(cases)
+    assert hostile.try_all(cases) == len(cases)

@@ -78,14 +78,14 @@ def _cases(kind: str, count: int, first: int = 0) -> Iterator[Case]:
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_models(hostile: Hostile, kind: str) -> None:
-    assert hostile.survey(_cases(kind, 8)) == 8
+    assert hostile.try_all(_cases(kind, 8)) == 8
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("kind", MODELS)
 def test_all_models(hostile: Hostile, kind: str) -> None:
     count = MODELS[kind][1]
-    assert hostile.survey(_cases(kind, count, 1)) == count
+    assert hostile.try_all(_cases(kind, count, 1)) == count
 
 
 def _npz() -> mutating.Mutate:
@@ -148,7 +148,7 @@ SETS: dict[str, tuple[str, list[str], int, Callable[[], mutating.Mutate]]] = {
 }
 
 
-def _survey_sets(hostile: Hostile, kind: str, count: int, first: int) -> None:
+def _try_sets(hostile: Hostile, kind: str, count: int, first: int) -> None:
     """Images are read before the model, which is no model: whatever the images are, the answer is exit 2."""
     place, flags, _, make = SETS[kind]
     target = hostile.folder / place
@@ -173,10 +173,10 @@ def _survey_sets(hostile: Hostile, kind: str, count: int, first: int) -> None:
 
 @pytest.mark.parametrize("kind", SETS)
 def test_data_sets(hostile: Hostile, kind: str) -> None:
-    _survey_sets(hostile, kind, 3, 0)
+    _try_sets(hostile, kind, 3, 0)
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("kind", SETS)
 def test_all_data_sets(hostile: Hostile, kind: str) -> None:
-    _survey_sets(hostile, kind, SETS[kind][2], 1)
+    _try_sets(hostile, kind, SETS[kind][2], 1)

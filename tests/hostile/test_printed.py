@@ -20,7 +20,15 @@ from robaudit.cli import run
 from robaudit.cli.streams import Guarded, guarded
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
-from robaudit.reports import COMPARISONS, MANY, REPORTS, Failure, github_annotations, notebook, open_case
+from robaudit.reports import (
+    COMPARISONS,
+    REPORTS,
+    REPORTS_OF_SEVERAL,
+    Failure,
+    github_annotations,
+    notebook,
+    open_case,
+)
 from robaudit.verdict import compare
 from tests.evidence.edits import editing
 from tests.hostile.printing import TEXT, printed
@@ -92,7 +100,7 @@ def each_report(case, text):
     """(format, text) of everything that is made of a case."""
     failure = Failure(text, text)
     yield from ((form, make(case)) for form, make in REPORTS.items())
-    yield from ((form, make([case, failure])) for form, make in MANY.items())
+    yield from ((form, make([case, failure])) for form, make in REPORTS_OF_SEVERAL.items())
     yield "notebook", notebook(case.evidence, case.verdict)
     found = compare(case.evidence, case.evidence, 0.02)
     yield from ((form, make(found)) for form, make in COMPARISONS.items())

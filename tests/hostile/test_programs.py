@@ -1,4 +1,4 @@
-"""TorchScript, `.pt2` and ONNX files that were made to do harm: none does, each is told in a line or two."""
+"""TorchScript, `.pt2` and ONNX files that were made to do harm: none does, each is reported in a line or two."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tried(hostile: Hostile, cases: Iterable[Case], *command: str) -> None:
     evidence = str(hostile.folder / "case.evidence")
     for case in cases:
         (hostile.folder / "case.evidence").unlink(missing_ok=True)
-        hostile.survey([case], *command, "--evidence", evidence)
+        hostile.try_all([case], *command, "--evidence", evidence)
 
 
 def test_what_the_files_are_made_from_is_fine(hostile: Hostile) -> None:
@@ -39,8 +39,8 @@ def test_what_the_files_are_made_from_is_fine(hostile: Hostile) -> None:
 
 def test_some_of_the_tricks(hostile: Hostile) -> None:
     tried(hostile, part(list(torchscript_files.torchscript_tricks(str(hostile.canary))), 2), *CHECK)
-    hostile.survey(part(list(exported_files.exported_tricks()), 4))
-    hostile.survey(part(list(onnx_files.onnx_tricks()), 4))
+    hostile.try_all(part(list(exported_files.exported_tricks()), 4))
+    hostile.try_all(part(list(onnx_files.onnx_tricks()), 4))
 
 
 @pytest.mark.heavy
@@ -51,12 +51,12 @@ def test_torchscript_reaches_for_nothing(hostile: Hostile, share: int) -> None:
 
 @pytest.mark.heavy
 def test_exported_graphs_reach_for_nothing(hostile: Hostile) -> None:
-    hostile.survey(exported_files.exported_tricks())
+    hostile.try_all(exported_files.exported_tricks())
 
 
 @pytest.mark.heavy
 def test_onnx_graphs_reach_for_nothing(hostile: Hostile) -> None:
-    hostile.survey(onnx_files.onnx_tricks())
+    hostile.try_all(onnx_files.onnx_tricks())
 
 
 @pytest.mark.heavy
@@ -67,9 +67,9 @@ def test_mutated_torchscript(hostile: Hostile, share: int) -> None:
 
 @pytest.mark.heavy
 def test_mutated_exported_graphs(hostile: Hostile) -> None:
-    assert hostile.survey(exported_files.exported_mutations(MUTATIONS)) == MUTATIONS
+    assert hostile.try_all(exported_files.exported_mutations(MUTATIONS)) == MUTATIONS
 
 
 @pytest.mark.heavy
 def test_mutated_onnx_graphs(hostile: Hostile) -> None:
-    assert hostile.survey(onnx_files.onnx_mutations(MUTATIONS)) == MUTATIONS
+    assert hostile.try_all(onnx_files.onnx_mutations(MUTATIONS)) == MUTATIONS

@@ -111,12 +111,18 @@ def test_neither_batch_nor_company_changes_a_surface():
 
 
 def test_progress_tells_how_many_points_are_needed():
-    told = []
+    points = []
     x, y, r2 = inputs(1)
     landscape(
-        two_class_linear(), (x, y), r2, OFFSETS[::5], exact=True, batch=50, advance=lambda *n: told.append(n)
+        two_class_linear(),
+        (x, y),
+        r2,
+        OFFSETS[::5],
+        exact=True,
+        batch=50,
+        advance=lambda *n: points.append(n),
     )
-    assert told == [(50, 121), (100, 121), (121, 121)]
+    assert points == [(50, 121), (100, 121), (121, 121)]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from robaudit.cli import run
-from robaudit.reports import MANY, REPORTS, Failure, open_case
+from robaudit.reports import REPORTS, REPORTS_OF_SEVERAL, Failure, open_case
 from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.terminal import terminal_text
 from robaudit.verdict import ADVICE, pages
@@ -74,9 +74,9 @@ def test_sarif_validates_against_the_standards_schema(cases, hostile):
     schema = sarif_schema()
     validator = jsonschema.validators.validator_for(schema)(schema, format_checker=jsonschema.FormatChecker())
     several = [*cases.values(), open_case(hostile), Failure(HOSTILE, HOSTILE)]
-    for text in (*(REPORTS["sarif"](case) for case in cases.values()), MANY["sarif"](several)):
+    for text in (*(REPORTS["sarif"](case) for case in cases.values()), REPORTS_OF_SEVERAL["sarif"](several)):
         validator.validate(json.loads(text))
-    log = json.loads(MANY["sarif"](several))["runs"][0]
+    log = json.loads(REPORTS_OF_SEVERAL["sarif"](several))["runs"][0]
     rules = [rule["id"] for rule in log["tool"]["driver"]["rules"]]
     assert all(rules[item["ruleIndex"]] == item["ruleId"] for item in log["results"])
     assert not log["invocations"][0]["executionSuccessful"]
@@ -86,7 +86,7 @@ def test_sarif_validates_against_the_standards_schema(cases, hostile):
 
 
 def test_junit_counts_what_it_holds(cases):
-    root = ET.fromstring(MANY["junit"]([*cases.values(), Failure("a.pt", "no\x07 such file")]))
+    root = ET.fromstring(REPORTS_OF_SEVERAL["junit"]([*cases.values(), Failure("a.pt", "no\x07 such file")]))
     assert [suite.get("name") for suite in root] == ["honest.safetensors", "masked.safetensors", "a.pt"]
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("3", "1", "1")
     assert root[1].find("testcase/failure").get("type") == "overestimated"
@@ -139,12 +139,14 @@ def test_html_fetches_nothing_and_runs_nothing_of_a_stranger(cases, hostile):
 def test_a_hostile_text_is_text_in_every_format(hostile, capsys):
     case = open_case(hostile)
     rendered = (
-        MarkdownIt("commonmark").enable("table").render(MANY["markdown"]([case, Failure(HOSTILE, HOSTILE)]))
+        MarkdownIt("commonmark")
+        .enable("table")
+        .render(REPORTS_OF_SEVERAL["markdown"]([case, Failure(HOSTILE, HOSTILE)]))
     )
     page = Page(rendered)
     assert not {"script", "a", "img"} & set(page.tags)
     assert "@here" not in rendered
-    root = ET.fromstring(MANY["junit"]([case, Failure(HOSTILE, HOSTILE)]))
+    root = ET.fromstring(REPORTS_OF_SEVERAL["junit"]([case, Failure(HOSTILE, HOSTILE)]))
     assert "<script>" in root[0].get("name")
     ET.fromstring(REPORTS["badge"](case))
     for form in REPORTS:
@@ -249,7 +251,7 @@ def test_a_result_points_into_the_repository_wherever_it_was_run(tmp_path, monke
         "/elsewhere/f.pt",
         "hf:me/net",
     ]
-    log = json.loads(MANY["sarif"]([Failure(name, "x") for name in names]))
+    log = json.loads(REPORTS_OF_SEVERAL["sarif"]([Failure(name, "x") for name in names]))
     found = [
         result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
         for result in log["runs"][0]["results"]
@@ -267,7 +269,7 @@ def test_what_makes_the_model_doubtful_stands_beside_the_verdict(cases):
     assert "a close call between normalisations" in box and "found so" not in box
     assert text.count("a close call") == 1 and "found so" in text
     doubted = dataclasses.replace(case, data=case.data | {"model": case.data["model"] | {"notes": [doubt]}})
-    page, section = REPORTS["html"](doubted), MANY["markdown"]([doubted])
+    page, section = REPORTS["html"](doubted), REPORTS_OF_SEVERAL["markdown"]([doubted])
     assert "a close call" in page[page.index("<header") : page.index("</header>")]
     assert "a close call between normalisations" in section[: section.index("\n|")]
 

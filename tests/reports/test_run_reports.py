@@ -99,8 +99,8 @@ def test_the_command_writes_the_page_and_refuses_other_formats(tmp_path, capsys)
 
 def test_the_page_says_what_the_kept_network_is_worth_and_why_that_is_less(tmp_path):
     folder = folder_of(tmp_path, NEW)
-    told = {name: NEW[name] for name in NEW if name.startswith(("clean", "pgd10", "robust"))}
-    told |= {
+    best = {name: NEW[name] for name in NEW if name.startswith(("clean", "pgd10", "robust"))}
+    best |= {
         "asked": 200,
         "epoch": 2,
         "robust": 0.31,
@@ -109,7 +109,7 @@ def test_the_page_says_what_the_kept_network_is_worth_and_why_that_is_less(tmp_p
         "luck": 0.02,
     }
     assert "robust 40.0 %" in run_page(folder).partition("<section>")[0]
-    (folder / "best.json").write_text(json.dumps(told))
+    (folder / "best.json").write_text(json.dumps(best))
     head = run_page(folder).partition("<section>")[0]
     assert (
         "Kept as the best: epoch 2, clean 90.0 %, robust 31.0 % (35.0 … 45.0, AutoAttack on 200 held out)"

@@ -11,7 +11,7 @@ import pytest
 from robaudit.cli import run
 from robaudit.evidence import EvidenceFile, Outcome
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan, Budget, ThreatModel
-from robaudit.reports import MANY, REPORTS, headline, make_case, open_case, side_by_side
+from robaudit.reports import REPORTS, REPORTS_OF_SEVERAL, headline, make_case, open_case, side_by_side
 from robaudit.verdict import Claim, judge
 from tests.cli.helpers import QUICK
 from tests.evidence.edits import editing
@@ -203,7 +203,9 @@ def test_a_claim_is_kept_in_the_evidence_and_shown_by_every_report(claimed, caps
     assert case.data["claim"]["value"] == 0.9
     for form in FORMATS:
         assert "The claim of 90.00 %" in REPORTS[form](case), form
-    assert "claim" in MANY["junit"]([case]) or "at least 90 %" in MANY["junit"]([case])
+    assert "claim" in REPORTS_OF_SEVERAL["junit"]([case]) or "at least 90 %" in REPORTS_OF_SEVERAL["junit"](
+        [case]
+    )
     assert json.loads(REPORTS["json"](case))["claim"]["outcome"] == "refuted"
     assert "--claim 0.9" in REPORTS["html"](case)
     with EvidenceFile.open(claimed) as file:

@@ -97,10 +97,10 @@ def begun(start, **changes):
 
 class Notes(Silent):
     def __init__(self):
-        self.said = []
+        self.texts = []
 
     def note(self, text):
-        self.said.append(text)
+        self.texts.append(text)
 
 
 def test_a_network_that_lost_most_of_what_the_start_knew_is_not_better():
@@ -121,9 +121,9 @@ def test_a_network_that_lost_most_of_what_the_start_knew_is_not_better():
 
 
 def test_where_no_epoch_is_better_the_start_is_kept_and_its_number_stands_up(images, shipped, tmp_path):
-    told = Notes()
+    notes = Notes()
     settings = begun(shipped, epochs=1, lr=2.0, clip=0.0, confirm=30)
-    rows = train(settings, images, tmp_path, start=shipped, progress=told)
+    rows = train(settings, images, tmp_path, start=shipped, progress=notes)
     assert rows[-1]["best"] == 0
     kept = load_classifier(str(tmp_path / "best.safetensors"), force=True)
     x = images.float()
@@ -134,12 +134,12 @@ def test_where_no_epoch_is_better_the_start_is_kept_and_its_number_stands_up(ima
     assert (written["epoch"], written["robust_examples"]) == ("0", "30")
     assert written["robust"] == str(found["robust"])
     assert 0 < found["robust"] <= found["robust_when_chosen"] <= found["pgd10"] + 1e-9
-    assert any("begins with clean" in text for text in told.said)
+    assert any("begins with clean" in text for text in notes.texts)
     before = (tmp_path / "best.safetensors").read_bytes()
     again = Notes()
     train(settings, images, tmp_path, start=shipped, progress=again)
     assert (tmp_path / "best.safetensors").read_bytes() == before
-    assert not any("AutoAttack" in text for text in again.said)
+    assert not any("AutoAttack" in text for text in again.texts)
     (tmp_path / "best.json").write_text("{")
     train(settings, images, tmp_path, start=shipped, progress=again)
     assert json.loads((tmp_path / "best.json").read_text()) == found
@@ -149,7 +149,7 @@ def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(
     images, shipped, tmp_path, monkeypatch
 ):
     """Every epoch counts as at chance here, the start does not."""
-    told = Notes()
+    notes = Notes()
     settings = begun(shipped, epochs=EPOCHS_IN_A_ROW + 1)
 
     def trained(folder, progress):
@@ -157,12 +157,12 @@ def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(
         monkeypatch.setattr("robaudit.training.validation.at_chance", lambda *_: not next(chance))
         return train(settings, images, folder, start=shipped, progress=progress)
 
-    rows = trained(tmp_path / "whole", told)
+    rows = trained(tmp_path / "whole", notes)
     rates = [settings.lr] * EPOCHS_IN_A_ROW + [settings.lr * RATE_FACTOR]
     assert [row["lr"] for row in rows] == pytest.approx(rates)
-    assert any("goes on from the start's weights at 0.3 times the rate" in text for text in told.said)
+    assert any("goes on from the start's weights at 0.3 times the rate" in text for text in notes.texts)
     assert rows[-1]["best"] == 0
     with pytest.raises(AbortError):
         trained(tmp_path / "parts", StopAfter(4 * EPOCHS_IN_A_ROW + 2))
-    assert [row["lr"] for row in trained(tmp_path / "parts", told)] == pytest.approx(rates)
+    assert [row["lr"] for row in trained(tmp_path / "parts", notes)] == pytest.approx(rates)
     assert bits(tmp_path / "parts" / "last.safetensors") == bits(tmp_path / "whole" / "last.safetensors")

@@ -18,7 +18,7 @@ from robaudit.training.healer import (
 from robaudit.training.judging import Judge
 from robaudit.training.metrics import Measured
 from robaudit.training.treatments import NONE, TREATMENTS, treatments_for
-from robaudit.training.trials import Trial, best_of, in_words, logged
+from robaudit.training.trials import Trial, best_of, logged, summary
 from robaudit.training.validation import Look
 from robaudit.training.watch import Reading
 from robaudit.training.worst_case import Standing
@@ -160,7 +160,7 @@ def test_the_trial_with_the_most_robust_examples_wins_and_a_tie_is_left_alone():
     assert best_of([trial(0, 0.3), trial(1, 0.35), trial(2, 0.4), trial(3, 0.35)]).treatment == TREATMENTS[2]
     tie = [trial(0, 0.4), trial(1, 0.4), trial(2, 0.3)]
     assert best_of(tie).treatment == NONE
-    assert "no treatment does better than none" in in_words(best_of(tie), tie)
+    assert "no treatment does better than none" in summary(best_of(tie), tie)
     row = logged(tie[1], tie)
     assert row["rolled_back"]
     assert row["tried"] == {"untreated": 0.4, "back": 0.4, "noise": 0.3}

@@ -96,12 +96,12 @@ class Injected(Silent):
 
 
 def run(folder, heal):
-    told = Injected()
+    watched = Injected()
     settings = replace(SETTINGS, heal=heal)
-    told.run = Run(
-        settings, load_images("digits", split="train", limit=460, seed=0), folder, Ranks(), None, told
+    watched.run = Run(
+        settings, load_images("digits", split="train", limit=460, seed=0), folder, Ranks(), None, watched
     )
-    return told.run.run(), told.notes
+    return watched.run.run(), watched.notes
 
 
 def test_masking_is_reported_in_its_epoch(tmp_path):

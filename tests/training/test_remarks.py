@@ -11,16 +11,16 @@ def row(epoch, clean=0.9, weak=False):
 
 def test_a_run_that_stays_at_chance_says_so_after_a_few_epochs_and_once():
     remarks = Remarks([20] * 10)
-    said = [remarks.after(row(k, clean=0.1 + 0.01 * (k % 2))) for k in range(1, 33)]
-    assert [k for k, texts in enumerate(said, 1) if texts] == [EPOCHS_IN_A_ROW]
-    assert "smaller --lr (now 0.3)" in said[EPOCHS_IN_A_ROW - 1][0]
+    messages = [remarks.after(row(k, clean=0.1 + 0.01 * (k % 2))) for k in range(1, 33)]
+    assert [k for k, texts in enumerate(messages, 1) if texts] == [EPOCHS_IN_A_ROW]
+    assert "smaller --lr (now 0.3)" in messages[EPOCHS_IN_A_ROW - 1][0]
 
 
 def test_guessing_a_little_better_once_is_still_chance():
     """As with PGD-AT on digits at eps 0.3, rate 0.3: 13, 10, 16, 10, 10 % clean."""
     remarks = Remarks([20] * 10)
-    said = [bool(remarks.after(row(k, clean))) for k, clean in enumerate((0.13, 0.1, 0.16, 0.1, 0.1), 1)]
-    assert said == [False, False, False, True, False]
+    messages = [bool(remarks.after(row(k, clean))) for k, clean in enumerate((0.13, 0.1, 0.16, 0.1, 0.1), 1)]
+    assert messages == [False, False, False, True, False]
 
 
 def test_what_learns_slowly_is_not_chance():
@@ -36,9 +36,9 @@ def test_always_answering_the_commonest_class_is_chance():
 
 def test_a_weak_yardstick_is_named_once():
     remarks = Remarks([20] * 10)
-    said = [remarks.after(row(k, weak=True)) for k in range(1, 9)]
-    assert sum(map(len, said)) == 1
-    assert "12.0 points more than the worst case" in said[EPOCHS_IN_A_ROW - 1][0]
+    messages = [remarks.after(row(k, weak=True)) for k in range(1, 9)]
+    assert sum(map(len, messages)) == 1
+    assert "12.0 points more than the worst case" in messages[EPOCHS_IN_A_ROW - 1][0]
 
 
 def test_a_gap_that_comes_and_goes_is_no_weak_yardstick():
@@ -60,3 +60,10 @@ def test_a_resumed_run_does_not_say_it_again():
         one.after(row(k, 0.1, weak=True))
     two.load(json.loads(json.dumps(one.state())))
     assert not two.after(row(5, 0.1, weak=True))
+
+
+def test_what_an_earlier_version_kept_is_read():
+    remarks = Remarks([20] * 10)
+    remarks.load({"chance": [True] * 3, "weak": 3, "said_chance": True, "said_weak": True})
+    assert not remarks.after(row(4, 0.1, weak=True))
+    assert "said_weak" not in remarks.state()

@@ -87,10 +87,10 @@ def test_the_best_epoch_is_that_of_the_highest_number_selected_by(images, tmp_pa
     best = max(rows, key=lambda row: row[select] - (select == "robust" and row["epoch"] in guessing))
     assert rows[-1]["best"] == best["epoch"]
     with safe_open(tmp_path / "best.safetensors", "pt") as file:
-        told = file.metadata()
-    assert told["epoch"] == str(best["epoch"])
-    assert (told["robust"], told["pgd10"]) == (str(best["robust"]), str(best["pgd10"]))
-    assert told["robust_examples"] == str(TINY.validation)
+        metadata = file.metadata()
+    assert metadata["epoch"] == str(best["epoch"])
+    assert (metadata["robust"], metadata["pgd10"]) == (str(best["robust"]), str(best["pgd10"]))
+    assert metadata["robust_examples"] == str(TINY.validation)
 
 
 def test_the_epochs_numbers_are_those_of_check(done, images, tmp_path):
@@ -216,10 +216,10 @@ def test_every_file_may_be_read_by_whom_the_umask_lets(done):
 
 
 def test_the_settings_are_kept_for_people_and_programs(done):
-    told = json.loads((done[0] / "settings.json").read_text())
-    assert TrainSettings.from_dict(told["settings"]) == TINY
-    assert len(told["data"]["sha256"]) == 64
-    assert set(told["versions"]) == {"robaudit", "torch", "python"}
+    kept = json.loads((done[0] / "settings.json").read_text())
+    assert TrainSettings.from_dict(kept["settings"]) == TINY
+    assert len(kept["data"]["sha256"]) == 64
+    assert set(kept["versions"]) == {"robaudit", "torch", "python"}
 
 
 def test_a_damaged_state_is_refused(done, images, tmp_path):
@@ -236,11 +236,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights
             if epoch == 2:
                 next(self.run.network.parameters()).data.view(-1)[0] = float("inf")
 
-    told = Poison()
+    poison = Poison()
     with joined() as ranks:
-        told.run = Run(TINY, images, tmp_path, ranks, None, told)
+        poison.run = Run(TINY, images, tmp_path, ranks, None, poison)
         with pytest.raises(NotFiniteError, match=r"epoch 2, step 1: .*last.safetensors is of epoch 1"):
-            told.run.run()
+            poison.run.run()
     assert load_classifier(str(tmp_path / "last.safetensors")).info.classes == 10
     assert all(torch.isfinite(tensor).all() for tensor in load_file(tmp_path / "last.safetensors").values())
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1

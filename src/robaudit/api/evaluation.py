@@ -103,7 +103,7 @@ class Log:
             ) from error
 
 
-class _Told(Silent):
+class _LoggedProgress(Silent):
     """Says what each attack broke as it ends."""
 
     def __init__(self, say: Callable[[Sequence[str]], None]) -> None:
@@ -167,7 +167,9 @@ def audited(
         for item in preflight(classifier.to(device), images, torch.device(device)):
             if item.code in _REFUSED:
                 raise RobauditError(f"{classifier.info.path}: {_REFUSED[item.code]}")
-    evidence = audit(classifier, images, plan, path=path, device=device, progress=_Told(say), force=True)
+    evidence = audit(
+        classifier, images, plan, path=path, device=device, progress=_LoggedProgress(say), force=True
+    )
     given = dict(zip(images.ids.tolist(), images.labels.tolist(), strict=True))
     if dict(zip(evidence.ids.tolist(), evidence.labels.tolist(), strict=True)) != given:
         raise RobauditError(f"{path}: is of other images or labels; choose another state_path")

@@ -11,7 +11,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.fast import generators
-from robaudit.inputs import Classifier, ModelInfo, module_digest, parse_normalisation, settled
+from robaudit.inputs import Classifier, ModelInfo, module_digest, parse_normalisation, with_logits
 
 #: `ModelInfo.format` of what is no file.
 MODULE = "module"
@@ -81,7 +81,7 @@ def answer_with_logits(classifier: Classifier, x: torch.Tensor, classes: int) ->
     name = classifier.info.path
     at = next(classifier.parameters(), x).device
     with generators(0), torch.no_grad():
-        found = settled(classifier.network, classifier.normalise(x.to(at)), name, classes)
+        found = with_logits(classifier.network, classifier.normalise(x.to(at)), name, classes)
     classifier.network = found.network
     classifier.info = replace(classifier.info, notes=(*classifier.info.notes, *found.notes))
     return found.classes

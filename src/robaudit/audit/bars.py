@@ -45,7 +45,7 @@ class Tally:
         """A stretch is over; time between stretches is not this stage's."""
         self._worked += self._clock() - self._since
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """Breaks and speed."""
         worked = self._worked + self._clock() - self._since if self.done < self.total else self._worked
         rate = f", {self.passes / worked:,.0f} passes/s" if self.passes and worked > 0.5 else ""
@@ -63,7 +63,7 @@ class _View(rich.Progress):
         if self.headline:
             yield Text(self.headline, style="bold")
         yield from super().get_renderables()
-        if self.outlook and (left := self.outlook.words()):
+        if self.outlook and (left := self.outlook.time_left()):
             yield Text(left, style="cyan")
 
 
@@ -92,7 +92,7 @@ class Bars:
         tally = self._tallies[stage]
         tally.advance(examples, broken, passes)
         self.outlook.advance(stage, examples, broken, passes)
-        self._view.update(self._tasks[stage], advance=examples, detail=tally.words())
+        self._view.update(self._tasks[stage], advance=examples, detail=tally.summary())
 
     def end(self, stage: str) -> None:
         """The bar stays, full."""
@@ -154,7 +154,7 @@ class Lines:
         self._watch.join()
         for stage, tally in self._tallies.items():
             if tally.passes:
-                self._say(f"{title(stage)}: {tally.done} done, {tally.words()}")
+                self._say(f"{title(stage)}: {tally.done} done, {tally.summary()}")
 
     def _beat(self) -> None:
         while not self._over.wait(max(0.0, self._last + self._seconds - time.monotonic())):
@@ -163,8 +163,8 @@ class Lines:
             tally = self._tallies.get(self._stage)
             text = "working"
             if tally:
-                text = f"{title(self._stage)}: {tally.done} of {tally.total} done, {tally.words()}"
-            self._say("; ".join(part for part in (text, self._gaps, self.outlook.words()) if part))
+                text = f"{title(self._stage)}: {tally.done} of {tally.total} done, {tally.summary()}"
+            self._say("; ".join(part for part in (text, self._gaps, self.outlook.time_left()) if part))
 
     def _say(self, text: str) -> None:
         with self._lock:

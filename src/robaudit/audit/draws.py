@@ -27,7 +27,7 @@ _STANDARD_ERRORS, _SHARE = 3.0, 0.75
 RANDOMISED_BUDGET = Budget(apgd_steps=50, fab_steps=20, targets=3, square_queries=1000)
 
 
-def settle_draws(
+def choose_draws(
     plan: AuditPlan, model: nn.Module, images: Images, device: torch.device, path: Path
 ) -> AuditPlan:
     """`plan` with a number of draws: its own, that of an unfinished audit in `path`, or a measured one.

@@ -123,7 +123,7 @@ class Outlook:
         ]
         return min(ends, default=_SURVIVE)
 
-    def words(self) -> str:
+    def time_left(self) -> str:
         """The time left in words; empty while it cannot be told."""
         seconds = self.seconds_left()
         if seconds is None:

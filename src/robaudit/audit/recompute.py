@@ -147,21 +147,21 @@ def recompute(
 
     """
     pairs = draw(among, request)
-    work = _Work(models, header, examples, torch.device(device))
+    session = _RecomputeSession(models, header, examples, torch.device(device))
     place = {int(key): row for row, key in enumerate(examples.ids.tolist())}
     found = []
-    with on_threads(work.threads):
+    with on_threads(session.threads):
         for name in sorted({attack for attack, _ in pairs}):
             ids = [key for attack, key in pairs if attack == name]
             rows = torch.tensor([place[key] for key in ids])
             theirs = name in AUTOATTACK and "reference" in (request.engine, header.plan.engine)
-            broken = work.breaks(name, take(examples, rows), reference=theirs)
+            broken = session.breaks(name, take(examples, rows), reference=theirs)
             for key, row, lost in zip(ids, rows.tolist(), broken.tolist(), strict=True):
                 if lost == (stated == "break"):
                     found.append(Repeated(name, key, "stands"))
                     continue
                 # The reference's draws cannot be repeated one example at a time.
-                sure = not theirs and work.always(name, row, lost)
+                sure = not theirs and session.always(name, row, lost)
                 other: Literal["breaks", "survives"] = "breaks" if lost else "survives"
                 found.append(Repeated(name, key, other if sure else "close"))
     engine: EngineName = "reference" if header.plan.engine == "reference" else request.engine
@@ -169,7 +169,7 @@ def recompute(
     return Recomputation(tuple(found), len(among), request.seed, engine, stronger)
 
 
-class _Work:
+class _RecomputeSession:
     """The model in the form that attacks search with, in float32, and its attacks."""
 
     def __init__(

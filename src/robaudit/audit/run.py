@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robaudit.audit.draws import settle_draws
+from robaudit.audit.draws import choose_draws
 from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
 from robaudit.audit.eps_curve import measure_curve
 from robaudit.audit.header import make_header
@@ -57,7 +57,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
 
     """
     where = torch.device(device)
-    plan = settle_draws(with_helpers(plan, helpers or {}), classifier.to(where), images, where, path)
+    plan = choose_draws(with_helpers(plan, helpers or {}), classifier.to(where), images, where, path)
     if plan.limit is not None and plan.limit < len(images):
         raise RobauditError(
             f"limit {plan.limit}: {len(images)} images were given; draw the subset when loading them"

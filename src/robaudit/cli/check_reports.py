@@ -69,7 +69,7 @@ class Outputs:
         """Write them all but the JSON, which `report_one` and `check_many` write; `claim` is judged in them too."""
         if self.board is not None:
             self._show_board(results, self.board)
-        from robaudit.reports import MANY, REPORTS, Failure, open_case, summary
+        from robaudit.reports import REPORTS, REPORTS_OF_SEVERAL, Failure, open_case, summary
 
         for item in results:
             if self.log and item.evidence is not None and item.verdict is not None:
@@ -84,7 +84,11 @@ class Outputs:
             else:
                 cases.append(open_case(item.path, claim=claim, pictures="html" in wanted))
         for name, place in wanted.items():
-            text = MANY[name](cases) if name in MANY else REPORTS[name](cast("Case", cases[0]))
+            text = (
+                REPORTS_OF_SEVERAL[name](cases)
+                if name in REPORTS_OF_SEVERAL
+                else REPORTS[name](cast("Case", cases[0]))
+            )
             write_text(place, text)
 
     @staticmethod

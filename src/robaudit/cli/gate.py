@@ -91,7 +91,7 @@ def gate(
     check_apart(inputs=[*(rules.dataset for rules in policies), *checkpoints], **outputs)
     from robaudit.cli.gate_judging import Gate
     from robaudit.devices import pick_device
-    from robaudit.reports import MANY
+    from robaudit.reports import REPORTS_OF_SEVERAL
 
     where = pick_device(device)
     found = [
@@ -101,7 +101,7 @@ def gate(
     ]
     for name, place in outputs.items():
         if place:
-            write_text(place, MANY[name]([item.case for item in found]))
+            write_text(place, REPORTS_OF_SEVERAL[name]([item.case for item in found]))
     _print(found, output_format, quiet="-" in outputs.values())
     return next(code for code in (1, 2, 3, 0) if code in {item.code for item in found})
 

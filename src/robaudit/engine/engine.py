@@ -97,7 +97,7 @@ class Engine:
         width = min(self.slots, -(-jobs // workers))
         # What a worker is given of the threads that `tune` has meant for all of them.
         helpers = (self.workers - 1) * torch.get_num_threads()
-        works = [Slots(task, runs, width, self.slots, helpers, self.least).go for _ in range(workers)]
+        works = [Slots(task, runs, width, self.slots, helpers, self.least).run for _ in range(workers)]
         if workers == 1:
             works[0](retire)
         else:

@@ -76,7 +76,7 @@ class Slots:
         every = _RECHECK_EVERY_ON_ACCELERATOR if is_accelerator(task.device) else _RECHECK_EVERY
         self.candidates = Candidates(task.strict, task.threat, every)
 
-    def go(self, retire: Callable[[Retired], None]) -> None:
+    def run(self, retire: Callable[[Retired], None]) -> None:
         """Step until no run is left."""
         self.retire = retire
         # Of each slot: the example's row, or -1 where it is idle, which of its runs this is, the steps tried.
@@ -97,7 +97,7 @@ class Slots:
                 with search.arithmetic() if isinstance(search, SearchModel) else nullcontext():
                     self.state = self._step(self.state)
                 paces.note(torch.get_num_threads(), (time.perf_counter() - began) / count)
-                self._settle()
+                self._retire_and_refill()
         finally:
             torch.set_num_threads(own)
             self.runs.leave()
@@ -142,7 +142,7 @@ class Slots:
         else:
             put(self.state, slots.to(self.task.device), fresh)
 
-    def _settle(self) -> None:
+    def _retire_and_refill(self) -> None:
         """Hand over what is done, refill, and close ranks at the end."""
         state, live = self.state, self.row >= 0
         flags = torch.stack([state.fooled, state.finished, state.nonfinite, state.near_miss])

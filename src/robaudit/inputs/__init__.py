@@ -14,7 +14,7 @@ from robaudit.inputs.inspection import Inspection, inspect_checkpoint
 from robaudit.inputs.loading import load_classifier, load_helpers
 from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
-from robaudit.inputs.programs import is_factory, settled, source_digest
+from robaudit.inputs.programs import is_factory, source_digest, with_logits
 from robaudit.inputs.recovery.scoring import calibrated_losses, standard_errors
 
 __all__ = [
@@ -40,8 +40,8 @@ __all__ = [
     "parse_normalisation",
     "read_saved",
     "save_classifier",
-    "settled",
     "source_digest",
     "standard_errors",
     "usual_normalisations",
+    "with_logits",
 ]

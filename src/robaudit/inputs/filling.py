@@ -10,7 +10,7 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.several import State, is_average, one_of, put_in
-from robaudit.inputs.programs import Loaded, Shape, call_factory, settled
+from robaudit.inputs.programs import Loaded, Shape, call_factory, with_logits
 
 #: What wrappers put into names, wherever they stand: `torch.compile`, `DataParallel`.
 WRAPPERS = ("_orig_mod.", "module.")
@@ -48,7 +48,7 @@ def fill_factory(
     notes = tuple(as_float32(network))
     if shape is None:
         return Loaded(network, None, notes=notes), averages
-    loaded = settled(network, torch.rand(1, *shape), arch, classes)
+    loaded = with_logits(network, torch.rand(1, *shape), arch, classes)
     return replace(loaded, notes=notes + loaded.notes), averages
 
 

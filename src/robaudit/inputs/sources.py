@@ -19,7 +19,7 @@ from robaudit.inputs.filling import as_float32, fill_factory
 from robaudit.inputs.hubs import CATALOGUES, fetch
 from robaudit.inputs.identity import class_structure
 from robaudit.inputs.normalisation import Normalisation
-from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, settled, source_digest
+from robaudit.inputs.programs import Shape, call_factory, is_factory, load_program, source_digest, with_logits
 from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.choice import ModelRequest
 from robaudit.inputs.recovery.described import described
@@ -123,7 +123,7 @@ def try_first(copy: FileCopy, request: ModelRequest, *, unknown: bool = False) -
             return
         network = assemble(found.options[0])
         if found.shape:
-            settled(network, torch.rand(1, *found.shape), str(copy.path))
+            with_logits(network, torch.rand(1, *found.shape), str(copy.path))
 
     in_child(str(copy.path), look, time_limits(copy))
     _SURVIVED.add(key)
@@ -153,7 +153,7 @@ def _ready(
     shape, classes = request.image_shape, 0
     notes = [*notes, *as_float32(network)]
     if shape:
-        found = settled(network, torch.rand(1, *shape), source, request.image_classes)
+        found = with_logits(network, torch.rand(1, *shape), source, request.image_classes)
         network, classes, notes = found.network, found.classes, [*notes, *found.notes]
     side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
     option = Candidate(source, (), channels, side, classes, 0.0, network)

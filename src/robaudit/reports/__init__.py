@@ -34,7 +34,7 @@ REPORTS: dict[str, Callable[[Case], str]] = {
 }
 
 #: Reports of several checkpoints in one.
-MANY: dict[str, Callable[[Sequence[Case | Failure]], str]] = {
+REPORTS_OF_SEVERAL: dict[str, Callable[[Sequence[Case | Failure]], str]] = {
     "markdown": markdown_summary,
     "junit": junit,
     "sarif": sarif,

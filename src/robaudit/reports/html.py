@@ -138,8 +138,8 @@ def _landscape(case: Case) -> dict[str, Any] | None:
     return {
         "items": [
             {
-                "words": item.words,
-                "scale": scale_of(item.loss).words,
+                "title": item.title,
+                "scale": scale_of(item.loss).caption,
                 "surface": surface_svg(case.surface, item),
                 "map": map_svg(case.surface, item),
             }

@@ -156,7 +156,7 @@ def _surface_axes(axes: Any, surface: Surface, item: Shown, scale: Scale) -> Non
     axes.set_zlim(low, high)
     axes.set_zticks([place for place, _ in scale.ticks()], [words for _, words in scale.ticks()])
     axes.set(xlabel=f"a along r1 ({unit})", ylabel=f"b along r2 ({unit})", zlabel="cross-entropy")
-    axes.set_title(f"{item.words}\n{scale.words}", fontsize=9, parse_math=False)
+    axes.set_title(f"{item.title}\n{scale.caption}", fontsize=9, parse_math=False)
     axes.view_init(elev=30, azim=-125)
     axes.tick_params(labelsize=7, pad=1)
     axes.locator_params(axis="x", nbins=5)
@@ -214,7 +214,7 @@ def _curves_axes(axes: Any, surface: Surface) -> None:
     axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     axes.set_yticks([place for place, _ in scale.ticks()], [words for _, words in scale.ticks()])
     axes.set(xlabel=f"a along r1 ({unit}), b = 0", ylabel="cross-entropy", xlim=(offsets[0], offsets[-1]))
-    kind = "log scale" if scale.log else scale.words if scale.flat else "linear scale"
+    kind = "log scale" if scale.log else scale.caption if scale.flat else "linear scale"
     axes.set_title(
         f"Loss along r1 through each image ({kind}); bold: the median one; dashed: wrong class", fontsize=8.5
     )

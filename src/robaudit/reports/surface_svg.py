@@ -37,7 +37,7 @@ def surface_svg(surface: Surface, item: Shown) -> Markup:
     heights, low, high = _shares(item.loss, scale), *scale.ends
     keep = np.unique(np.rint(np.linspace(0, len(heights) - 1, min(_SIDE, len(heights)))).astype(int))
     z = np.round(heights[np.ix_(keep, keep)], 3)
-    title = f"Loss surface of {item.words}, {scale.words}; drag it or use the arrow keys to turn it"
+    title = f"Loss surface of {item.title}, {scale.caption}; drag it or use the arrow keys to turn it"
     parts = [
         markup('<g class="cells">{}</g>', Markup("").join(_cells(z))),
         *[_path("edge", _lifted(heights, line)) for line in boundary(item.margin)],
@@ -82,7 +82,7 @@ def map_svg(surface: Surface, item: Shown) -> Markup:
     parts.append(_words(left + side / 2, top + side + 38, f"a along r1 ({unit})"))
     parts.append(markup('<text transform="translate(16 {}) rotate(-90)" text-anchor="middle">{}</text>',
                         top + side / 2, f"b along r2 ({unit})"))  # fmt: skip
-    return svg(f"Loss of {item.words} from above", _SIZE, parts, _SIZE)
+    return svg(f"Loss of {item.title} from above", _SIZE, parts, _SIZE)
 
 
 def lines_svg(surface: Surface) -> Markup:
@@ -94,7 +94,7 @@ def lines_svg(surface: Surface) -> Markup:
     low, high = scale.ends
     ends = tuple((float(v), number(v)) for v in (offsets[0], 0.0, offsets[-1]))
     x = Axis(f"a along r1 ({unit}), b = 0", float(offsets[0]), float(offsets[-1]), ends)
-    plot = Plot("Loss along r1", x, Axis(f"cross-entropy, {scale.words}", low, high, tuple(scale.ticks())))
+    plot = Plot("Loss along r1", x, Axis(f"cross-entropy, {scale.caption}", low, high, tuple(scale.ticks())))
     for place in [*(place for place in range(len(surface)) if place != bold), bold]:
         wide = " bold" if place == bold else ""
         starts = np.flatnonzero(np.diff(wrong[place])) + 1

@@ -60,7 +60,7 @@ HOW_TO_READ = (
 class Shown:
     """One surface (A, A) and its margin, and whose they are."""
 
-    words: str
+    title: str
     loss: Floats
     margin: Floats
 
@@ -86,7 +86,7 @@ class Scale:
         return float(low), float(high)
 
     @property
-    def words(self) -> str:
+    def caption(self) -> str:
         """What a reader must know of the scale."""
         if self.flat:
             return f"flat: all within {FLAT:g}"

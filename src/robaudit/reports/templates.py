@@ -42,10 +42,12 @@ def _digest(text: str) -> str:
 
 def markup(template: str, *values: object, **named: object) -> Markup:
     """`template` with its `{}` filled in: numbers as they stand, text escaped and without control characters."""
-    return Markup(template).format(*map(_tame, values), **{name: _tame(item) for name, item in named.items()})
+    return Markup(template).format(
+        *map(_escape_value, values), **{name: _escape_value(item) for name, item in named.items()}
+    )
 
 
-def _tame(value: object) -> object:
+def _escape_value(value: object) -> object:
     return value if isinstance(value, Markup | int | float) else plain(value)
 
 

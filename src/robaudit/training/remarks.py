@@ -11,6 +11,8 @@ FEW_EXAMPLES = 100
 EPOCHS_IN_A_ROW, CHANCE_ERRORS = 3, 2.5
 #: `EPOCHS_IN_A_ROW` are enough if they are among this many: weights that learn nothing may guess a little better once.
 RECENT_EPOCHS = 4
+#: What numbers were called that runs of earlier versions have kept.
+_FORMER = {"said_chance": "warned_chance", "said_weak": "warned_weak"}
 
 
 def at_chance(clean: float, labels: list[int]) -> bool:
@@ -44,7 +46,7 @@ class Remarks:
     def __init__(self, labels: list[int]) -> None:
         self._labels = labels
         self.chance: list[bool] = []
-        self.weak, self.said_chance, self.said_weak = 0, False, False
+        self.weak, self.warned_chance, self.warned_weak = 0, False, False
 
     def at_start(self) -> list[str]:
         """Before the first epoch."""
@@ -67,9 +69,9 @@ class Remarks:
     def _at_chance(self, row: dict[str, Any]) -> str:
         guess = max(self._labels) / sum(self._labels)
         self.chance = [*self.chance, at_chance(row["clean"], self._labels)][-RECENT_EPOCHS:]
-        if sum(self.chance) < EPOCHS_IN_A_ROW or self.said_chance:
+        if sum(self.chance) < EPOCHS_IN_A_ROW or self.warned_chance:
             return ""
-        self.said_chance = True
+        self.warned_chance = True
         return (
             f"{sum(self.chance)} of {len(self.chance)} epochs at chance (clean {100 * row['clean']:.1f} %, "
             f"guessing gives {100 * guess:.1f} %): the network learns nothing; stop, and train with a smaller --lr "
@@ -78,9 +80,9 @@ class Remarks:
 
     def _weak(self, row: dict[str, Any]) -> str:
         self.weak = self.weak + 1 if row["weak"] else 0
-        if self.weak < EPOCHS_IN_A_ROW or self.said_weak:
+        if self.weak < EPOCHS_IN_A_ROW or self.warned_weak:
             return ""
-        self.said_weak = True
+        self.warned_weak = True
         return (
             f"epoch {row['epoch']}: PGD-10 leaves {100 * row['gap']:.1f} points more than the worst case, and did "
             "not begin to all at once: it is too weak a yardstick for this network at this --eps; go by `robust`"
@@ -91,5 +93,5 @@ class Remarks:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def load(self, state: dict[str, Any]) -> None:
-        """What `state` gave."""
-        vars(self).update(state)
+        """What `state` gave, under the names of earlier versions too."""
+        vars(self).update({_FORMER.get(name, name): value for name, value in state.items()})

@@ -27,7 +27,7 @@ from robaudit.training.state import TrainingState
 from robaudit.training.stepping import NotFiniteError
 from robaudit.training.threads import Threads
 from robaudit.training.treatments import Treatment
-from robaudit.training.trials import best_of, in_words, logged, try_out, untreated
+from robaudit.training.trials import best_of, logged, summary, try_out, untreated
 from robaudit.training.validation import GoesOn, Look, Validation
 
 Row = dict[str, Any]
@@ -172,7 +172,7 @@ class Run:
         self.training.load(best.state)
         self.healer.on_trials(best.treatment)
         self.selection.untreated = untreated(found)
-        self.progress.note(f"epoch {self.epoch + 1}: {in_words(best, found)}")
+        self.progress.note(f"epoch {self.epoch + 1}: {summary(best, found)}")
         return best.look, logged(best, found)
 
     def _try(self, treatment: Treatment) -> Look | None:

@@ -92,36 +92,36 @@ class Stepper:
         self._looked = False
         self._descent = self._recorded_descent()
 
-    def step(self, batch: Batch, how: StepSpec) -> StepResult:
+    def step(self, batch: Batch, spec: StepSpec) -> StepResult:
         """Train on one batch, this rank's share; where the loss is not finite the weights are left as they were."""
-        x = self._noisy(batch, how)
-        found = self._perturb(x, batch, how)
+        x = self._noisy(batch, spec)
+        found = self._perturb(x, batch, spec)
         self.network.train()
         self.optimiser.zero_grad()
-        loss, logits, taken = self._descend(x, found, batch, how)
+        loss, logits, taken = self._descend(x, found, batch, spec)
         add_up_gradients(self.network, self.ranks)
         self._clip()
         # The one time that a step waits for an accelerator.
         *sums, bad = self._sums(loss, logits, found, batch).tolist()
         finite = bad == 0 and all(map(math.isfinite, sums))
-        before = [p.grad.clone() for p in self._weights() if p.grad is not None] if how.norms else []
+        before = [p.grad.clone() for p in self._weights() if p.grad is not None] if spec.norms else []
         if finite:
-            self.optimiser.step(how.lr)
-        if how.norms:
-            taken["grad_cosine_similarity"] = self._cosine(before, batch, x, how) if finite else float("nan")
+            self.optimiser.step(spec.lr)
+        if spec.norms:
+            taken["grad_cosine_similarity"] = self._cosine(before, batch, x, spec) if finite else float("nan")
         return StepResult(dict(zip(SUMS, sums, strict=True)), finite, taken)
 
     def _descend(
-        self, x: Tensor, found: Attacked, batch: Batch, how: StepSpec
+        self, x: Tensor, found: Attacked, batch: Batch, spec: StepSpec
     ) -> tuple[Loss, tuple[Tensor, Tensor], dict[str, float]]:
         """Set the gradients by the weights: the loss, both logits and the lengths that were wanted."""
-        if self._descent is not None and not how.norms and len(batch.y) == how.total:
-            replayed = self._descent(x, found.x, batch.y, how.beta)
+        if self._descent is not None and not spec.norms and len(batch.y) == spec.total:
+            replayed = self._descent(x, found.x, batch.y, spec.beta)
             if replayed is not None:
                 return *replayed, {}
-        with moved(self.network, self._awp(x, found, batch, how)):
-            loss, logits = self._loss(x, found, batch, how)
-            return loss, logits, self._backward(loss, len(batch.y) / how.total, how.norms)
+        with moved(self.network, self._awp(x, found, batch, spec)):
+            loss, logits = self._loss(x, found, batch, spec)
+            return loss, logits, self._backward(loss, len(batch.y) / spec.total, spec.norms)
 
     def _recorded_descent(self) -> RecordedDescent | None:
         """Where the device records graphs, and a step is made of these passes alone."""
@@ -144,16 +144,16 @@ class Stepper:
             length = torch.stack(torch._foreach_norm(gradients)).norm()
             torch._foreach_mul_(gradients, (self.settings.clip / length.clamp_min(1e-12)).clamp_max(1.0))
 
-    def _noisy(self, batch: Batch, how: StepSpec) -> Tensor:
-        if not how.noise:
+    def _noisy(self, batch: Batch, spec: StepSpec) -> Tensor:
+        if not spec.noise:
             return batch.x
-        draws = Draws(self.settings.seed, "healing").normal(batch.ids, how.number, batch.x[0].numel())
-        return batch.x + how.noise * draws.reshape(batch.x.shape)
+        draws = Draws(self.settings.seed, "healing").normal(batch.ids, spec.number, batch.x[0].numel())
+        return batch.x + spec.noise * draws.reshape(batch.x.shape)
 
-    def _perturb(self, x: Tensor, batch: Batch, how: StepSpec) -> Attacked:
+    def _perturb(self, x: Tensor, batch: Batch, spec: StepSpec) -> Attacked:
         with frozen(self.network):
-            ascent = Ascent(self.settings.inner, how.inner, how.far)
-            return attack(self._current(x), x, batch.y, batch.ids, how.number, self.settings.seed, ascent)
+            ascent = Ascent(self.settings.inner, spec.inner, spec.far)
+            return attack(self._current(x), x, batch.y, batch.ids, spec.number, self.settings.seed, ascent)
 
     def passes(self, x: Tensor) -> None:
         """A forward and a backward pass as the inner attack makes them; nothing is changed by it."""
@@ -183,13 +183,13 @@ class Stepper:
         return live
 
     def _loss(
-        self, x: Tensor, found: Attacked, batch: Batch, how: StepSpec
+        self, x: Tensor, found: Attacked, batch: Batch, spec: StepSpec
     ) -> tuple[Loss, tuple[Tensor, Tensor]]:
         """The loss and both logits; two passes, as published: batch norm sees clean and adversarial apart."""
         if self.settings.method != "pgd-at":
-            return self._outer(x, found.x, batch.y, how.beta)
+            return self._outer(x, found.x, batch.y, spec.beta)
         adversarial = self.network(found.x).float()
-        loss = LOSSES[self.settings.method](found.clean, adversarial, batch.y, how.beta)
+        loss = LOSSES[self.settings.method](found.clean, adversarial, batch.y, spec.beta)
         return loss, (found.clean.detach(), adversarial.detach())
 
     def _outer(
@@ -199,11 +199,11 @@ class Stepper:
         loss = LOSSES[self.settings.method](clean, other, y, beta)
         return loss, (clean.detach(), other.detach())
 
-    def _awp(self, x: Tensor, found: Attacked, batch: Batch, how: StepSpec) -> dict[str, Tensor]:
+    def _awp(self, x: Tensor, found: Attacked, batch: Batch, spec: StepSpec) -> dict[str, Tensor]:
         if not self.settings.awp:
             return {}
         with same_buffers(self.network):
-            loss, _ = self._loss(x, found, batch, how)
+            loss, _ = self._loss(x, found, batch, spec)
             (loss.total * len(batch.y)).backward()
         add_up_gradients(self.network, self.ranks)
         named = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
@@ -234,12 +234,12 @@ class Stepper:
         total = self.ranks.add_up(torch.cat([w.grad.reshape(-1) for w in weights if w.grad is not None]))
         return {"w_grad_norm": float(total.norm())} | lengths
 
-    def _cosine(self, before: list[Tensor], batch: Batch, x: Tensor, how: StepSpec) -> float:
+    def _cosine(self, before: list[Tensor], batch: Batch, x: Tensor, spec: StepSpec) -> float:
         """Equation 7: the full loss's gradient after the step, with the maximum found anew, against that before."""
-        found = self._perturb(x, batch, how)
+        found = self._perturb(x, batch, spec)
         self.network.train()
         with same_buffers(self.network):
-            loss, _ = self._loss(x, found, batch, how)
+            loss, _ = self._loss(x, found, batch, spec)
             after = torch.autograd.grad(loss.total * len(batch.y), self._weights(), allow_unused=True)
         flat = self.ranks.add_up(torch.cat([g.reshape(-1) for g in after if g is not None]))
         old = torch.cat([gradient.reshape(-1) for gradient in before])

@@ -35,7 +35,7 @@ class Threads:
         self.measured = not fixed and self.most > 1 and not is_accelerator(device)
         self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self._usual: float | None = None
-        self._settled, self._cost = float("-inf"), 0.0
+        self._measured_at, self._cost = float("-inf"), 0.0
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -50,8 +50,8 @@ class Threads:
 
     def begin_epoch(self, work: Callable[[], object]) -> None:
         """Measure where that was long ago, or never done."""
-        if self.measured and self._clock() - self._settled > STALE_SECONDS:
-            self._settle(work)
+        if self.measured and self._clock() - self._measured_at > STALE_SECONDS:
+            self._measure(work)
 
     def step(self, seconds: float, work: Callable[[], object]) -> bool:
         """A step took so long: measure again where several were much slower than usual; whether that was done.
@@ -68,15 +68,15 @@ class Threads:
             return False
         now = median(self._recent)
         self._usual = min(now, self._usual or now)
-        rested = self._clock() - self._settled > self._cost / MEASURING_SHARE
+        rested = self._clock() - self._measured_at > self._cost / MEASURING_SHARE
         if now <= SLOWER_FACTOR * self._usual or not rested:
             return False
-        self._settle(work)
+        self._measure(work)
         return True
 
-    def _settle(self, work: Callable[[], object]) -> None:
+    def _measure(self, work: Callable[[], object]) -> None:
         began = self._clock()
         torch.set_num_threads(fastest_threads(work, self.most))
-        self._settled = self._clock()
-        self._cost = self._settled - began
+        self._measured_at = self._clock()
+        self._cost = self._measured_at - began
         self._recent.clear()

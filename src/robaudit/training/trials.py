@@ -69,7 +69,7 @@ def untreated(found: list[Trial]) -> Standing | None:
     return next((item.look.standing for item in found if item.treatment == NONE), None)
 
 
-def in_words(best: Trial, found: list[Trial]) -> str:
+def summary(best: Trial, found: list[Trial]) -> str:
     """What was tried and what the run continues from."""
     accuracies = ", ".join(f"{item.treatment.name or 'untreated'} {100 * item.robust:.1f}" for item in found)
     if best.treatment == NONE:

@@ -13,7 +13,7 @@ from torch import nn
 from robaudit.errors import RobauditError
 from robaudit.gradients import input_gradient
 from robaudit.inputs import load_classifier
-from robaudit.inputs.programs import settled
+from robaudit.inputs.programs import with_logits
 from robaudit.inputs.programs.onnx.reading import _tensor
 
 pytest.importorskip("onnx")
@@ -110,11 +110,13 @@ class _Centred(nn.Module):
 
 
 def test_a_network_that_writes_into_its_input() -> None:
-    found = settled(_Centred(), X, "mine")
+    found = with_logits(_Centred(), X, "mine")
     x = X.clone().requires_grad_()
     assert torch.allclose(input_gradient(found.network(x).sum(), x).sum(), torch.tensor(3 * 10 * 4.0))
     assert torch.equal(x, X)
-    assert settled(nn.Flatten(), X, "mine").network.__class__ is nn.Flatten  # others are called as they are
+    assert (
+        with_logits(nn.Flatten(), X, "mine").network.__class__ is nn.Flatten
+    )  # others are called as they are
 
 
 def test_a_network_without_a_gradient_by_its_own_doing_is_told_so() -> None:
@@ -129,7 +131,7 @@ def test_a_network_that_takes_more_than_images() -> None:
             return (x * mask).flatten(1)
 
     with pytest.raises(RobauditError, match=r"^mine: takes more than images"):
-        settled(Two(), X, "mine")
+        with_logits(Two(), X, "mine")
 
 
 def test_bfloat16_in_an_onnx_file() -> None:

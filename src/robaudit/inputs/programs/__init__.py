@@ -5,7 +5,7 @@ from __future__ import annotations
 from robaudit.factory_names import is_factory
 from robaudit.inputs.programs.factories import call_factory
 from robaudit.inputs.programs.factory_source import source_digest
-from robaudit.inputs.programs.loading import Loaded, load_program, settled
+from robaudit.inputs.programs.loading import Loaded, load_program, with_logits
 from robaudit.inputs.programs.network import Shape
 from robaudit.inputs.programs.outputs import ONE_OUTPUT
 
@@ -16,6 +16,6 @@ __all__ = [
     "call_factory",
     "is_factory",
     "load_program",
-    "settled",
     "source_digest",
+    "with_logits",
 ]

@@ -85,11 +85,11 @@ def load_program(
     notes = answer.notes
     if isinstance(network, torch.jit.ScriptModule):
         notes = ("its own code is run by torch, as --trust-program says",)
-    found = settled(network, example_image(shape), str(path), classes)
+    found = with_logits(network, example_image(shape), str(path), classes)
     return Loaded(found.network, shape, found.classes, notes + found.notes)
 
 
-def settled(network: nn.Module, example: Tensor, name: str, classes: int = 0) -> Loaded:
+def with_logits(network: nn.Module, example: Tensor, name: str, classes: int = 0) -> Loaded:
     """A module that answers with logits (N, K): itself, or one that takes them out of its answer.
 
     Args:
