@@ -7,7 +7,7 @@
     python benchmarks/gpu.py pack DEST --data-dir D     the data sets as archives, which --data-dir takes as well
     python benchmarks/gpu.py join DIR                   numbered pieces into whole files, weights into .safetensors
 
-A stage ends by itself before its minutes are over, leaves its results after every part, and goes on from what an
+A stage ends by itself before its minutes are over, leaves its results after every part, and resumes what an
 earlier call left in DIR. docs/gpu.md says what each proves.
 """
 
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
             flags.add_argument("--limit", type=int, help="training images; all by default")
             flags.add_argument("--validation", type=int, help="held-out examples; 1,000 by default")
             flags.add_argument(
-                "--batch-metrics", type=int, help="every so many steps; 20 by default, 0 for none"
+                "--batch-metrics", type=int, help="every this many steps; 20 by default, 0 for none"
             )
         if name == "right":
             flags.add_argument("--models", nargs="+", default=[], metavar="DATASET:FILE:EPS")
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _stage(options: argparse.Namespace, began: float) -> None:
     if not options.minutes > 0:
-        raise RobauditError(f"minutes {options.minutes:g} must be above 0, as 3")
+        raise RobauditError(f"minutes {options.minutes:g} must be above 0, for example 3")
     with tempfile.TemporaryDirectory(prefix="gpu-") as scratch:
         call = Call(
             data_dir=options.data_dir,

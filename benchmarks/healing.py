@@ -150,7 +150,7 @@ def attack(model: Classifier, images: Images, plan: AuditPlan) -> dict[str, floa
 
 
 def weights(path: Path) -> str:
-    """A digest of a checkpoint's tensors, or of its bytes where it is no safetensors file."""
+    """A digest of a checkpoint's tensors, or of its bytes where it is not a safetensors file."""
     whole = hashlib.sha256()
     if path.suffix != ".safetensors":
         return hashlib.sha256(path.read_bytes()).hexdigest()

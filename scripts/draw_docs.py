@@ -47,7 +47,7 @@ def save(data: bytes, name: str, widest: int = _WIDEST) -> None:
 
 
 def command(*words: object) -> None:
-    """One command of robaudit; its verdict is no failure."""
+    """One command of robaudit; its verdict is not a failure."""
     if run([str(word) for word in words]) not in (0, 1, 3):
         sys.exit(f"failed: {words}")
 

@@ -1,4 +1,4 @@
-"""Audits that stop when the time is over and go on from their evidence later."""
+"""Audits that stop when the time is over and are resumed from their evidence later."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def unbundle(data: bytes | None, paths: Iterable[Path]) -> None:
     """Those of the files at `paths` that the archive has; others in it are left alone.
 
     Raises:
-        RobauditError: it is no archive.
+        RobauditError: it is not an archive.
 
     """
     if data is None:

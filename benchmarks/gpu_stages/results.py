@@ -38,7 +38,7 @@ class Results:
     """
 
     def __init__(self, folder: Path, stage: str, settings: dict[str, Any], device: str) -> None:
-        """Begin in `folder`, or go on with what an earlier call left there.
+        """Begin in `folder`, or resume what an earlier call left there.
 
         Args:
             folder: made where it is missing.
@@ -73,7 +73,7 @@ class Results:
             self.parts, self._times, self.left_out = before["parts"], before["times"], before["left_out"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RobauditError(
-                f"{path}: cannot be gone on from ({type(error).__name__}); choose another --out"
+                f"{path}: cannot be resumed ({type(error).__name__}); choose another --out"
             ) from error
         if stage != self.stage:
             raise RobauditError(f"{self.folder}: holds the stage '{stage}'; choose another --out")

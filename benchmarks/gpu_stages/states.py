@@ -37,7 +37,7 @@ def pack_state(folder: Path, *, exact: bool) -> bytes | None:
     healthy = state.pop("healthy", None)
     members = {part: weights.pack(state[part], half=part == "optimiser" or not exact) for part in _PARTS}
     if healthy is not None:
-        # After an epoch that is not masked the last healthy weights are those that the run goes on with.
+        # After an epoch that is not masked the last healthy weights are those that the run continues with.
         same = all(_equal(healthy[part], state[part]) for part in _PARTS)
         state["healthy_is_last"] = same
         if not same:

@@ -79,7 +79,7 @@ def checkpoints(folder: Path, scratch: Path) -> dict[str, tuple[Path, str]]:
     run = parts.get("unstable", {})
     if not run.get("masked_epoch"):
         epochs = len(run.get("rows", []))
-        raise RobauditError(f"{folder}: no epoch is masked yet ({epochs} so far); go on with `collapse`")
+        raise RobauditError(f"{folder}: no epoch is masked yet ({epochs} so far); resume `collapse`")
     masked, best = run["masked_epoch"], run["best_epoch"]
     titles = {"masked": f"TRADES, masked epoch {masked}" + ", its best" * (best == masked)}
     if best != masked:

@@ -36,7 +36,7 @@ FORMS: dict[str, str] = {
     "torchvision:NAME, timm:NAME": "their network, with the file's weights",
     "FILE.py:FUNCTION, package.module:FUNCTION": "your own, which returns an nn.Module",
 }
-#: Words of `--arch` that are no network's name.
+#: Words of `--arch` that are not a network's name.
 _OTHERS = ("onnx", "torchscript", "pt2", "wideresnet", "wide-resnet", "wide_resnet")
 
 

@@ -74,7 +74,7 @@ def opened(path: Path) -> Iterator[tuple[io.FileIO, int]]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no plain file.
+        ValueError: it is not a plain file.
 
     """
     flags = (
@@ -97,7 +97,7 @@ def read_file(path: Path, limit: int, first: int | None = None) -> bytes:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no plain file, or larger.
+        ValueError: it is not a plain file, or larger.
 
     """
     with opened(path) as (file, size):
@@ -116,7 +116,7 @@ def file_digest(path: Path) -> str:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no plain file.
+        ValueError: it is not a plain file.
 
     """
     with opened(path) as (file, _):
@@ -128,7 +128,7 @@ def read_text(path: Path, limit: int) -> str:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no plain file, larger than `limit` bytes, or not UTF-8.
+        ValueError: it is not a plain file, larger than `limit` bytes, or not UTF-8.
 
     """
     return read_file(path, limit).decode("utf-8-sig")

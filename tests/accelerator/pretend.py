@@ -6,7 +6,7 @@
 * It has a random generator of its own, may lack float64 (as MPS does), may have little memory, may fail in the middle.
 * It records graphs: what is asked for meanwhile is done again on the same memory, and waiting for it is refused.
 
-It says that it is no CUDA device, as any accelerator but CUDA's does. torch's interface for this is experimental
+It says that it is not a CUDA device, as any accelerator but CUDA's does. torch's interface for this is experimental
 (`torch.utils.backend_registration`); whatever it lacks here is a lack of these tests, not of robaudit.
 """
 

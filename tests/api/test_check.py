@@ -254,7 +254,7 @@ def test_what_a_result_shows_and_writes(plain, tmp_path):
     again = robaudit.Result.open(kept)
     assert again.to_dict() == plain.to_dict()
     assert torch.equal(again.adversarial.x_adv, plain.adversarial.x_adv)
-    assert again.save(kept) == kept, "onto itself is no loss"
+    assert again.save(kept) == kept, "onto itself is not a loss"
     assert kept.stat().st_size > 1000
     with pytest.raises(RobauditError, match="format 'pdf' is not known"):
         plain.report("pdf")
@@ -397,7 +397,7 @@ BAD = [
     ((X, Y - 1), {}, RobauditError, "labels go down to -1; give class indices from 0"),
     ((X, Y.float()), {}, RobauditError, r"labels are float32; give class indices .* labels.long\(\)"),
     ((X, X[:, 0, 0]), {}, RobauditError, r"labels have shape \(8, 8\) and are not one-hot"),
-    ((X, ["a"] * 8), {}, RobauditError, "labels are no whole numbers"),
+    ((X, ["a"] * 8), {}, RobauditError, "labels are not whole numbers"),
     ((X,), {}, TypeError, "labels are missing"),
     ((TensorDataset(X, Y), Y), {}, TypeError, "labels: are for a tensor"),
     ((TensorDataset(X),), {}, RobauditError, r"<TensorDataset>: its items are tuple; expected \(image, label\)"),

@@ -72,7 +72,7 @@ def test_results_are_gone_on_with_and_others_are_refused(tmp_path):
     with pytest.raises(RobauditError, match="holds the stage 'right'"):
         Results(tmp_path, "speed", {}, "card")
     (tmp_path / "results.json").write_text("{")
-    with pytest.raises(RobauditError, match="cannot be gone on from"):
+    with pytest.raises(RobauditError, match="cannot be resumed"):
         Results(tmp_path, "right", {}, "card")
 
 

@@ -122,7 +122,7 @@ def _one_case(folder):
 def test_flags_that_cannot_be_are_one_line(tmp_path, gpu, capsys):
     flags = ("--data-dir", tmp_path, "--out", tmp_path / "out")
     assert gpu("right", *flags, "--minutes", 0) == 2
-    assert capsys.readouterr().err == "error: minutes 0 must be above 0, as 3\n"
+    assert capsys.readouterr().err == "error: minutes 0 must be above 0, for example 3\n"
     if not torch.cuda.is_available():
         assert gpu("right", *flags, "--minutes", 1, "--device", "cuda") == 2
         error = capsys.readouterr().err

@@ -13,7 +13,7 @@ from tests.shipped import ADVERSARIAL
 
 
 def bad_files(folder):
-    """Name and content of files that are no checkpoint."""
+    """Name and content of files that are not a checkpoint."""
     good = ADVERSARIAL.read_bytes()
     torch.save({"weight": torch.full((10, 64), float("nan"))}, folder / "nan.pt")
     torch.save({"conv.weight": torch.zeros(7, 1, 3, 3), "odd": torch.zeros(3)}, folder / "odd.pt")

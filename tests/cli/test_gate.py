@@ -331,7 +331,7 @@ def test_findings_are_ignored_by_code_until_a_day(project, tmp_path, capsys):
         policy.write_text(POLICY + "".join(entries))
         return run(["gate", "--policy", str(policy), *outputs, "--output-format", "github"])
 
-    assert with_ignored(ignoring(codes[0])) == 1, "a finding is no verdict"
+    assert with_ignored(ignoring(codes[0])) == 1, "a finding is not a verdict"
     said = capsys.readouterr()
     assert "::error file=" in said.out
     assert f"title=robaudit%3A {codes[0]}::" not in said.out

@@ -55,7 +55,7 @@ def test_finished_evidence_where_nothing_can_be_written_is_shown_again(tmp_path,
 
     path = tmp_path / "a.evidence"
     make_evidence(path)
-    assert finished_unwritable(path, header(), None) is None, "it can be gone on with"
+    assert finished_unwritable(path, header(), None) is None, "it can be resumed"
     before = path.read_bytes()
     monkeypatch.setattr("os.access", lambda *_: False)
     assert len(finished_unwritable(path, header(), None)) == 40

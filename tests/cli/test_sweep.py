@@ -80,7 +80,7 @@ def test_the_table_counts_gaps_at_the_bound(grid, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = 1", "is no sweep"),
+        ("name = 1", "is not a sweep"),
         ("x = [", "not TOML"),
         (GRID.replace('dataset = "digits"', ""), "needs a dataset"),
     ],

@@ -12,7 +12,7 @@ from tests.models import cnn
 
 @pytest.fixture
 def found(monkeypatch):
-    """The tuning on two cores of a network that takes `seconds` of a batch and so many `each` example."""
+    """The tuning on two cores of a network that takes `seconds` of a batch and this many `each` example."""
 
     def tuning(each, seconds=0.0):
         monkeypatch.setattr("robaudit.engine.tuning.rate", lambda _, x: len(x) / (seconds + each * len(x)))

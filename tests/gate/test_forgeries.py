@@ -492,7 +492,7 @@ def test_without_pyautoattack_that_is_said(project, capsys, monkeypatch):
 
 
 def missed(total, forged, pairs):
-    """The probability that so many pairs, drawn without replacement, hold no forged one."""
+    """The probability that this many pairs, drawn without replacement, hold no forged one."""
     return math.comb(total - forged, pairs) / math.comb(total, pairs)
 
 

@@ -185,7 +185,7 @@ def test_a_users_own_code_is_for_the_command_line_of_the_gate(
 
 RUNS = {
     "a pickle that calls": archive(b"\x80\x02" + call(name("os", "system"), text(payloads.COMMAND)) + b"."),
-    "no checkpoint": b"nothing", "an absurd tree": archive(b"\x80\x02)" + b"\x85" * 90_000 + b"."), "cut short": b"PK\3\4",
+    "no checkpoint": b"nothing", "too deep a tree": archive(b"\x80\x02)" + b"\x85" * 90_000 + b"."), "cut short": b"PK\3\4",
 }  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def _parts(state: dict[str, Any], *where: str) -> Iterator[tuple[str, ...]]:
 
 
 def test_a_runs_state_has_the_form_of_the_runs_own() -> None:
-    """Whatever a part of it is exchanged for: nothing of another form is gone on from."""
+    """Whatever a part of it is exchanged for: nothing of another form is resumed."""
     own = {
         "epoch": 0, "step": 0, "rows": [], "seconds": 0.0, "healthy": None, "judge": {"gaps": [], "masked": False},
         "network": {"fc.weight": torch.zeros(2, 3)}, "optimiser": {}, "treatment": "",

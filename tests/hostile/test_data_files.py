@@ -37,7 +37,7 @@ def arrays() -> list[Case]:
         "not numbers": {"images": np.full_like(wide, np.nan)}, "infinite": {"images": np.full_like(wide, np.inf)}, "beyond white": {"images": wide + 255},
         "below black": {"images": wide - 1}, "huge numbers": {"images": np.full_like(wide, 1e308)}, "no images": {"images": PIXELS[:0], "labels": LABELS[:0]},
         "no pixels": {"images": PIXELS[:, :0]}, "fewer labels": {"labels": LABELS[:5]}, "labels in a row": {"labels": LABELS[None]}, "one label": {"labels": np.array(3)},
-        "labels that are no classes": {"labels": np.full(6, 2**63 - 1)}, "unsigned labels": {"labels": np.full(6, 2**64 - 1, np.uint64)}, "negative labels": {"labels": LABELS - 9},
+        "labels that are not classes": {"labels": np.full(6, 2**63 - 1)}, "unsigned labels": {"labels": np.full(6, 2**64 - 1, np.uint64)}, "negative labels": {"labels": LABELS - 9},
         "halves": {"labels": LABELS + 0.5}, "labels that are none": {"labels": np.full(6, np.nan)}, "a million classes": {"labels": LABELS + 999_990},
         "many dimensions": {"images": np.zeros((6,) + (1,) * 25, np.uint8)}, "five dimensions": {"images": np.zeros((6, 1, 1, 8, 8))}, "one large picture": {"images": np.zeros((1, 9000, 9000), np.uint8), "labels": LABELS[:1]},
         "a header of objects": {"images": claimed((6,), "|O", b"\x80\x04cos\nsystem\n")}, "a header that is code": {"images": claimed("__import__('os').abort()")},

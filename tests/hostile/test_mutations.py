@@ -149,7 +149,7 @@ SETS: dict[str, tuple[str, list[str], int, Callable[[], mutating.Mutate]]] = {
 
 
 def _try_sets(hostile: Hostile, kind: str, count: int, first: int) -> None:
-    """Images are read before the model, which is no model: whatever the images are, the answer is exit 2."""
+    """Images are read before the model, which is not a model: whatever the images are, the answer is exit 2."""
     place, flags, _, make = SETS[kind]
     target = hostile.folder / place
     shutil.rmtree(hostile.folder / "MNIST", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Paths that are no plain file, files that change while they are read, and files that are another than was checked."""
+"""Paths that are not plain files, files that change while they are read, and files that are another than was checked."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def test_without_a_draw_it_is_all_that_can_be():
 
 
 def test_what_is_known_bounds_it():
-    """So many survivors are seen, so many breaks."""
+    """This many survivors are seen, and this many breaks."""
     values = [1] * 30 + [0] * 5
     found = sampled_share(values, values, 50, 200, 0.99)
     assert 30 / 200 <= found.low <= found.value <= found.high <= 45 / 200

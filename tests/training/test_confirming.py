@@ -160,7 +160,7 @@ def test_a_rate_that_wrecks_the_start_is_made_smaller_and_the_run_resumes_so(
     rows = trained(tmp_path / "whole", notes)
     rates = [settings.lr] * EPOCHS_IN_A_ROW + [settings.lr * RATE_FACTOR]
     assert [row["lr"] for row in rows] == pytest.approx(rates)
-    assert any("goes on from the start's weights at 0.3 times the rate" in text for text in notes.texts)
+    assert any("continues from the start's weights at 0.3 times the rate" in text for text in notes.texts)
     assert rows[-1]["best"] == 0
     with pytest.raises(AbortError):
         trained(tmp_path / "parts", StopAfter(4 * EPOCHS_IN_A_ROW + 2))

@@ -28,7 +28,7 @@ CALM, MASKED = Judged(Reading(False), 0.1), Judged(Reading(True, "x"), 1.0)
 
 
 def look(fosc=0.09, sgcs=0.75, pgd10=0.5, robust=0.45, square=0.02, count=200):
-    """A network of which PGD-10 leaves so many examples, the worst case fewer, Square so many of the difference."""
+    """A network of which PGD-10 leaves this many examples, the worst case fewer, Square this many of the difference."""
     places = torch.arange(count) / count
     left, broken = places < robust, (places >= robust) & (places < robust + square)
     standing = Standing(left, left, broken, count)
@@ -53,14 +53,14 @@ def test_a_jump_in_everything_is_masking():
     ids=["FOSC as before", "SGCS as before", "gap as before", "Square's as before"],
 )
 def test_masking_needs_gradients_that_disagree_and_both_gaps(usual, masked):
-    """FOSC and SGCS alone are noise; gaps alone are a weak yardstick."""
+    """FOSC and SGCS alone are noise; gaps alone are a weak measure."""
     judge = Judge()
     for _ in range(10):
         judge.observe(look())
     assert judge.observe(look(**JUMP | usual)).masked == masked
 
 
-def test_a_yardstick_that_is_weak_from_the_start_is_no_masking():
+def test_a_measure_that_is_weak_from_the_start_is_no_masking():
     """As on digits at eps 0.3: FOSC and SGCS are suspect and the gap is large, and so they were in calm epochs."""
     judge = Judge()
     readings = [

@@ -124,7 +124,7 @@ def test_the_healer_tries_treatments_on_the_same_draws_and_keeps_the_most_robust
     assert rows[4]["robust"] == max(tried.values())
     assert rows[4]["rolled_back"]
     assert rows[4]["treatment"] in tried
-    assert any(f"epoch 5: goes on with {rows[4]['treatment']}" in note for note in notes)
+    assert any(f"epoch 5: continues with {rows[4]['treatment']}" in note for note in notes)
     assert rows[-1]["robust"] > plain[-1]["robust"]
     best = max(rows, key=lambda row: row["robust"] * (row["robust_examples"] == SETTINGS.validation))
     assert rows[-1]["best"] == best["epoch"]

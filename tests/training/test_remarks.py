@@ -1,4 +1,4 @@
-"""What a run says once: too few examples, chance, a yardstick that is too weak."""
+"""What a run says once: too few examples, chance, a measure that is too weak."""
 
 import json
 
@@ -34,14 +34,14 @@ def test_always_answering_the_commonest_class_is_chance():
     assert [bool(remarks.after(row(k, 0.905))) for k in range(1, 5)] == [False, False, True, False]
 
 
-def test_a_weak_yardstick_is_named_once():
+def test_a_weak_measure_is_named_once():
     remarks = Remarks([20] * 10)
     messages = [remarks.after(row(k, weak=True)) for k in range(1, 9)]
     assert sum(map(len, messages)) == 1
     assert "12.0 points more than the worst case" in messages[EPOCHS_IN_A_ROW - 1][0]
 
 
-def test_a_gap_that_comes_and_goes_is_no_weak_yardstick():
+def test_a_gap_that_comes_and_goes_is_no_weak_measure():
     remarks = Remarks([20] * 10)
     assert not any(remarks.after(row(k, weak=k % 3 != 0)) for k in range(1, 32))
 

@@ -122,7 +122,7 @@ def test_a_blocking_finding_leaves_it_inconclusive():
         ({"transfer_failure": 0.2}, 30, True),
         ({"silent_success": 0.125}, 24, True),
         ({"unavailable_gradients": 0.1}, 20, False),  # two examples
-        ({"incomplete_optimization": 0.4}, 30, False),  # mended by the stronger attacks' steps
+        ({"incomplete_optimization": 0.4}, 30, False),  # fixed by the stronger attacks' steps
         ({}, 30, False),
     ],
 )

@@ -71,7 +71,7 @@ def class_indices(labels: object, count: int, name: str) -> torch.Tensor:
         found = _tensor(as_array(labels))
     except (TypeError, ValueError) as error:
         raise RobauditError(
-            f"{name}: labels are no whole numbers; give class indices 0, 1, 2, ..."
+            f"{name}: labels are not whole numbers; give class indices 0, 1, 2, ..."
         ) from error
     if found.ndim == 2 and len(found) == count:
         found = torch.from_numpy(class_labels(found.numpy(), name))

@@ -131,7 +131,7 @@ class AutoAttack:
             `return_labels` a tuple of that and the labels (N,).
 
         Raises:
-            RobauditError: images outside [0, 1] or not floats, labels that are no classes of the model, a model in
+            RobauditError: images outside [0, 1] or not floats, labels that are not classes of the model, a model in
                 training mode, one whose outputs are probabilities, change from call to call (but for version `rand`)
                 or depend on the batch, or a state of another run.
 

@@ -13,7 +13,7 @@ from robaudit.errors import RobauditError
 from robaudit.fast import generators
 from robaudit.inputs import Classifier, ModelInfo, module_digest, parse_normalisation, with_logits
 
-#: `ModelInfo.format` of what is no file.
+#: `ModelInfo.format` of what is not a file.
 MODULE = "module"
 #: What `load` gave out, and its digest at that time: as long as it is unchanged it is the file that it came from.
 _loaded: WeakKeyDictionary[Classifier, str] = WeakKeyDictionary()

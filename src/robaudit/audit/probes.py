@@ -61,7 +61,7 @@ def probe(
         `other_norm`: PGD-10 in another norm's ball (`_other_norm`). `fgsm`: one step of eps from the clean input.
         `noise`: 20 random corners of the ball. `unbounded`: 80 of PGD-10's steps without its bound. `saturated`: the
         softmax is exactly 1 in float32. `silent`: the gradient of the cross-entropy is exactly zero. And (n,) float
-        `linearity`: the local linearity error; and of `verdict.INDICATORS` those that are no probe already, whatever
+        `linearity`: the local linearity error; and of `verdict.INDICATORS` those that are not a probe already, whatever
         came of PGD-10.
 
     """

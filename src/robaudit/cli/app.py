@@ -131,7 +131,7 @@ def _with_memory(arguments: list[str]) -> list[str]:
     """The arguments without `--max-memory SIZE`, which is wanted after the command too; it holds for the process.
 
     Raises:
-        RobauditError: it is no size.
+        RobauditError: it is not a size.
 
     """
     rest: list[str] = []

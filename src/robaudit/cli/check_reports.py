@@ -48,7 +48,7 @@ class Outputs:
         for place in places.values():
             check_writable(place)
         if board is not None and board.exists() and not board.is_dir():
-            raise RobauditError(f"{board}: is no folder; --board wants one")
+            raise RobauditError(f"{board}: is not a folder; --board wants one")
         check_apart(inputs=[*paths, *inputs], evidence=evidence, **places)
         if self.html and len(paths) > 1:
             raise RobauditError(

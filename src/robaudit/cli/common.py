@@ -56,7 +56,7 @@ def check_order(evidence: Path, model: str) -> None:
     """Refuse evidence and checkpoint in each other's place, before either is read.
 
     Raises:
-        RobauditError: the first is no database and the second is one.
+        RobauditError: the first is not a database and the second is one.
 
     """
     first, second = (_begins(path) for path in (evidence, Path(model)))

@@ -1,4 +1,4 @@
-"""What a policy lets pass, for a reason and until a day: checkpoints that fail, and findings by their code."""
+"""What a policy waives, for a reason and until a day: checkpoints that fail, and findings by their code."""
 
 from __future__ import annotations
 

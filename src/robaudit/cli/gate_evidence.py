@@ -77,7 +77,7 @@ def expect_policy(path: Path, header: Header, rules: Policy) -> None:
 
 
 def expect_content(path: Path, header: Header, model: Path, rules: Policy, images: Images | None) -> None:
-    """Nothing, if evidence is of this checkpoint and data; what is no single file is loaded to tell.
+    """Nothing, if evidence is of this checkpoint and data; what is not a single file is loaded to tell.
 
     Raises:
         RobauditError: it is of another checkpoint or other data.

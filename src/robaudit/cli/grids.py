@@ -88,7 +88,7 @@ class Sweep:
         missing = [name for name in ("name", "fixed", "grid", "seeds") if name not in data]
         if missing:
             raise RobauditError(
-                f"{path}: is no sweep ('{missing[0]}' is missing); it needs name, seeds, [fixed] and [grid], as in "
+                f"{path}: is not a sweep ('{missing[0]}' is missing); it needs name, seeds, [fixed] and [grid], as in "
                 "examples/sweeps/"
             )
         check_keys(path, "", data, _KEYS)

@@ -93,7 +93,7 @@ def report_run(folder: Path, out: str | None, form: str = "terminal") -> int:
     """A run's epochs and curves, or a page of both.
 
     Raises:
-        RobauditError: another format, or the folder is no run's.
+        RobauditError: another format, or the folder is not a run's.
 
     """
     from robaudit.cli.common import check_writable, console, write_text

@@ -103,7 +103,7 @@ class Policy:
                 matches = sorted(filter(_is_model, self.path.parent.glob(pattern)))
             except (NotImplementedError, ValueError, OSError, RecursionError) as error:
                 raise RobauditError(
-                    f"{self.path}: models '{pattern}' is no pattern ({error}); correct it"
+                    f"{self.path}: models '{pattern}' is not a pattern ({error}); correct it"
                 ) from error
             if not matches:
                 raise RobauditError(f"{self.path}: models '{pattern}' fits no file; correct it")

@@ -10,7 +10,7 @@ from robaudit.cli.trackers import LOG_OPTION, check_tracker
 
 
 def sweep(
-    grid: Path = typer.Argument(..., help="A .toml file, as those in examples/sweeps/."),
+    grid: Path = typer.Argument(..., help="A .toml file, for example one of examples/sweeps/."),
     out: Path = typer.Option(..., help="Folder of the runs; finished ones there are not repeated."),
     data_dir: Path | None = typer.Option(None, help="Where named data sets lie."),
     jobs: int = typer.Option(1, help="Runs at once on this machine."),

@@ -38,7 +38,7 @@ def read_toml(path: Path, advice: str) -> dict[str, Any]:
         advice: what to do where it cannot be read.
 
     Raises:
-        RobauditError: it cannot be read, or is no TOML.
+        RobauditError: it cannot be read, or is not TOML.
 
     """
     try:

@@ -162,7 +162,7 @@ def parse_eps(text: str | None, name: str) -> float | None:
     """A radius or step as people write it.
 
     Raises:
-        RobauditError: it is no number.
+        RobauditError: it is not a number.
 
     """
     if text is None:

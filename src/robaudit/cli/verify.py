@@ -153,7 +153,7 @@ def summary_lines(result: Verification, header: Header) -> list[str]:
     claimed = ["what PGD-10's trajectories and the probes gave"]
     claimed += ["robust accuracy at other radii"] if header.eps_curve else []
     claimed += [f"what survived {title(name)}, which needs the other model" for name in header.plan.helpers]
-    lines.append(f"Only said: {', '.join(claimed)}, the cost, the device.")
+    lines.append(f"Not verified: {', '.join(claimed)}, the cost, the device.")
     return lines
 
 

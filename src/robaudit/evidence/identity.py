@@ -71,7 +71,7 @@ def same_model(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 
 def joined(before: dict[str, str], now: dict[str, str]) -> dict[str, str]:
-    """The versions of an audit that one began and another goes on with: `0.1.0, then 0.2.0`."""
+    """The versions of an audit that one began and another resumed: `0.1.0, then 0.2.0`."""
     return {
         name: old if old.rpartition(", then ")[2] == now.get(name, old) else f"{old}, then {now[name]}"
         for name, old in before.items()

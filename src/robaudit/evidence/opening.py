@@ -75,7 +75,7 @@ def refuse_foreign_journal(path: Path) -> None:
     """Nothing, unless what lies beside the file would make SQLite touch other files.
 
     Raises:
-        RobauditError: a journal that names another file, or one that is no plain file, or files of another mode.
+        RobauditError: a journal that names another file, or one that is not a plain file, or files of another mode.
 
     """
     for ending in ("-wal", "-shm", "-journal"):

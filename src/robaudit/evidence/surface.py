@@ -147,7 +147,7 @@ class Surface:
 
     def _check(self) -> None:
         if self.ids.ndim != 1 or self.offsets.ndim != 1:
-            raise ValueError("ids or offsets is no list")
+            raise ValueError("ids or offsets is not a list")
         sizes = {"n": len(self.ids), "A": len(self.offsets)}
         for name, (_, axes) in _SHAPES.items():
             expected = tuple(sizes[axis] for axis in axes)

@@ -40,7 +40,7 @@ def statements() -> dict[str, str]:
 
 
 def make_database(path: Path, header: Iterable[tuple[str, str]], *, new: bool) -> IO[bytes] | None:
-    """A database with a header and nothing else, whole or not at all: a kill leaves no file that is no evidence.
+    """A database with a header and nothing else, whole or not at all: a kill leaves no file that is not evidence.
 
     Args:
         path: of the file.

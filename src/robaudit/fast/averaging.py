@@ -40,7 +40,7 @@ class Averaged(nn.Module):
 
     Every example of a batch meets the same randomness, whatever its place and whoever is beside it, so the answer is a
     function of the example alone. Attacks search with other draws than those that judge (`purpose`): an input that
-    fools only the noise it was made with is no break.
+    fools only the noise it was made with is not a break.
     """
 
     def __init__(self, model: nn.Module, draws: int, seed: int, purpose: str, *, one_by_one: bool = False):

@@ -92,7 +92,7 @@ def curve_radii(given: str | Sequence[float | str] | None, threat: ThreatModel) 
     """The radii that `--eps-curve` asks for: `1/255,2/255`, numbers, or `auto`, around the threat model's own.
 
     Raises:
-        ValueError: one is no number.
+        ValueError: one is not a number.
 
     """
     if given is None:
@@ -107,7 +107,7 @@ def check_curve(radii: Sequence[float], threat: ThreatModel) -> None:
     """Nothing, if these can be the radii of a curve.
 
     Raises:
-        ValueError: they do not rise, one is no radius of this norm, or there are too many.
+        ValueError: they do not rise, one is not a radius of this norm, or there are too many.
 
     """
     if len(radii) > _MOST_RADII:

@@ -12,7 +12,7 @@ from robaudit.reports.markdown import markdown
 
 
 def model_card(case: Case) -> str:
-    """Metadata in YAML, then the Markdown report; an unfinished row or a gap is no metric of a model and left out.
+    """Metadata in YAML, then the Markdown report; an unfinished row or a gap is not a metric of a model and left out.
 
     Raises:
         RobauditError: huggingface_hub is not installed.

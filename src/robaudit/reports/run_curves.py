@@ -110,7 +110,7 @@ def subjects(rows: Rows) -> list[Subject]:
             share=True,
         ),
         Subject(
-            "What PGD-10 misses: a jump is masking, a level is a weak yardstick",
+            "What PGD-10 misses: a jump is masking, a level is a weak measure",
             "share of the held-out examples",
             [
                 Curve("worst case of the attacks", column(rows, "gap")),

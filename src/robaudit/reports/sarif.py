@@ -147,7 +147,7 @@ def codes_of(case: Case) -> set[str]:
 def repository_path(path: str) -> str:
     """A path relative to the repository that this runs in if it lies there, as plain text.
 
-    CI systems look for it from the root, wherever the policy or the working directory is. What is no path
+    CI systems look for it from the root, wherever the policy or the working directory is. What is not a path
     (`hf:OWNER/NAME`) stays as it stands.
     """
     text = plain(path)

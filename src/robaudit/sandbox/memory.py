@@ -25,7 +25,7 @@ def parse_bytes(text: str) -> int:
     found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?) ?([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
     if size < 1 << 20:
-        raise ValueError(f"{text[:40]}: is no size of at least 1M; give bytes such as 500M or 4G")
+        raise ValueError(f"{text[:40]}: is not a size of at least 1M; give bytes such as 500M or 4G")
     return size
 
 
@@ -49,7 +49,7 @@ def max_memory() -> int:
     """Bytes that reading a foreign file may take: as told, else most of what is free.
 
     Raises:
-        ValueError: what was told is no size.
+        ValueError: what was told is not a size.
 
     """
     given = os.environ.get(VARIABLE, "")

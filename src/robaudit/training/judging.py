@@ -1,4 +1,4 @@
-"""Whether an epoch became masked, or PGD-10 is too weak a yardstick for the network anyway: by the run's own past.
+"""Whether an epoch became masked, or PGD-10 is too weak a measure for the network anyway: by the run's own past.
 
 Masking (Li et al., Figure 2) is a change: FOSC rises and SGCS falls together, PGD-10 leaves many more examples than the
 worst case of several attacks does, and an attack without gradients breaks many of them at once. Where PGD-10 leaves as
@@ -12,7 +12,7 @@ from typing import Any
 from robaudit.training.validation import Look
 from robaudit.training.watch import Reading, Watch
 
-#: Shares of the examples: what the gaps must grow by to have jumped, and the gap of a yardstick that is weak.
+#: Shares of the examples: what the gaps must grow by to have jumped, and the gap of a measure that is weak.
 JUMP_SHARE, WEAK_GAP = 0.06, 0.08
 #: Epochs that are remembered, and those it takes to know what is usual.
 REMEMBERED_EPOCHS, LEAST_PAST_EPOCHS = 32, 3

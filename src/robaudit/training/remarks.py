@@ -1,4 +1,4 @@
-"""What a run tells its user besides numbers, each thing once: too few examples, chance, too weak a yardstick."""
+"""What a run tells its user besides numbers, each thing once: too few examples, chance, too weak a measure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 #: Held-out examples below which an interval of robust accuracy is wider than 20 points either way.
 FEW_EXAMPLES = 100
-#: Epochs in a row that are no accident, and standard errors above guessing that are not chance any more.
+#: Epochs in a row that are not an accident, and standard errors above guessing that are not chance any more.
 EPOCHS_IN_A_ROW, CHANCE_ERRORS = 3, 2.5
 #: `EPOCHS_IN_A_ROW` are enough if they are among this many: weights that learn nothing may guess a little better once.
 RECENT_EPOCHS = 4
@@ -85,7 +85,7 @@ class Remarks:
         self.warned_weak = True
         return (
             f"epoch {row['epoch']}: PGD-10 leaves {100 * row['gap']:.1f} points more than the worst case, and did "
-            "not begin to all at once: it is too weak a yardstick for this network at this --eps; go by `robust`"
+            "not begin to all at once: it is too weak a measure for this network at this --eps; go by `robust`"
         )
 
     def state(self) -> dict[str, Any]:

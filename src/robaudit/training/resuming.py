@@ -18,7 +18,7 @@ _EPOCH = (*_LOOK, "train_clean", "train_adv", "lr")
 
 
 def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int) -> None:
-    """Nothing, if a run can go on from `found`.
+    """Nothing, if a run can be resumed from `found`.
 
     Args:
         found: what was stored.
@@ -26,7 +26,7 @@ def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int) -
         epochs: of the whole run.
 
     Raises:
-        ValueError: it has another form, or rows that are no epochs'.
+        ValueError: it has another form, or rows that are not epochs'.
 
     """
     _check_form(own, {name: found.get(name) for name in own}, "")
@@ -34,7 +34,7 @@ def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int) -
         _check_form({name: own[name] for name in ("network", "optimiser")}, found["healthy"], "healthy")
     rows, counts = found["rows"], (found["epoch"], found["step"])
     if not all(type(count) is int for count in counts):
-        raise ValueError("its epoch and step are no whole numbers")
+        raise ValueError("its epoch and step are not whole numbers")
     if not (0 <= found["epoch"] <= epochs and len(rows) == found["epoch"] and found["step"] >= 0):
         raise ValueError(f"epoch {found['epoch']} of {epochs}, with {len(rows)} rows")
     began = found.get("began_with")
@@ -43,7 +43,7 @@ def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int) -
             continue
         numbers = isinstance(row, dict) and all(type(row.get(name)) in (int, float) for name in names)
         if not numbers or row["epoch"] != number or not isinstance(row.get("best"), (int, type(None))):
-            raise ValueError(f"row {number} is no epoch's")
+            raise ValueError(f"row {number} is not an epoch's")
 
 
 def _check_form(own: Any, found: Any, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from robaudit.training.state import TrainingState
 from robaudit.training.validation import Look
 
-#: Epochs in a row at chance, which are no accident; what the rate is then multiplied by, and how often at most.
+#: Epochs in a row at chance, which are not an accident; what the rate is then multiplied by, and how often at most.
 EPOCHS_IN_A_ROW, RATE_FACTOR, MOST_RETREATS = 2, 0.3, 5
 
 
@@ -37,7 +37,7 @@ class Retreat:
         self._training.put(self._start)
         self._training.slower *= RATE_FACTOR
         return (
-            f"{EPOCHS_IN_A_ROW} epochs at chance, which the start was not: goes on from the start's weights "
+            f"{EPOCHS_IN_A_ROW} epochs at chance, which the start was not: continues from the start's weights "
             f"at {self._training.slower:.2g} times the rate"
         )
 

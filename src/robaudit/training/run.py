@@ -163,7 +163,7 @@ class Run:
         self.progress.step(result)
 
     def _trials(self, treatments: tuple[Treatment, ...]) -> tuple[Look, Row]:
-        """Make the epoch under each treatment, from the same draws, and go on with the best of them."""
+        """Make the epoch under each treatment, from the same draws, and continue with the best of them."""
         assert self.healthy is not None  # without healthy weights nothing is tried
         found = try_out(treatments, self.training, self.healthy, self._try)
         if not found:

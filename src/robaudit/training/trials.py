@@ -74,7 +74,7 @@ def summary(best: Trial, found: list[Trial]) -> str:
     accuracies = ", ".join(f"{item.treatment.name or 'untreated'} {100 * item.robust:.1f}" for item in found)
     if best.treatment == NONE:
         return f"no treatment does better than none ({accuracies} % robust); the run is left alone, the best is kept"
-    return f"goes on with {best.treatment.name} ({accuracies} % robust)"
+    return f"continues with {best.treatment.name} ({accuracies} % robust)"
 
 
 def logged(best: Trial, found: list[Trial]) -> dict[str, Any]:

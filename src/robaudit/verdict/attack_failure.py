@@ -24,8 +24,8 @@ INDICATORS = tuple(ALARMS)
 #: Fewer examples than these are chance: an honest network's PGD-10 loses one or two on the way now and then.
 _FEWEST = 3
 #: That PGD-10 stops too early is made up for by the stronger attacks' steps, and on honest networks up to 20 % of few
-#: failures would have been broken by more: it is told, and is no sign on its own.
-_MENDED = "incomplete_optimization"
+#: failures would have been broken by more: it is told, and is not a sign on its own.
+_FIXED = "incomplete_optimization"
 #: Of two means over draws of their own, what breaks one need not break the other.
 _BY_DRAWS = "transfer_failure"
 #: These two leave no doubt: no honest network of the calibration had any such failure.
@@ -49,11 +49,11 @@ def failure_alarms(probes: Mapping[str, float], draws: int = 1) -> dict[str, flo
         and round(probes[name] * _failures(probes)) >= _FEWEST
         and not (draws > 1 and name == _BY_DRAWS)
     }
-    return found if found.keys() - {_MENDED} else {}
+    return found if found.keys() - {_FIXED} else {}
 
 
 def attack_fails(probes: Mapping[str, float], draws: int = 1) -> bool:
-    """Whether PGD-10 fails so often for reasons of its own that nothing found is no sign of robustness."""
+    """Whether PGD-10 fails so often for reasons of its own that nothing found is not a sign of robustness."""
     return bool(failure_alarms(probes, draws))
 
 

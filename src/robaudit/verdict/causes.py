@@ -19,7 +19,7 @@ from robaudit.verdict.findings import Finding, finding
 
 #: Below this many examples the report says that there are few.
 FEW_EXAMPLES = 50
-#: Fewer probed examples are no share of anything.
+#: Fewer probed examples are not a share of anything.
 FEWEST_PROBED = 20
 #: Points by which Square may leave more than PGD-10 before it is said that its budget was too small to tell, and by
 #: this many examples.

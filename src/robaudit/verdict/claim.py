@@ -43,7 +43,7 @@ def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | Non
         plan: of the audit that is to judge it.
 
     Raises:
-        ValueError: it is no accuracy, or the plan lacks its attack.
+        ValueError: it is not an accuracy, or the plan lacks its attack.
 
     """
     if value is None:
@@ -63,7 +63,7 @@ def claim_kept(evidence: Evidence) -> Claim | None:
     """The claim that the evidence itself holds.
 
     Raises:
-        ValueError: it is no accuracy, or about no attack.
+        ValueError: it is not an accuracy, or about no attack.
 
     """
     kept = evidence.header.claim

@@ -10,7 +10,7 @@ from robaudit.evidence import Evidence
 from robaudit.stats import Interval, proportion
 from robaudit.verdict.findings import Finding, finding
 
-#: A rise by this many examples, and such a share of them, is no luck of random starts.
+#: A rise by this many examples, and such a share of them, is not luck of random starts.
 RISING_EXAMPLES, RISING_SHARE = 6, 0.04
 #: Over this many times the radius accuracy must fall by so much, where there is so much to lose.
 FLAT_FACTOR, SMALLEST_FALL, ACCURACY_TO_LOSE = 4.0, 0.05, 0.15

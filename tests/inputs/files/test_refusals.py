@@ -211,7 +211,7 @@ def test_tensors_without_numbers_are_no_layers(tmp_path: Path) -> None:
 
 
 def test_what_people_keep_beside_their_weights_is_taken(tmp_path: Path) -> None:
-    """Plain objects of every protocol and both formats; of what is no plain data, no more than that it is there."""
+    """Plain objects of every protocol and both formats; of what is not plain data, no more than that it is there."""
     extra = {
         "default": collections.defaultdict(list, a=[1]), "deque": collections.deque([1, 2], maxlen=5),
         "sets": [{1, 2}, frozenset({3})], "path": Path("/x"), "pure": PureWindowsPath("C:\\x"),

@@ -18,7 +18,7 @@ from robaudit.sandbox import Parts
 #: Says which class each folder is, where the order of the names does not.
 CLASSES = "classes.json"
 _BYTES = 64 << 20
-#: Names of parts of a data set, which are no classes.
+#: Names of parts of a data set, which are not classes.
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"}
 #: What unpacking leaves beside the classes.
 _NO_CLASS = ("__MACOSX",)

@@ -80,7 +80,7 @@ def decode(
         uint8, or float32 in [0, 1] where greyscale files have more than 8 bits.
 
     Raises:
-        RobauditError: a file is no image, or sizes or depths differ, or there are too many, or white is unknown.
+        RobauditError: a file is not an image, or sizes or depths differ, or there are too many, or white is unknown.
 
     """
     stack: np.ndarray | None = None

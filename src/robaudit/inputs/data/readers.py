@@ -49,7 +49,7 @@ def _cifar_batch(path: Path, label_key: bytes) -> tuple[np.ndarray, np.ndarray]:
         if not isinstance(data, Array) or not isinstance(labels, list):
             raise UnsafePickle("no array of pixels, or no list of labels")
         if not all(type(label) is int and 0 <= label < 1000 for label in labels):
-            raise UnsafePickle("a label is no class")
+            raise UnsafePickle("a label is not a class")
         pixels = data.array()
         if pixels.dtype != np.uint8:
             raise UnsafePickle(f"its pixels are {pixels.dtype}")

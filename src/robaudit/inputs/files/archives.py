@@ -76,7 +76,7 @@ class Archive:
         except zlib.error as error:
             raise RobauditError(f"{self.path}: record '{name[:60]}' is damaged; download it again") from error
         if len(data) != record.file_size or zlib.crc32(data) != record.CRC:
-            raise RobauditError(f"{self.path}: record '{name[:60]}' lies about its size; get another copy")
+            raise RobauditError(f"{self.path}: record '{name[:60]}' declares a wrong size; get another copy")
         return memoryview(data)
 
 
@@ -147,7 +147,9 @@ def _check_record(record: zipfile.ZipInfo, path: Path) -> None:
             f"{path}: record '{record.filename[:60]}' has no place in a checkpoint; get another copy"
         )
     if record.compress_type == zipfile.ZIP_STORED and record.file_size != record.compress_size:
-        raise RobauditError(f"{path}: record '{record.filename[:60]}' lies about its size; get another copy")
+        raise RobauditError(
+            f"{path}: record '{record.filename[:60]}' declares a wrong size; get another copy"
+        )
 
 
 def _check_places(copy: FileCopy, records: list[zipfile.ZipInfo], directory: int) -> dict[str, int]:

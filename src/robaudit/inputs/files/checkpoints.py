@@ -20,7 +20,7 @@ from robaudit.inputs.files.tensors import STORAGES, TENSORS, storage_reader
 RESAVE = "load it where you trust it and save torch.save(model.state_dict(), 'weights.pt')"
 #: The number that is the first pickle of PyTorch's format before 1.6, and its end.
 LEGACY = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-#: First bytes of what is no checkpoint, and what to do.
+#: First bytes of what is not a checkpoint, and what to do.
 FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the file; run 'git lfs pull'"),
     (b"\x1f\x8b", "is gzip-compressed; unpack it first"),
@@ -98,14 +98,14 @@ def _joined(copy: FileCopy) -> Contents:
     """The tensors of all parts of one network.
 
     Raises:
-        RobauditError: a part cannot be read, is no plain state dict, or holds what another one does.
+        RobauditError: a part cannot be read, is not a plain state dict, or holds what another one does.
 
     """
     tree: dict[str, Any] = {}
     for part in copy.parts:
         contents = read_checkpoint(part)
         if not isinstance(contents.tree, Mapping) or tree.keys() & contents.tree.keys():
-            raise RobauditError(f"{part.path}: is no part of a network with the others; download it again")
+            raise RobauditError(f"{part.path}: is not a part of a network with the others; download it again")
         tree |= contents.tree
     in_order = sorted(tree) if contents.format == "safetensors" else tree  # as one such file has them
     return Contents(copy, contents.format, {name: tree[name] for name in in_order})

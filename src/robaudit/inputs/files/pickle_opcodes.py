@@ -18,7 +18,7 @@ def _key(value: Any) -> Any:
     parts = value if type(value) is tuple and len(value) <= 16 else (value,)
     for part in parts:
         if type(part) is int and not -_LARGEST_KEY <= part < _LARGEST_KEY:
-            raise UnsafePickle("its pickle has an absurdly large number as a key")
+            raise UnsafePickle("its pickle has too large a number as a key (limit 2^63)")
         if type(part) in (tuple, list, dict):
             return Inert("a nested key")
     return value
@@ -28,7 +28,7 @@ def _append(target: Any, items: list[Any]) -> None:
     if type(target) is list:
         target.extend(items)
     elif not isinstance(target, Inert):
-        raise UnsafePickle("its pickle puts items into what is no list")
+        raise UnsafePickle("its pickle puts items into what is not a list")
 
 
 def _set_items(target: Any, items: list[Any]) -> None:
@@ -38,7 +38,7 @@ def _set_items(target: Any, items: list[Any]) -> None:
         for place in range(0, len(items), 2):
             target[_key(items[place])] = items[place + 1]
     elif not isinstance(target, Inert):
-        raise UnsafePickle("its pickle puts items into what is no dict")
+        raise UnsafePickle("its pickle puts items into what is not a dict")
 
 
 def _dict(items: list[Any]) -> dict[Any, Any]:

@@ -95,7 +95,7 @@ class Reader:
             if action is None:
                 raise UnsafePickle(f"its pickle uses the opcode 0x{code:02x}, which no checkpoint does")
             action(self)
-        raise UnsafePickle("its pickle is absurdly long")
+        raise UnsafePickle(f"its pickle is too long (limit {OPCODES:,} opcodes)")
 
     def take(self, size: int) -> memoryview:
         """The next bytes."""
@@ -146,7 +146,7 @@ class Reader:
     def name(self, module: Any, name: Any) -> Name:
         """What stands for a name."""
         if not isinstance(module, str) or not isinstance(name, str):
-            raise UnsafePickle("its pickle names something by what is no text")
+            raise UnsafePickle("its pickle names something by what is not a text")
         text = f"{module} {name}"
         self.names.add(text)
         return Name(text)

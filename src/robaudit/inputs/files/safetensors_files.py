@@ -58,7 +58,9 @@ def _read(data: memoryview) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
         dtype, shape, (start, end) = DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
         if any(type(n) is not int or not 0 <= n < 1 << 60 for n in (*shape, start, end)) or len(shape) > 64:
-            raise ValueError("an absurd shape")
+            raise ValueError(
+                "a shape with a negative or too large a number (limit 2^60), or too many dimensions (limit 64)"
+            )
         count = math.prod(shape)
         if start != reached or end - start != count * dtype.itemsize or end > len(numbers):
             raise ValueError("places that do not follow each other")

@@ -17,7 +17,7 @@ AVERAGED = re.compile(r"(?<![a-z])(ema|swa|averag|avg|moving|shadow)|_ema|_swa|_
 #: What wrappers put before all names.
 WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
 
-#: Tensors of a state dict that are no parameters.
+#: Tensors of a state dict that are not parameters.
 BUFFER = re.compile(r"(running_mean|running_var|num_batches_tracked)$")
 
 
@@ -27,7 +27,7 @@ def is_average(name: str) -> bool:
 
 
 def one_of(networks: dict[str, State], path: str) -> str:
-    """The name of the only one that is no average of the others, or of the first where all are the same.
+    """The name of the only one that is not an average of the others, or of the first where all are the same.
 
     Raises:
         RobauditError: there are more of them, and nothing tells which is meant.
@@ -61,7 +61,7 @@ def part_of(found: dict[str, State], key: str) -> State:
 def twins(state: State) -> dict[str, State]:
     """Networks of the same shapes, each under a name of its own (`net.*`, `proxy.*`), that a state dict holds.
 
-    Numbered ones are the members of an ensemble. Parts of one network are no networks, as these take images. Empty
+    Numbered ones are the members of an ensemble. Parts of one network are not networks, as these take images. Empty
     where there are no two.
     """
     names = [key.split(".") for key in state]

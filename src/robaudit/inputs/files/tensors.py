@@ -123,16 +123,18 @@ def _view(flat: torch.Tensor, offset: Any, size: Any, stride: Any) -> torch.Tens
         or len(size) != len(stride)
         or len(size) > 64
     ):
-        raise UnsafePickle("a tensor has an absurd shape")
+        raise UnsafePickle(
+            "a tensor's shape is not a tuple with a stride each, or has too many dimensions (limit 64)"
+        )
     if any(type(n) is not int or not 0 <= n < 1 << 60 for n in (offset, *size, *stride)):
-        raise UnsafePickle("a tensor has an absurd shape")
+        raise UnsafePickle("a tensor's shape has a negative or too large a number (limit 2^60)")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = math.prod(size)
     if count and (last >= len(flat) or count > max(len(flat), REPEATED)):
         raise UnsafePickle(f"a tensor of shape {size} is larger than its storage")
     if not count:
         if max(size) > max(len(flat), REPEATED):
-            raise UnsafePickle("a tensor has an absurd shape")
+            raise UnsafePickle("a tensor without numbers has too large a shape")
         return torch.empty(size, dtype=flat.dtype)
     return flat.as_strided(size, stride, offset)
 

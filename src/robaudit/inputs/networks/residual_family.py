@@ -52,7 +52,9 @@ def wide_plan(depth: int, width: int) -> ResidualPlan:
 
     """
     if (depth - 4) % 6 or depth < 10 or not 1 <= width <= 100:
-        raise RobauditError(f"wrn-{depth}-{width}: depth must be 6 n + 4 and width 1 to 100, as in wrn-28-10")
+        raise RobauditError(
+            f"wrn-{depth}-{width}: depth must be 6 n + 4 and width 1 to 100, for example wrn-28-10"
+        )
     widths = (16 * width, 32 * width, 64 * width)
     return dataclasses.replace(
         _PRE, widths=widths, depths=((depth - 4) // 6,) * 3, strides=(1, 2, 2), stem=(16, 3, 1)

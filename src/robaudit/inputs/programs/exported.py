@@ -230,5 +230,5 @@ def _whole(digits: str) -> int:
     """A number of the document, if torch could have written it."""
     number = int(digits) if len(digits) <= 20 else 1 << 64
     if not -(1 << 63) <= number < 1 << 63:
-        raise RobauditError("has a number of absurd size; export it again")
+        raise RobauditError("has a number that is too large (limit 2^63); export it again")
     return number

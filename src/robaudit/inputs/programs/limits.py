@@ -72,7 +72,9 @@ class BoundedSizes(TorchFunctionMode):
         self.room -= room
         self.work -= work
         if self.room < 0 or self.work < 0:
-            raise RobauditError("computes absurdly much without an image; export it again")
+            raise RobauditError(
+                "computes too much without an image (memory or multiply-adds); export it again"
+            )
 
     def keep(self, tensor: Tensor) -> None:
         """Let nothing change a tensor from now on."""

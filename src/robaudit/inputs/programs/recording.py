@@ -57,7 +57,7 @@ def record(
         own: bytes of the tensors that `run` has from its file.
 
     Raises:
-        RobauditError: its answer is no tensor that depends on the images, or it asks for absurd memory or work.
+        RobauditError: its answer is not a tensor that depends on the images, or it asks for too much memory or work.
         Exception: whatever `run` meets: shapes that do not fit, numbers that are needed but depend on the images.
 
     """
@@ -70,7 +70,9 @@ def record(
     recorder.graph.output(result.node)
     recorder.graph.eliminate_dead_code()
     if held(recorder.graph) > HELD * min(batch, MOST_AT_ONCE):
-        raise RobauditError("holds absurdly much for an image; export it again")
+        raise RobauditError(
+            f"holds too much at once for an image (limit {HELD >> 20:,} MiB); export it again"
+        )
     return Recording(recorder.graph, recorder.tensors, batch)
 
 
@@ -176,7 +178,7 @@ class _Recorder(TracerBase):
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *_: Any, **__: Any) -> Any:
         """Write an operation down, and find the shape of what it gives."""
         if len(self.graph.nodes) > MOST_NODES:
-            raise RobauditError("has an absurd number of operations; export it again")
+            raise RobauditError(f"has too many operations (limit {MOST_NODES:,}); export it again")
         nodes = self.create_arg((tuple(args), dict(kwargs)))
         positional, named = map_aggregate(nodes, _example)
         function = getattr(Tensor, target) if kind == "call_method" else target
@@ -192,7 +194,9 @@ class _Recorder(TracerBase):
             raise RobauditError(f"needs a number of {target} that depends on the images; export it without")
         self.work -= sum(work_of(function, positional, leaf.shape) for leaf in leaves)
         if self.work < 0:
-            raise RobauditError("computes absurdly much for an image; export it again")
+            raise RobauditError(
+                f"computes too much for an image (limit {WORK:.0e} multiply-adds); export it again"
+            )
         return self.value(self.graph.create_node(kind, target, *nodes), example, memory)
 
     def _tried(self, function: Callable[..., Any], positional: Any, named: Any) -> Any:

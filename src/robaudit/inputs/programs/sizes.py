@@ -24,7 +24,7 @@ LONGEST = 1_000_000
 
 
 def bounded(shape: Iterable[int]) -> list[int]:
-    """The shape itself, if it is not absurdly large.
+    """The shape itself, if it is not too large.
 
     Raises:
         RobauditError: it has more than `LARGEST` numbers.
@@ -32,19 +32,21 @@ def bounded(shape: Iterable[int]) -> list[int]:
     """
     sizes = [int(size) for size in shape]
     if math.prod(max(size, 1) for size in sizes) > LARGEST:
-        raise RobauditError("asks for an absurdly large tensor; export it again")
+        raise RobauditError(
+            f"asks for a tensor that is too large (limit {LARGEST:,} numbers); export it again"
+        )
     return sizes
 
 
 def short(items: Any) -> Any:
-    """A list, text or tensor itself, if it is not absurdly long.
+    """A list, text or tensor itself, if it is not too long.
 
     Raises:
         RobauditError: it has more than `LONGEST` items.
 
     """
     if (items.numel() if isinstance(items, Tensor) else len(items)) > LONGEST:
-        raise RobauditError("makes an absurdly long list; export it again")
+        raise RobauditError(f"makes a list that is too long (limit {LONGEST:,}); export it again")
     return items
 
 
@@ -128,7 +130,7 @@ _SELECTIONS = (torch.index_select, Tensor.index_select)
 
 
 def check_size(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int] | None:
-    """Refuse a call whose result is absurdly large; the result's shape where a rule tells it.
+    """Refuse a call whose result is too large; the result's shape where a rule tells it.
 
     Raises:
         RobauditError: it is, or it divides whole numbers in a way that ends the process.

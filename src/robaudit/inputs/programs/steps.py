@@ -38,7 +38,7 @@ def needed(steps: Sequence[Step], wanted: Iterable[str]) -> list[Step]:
     """
     given = [name for step in steps for name in step.gives if name]
     if len(steps) > MOST_STEPS:
-        raise RobauditError("has an absurd number of operations; export it again")
+        raise RobauditError(f"has too many operations (limit {MOST_STEPS:,}); export it again")
     if len(set(given)) < len(given):
         raise RobauditError("gives two values one name; export it again")
     names, kept = set(wanted), []

@@ -75,7 +75,7 @@ def described(copy: FileCopy) -> Described | None:
     """What lies beside a checkpoint; None where there is nothing that says what it is.
 
     Raises:
-        RobauditError: it is no JSON, or its numbers are none.
+        RobauditError: it is not JSON, or its numbers are none.
 
     """
     config = _json(copy, CONFIG)

@@ -1,4 +1,4 @@
-"""What else a file's layers may mean where all of them together are no known network.
+"""What else a file's layers may mean where all of them together are not a known network.
 
 Files carry parts that prediction does not use (a second copy of a block, a projection head), a second set of
 normalisations for adversarial examples (https://arxiv.org/abs/1911.09665), or several networks side by side.
@@ -46,7 +46,7 @@ def reductions(layers: list[Layer]) -> Iterator[Reduction]:
     idle = {_last(layer) for layer in layers if layer.kind == "other"}
     if idle:
         rest = [layer for layer in layers if layer.kind not in ("other", "scale") or _last(layer) not in idle]
-        yield Reduction(rest, f"left out tensors named {', '.join(sorted(idle))}, which are no layer's")
+        yield Reduction(rest, f"left out tensors named {', '.join(sorted(idle))}, which are not a layer's")
     single = without_copies(layers)
     if len(single) < len(layers):
         yield Reduction(single, "left out what is there twice with the same numbers")

@@ -87,7 +87,7 @@ def _blocks(layers: list[Layer]) -> tuple[list[list[Layer]], list[Layer]]:
 
 
 def _block_roles(block: list[Layer]) -> Roles:
-    """A block's layers by role, queries, keys and values joined; nothing where it is no block."""
+    """A block's layers by role, queries, keys and values joined; nothing where it is not a block."""
     norms = sorted((layer for layer in block if layer.normalises), key=lambda layer: "after" in layer.name)
     linears = [layer for layer in block if layer.kind == "linear"]
     if len(norms) != 2 or len(norms) + len(linears) != len(block):

@@ -168,7 +168,9 @@ def _fold(self: Any, output_size: Any, kernel_size: Any, dilation: Any, padding:
 
 def _check_windows(*settings: Any) -> None:
     if not all(0 <= int(number) < 1 << 16 for setting in settings for number in setting):
-        raise RobauditError("cuts an image in an absurd way; export it again")
+        raise RobauditError(
+            "cuts an image by a negative number or one that is too large (limit 65,535); export it again"
+        )
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {

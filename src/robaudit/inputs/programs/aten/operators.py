@@ -26,11 +26,11 @@ Operator = Callable[..., Any]
 
 
 def _sized(value: Any) -> Any:
-    """A plain number or list, if it is not absurdly large; tensors as they are."""
+    """A plain number or list, if it is not too large; tensors as they are."""
     if isinstance(value, int) and abs(value) >= 1 << 63:
-        raise RobauditError("computes with an absurdly large number; export it again")
+        raise RobauditError("computes with a number that is too large (limit 2^63); export it again")
     if isinstance(value, (list, tuple, str)) and len(value) > LONGEST:
-        raise RobauditError("makes an absurdly long list; export it again")
+        raise RobauditError(f"makes a list that is too long (limit {LONGEST:,}); export it again")
     return value
 
 
@@ -45,7 +45,7 @@ def _sub(self: Any, other: Any, alpha: Any = 1) -> Any:
 def _mul(self: Any, other: Any) -> Any:
     for items, times in ((self, other), (other, self)):
         if isinstance(items, (list, tuple, str)) and len(items) * max(times, 1) > LONGEST:
-            raise RobauditError("makes an absurdly long list; export it again")
+            raise RobauditError(f"makes a list that is too long (limit {LONGEST:,}); export it again")
     return _sized(self * other)
 
 

@@ -48,7 +48,7 @@ def read_onnx(copy: FileCopy) -> Program:
         if not model.graph.node or not model.graph.output:
             raise ValueError("no graph")
     except Exception as error:
-        raise RobauditError(f"{path}: is no ONNX file, or damaged; download it again") from error
+        raise RobauditError(f"{path}: is not an ONNX file, or damaged; download it again") from error
     try:
         return _program(model)
     except RobauditError as error:
@@ -122,7 +122,7 @@ class _Node:
         for item in node.attribute:
             value = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}.get(item.type)
             if value is None:
-                raise RobauditError(f"has an attribute of {name!r} that is no number; export it without")
+                raise RobauditError(f"has an attribute of {name!r} that is not a number; export it without")
             found = getattr(item, value)
             self.attributes[item.name] = (
                 _tensor(found) if value == "t" else list(found) if item.type > 5 else found

@@ -67,7 +67,7 @@ class Evaluator:
         if isinstance(function, tuple) and not named:
             return Record.of(function, args)
         if not isinstance(function, _Function):
-            raise UnreadError("a call of what is no function")
+            raise UnreadError("a call of what is not a function")
         if self.depth <= 0:
             raise UnreadError("calls inside calls without end")
         parameters = function.definition.args
@@ -209,7 +209,7 @@ class Evaluator:
     def _subscript(self, node: Any, scope: dict[str, Any]) -> Any:
         owner, place = self._value(node.value, scope), self._value(node.slice, scope)
         if not isinstance(owner, (list, tuple, dict, str)):
-            raise UnreadError("a place in what is no list")
+            raise UnreadError("a place in what is not a list")
         return owner[place]
 
     def _compared(self, node: Any, scope: dict[str, Any]) -> Any:

@@ -46,7 +46,7 @@ def _format(text: str, *values: Any) -> str:
 
 def _text(value: Any) -> str:
     if not isinstance(value, (str, int, float, type(None))):
-        raise UnreadError("a text of what is no number")
+        raise UnreadError("a text of what is not a number")
     return str(value)
 
 
@@ -71,7 +71,7 @@ def _append(items: list[Any], value: Any) -> list[Any]:
 
 def _extend(items: list[Any], values: Any) -> None:
     if len(items) + len(values) > LONGEST:
-        raise RobauditError("makes an absurdly long list; export it again")
+        raise RobauditError(f"makes a list that is too long (limit {LONGEST:,}); export it again")
     items.extend(values)
 
 
