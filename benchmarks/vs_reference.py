@@ -119,7 +119,14 @@ def by_ours(classifier: nn.Module, examples: Examples, plan: AuditPlan, device: 
     tuning = tune(fast, examples.x[:1].to(device), side_by_side=fast.traced)
     models = [counting(model) for model in {fast, fast.exact, classifier}]
     engine = Engine(
-        fast, classifier, plan.threat, tuning.slots, device, tuning.workers, tuning.least, fast.exact
+        search=fast,
+        strict=classifier,
+        threat=plan.threat,
+        slots=tuning.slots,
+        device=device,
+        workers=tuning.workers,
+        least=tuning.least,
+        exact=fast.exact,
     )
     robust = torch.ones(len(examples), dtype=torch.bool)
     with on_threads(tuning.threads):

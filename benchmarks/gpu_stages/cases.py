@@ -74,7 +74,18 @@ def cases_of(call: Call, epochs: int, arch: str) -> list[Case]:
             Case(name, "digits", call.data_dir, folder / f"{name}.safetensors", _EPS) for name in _SHIPPED
         ]
         made = call.scratch / f"{_MADE}.safetensors"
-        return [*shipped, Case(_MADE, "digits", call.data_dir, made, _EPS, epochs, arch)]
+        return [
+            *shipped,
+            Case(
+                name=_MADE,
+                dataset="digits",
+                data_dir=call.data_dir,
+                path=made,
+                eps=_EPS,
+                epochs=epochs,
+                arch=arch,
+            ),
+        ]
     named = [_split(text) for text in call.models]
     folder = call.data(**{dataset: ("test",) for dataset, _, _ in named})
     return [

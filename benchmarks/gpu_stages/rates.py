@@ -73,7 +73,15 @@ def peak(call: Call, load: Load, precision: str) -> dict[str, Any]:
 
     torch.empty(1, device=device)  # the switches of a device that nobody has used yet mean nothing
     before = product()
-    rate = engine_rate(load.arch, "apgd-ce", load.examples, load.steps, None, precision, device)
+    rate = engine_rate(
+        name=load.arch,
+        attack="apgd-ce",
+        count=load.examples,
+        steps=load.steps,
+        workers=None,
+        precision=precision,
+        device=device,
+    )
     best = (before + product()) / 2
     # A gradient by the input costs another forward pass.
     reached = 2 * flops(load.arch) * rate / 1e12

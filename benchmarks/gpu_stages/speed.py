@@ -47,9 +47,16 @@ class Sizes:
 
 
 DRY = Sizes(
-    4, 32, 0.0, 16, 8, Inner(steps=1), Budget(apgd_steps=2, fab_steps=2, targets=2, square_queries=5),
-    rates.DRY, 8,
-)  # fmt: skip
+    both=4,
+    images=32,
+    training=0.0,
+    limit=16,
+    batch=8,
+    inner=Inner(steps=1),
+    budget=Budget(apgd_steps=2, fab_steps=2, targets=2, square_queries=5),
+    load=rates.DRY,
+    validation=8,
+)
 
 
 def speed(call: Call) -> None:

@@ -72,8 +72,19 @@ class PGD:
         flag = torch.zeros(n, dtype=torch.bool, device=x.device)
         zeros = torch.zeros(n, dtype=torch.int64, device=x.device)
         image = torch.zeros_like(x)
-        flags = (flag, flag.clone(), flag.clone(), flag.clone())
-        return PGDState(x, examples.y, x_adv, image, image.clone(), zeros, zeros.clone(), *flags)
+        return PGDState(
+            x=x,
+            y=examples.y,
+            candidate=x_adv,
+            gradient=image,
+            direction_sum=image.clone(),
+            directions=zeros,
+            iteration=zeros.clone(),
+            fooled=flag,
+            near_miss=flag.clone(),
+            finished=flag.clone(),
+            nonfinite=flag.clone(),
+        )
 
     def step(self, model: Model, state: PGDState, tries: int = 1) -> PGDState:
         """Evaluate the iterate, then move on from it unless it is the last."""

@@ -64,4 +64,15 @@ def run_reference(
                 uncounted = torch.zeros_like(some)
                 never = torch.zeros(len(some), 1, dtype=torch.bool)
                 found = witness[some] if outcome == Outcome.BROKEN else torch.zeros(0)
-                retire(Retired(rows[some], kept, uncounted, uncounted, uncounted, never, found, None))
+                retire(
+                    Retired(
+                        rows=rows[some],
+                        outcome=kept,
+                        steps=uncounted,
+                        forwards=uncounted,
+                        backwards=uncounted,
+                        near_misses=never,
+                        witness=found,
+                        state=None,
+                    )
+                )

@@ -73,7 +73,15 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
     sample = images.float(slice(0, 8)).to(where)
     helped = searched_with(helpers or {}, search, sample)
     bare = before_softmax(classifier, sample) if plan.eot == 1 else None
-    header = make_header(classifier, images, plan, where, findings, bare[1] if bare else "", claim)
+    header = make_header(
+        classifier=classifier,
+        images=images,
+        plan=plan,
+        device=where,
+        findings=findings,
+        last=bare[1] if bare else "",
+        claim=claim,
+    )
     header.model["notes"].extend(helper_notes(helpers or {}))
     kept = f"what was finished is in {path}; the same command with --device cpu resumes it"
     with failures_explained(where, kept), joined() as ranks:
@@ -85,7 +93,18 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
             models = Models(strict, search, bare[0] if bare else None, helped)
             if header.claim:
                 file.update(claim=header.claim)
-            _carry_out(Session(models, images, plan, file, ranks, where, progress or Silent()), claim)
+            _carry_out(
+                Session(
+                    models=models,
+                    images=images,
+                    plan=plan,
+                    file=file,
+                    ranks=ranks,
+                    device=where,
+                    progress=progress or Silent(),
+                ),
+                claim,
+            )
             found = ranks.agree(file.read())
         if not ranks.first:
             discard_part(path, ranks)

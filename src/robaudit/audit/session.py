@@ -199,8 +199,9 @@ class Session:
         if not len(places):
             return
         recorder = Recorder(
-            self.file, self.images, self.correct, self.plan, self.strict, self.device, self.progress
-        )
+            file=self.file, images=self.images, correct=self.correct, plan=self.plan, strict=self.strict,
+            device=self.device, progress=self.progress,
+        )  # fmt: skip
         examples = self.examples(places)
         self.progress.begin(name, len(places))
         try:

@@ -115,7 +115,19 @@ def verify(
     def attack_again(
         among: list[Pair], request: Recompute, stated: Literal["survive", "break"] = "survive"
     ) -> Recomputation | None:
-        return recompute(models, header, examples, among, request, device, stated) if among else None
+        return (
+            recompute(
+                models=models,
+                header=header,
+                examples=examples,
+                among=among,
+                request=request,
+                device=device,
+                stated=stated,
+            )
+            if among
+            else None
+        )
 
     suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in header.plan.members]
     first, second, pgd, short = None, None, None, None

@@ -94,13 +94,13 @@ class Sweep:
         check_keys(path, "", data, _KEYS)
         check_keys(path, "grid.", data["grid"], dict.fromkeys(data["grid"], LIST))
         found = cls(
-            data["name"],
-            data["fixed"],
-            data["grid"],
-            data["seeds"],
-            data.get("check", {}),
-            float(data.get("bound", 0.08)),
-            data.get("paper", {}),
+            name=data["name"],
+            fixed=data["fixed"],
+            grid=data["grid"],
+            seeds=data["seeds"],
+            check=data.get("check", {}),
+            bound=float(data.get("bound", 0.08)),
+            paper=data.get("paper", {}),
         )
         if "dataset" not in found.fixed | found.grid or found.seeds < 1 or not all(found.grid.values()):
             raise RobauditError(

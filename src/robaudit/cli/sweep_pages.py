@@ -37,7 +37,18 @@ def write_pages(sweep: Sweep, out: Path, board: Path | None) -> None:
         mean = f"{100 * sum(gaps) / len(gaps):+.1f}" if gaps else ""
         name = " ".join(f"{key}={value}" for key, value in values)
         texts = tuple(str(value) for _, value in values)
-        cells.append(SweptCell(texts, count, len(gaps), low, high, mean, sweep.paper.get(name, ""), runs))
+        cells.append(
+            SweptCell(
+                values=texts,
+                unstable=count,
+                runs=len(gaps),
+                low=low,
+                high=high,
+                gap=mean,
+                paper=sweep.paper.get(name, ""),
+                links=runs,
+            )
+        )
     page = out / "index.html"
     try:
         write_text(page, sweep_page(sweep.name, list(sweep.grid), cells, sweep.bound))

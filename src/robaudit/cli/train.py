@@ -154,7 +154,9 @@ def train(
     from robaudit.cli.training import TrainRequest, carry_out
     from robaudit.devices import pick_device
 
-    request = TrainRequest(dataset, out, data_dir, download, start, quiet, log)
+    request = TrainRequest(
+        dataset=dataset, out=out, data_dir=data_dir, download=download, start=start, quiet=quiet, log=log
+    )
     return carry_out(request, given | {"device": pick_device(device)})
 
 

@@ -52,7 +52,15 @@ class Engine:
         if not len(examples):
             return
         wanted = torch.ones(len(examples), attack.runs(examples.logits.shape[1]), dtype=torch.bool)
-        task = Task(attack, examples, wanted, self.search, self.strict, self.threat, self.device)
+        task = Task(
+            attack=attack,
+            examples=examples,
+            wanted=wanted,
+            search=self.search,
+            strict=self.strict,
+            threat=self.threat,
+            device=self.device,
+        )
         if self.exact is None or self.exact is self.search:
             self._work(task, retire)
             return

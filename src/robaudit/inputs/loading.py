@@ -58,7 +58,17 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         RobauditError: the file cannot be read safely, fits no architecture, or is near chance.
 
     """
-    request = ModelRequest(arch, normalise, key, images, str(device), force, shape, classes, trust_program)
+    request = ModelRequest(
+        arch=arch,
+        normalise=normalise,
+        key=key,
+        images=images,
+        device=str(device),
+        force=force,
+        shape=shape,
+        classes=classes,
+        trust_program=trust_program,
+    )
     found, request = find_model(source, request)
     first = found.options[0]
     if images is not None and first.classes:

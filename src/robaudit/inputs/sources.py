@@ -156,8 +156,13 @@ def _ready(
         found = with_logits(network, torch.rand(1, *shape), source, request.image_classes)
         network, classes, notes = found.network, found.classes, [*notes, *found.notes]
     side, channels = (shape[1], shape[0]) if shape else (0, len(stored.mean) if stored else 3)
-    option = Candidate(source, (), channels, side, classes, 0.0, network)
-    return Found([option], stored, notes, kind, "", shape, _structure(network, source))
+    option, structure = _built(source, network, channels, side, classes), _structure(network, source)
+    return Found([option], stored, notes, kind, sha256="", shape=shape, structure=structure)
+
+
+def _built(name: str, network: nn.Module, channels: int, side: int, classes: int) -> Candidate:
+    """A network that needs no tensors any more."""
+    return Candidate(name, (), channels, side, classes, price=0.0, network=network)
 
 
 def _structure(network: nn.Module, name: str) -> str:
@@ -180,7 +185,7 @@ def _program(contents: Contents, request: ModelRequest) -> Found:
         trusted=request.trust_program,
     )
     channels, side = (found.shape[0], found.shape[1]) if found.shape else (3, 0)
-    option = Candidate(kind, (), channels, side, found.classes, 0.0, found.network)
+    option = _built(kind, found.network, channels, side, found.classes)
     return Found([option], None, list(found.notes), kind, contents.copy.sha256, found.shape)
 
 
@@ -213,7 +218,7 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
         )
         averages += inner
         channels, size = (shape[0], shape[1]) if shape else (3, 0)
-        options = [Candidate(request.arch, (), channels, size, filled.classes, 0.0, filled.network)]
+        options = [_built(request.arch, filled.network, channels, size, filled.classes)]
         structure = _structure(assemble(options[0]), request.arch)
         notes += filled.notes
     elif description and description.known and request.arch in (None, f"{PREFIX}{description.kind}"):
@@ -232,4 +237,7 @@ def _states(contents: Contents, request: ModelRequest) -> tuple[Found, ModelRequ
     shape = shape or ((options[0].in_channels, side, side) if side else None)
     notes += members.notes
     digest = contents.copy.sha256
-    return Found(options, stored, notes, contents.format, digest, shape, structure, averages), request
+    return Found(
+        options=options, stored=stored, notes=notes, format=contents.format, sha256=digest, shape=shape,
+        structure=structure, averages=averages,
+    ), request  # fmt: skip

@@ -90,7 +90,13 @@ def landscape(
     r1 = _uphill(model, x, y, gradient).sign() * r2.abs()
     slope = torch.stack([in_double((gradient * r).flatten(1)).sum(1) for r in (r1, r2)], dim=1)
     task = _Task(
-        model, x, y, (r1, r2), torch.as_tensor(offsets, dtype=x.dtype, device=x.device), batch, advance
+        model=model,
+        x=x,
+        y=y,
+        directions=(r1, r2),
+        offsets=torch.as_tensor(offsets, dtype=x.dtype, device=x.device),
+        batch=batch,
+        advance=advance,
     )
     task.fill(exact or len(offsets) < 2 * MESH)
     return Landscape(

@@ -144,7 +144,15 @@ def open_case(
         raise RobauditError(f"{path}: a damaged evidence file ({error}); run the audit again") from error
     except RobauditError as error:
         raise RobauditError(f"{path}: {error}") from error
-    return Case(found, verdict, str(path), digest, shown, surface, summary(found, verdict))
+    return Case(
+        evidence=found,
+        verdict=verdict,
+        source=str(path),
+        digest=digest,
+        pictures=shown,
+        surface=surface,
+        data=summary(found, verdict),
+    )
 
 
 def _is_of(surface: Surface, evidence: Evidence) -> bool:
@@ -179,7 +187,15 @@ def _picture(row: WitnessRow, evidence: Evidence) -> Picture:
     clean = decode_image(row.image, (channels, height, width))
     adversarial = decode_witness(row.witness, clean, evidence.header.plan.threat)
     prediction = int(evidence.predictions[evidence.ids == row.id][0])
-    return Picture(row.attack, row.id, row.label, prediction, row.prediction, clean, adversarial)
+    return Picture(
+        attack=row.attack,
+        id=row.id,
+        label=row.label,
+        prediction=prediction,
+        answer=row.prediction,
+        clean=clean,
+        adversarial=adversarial,
+    )
 
 
 def class_name(case: Case, label: int | None) -> str:

@@ -28,17 +28,21 @@ PRESETS: dict[str, Preset] = {
     "tiny-imagenet": Preset(8 / 255, 2 / 255, 100, "resnet18", "crop-flip"),
     "svhn": Preset(8 / 255, 2 / 255, 200, "resnet18", "crop"),
     # TRADES on MNIST: eps 0.3, steps of 0.01 (x 40) and lr 0.01; here 10 steps of a quarter of the radius.
-    "mnist": Preset(0.3, 0.075, 50, "smallcnn", "none", 128, 0.01),
-    "fashion-mnist": Preset(0.1, 0.025, 50, "smallcnn", "flip", 128, 0.01),
+    "mnist": Preset(
+        eps=0.3, step_size=0.075, epochs=50, arch="smallcnn", augment="none", batch_size=128, lr=0.01
+    ),
+    "fashion-mnist": Preset(
+        eps=0.1, step_size=0.025, epochs=50, arch="smallcnn", augment="flip", batch_size=128, lr=0.01
+    ),
     # 38,282 weights: an epoch in a second.
     "digits": Preset(
-        0.1,
-        0.025,
-        60,
-        "sequential:conv16k3p1 relu conv32k3s2p1 relu flatten fc64 relu fcK",
-        "none",
-        100,
-        0.05,
+        eps=0.1,
+        step_size=0.025,
+        epochs=60,
+        arch="sequential:conv16k3p1 relu conv32k3s2p1 relu flatten fc64 relu fcK",
+        augment="none",
+        batch_size=100,
+        lr=0.05,
     ),
 }
 

@@ -66,14 +66,14 @@ class TrainingState:
         result = self._stepper.step(
             batch,
             StepSpec(
-                number,
-                len(rows),
-                self.rate(epoch, step) * treatment.rate,
-                s.beta * treatment.beta,
-                treatment.inner or s.method,
-                treatment.noise,
-                norms,
-                treatment.far,
+                number=number,
+                total=len(rows),
+                lr=self.rate(epoch, step) * treatment.rate,
+                beta=s.beta * treatment.beta,
+                inner=treatment.inner or s.method,
+                noise=treatment.noise,
+                norms=norms,
+                far=treatment.far,
             ),
         )
         if result.finite:

@@ -153,7 +153,10 @@ class Stepper:
     def _perturb(self, x: Tensor, batch: Batch, spec: StepSpec) -> Attacked:
         with frozen(self.network):
             ascent = Ascent(self.settings.inner, spec.inner, spec.far)
-            return attack(self._current(x), x, batch.y, batch.ids, spec.number, self.settings.seed, ascent)
+            return attack(
+                model=self._current(x), x=x, y=batch.y, ids=batch.ids, step=spec.number,
+                seed=self.settings.seed, ascent=ascent,
+            )  # fmt: skip
 
     def passes(self, x: Tensor) -> None:
         """A forward and a backward pass as the inner attack makes them; nothing is changed by it."""

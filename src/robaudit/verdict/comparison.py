@@ -95,9 +95,9 @@ def compare(old: Evidence, new: Evidence, margin: float = 0.02) -> Difference:
     if before.outcome != after.outcome:
         changed.insert(0, ("verdict", before.outcome, after.outcome))
     return Difference(
-        outcome, summary, attack, titles, losses, margin,
-        tuple(ids[lost > 0].tolist()), tuple(ids[lost < 0].tolist()), tuple(changed),
-        tuple(sorted(codes[1] - codes[0])), tuple(sorted(codes[0] - codes[1])),
+        outcome=outcome, summary=summary, attack=attack, titles=titles, losses=losses, margin=margin,
+        broken=tuple(ids[lost > 0].tolist()), fixed=tuple(ids[lost < 0].tolist()), changed=tuple(changed),
+        appeared=tuple(sorted(codes[1] - codes[0])), gone=tuple(sorted(codes[0] - codes[1])),
     )  # fmt: skip
 
 

@@ -95,7 +95,16 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
     published = claim_kept(evidence) if claim is None or claim.demanded else claim
     answers = [judge_claim(evidence, item) if item else None for item in (published, demanded)]
     confidence = evidence.header.plan.confidence
-    return Verdict(outcome, summary, tuple(causes), confidence, after, answers[0], answers[1], blocked)
+    return Verdict(
+        outcome=outcome,
+        summary=summary,
+        causes=tuple(causes),
+        confidence=confidence,
+        decided_after=after,
+        claim=answers[0],
+        minimum=answers[1],
+        blocked=blocked,
+    )
 
 
 def _each_once(first: list[Finding], more: list[Finding]) -> list[Finding]:

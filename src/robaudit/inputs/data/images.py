@@ -157,7 +157,17 @@ def make_images(  # one argument a field
     digest.update(pixels.contiguous().numpy().data)
     digest.update(labels.contiguous().numpy().data)
     ids = torch.arange(len(labels))
-    return Images(pixels, labels, ids, name, split, len(labels), classes, class_names, digest.hexdigest())
+    return Images(
+        pixels=pixels,
+        labels=labels,
+        ids=ids,
+        name=name,
+        split=split,
+        total=len(labels),
+        classes=classes,
+        class_names=class_names,
+        sha256=digest.hexdigest(),
+    )
 
 
 def _checked_floats(pixels: torch.Tensor, name: str) -> torch.Tensor:

@@ -93,7 +93,18 @@ def catalogue_options(
         if loaded:
             exact = loaded == "by name"
             price = len(found) / 10 - 0.5  # of those that compute the same, the first named is meant
-            found.append(Candidate(text, (), channels, size, classes, price, network, exact))
+            found.append(
+                Candidate(
+                    plan=text,
+                    layers=(),
+                    in_channels=channels,
+                    image_size=size,
+                    classes=classes,
+                    price=price,
+                    network=network,
+                    exact=exact,
+                )
+            )
     return found
 
 
