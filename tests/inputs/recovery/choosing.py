@@ -63,6 +63,7 @@ PUBLISHED = [
     ("cifar100_resnet20_adv.pth", "cifar100", False),
     ("cifar10_cnn6_pgd.pth", "cifar10", False),
     ("cifar10_cnn_a_adv.model", "cifar10", True),
+    ("cifar10_convsmall_pgd.onnx", "mnist", True),  # it takes 1x28x28, whatever its name says
     ("cifar10_dverge_3x_resnet20.pth", "cifar10", False),
     ("cifar10_lenet_masked.pth", "cifar10", True),
     ("cifar10_resnet20_akamaster.th", "cifar10", False),
