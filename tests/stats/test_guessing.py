@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robaudit.stats import near_chance
+from robaudit.stats import at_chance, near_chance
 
 
 def labels(classes: int, count: int) -> list[int]:
@@ -43,3 +43,9 @@ def test_always_the_commonest_class_is_near_chance_and_what_is_better_is_not():
 def test_guesses_hardly_ever_pass(classes):
     right = np.random.default_rng(0).binomial(128, 1 / classes, 20_000)
     assert np.mean([not near_chance(int(r), labels(classes, 128)) for r in right]) < 0.01
+
+
+def test_what_learns_slowly_is_near_chance_as_a_model_and_not_at_chance_while_training():
+    assert near_chance(50, labels(100, 1000)) and not at_chance(0.05, labels(100, 1000))
+    assert at_chance(0.15, labels(10, 200)) and not at_chance(0.16, labels(10, 200))
+    assert at_chance(0.905, [900, 100]) and not at_chance(0.93, [900, 100])

@@ -19,9 +19,9 @@ from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, ThreatModel
 from robaudit.ranks import joined
+from robaudit.stats import at_chance
 from robaudit.training import Inner, NotFiniteError, Silent, TrainSettings, train
 from robaudit.training.data import hold_out
-from robaudit.training.remarks import at_chance
 from robaudit.training.run import Run
 from tests.models import cnn
 

@@ -2,7 +2,7 @@
 
 from robaudit.stats.decision import Decision, Side, decide
 from robaudit.stats.fixed import paired_gap, proportion
-from robaudit.stats.guessing import near_chance
+from robaudit.stats.guessing import at_chance, near_chance
 from robaudit.stats.interval import Interval
 from robaudit.stats.sampled import sampled_share
 from robaudit.stats.sequences import bounded_gap_sequence, gap_path, gap_sequence, proportion_sequence
@@ -11,6 +11,7 @@ __all__ = [
     "Decision",
     "Interval",
     "Side",
+    "at_chance",
     "bounded_gap_sequence",
     "decide",
     "gap_path",

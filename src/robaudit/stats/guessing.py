@@ -1,4 +1,8 @@
-"""Whether answers are better than guessing: the one rule by which a model is called near chance."""
+"""Whether answers are better than guessing: by which a model is called near chance, and an epoch of training at chance.
+
+`near_chance` is for a model that somebody made and wants to load or audit: from a few images it asks for a share of the way
+to perfection. `at_chance` is for a network that is only beginning to learn: it asks for any accuracy above guessing's.
+"""
 
 from __future__ import annotations
 
@@ -39,3 +43,16 @@ def near_chance(right: int, labels: Sequence[int], answers: int = 0) -> bool:
     error = math.sqrt(guessing / (1 - guessing) / count)  # of accuracy, as a share of the way to perfection
     needed = min(max(CLEAR_STANDARD_ERRORS * error, LEAST_SHARE), ENOUGH_SHARE)
     return right / count < guessing + needed * (1 - guessing)
+
+
+def at_chance(clean: float, labels: Sequence[int]) -> bool:
+    """Whether an accuracy is no better than always guessing the most frequent class.
+
+    Args:
+        clean: share of the examples.
+        labels: how many of them are of each class.
+
+    """
+    count = sum(labels)
+    guessing = max(labels) / count
+    return clean <= guessing + CLEAR_STANDARD_ERRORS * math.sqrt(guessing * (1 - guessing) / count)

@@ -5,26 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from robaudit.stats import at_chance
+
 #: Held-out examples below which an interval of robust accuracy is wider than 20 points either way.
 FEW_EXAMPLES = 100
-#: Epochs in a row that are not an accident, and standard errors above guessing that are not chance any more.
-EPOCHS_IN_A_ROW, CHANCE_ERRORS = 3, 2.5
+#: Epochs in a row that are not an accident.
+EPOCHS_IN_A_ROW = 3
 #: `EPOCHS_IN_A_ROW` are enough if they are among this many: weights that learn nothing may guess a little better once.
 RECENT_EPOCHS = 4
 #: What numbers were called that runs of earlier versions have kept.
 _FORMER = {"said_chance": "warned_chance", "said_weak": "warned_weak"}
-
-
-def at_chance(clean: float, labels: list[int]) -> bool:
-    """Whether an accuracy is no better than always guessing the most frequent class.
-
-    Args:
-        clean: share of the examples.
-        labels: how many of them are of each class.
-
-    """
-    guess, count = max(labels) / sum(labels), sum(labels)
-    return clean <= guess + CHANCE_ERRORS * math.sqrt(guess * (1 - guess) / count)
 
 
 def in_percent(row: dict[str, Any]) -> str:

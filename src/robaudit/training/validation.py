@@ -15,9 +15,9 @@ from robaudit.fast import search_model
 from robaudit.inputs import Images
 from robaudit.plan import Budget
 from robaudit.ranks import Ranks
+from robaudit.stats import at_chance
 from robaudit.training.metrics import Measured, measure, plan_for
 from robaudit.training.network import Shape, Trained, as_classifier
-from robaudit.training.remarks import at_chance
 from robaudit.training.settings import TrainSettings
 from robaudit.training.worst_case import Standing, WorstCase, stand
 
