@@ -1,7 +1,7 @@
 """Whether answers are better than guessing: by which a model is called near chance, and an epoch of training at chance.
 
-`near_chance` is for a model that somebody made and wants to load or audit: from a few images it asks for a share of the way
-to perfection. `at_chance` is for a network that is only beginning to learn: it asks for any accuracy above guessing's.
+`near_chance` is for a model that somebody wants to load or audit: it asks for a share of the way to perfection, from
+few images too. `at_chance` is for a network that only begins to learn: any accuracy clearly above guessing's will do.
 """
 
 from __future__ import annotations

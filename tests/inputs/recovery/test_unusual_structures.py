@@ -70,6 +70,14 @@ def test_convolutions_may_have_no_activation_of_their_own() -> None:
         assert linear in dict(combinations("lenet-mnist"))
 
 
+def test_some_poolings_may_be_averages() -> None:
+    """As Caffe's networks for CIFAR-10: a maximum, then averages."""
+    text = "sequential:conv32k5p2 relu {} conv32k5p2 relu {} conv64k5p2 relu {} flatten fc64 relu fcK"
+    found = dict(variations(text.format("max2", "max2", "max2")))
+    assert text.format("max2", "avg2", "avg2") in found
+    assert text.format("max2", "max2", "avg2") in found
+
+
 def test_a_convolution_over_the_whole_map_is_a_likely_end() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(

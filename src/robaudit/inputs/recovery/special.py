@@ -111,4 +111,58 @@ SPECIAL: dict[str, Special] = {
         "kuangliu/pytorch-cifar and what was taken over from it",
         "test_the_index_holds_every_published_network",
     ),
+    "some poolings averages": Special(
+        "a plain network with several maximum poolings",
+        "tried with averages in place of the last of them, or of all but the first (`networks.sequential_family`)",
+        "Caffe's networks for CIFAR-10, which begin with a maximum and continue with averages",
+        "test_some_poolings_may_be_averages",
+    ),
+    "Caffe's LeNet": Special(
+        "a plain network with linear layers behind its convolutions",
+        "tried without activations between the convolutions (`networks.sequential_family`)",
+        "Caffe's LeNet, which has them between its linear layers only",
+        "test_convolutions_may_have_no_activation_of_their_own",
+    ),
+    "MobileNetV2 for small images": Special(
+        "a MobileNetV2, whose shapes do not tell where its strides are",
+        "one of four patterns of strides by stage (`networks.mobile.PATTERNS`)",
+        "published networks for CIFAR, which leave out one or two of the paper's strides",
+        "test_a_network_comes_back_without_its_names",
+    ),
+    "narrow MobileNetV2": Special(
+        "17 blocks with fewer than seven changes of width",
+        "stages begin where the paper's do (`networks.mobile.STAGES`)",
+        "torchvision's network with a width of 0.5 or 0.75, two of whose stages are equally wide",
+        "test_torchvision_networks_with_a_small_stem",
+    ),
+    "padding before the first layer": Special(
+        "a plain network whose first layer is number 1 of its `nn.Sequential`",
+        "padding on the far side in front of it is likelier (`recovery.sequential`)",
+        "networks that begin with `nn.ZeroPad2d`, as TensorFlow's do when they are written in PyTorch",
+        "test_a_first_number_of_one_speaks_for_padding",
+    ),
+    "temperature": Special(
+        "a single number beside the layers",
+        "read as a learned slope, or left out as a temperature: no prediction changes (`recovery.matching`)",
+        "networks that are saved with the temperature that calibrates them",
+        "test_a_lone_number_may_be_a_temperature",
+    ),
+    "even kernels": Special(
+        "kernels of 4, or of 2 in the shortcut, in a residual network without norms",
+        "the stride is 2 there, 1 elsewhere; the shortcut is in the middle of its block (`ResidualPlan.even`)",
+        "Wong et al. 2018 (https://arxiv.org/abs/1805.12514), provable defences",
+        "test_blocks_with_even_kernels_and_a_shortcut_in_their_middle",
+    ),
+    "two sets of norms": Special(
+        "normalisations in pairs of one width, and no known network with all of them",
+        "read with the first of each pair, and with the second; images choose (`recovery.reductions`)",
+        "AdvProp (https://arxiv.org/abs/1911.09665), with norms of its own for adversarial examples",
+        "test_the_first_of_two_sets_of_norms_without_images",
+    ),
+    "a norm called after": Special(
+        "a transformer's block with a norm whose name holds `after`",
+        "it is the second of the two, wherever the file has it (`recovery.transformer`)",
+        "Hugging Face's `layernorm_after`, which comes before `layernorm_before` where names are sorted",
+        "test_separate_queries_keys_and_values_are_joined",
+    ),
 }
