@@ -63,9 +63,9 @@ def _sentence(name: str, part: dict[str, Any], masked: list[int]) -> str:
         if part.get("masked_epoch"):
             real = "confirmed masked" if masked else "taken for masked (a dry run)"
             return f"epoch {part['masked_epoch']} is {real}: {log[-1]['reason'] or 'no reason given'}"
-        return f"no epoch masked in {len(log)}" + ("" if part["ended"] else "; a later call goes on")
+        return f"no epoch masked in {len(log)}" + ("" if part["ended"] else "; a later call resumes it")
     if not part["ended"]:
-        return f"{len(log)} epochs so far; a later call goes on"
+        return f"{len(log)} epochs so far; a later call resumes it"
     rolled_back = sum(bool(row["rolled_back"]) for row in log)
     ends = "its last epoch is masked" if log[-1]["masked"] else "its last epoch is not masked"
     treated = sum(row["healing"] > 0 for row in log)

@@ -10,7 +10,7 @@ RESERVE, MOST_RESERVE = 0.05, 20.0
 
 
 class TimeIsUp(Exception):  # noqa: N818  a state of the clock, which ends a part early
-    """The time is over; what is not finished goes on in a later call."""
+    """The time is over; what is not finished is resumed by a later call."""
 
 
 class Deadline:

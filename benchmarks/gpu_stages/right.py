@@ -79,7 +79,7 @@ def right(call: Call) -> None:
         else:
             print("no accelerator here: the CPU's evidence is kept; the rest wants a call where there is one")
     except TimeIsUp:
-        print("the time is over: a later call with the same --out resumes")
+        print("the time is over: a later call with the same --out resumes it")
     results.say(right_table([case.name for case in cases], results.parts, call.minutes))
 
 

@@ -100,7 +100,7 @@ def speed(call: Call) -> None:
                     continue
                 results.attempt(name, run)
     except TimeIsUp:
-        print("the time is over: a later call with the same --out goes on")
+        print("the time is over: a later call with the same --out resumes it")
     results.say(speed_table(describe(call.device), results.parts))
 
 

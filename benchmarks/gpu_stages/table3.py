@@ -56,7 +56,7 @@ def table3(call: Call) -> None:
                 if f"{name} {number}" not in results.parts:
                     results.attempt(f"{name} {number}", partial(stage.part, name, path, number))
     except TimeIsUp:
-        print("the time is over: a later call with the same --out goes on")
+        print("the time is over: a later call with the same --out resumes it")
     results.say(table3_table({name: title for name, (_, title) in found.items()}, results.parts))
 
 

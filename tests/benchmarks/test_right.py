@@ -33,14 +33,14 @@ def test_right_compares_an_accelerator_with_the_cpu(gpu, tmp_path, capsys):
     is_small(tmp_path / "out")
 
 
-def test_right_goes_on_where_the_time_was_over(gpu, tmp_path, monkeypatch, capsys):
+def test_right_is_resumed_where_the_time_was_over(gpu, tmp_path, monkeypatch, capsys):
     from gpu_stages import audits
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         stop_after(patch, audits.Watching, "begin", 3)
         assert gpu("right", "--data-dir", tmp_path, "--out", out, *CPU) == 0
-    assert "a later call with the same --out goes on" in capsys.readouterr().out
+    assert "a later call with the same --out resumes" in capsys.readouterr().out
     assert results(out)["parts"] == {}
     with monkeypatch.context() as patch:
         begun, inner = [], audits.Watching.begin
