@@ -48,9 +48,9 @@ COMPARISONS: dict[str, Callable[[Difference], str]] = {
 
 __all__ = [
     "COMPARISONS",
-    "MANY",
     "PICTURE_FORMATS",
     "REPORTS",
+    "REPORTS_OF_SEVERAL",
     "Case",
     "Failure",
     "as_json",
