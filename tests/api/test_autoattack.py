@@ -1,11 +1,13 @@
 """`robaudit.AutoAttack` in scripts that were written for the reference, and what it refuses."""
 
+import copy
 import importlib.util
 import runpy
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -118,6 +120,56 @@ def test_both_packages_ways_to_take_the_result(case):
     assert torch.equal(model(x_adv).argmax(1), y_adv)
 
 
+def test_a_call_without_a_batch_size_serves_both_packages(case):
+    model, x, y = case
+    ours = short(model, version="custom", attacks_to_run=["apgd-ce"])
+    found = ours.run_standard_evaluation(x[:2], y[:2])
+    x_adv, y_adv = found
+    assert torch.equal(model(x_adv).argmax(1), y_adv)
+    assert len(list(found)) == len([*zip(found, y, strict=False)]) == 2
+    assert all(torch.equal(one, other) for one, other in zip(found, x_adv, strict=True))
+    assert type(copy.deepcopy(found)) is torch.Tensor
+    theirs = short(model, version="custom", attacks=["apgd-ce"])
+    x_adv, y_adv = theirs.run_standard_evaluation_individual(x, y)["apgd-ce"]
+    assert x_adv.shape == x.shape
+    assert y_adv.shape == y.shape
+
+
+def test_what_hides_gradients_is_said_in_the_log(case, capsys):
+    model, x, y = case
+    hidden = AutoAttack(lambda x: model(x.detach()), eps=0.3)
+    hidden.apgd.n_iter = hidden.apgd_targeted.n_iter = hidden.fab.n_iter = 2
+    hidden.square.n_queries = 100
+    hidden.run_standard_evaluation(x, y)
+    said = capsys.readouterr().out
+    assert f"warning: {len(x)} of the first {len(x)} images have a gradient of exactly zero" in said
+    assert "warning: Square broke " in said
+    honest = AutoAttack(model, eps=0.3, version="custom", attacks_to_run=["apgd-ce", "square"])
+    honest.run_standard_evaluation(x, y)
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_labels_and_images_of_other_kinds(case):
+    model, x, y = case
+    attack = AutoAttack(model, eps="0.3", version="custom", attacks_to_run=["apgd-ce"], verbose=False)
+    usual = attack.run_standard_evaluation(x, y, bs=8)
+    for labels in (y.tolist(), y.numpy()):
+        assert torch.equal(attack.run_standard_evaluation(x, labels, bs=8), usual)
+    coarse = x.bfloat16()
+    found = attack.run_standard_evaluation(coarse, y, bs=8)
+    assert found.dtype == torch.float32
+    assert float((found - coarse.float()).abs().max()) <= np.float32(0.3)
+
+
+def test_names_of_the_references_class(case):
+    model, x, _ = case
+    attack = AutoAttack(model, eps=0.1, seed=3, verbose=False)
+    attack.epsilon, attack.norm = 0.2, "L2"
+    attack.set_version("rand")
+    assert (attack.norm, attack.epsilon, attack.get_seed(), attack.apgd.eot_iter) == ("L2", 0.2, 3, 20)
+    assert torch.equal(attack.get_logits(x), model(x))
+
+
 def test_the_references_own_example(monkeypatch, tmp_path):
     """`examples/eval.py` of pyautoattack with its import changed, on a small network and few images."""
     package = Path(importlib.util.find_spec("pyautoattack").origin).parent
@@ -199,6 +251,7 @@ BAD = [
     (Wrapped(lambda x: x.flatten(1)[:, :4].softmax(1)), None, None, {}, "probabilities"),
     (Wrapped(dropout), None, None, {}, "version='rand'"),
     (cnn(classes=4), None, None, {"bs": 0}, "bs 0"),
+    (cnn(classes=4), None, None, {"bs": 2.5}, "bs 2.5: must be a whole number"),
 ]  # fmt: skip
 
 
@@ -229,6 +282,8 @@ def test_a_model_in_training_mode_is_refused_and_left_as_it_is(case):
         ({"norm": "L3"}, "norm 'L3'"),
         ({"eps": 8}, "did you mean 8/255"),
         ({"version": "fast"}, "version 'fast' is not known"),
+        ({"eps": [0.1]}, r"eps \[0.1\] is not a number"),
+        ({"seed": 1.5}, "seed 1.5 must be a whole number"),
         ({"attacks_to_run": ["apgd-ce"]}, "version='custom'"),
         ({"is_tf_model": True}, "PyTorch"),
     ],

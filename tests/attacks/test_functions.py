@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +73,14 @@ def test_the_model_and_the_images_stay_as_they_were():
         (cnn().train(), X, 0, {}, RobauditError, r"training mode; call model.eval\(\)"),
         (Wrapped(lambda x: x.flatten(1).sum(1)).eval(), X, 0, {}, RobauditError, "expected logits"),
         (cnn(), X, 0, {"batch_size": 0}, RobauditError, "batch_size 0"),
+        (cnn(), X, 0, {"batch_size": 2.5}, RobauditError, "batch_size 2.5"),
+        (Wrapped(lambda x: {"logits": x}).eval(), X, 0, {}, RobauditError, "model: returned a dict"),
+        (Wrapped(lambda x: x.flatten(1)[:, :10] / 0).eval(), X, 0, {}, RobauditError, "are not all finite"),
+        (cnn().double(), X, 0, {}, RobauditError, "model: does not take float32 images of shape"),
+        (cnn(), X, 0, {"steps": 0}, ValueError, "steps 0 must be a whole number, at least 1"),
+        (cnn(), X, 0, {"step_size": 0}, ValueError, "step_size 0 must be above 0"),
+        (cnn(), X, 0, {"seed": -1}, ValueError, "seed -1"),
+        (cnn(), X, 0, {"eps": None}, ValueError, "eps None is not a number"),
         (cnn(), X, 0, {"eps": 8}, ValueError, "did you mean 8/255"),
         (cnn(), X, 0, {"norm": "L7"}, ValueError, "norm 'L7'"),
     ],
@@ -79,3 +88,20 @@ def test_the_model_and_the_images_stay_as_they_were():
 def test_bad_input_is_refused(model, x, y, settings, kind, message):
     with pytest.raises(kind, match=message):
         attacks.pgd(model, x, torch.full((20,), y), **{"eps": 0.1} | settings)
+
+
+@pytest.mark.parametrize(
+    ("attack", "settings"),
+    [("apgd", "restarts"), ("apgd_targeted", "targets"), ("fab", "steps"), ("square", "queries")],
+)
+def test_numbers_that_would_attack_nothing_are_refused(attack, settings):
+    with pytest.raises(ValueError, match=f"{settings} 0 must be"):
+        getattr(attacks, attack)(cnn(), X, torch.zeros(20, dtype=torch.int64), eps=0.1, **{settings: 0})
+
+
+def test_images_in_16_bits_give_adversarial_ones_inside_the_ball():
+    model, x = cnn(), X.bfloat16()
+    y = model(x.float()).argmax(1)
+    x_adv = attacks.apgd(model, x, y, eps="0.1", steps=10)
+    assert x_adv.dtype == torch.float32
+    assert float((x_adv - x.float()).abs().max()) <= np.float32(0.1)

@@ -17,10 +17,10 @@ from robaudit.api.arrays import class_indices
 from robaudit.api.attack_settings import AttackSettings, own_parts
 from robaudit.api.data import ARRAYS, read
 from robaudit.api.entry import in_python, loaded, own_modes, usual_device
-from robaudit.api.evaluation import Found, Function, Log, audited, refuse_training_mode, returned
+from robaudit.api.evaluation import Found, Function, Log, Style, audited, refuse_training_mode, returned
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images
-from robaudit.plan import VERSIONS, AuditPlan, ThreatModel, own_budgets
+from robaudit.plan import VERSIONS, AuditPlan, own_budgets, threat_model
 
 #: What `attacks_to_run` may name, in the order of a cascade.
 _ORDER = VERSIONS["plus"].attacks
@@ -37,7 +37,7 @@ class AutoAttack:
     Args:
         model: from images in [0, 1] to logits (N, K): a module in evaluation mode, or a function.
         norm: Linf, L2 or L1.
-        eps: the radius, in pixel units of [0, 1].
+        eps: the radius, in pixel units of [0, 1]; `8/255` as text too.
         seed: of every draw; None is 0.
         verbose: print what happens.
         attacks_to_run: with version `custom`: of apgd-ce, apgd-dlr, apgd-t, square, fab-t and fab.
@@ -59,7 +59,7 @@ class AutoAttack:
         self,
         model: nn.Module | Callable[[Tensor], Tensor],
         norm: str = "Linf",
-        eps: float = 8 / 255,
+        eps: float | str = 8 / 255,
         seed: int | None = 0,
         verbose: bool = True,
         attacks_to_run: Sequence[str] | None = None,
@@ -77,10 +77,13 @@ class AutoAttack:
         named = list(attacks_to_run or attacks or ())
         if named and version != "custom":
             raise ValueError(f"attacks_to_run: version {version} has its own; pass version='custom'")
-        self._threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
+        if not isinstance(seed, int | None) or (seed or 0) < 0:
+            raise ValueError(f"seed {seed!r} must be a whole number from 0 on, or None")
+        self._threat = threat_model(norm, eps)
         self.model, self.version, self.seed, self.verbose = model, version, seed or 0, verbose
         self.device = device
         self.log = Log(log_path)
+        self._style: Style = "either" if attacks is None else "pyautoattack"
         self.apgd, self.apgd_targeted = AttackSettings(), AttackSettings()
         self.fab, self.square = AttackSettings(), AttackSettings()
         self.attacks_to_run = named
@@ -95,15 +98,38 @@ class AutoAttack:
         self.fab.n_restarts = own.get("fab", {}).get("restarts", 1)
         self.apgd_targeted.n_target_classes = own.get("apgd-t", {}).get("targets", 9)
 
+    def set_version(self, version: str = "standard") -> None:
+        """Take the attacks and settings of `standard`, `plus` or `rand`, as at the beginning."""
+        if version not in VERSIONS:
+            raise ValueError(f"version '{version}' is not known; use {', '.join(VERSIONS)}")
+        self.version = version
+        self._set_version()
+
+    def get_logits(self, x: Tensor) -> Tensor:
+        """(N, K) of `x` (N, C, H, W)."""
+        return self.model(x)
+
+    def get_seed(self) -> int:
+        """Of every draw."""
+        return self.seed
+
     @property
     def norm(self) -> str:
-        """Linf, L2 or L1."""
+        """Linf, L2 or L1; may be set."""
         return self._threat.norm
+
+    @norm.setter
+    def norm(self, norm: str) -> None:
+        self._threat = threat_model(norm, self.epsilon)
 
     @property
     def epsilon(self) -> float:
-        """The radius."""
+        """The radius; may be set."""
         return self._threat.eps
+
+    @epsilon.setter
+    def epsilon(self, eps: float | str) -> None:
+        self._threat = threat_model(self.norm, eps)
 
     def run_standard_evaluation(
         self,
@@ -123,12 +149,12 @@ class AutoAttack:
             bs: at most this many images at once; outcomes do not depend on it.
             return_labels: return what the model calls each, too.
             state_path: an evidence file, which `robaudit verify` reads. An unfinished one of the same run is resumed.
-            batch_size: `bs` under pyautoattack's name. What is returned is then x_adv, and unpacks as that package's
-                result does: `x_adv, y_adv = …`.
+            batch_size: `bs` under pyautoattack's name.
 
         Returns:
-            (N, C, H, W) like `x_orig`: the adversarial image where one was found, else the image as it was. With
-            `return_labels` a tuple of that and the labels (N,).
+            (N, C, H, W) like `x_orig`, float32 where that is in 16 bits: the adversarial image where one was found,
+            else the image as it was. With `return_labels` a tuple of that and the labels (N,). Unless one of `bs` and
+            `return_labels` is given, it also unpacks as pyautoattack's result does: `x_adv, y_adv = …`.
 
         Raises:
             RobauditError: images outside [0, 1] or not floats, labels that are not classes of the model, a model in
@@ -139,8 +165,8 @@ class AutoAttack:
         place = None if state_path is None else Path(fspath(state_path))
         found = self._run(x_orig, y_orig, self._plan(cascade=True), batch_size if bs is None else bs, place)
         self._say(found.lines())
-        x_adv, y_adv = found.worst(x_orig, y_orig)
-        return returned(x_adv, y_adv, return_labels, unpacks=batch_size is not None)
+        x_adv, y_adv = found.worst(x_orig, torch.as_tensor(y_orig))
+        return returned(x_adv, y_adv, return_labels, style=self._style_of(bs, batch_size))
 
     def run_standard_evaluation_individual(
         self,
@@ -154,9 +180,9 @@ class AutoAttack:
         """Each attack alone on every image: what `run_standard_evaluation` returns, by the attack's name."""
         found = self._run(x_orig, y_orig, self._plan(cascade=False), batch_size if bs is None else bs, None)
         self._say(found.lines())
-        unpacks = batch_size is not None
+        style = self._style_of(bs, batch_size)
         return {
-            name: returned(*found.by(name, x_orig, y_orig), return_labels, unpacks=unpacks)
+            name: returned(*found.by(name, x_orig, torch.as_tensor(y_orig)), return_labels, style=style)
             for name in self.attacks_to_run
         }
 
@@ -172,11 +198,17 @@ class AutoAttack:
         self._say([f"clean accuracy: {right / max(len(y), 1):.2%}"])
         return right / max(len(y), 1)
 
+    def _style_of(self, bs: int | None, batch_size: int | None) -> Style:
+        """The package that a call was written for."""
+        if bs is not None:
+            return "autoattack"
+        return self._style if batch_size is None else "pyautoattack"
+
     def _run(self, x: Tensor, y: Tensor, plan: AuditPlan, bs: int | None, place: Path | None) -> Found:
-        if bs is not None and bs < 1:
-            raise RobauditError(f"bs {bs}: must be at least 1 image")
+        if bs is not None and (not isinstance(bs, int) or bs < 1):
+            raise RobauditError(f"bs {bs!r}: must be a whole number of images, at least 1")
         model = self.model if isinstance(self.model, nn.Module) else Function(self.model)
-        with in_python(), own_modes(), _about_x():
+        with _about_x(), in_python(), own_modes():
             images = _images(x, y)
             self._say([f"using {self.version} version including {', '.join(self.attacks_to_run)}"])
             refuse_training_mode(model, images.float(slice(0, 8)))
@@ -219,7 +251,8 @@ def _about_x() -> Iterator[None]:
     try:
         yield
     except RobauditError as error:
-        raise RobauditError(str(error).replace(ARRAYS, _NAME)) from error
+        text = str(error).replace(ARRAYS, _NAME).replace("another evidence", "another state_path")
+        raise RobauditError(text) from error
 
 
 def _images(x: Tensor, y: Tensor) -> Images:

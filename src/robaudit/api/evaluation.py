@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import copy
+import dis
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from robaudit.attacks.objectives import cross_entropy
 from robaudit.audit import Silent, audit, preflight
 from robaudit.errors import RobauditError
-from robaudit.evidence import Evidence, EvidenceFile, WitnessRow, adversarial_images, one_each
+from robaudit.evidence import Evidence, EvidenceFile, Outcome, WitnessRow, adversarial_images, one_each
 from robaudit.fast import generators
+from robaudit.gradients import input_gradient
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan, title
 from robaudit.verdict import accuracy
 
+#: The package for which a script was written: one returns images, the other those and labels.
+Style = Literal["autoattack", "pyautoattack", "either"]
 #: What the reference gets wrong in silence or with a warning: finding, and what is said.
 _REFUSED = {
     "probabilities": "its outputs are probabilities; return logits, for behind a softmax gradients vanish",
@@ -28,6 +34,10 @@ _REFUSED = {
     "batch-dependent-output": "an example's output depends on the others in its batch; use model.eval()",
     "nonfinite-output": "its outputs are not finite",
 }
+#: Images at whose gradients the log looks before the attacks.
+_LOOKED_AT = 64
+#: Square's breaks among what the gradients' attacks left, from which the log warns: their number and share.
+_DOUBTFUL_BREAKS, _DOUBTFUL_SHARE = 2, 0.002
 #: Outputs that differ by more than this share of their spread are not rounding.
 _ROUNDING = 1e-3
 
@@ -55,24 +65,43 @@ class WithLabels(Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     labels: Tensor
+    always: bool
 
     def __iter__(self) -> Iterator[Tensor]:
-        yield self.as_subclass(Tensor)
-        yield self.labels
+        images = self.as_subclass(Tensor)
+        return iter((images, self.labels) if self.always or _unpacked_into_two() else images)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.as_subclass(Tensor).__reduce_ex__(protocol)
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return copy.deepcopy(self.as_subclass(Tensor), memo)
 
-def returned(x_adv: Tensor, y_adv: Tensor, labels: bool | None, *, unpacks: bool) -> Any:
-    """The images, or with `labels` a tuple of them and what the model calls each; see `WithLabels`."""
+
+def _unpacked_into_two() -> bool:
+    """Whether whoever iterates is an assignment to two names."""
+    caller = sys._getframe(2)
+    code, at = caller.f_code.co_code, caller.f_lasti
+    return tuple(code[at : at + 2]) == (dis.opmap["UNPACK_SEQUENCE"], 2)
+
+
+def returned(x_adv: Tensor, y_adv: Tensor, labels: bool | None, *, style: Style) -> Any:
+    """The images, or a tuple of them and what the model calls each, or what is both.
+
+    Args:
+        x_adv: (N, C, H, W).
+        y_adv: (N,).
+        labels: whether both are asked for; None where that is not said.
+        style: the package whose script asks, as far as its arguments tell.
+
+    """
     if labels:
         return x_adv, y_adv
-    if labels is None and unpacks:
-        both = x_adv.as_subclass(WithLabels)
-        both.labels = y_adv
-        return both
-    return x_adv
+    if labels is not None or style == "autoattack":
+        return x_adv
+    both = x_adv.as_subclass(WithLabels)
+    both.labels, both.always = y_adv, style == "pyautoattack"
+    return both
 
 
 class Log:
@@ -167,6 +196,7 @@ def audited(
         for item in preflight(classifier.to(device), images, torch.device(device)):
             if item.code in _REFUSED:
                 raise RobauditError(f"{classifier.info.path}: {_REFUSED[item.code]}")
+    say(_about_gradients(classifier.to(device), images.float(slice(0, _LOOKED_AT)).to(device), images.labels))
     evidence = audit(
         classifier, images, plan, path=path, device=device, progress=_LoggedProgress(say), force=True
     )
@@ -175,6 +205,20 @@ def audited(
         raise RobauditError(f"{path}: is of other images or labels; choose another state_path")
     with EvidenceFile.open(path) as file:
         return Found(evidence, tuple(file.witnesses()))
+
+
+def _about_gradients(model: nn.Module, x: Tensor, labels: Tensor) -> list[str]:
+    """A warning where no gradient of the cross-entropy reaches some of the images `x` (n, C, H, W)."""
+    x, y = x.requires_grad_(), labels[: len(x)].to(x.device)
+    with torch.enable_grad(), generators(0):
+        gradient = input_gradient(cross_entropy(model(x).float(), y).sum(), x)
+    none = int((gradient.flatten(1).abs().amax(1) == 0).sum())
+    if not none:
+        return []
+    return [
+        f"warning: {none} of the first {len(x)} images have a gradient of exactly zero, so that attacks that follow "
+        "gradients say little; `robaudit check` says why and what stands up"
+    ]
 
 
 @dataclass(frozen=True)
@@ -192,7 +236,20 @@ class Found:
         names += [(name, f"robust accuracy {word} {title(name).upper()}") for name in plan.members]
         names += [("autoattack", "robust accuracy")] if plan.cascade else []
         found = ((words, accuracy(self.evidence, name)) for name, words in names)
-        return [f"{words}: {item.value:.2%}" for words, item in found if item]
+        return [f"{words}: {item.value:.2%}" for words, item in found if item] + self._doubts()
+
+    def _doubts(self) -> list[str]:
+        """A warning where Square, without gradients, breaks much of what attacks with them left."""
+        record = self.evidence.attacks.get("square")
+        if record is None or not self.evidence.header.plan.cascade:
+            return []
+        broken = int((record.outcome == Outcome.BROKEN).sum())
+        if broken < _DOUBTFUL_BREAKS or broken <= _DOUBTFUL_SHARE * len(self.evidence):
+            return []
+        return [
+            f"warning: Square broke {broken} examples that the attacks before it left: gradients may be masked; "
+            "`robaudit check` says whether they are"
+        ]
 
     def worst(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Of each image the first adversarial one, and what the model calls it; see `by`."""
@@ -210,10 +267,15 @@ class Found:
         return self._filled([row for row in self.witnesses if row.attack == attack], x, y)
 
     def _filled(self, rows: list[WitnessRow], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        x_adv, evidence = x.detach().clone(), self.evidence
+        x_adv, evidence = in_full(x), self.evidence
         labels = torch.from_numpy(evidence.predictions.copy())
         places = torch.tensor([row.id for row in rows], dtype=torch.int64)
         x_adv[places.to(x.device)] = torch.from_numpy(adversarial_images(rows, evidence.header)).to(x_adv)
         for row in rows:
             labels[row.id] = row.label if row.prediction is None else row.prediction
         return x_adv, labels.to(y)
+
+
+def in_full(x: Tensor) -> Tensor:
+    """A copy of images, in float32 where they are in 16 bits: rounded to those, a break may leave the ball."""
+    return x.detach().clone().to(torch.promote_types(x.dtype, torch.float32))

@@ -24,7 +24,7 @@ from robaudit.attacks.square import Square
 from robaudit.attacks.state import Attack, Examples, take
 from robaudit.errors import RobauditError
 from robaudit.evidence import seal
-from robaudit.plan import ThreatModel
+from robaudit.plan import ThreatModel, threat_model
 
 #: PGD's step at eps 8/255 is 2/255 (Li et al., Appendix B), and in proportion elsewhere.
 PGD_STEP = 0.25
@@ -35,7 +35,7 @@ def pgd(  # noqa: PLR0913
     x: Tensor,
     y: Tensor,
     *,
-    eps: float,
+    eps: float | str,
     norm: str = "Linf",
     steps: int = 10,
     step_size: float | None = None,
@@ -48,7 +48,7 @@ def pgd(  # noqa: PLR0913
         model: images to logits.
         x: (N, C, H, W), floats in [0, 1].
         y: (N,), class indices.
-        eps: the radius.
+        eps: the radius; `8/255` as text too.
         norm: Linf, L2 or L1.
         steps: gradient steps.
         step_size: of each; a quarter of eps by default.
@@ -56,15 +56,20 @@ def pgd(  # noqa: PLR0913
         batch_size: images at once; all by default.
 
     Returns:
-        (N, C, H, W) like `x`: the last iterate of every image, whether it fools the model or not.
+        (N, C, H, W) like `x` (float32 where that is in 16 bits): the last iterate of every image, whether it fools the
+        model or not.
 
     Raises:
         RobauditError: images or labels that are none, or a model in training mode.
-        ValueError: a bad eps or norm.
+        ValueError: a bad eps, norm, number of steps or size of them.
 
     """
-    threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
-    attack = PGD(threat.norm, eps, step_size or PGD_STEP * eps, steps=steps, seed=seed)
+    threat = threat_model(norm, eps)
+    _check_numbers(seed, steps=steps)
+    if step_size is not None and not step_size > 0:
+        raise ValueError(f"step_size {step_size!r} must be above 0")
+    size = PGD_STEP * threat.eps if step_size is None else step_size
+    attack = PGD(threat.norm, threat.eps, size, steps=steps, seed=seed)
     return _attacked(attack, model, x, y, threat, batch_size)
 
 
@@ -73,7 +78,7 @@ def apgd(  # noqa: PLR0913
     x: Tensor,
     y: Tensor,
     *,
-    eps: float,
+    eps: float | str,
     norm: str = "Linf",
     loss: Literal["ce", "dlr"] = "ce",
     steps: int = 100,
@@ -92,9 +97,10 @@ def apgd(  # noqa: PLR0913
     """
     if loss not in ("ce", "dlr"):
         raise ValueError(f"loss '{loss}' is not known; use ce or dlr, or apgd_targeted")
-    threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
+    threat = threat_model(norm, eps)
+    _check_numbers(seed, steps=steps, restarts=restarts)
     attack = apgd_class(threat.norm)(
-        threat.norm, eps, loss=loss, steps=steps, restarts=restarts, seed=seed, name=f"apgd-{loss}"
+        threat.norm, threat.eps, loss=loss, steps=steps, restarts=restarts, seed=seed, name=f"apgd-{loss}"
     )
     return _attacked(attack, model, x, y, threat, batch_size)
 
@@ -104,7 +110,7 @@ def apgd_targeted(  # noqa: PLR0913
     x: Tensor,
     y: Tensor,
     *,
-    eps: float,
+    eps: float | str,
     norm: str = "Linf",
     targets: int = 9,
     steps: int = 100,
@@ -116,9 +122,17 @@ def apgd_targeted(  # noqa: PLR0913
 
     Args, returns, errors: as `apgd`.
     """
-    threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
+    threat = threat_model(norm, eps)
+    _check_numbers(seed, steps=steps, restarts=restarts, targets=targets)
     attack = apgd_class(threat.norm)(
-        threat.norm, eps, "dlr-targeted", steps, targets=targets, restarts=restarts, seed=seed, name="apgd-t"
+        threat.norm,
+        threat.eps,
+        "dlr-targeted",
+        steps,
+        targets=targets,
+        restarts=restarts,
+        seed=seed,
+        name="apgd-t",
     )
     return _attacked(attack, model, x, y, threat, batch_size)
 
@@ -128,7 +142,7 @@ def fab(  # noqa: PLR0913
     x: Tensor,
     y: Tensor,
     *,
-    eps: float,
+    eps: float | str,
     norm: str = "Linf",
     targeted: bool = True,
     targets: int = 9,
@@ -145,9 +159,10 @@ def fab(  # noqa: PLR0913
         like `x`: an adversarial image where one was found within eps, else the image as it was.
 
     """
-    threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
+    threat = threat_model(norm, eps)
+    _check_numbers(seed, steps=steps, restarts=restarts, targets=targets)
     kind = FAB if targeted else NearestFAB
-    attack = kind(threat.norm, eps, steps=steps, targets=targets, restarts=restarts, seed=seed)
+    attack = kind(threat.norm, threat.eps, steps=steps, targets=targets, restarts=restarts, seed=seed)
     return _attacked(attack, model, x, y, threat, batch_size)
 
 
@@ -156,7 +171,7 @@ def square(  # noqa: PLR0913
     x: Tensor,
     y: Tensor,
     *,
-    eps: float,
+    eps: float | str,
     norm: str = "Linf",
     queries: int = 5000,
     restarts: int = 1,
@@ -167,8 +182,9 @@ def square(  # noqa: PLR0913
 
     Args, returns, errors: as `apgd`; `queries` a restart.
     """
-    threat = ThreatModel(norm, eps)  # type: ignore[arg-type]
-    attack = Square(threat.norm, eps, queries=queries, restarts=restarts, seed=seed)
+    threat = threat_model(norm, eps)
+    _check_numbers(seed, queries=queries, restarts=restarts)
+    attack = Square(threat.norm, threat.eps, queries=queries, restarts=restarts, seed=seed)
     return _attacked(attack, model, x, y, threat, batch_size)
 
 
@@ -184,13 +200,16 @@ def _attacked(
     _check(model, x, y, batch_size)
     with _own_modes():
         clean, ids = x.detach().clone().float(), torch.arange(len(x), device=x.device)
+        wanted = torch.promote_types(
+            x.dtype, torch.float32
+        )  # a break that is rounded to fewer may leave the ball
         parts = []
         for rows in ids.split(batch_size or max(len(x), 1)):
             labels = y.detach()[rows].to(x.device).long()
-            logits = forward(model, clean[rows])
+            logits = _logits(model, clean[rows])
             _check_classes(logits, labels)
             parts.append(_batch(attack, model, Examples(clean[rows], labels, rows, logits), threat))
-        return torch.cat(parts).to(x.dtype) if parts else x.detach().clone()
+        return torch.cat(parts).to(wanted) if parts else x.detach().clone()
 
 
 def _batch(attack: Attack, model: Model, examples: Examples, threat: ThreatModel) -> Tensor:
@@ -243,6 +262,40 @@ def _own_modes() -> Iterator[None]:
         yield
 
 
+def _logits(model: Model, x: Tensor) -> Tensor:
+    """Of clean images.
+
+    Raises:
+        RobauditError: the model does not take them, or gives something else.
+
+    """
+    try:
+        with torch.no_grad():
+            found: object = model(x)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        shape, reason = tuple(x.shape[1:]), str(error).strip().partition("\n")[0][:160]
+        raise RobauditError(f"model: does not take float32 images of shape {shape} ({reason})") from error
+    if not isinstance(found, Tensor):
+        raise RobauditError(
+            f"model: returned a {type(found).__name__}; expected one tensor of logits (N, classes): wrap it in a "
+            "function that returns only them"
+        )
+    if not bool(found.isfinite().all()):
+        raise RobauditError("model: its outputs on the images as they are, are not all finite")
+    return found.float()
+
+
+def _check_numbers(seed: int, **counts: int) -> None:
+    """Nothing, if a seed is a whole number from 0 on and the others from 1 on."""
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed {seed!r} must be a whole number, at least 0")
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"{name} {count!r} must be a whole number, at least 1")
+
+
 def _check(model: Model, x: Tensor, y: Tensor, batch_size: int | None) -> None:
     if isinstance(model, nn.Module) and model.training:
         raise RobauditError("model: is in training mode; call model.eval()")
@@ -253,8 +306,8 @@ def _check(model: Model, x: Tensor, y: Tensor, batch_size: int | None) -> None:
         raise RobauditError("x: holds values outside [0, 1]; give images before any normalisation")
     if not isinstance(y, Tensor) or y.shape != (len(x),) or y.is_floating_point():
         raise RobauditError(f"y: expected {len(x)} class indices, one an image, as whole numbers")
-    if batch_size is not None and batch_size < 1:
-        raise RobauditError(f"batch_size {batch_size}: must be at least 1 image")
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise RobauditError(f"batch_size {batch_size!r}: must be a whole number of images, at least 1")
 
 
 def _check_classes(logits: Tensor, y: Tensor) -> None:

@@ -22,7 +22,7 @@ from robaudit.plan.names import (
     own_budgets,
     title,
 )
-from robaudit.plan.threat import Norm, ThreatModel, eps_text, parse_fraction, parse_norm
+from robaudit.plan.threat import Norm, ThreatModel, eps_text, parse_fraction, parse_norm, threat_model
 
 __all__ = [
     "ATTACK_NAMES",
@@ -49,5 +49,6 @@ __all__ = [
     "parse_fraction",
     "parse_norm",
     "precision_wanted",
+    "threat_model",
     "title",
 ]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, cast, get_args
+from typing import Literal, SupportsFloat, cast, get_args
 
 from robaudit.spelling import unknown
 
@@ -80,6 +80,18 @@ class ThreatModel:
             hint = f"; did you mean {self.eps:g}/255?" if most < self.eps <= 255 * most else ""
             where = ", inputs being in [0, 1]" if self.norm == "Linf" else f" for the {self.norm} norm"
             raise ValueError(f"eps {self.eps:g} must be in (0, {most:g}]{where}{hint}")
+
+
+def threat_model(norm: str, eps: float | str) -> ThreatModel:
+    """The ball of a norm and a radius, which may be written as `8/255`.
+
+    Raises:
+        ValueError: they are not a norm and a radius of it.
+
+    """
+    if isinstance(eps, bool) or not isinstance(eps, SupportsFloat | str):
+        raise ValueError(f"eps {eps!r} is not a number; write it as 0.031 or 8/255")
+    return ThreatModel(norm, parse_fraction(eps) if isinstance(eps, str) else float(eps))  # type: ignore[arg-type]
 
 
 #: The radii of `--eps-curve auto`, as multiples of the threat model's.
