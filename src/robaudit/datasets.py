@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from robaudit.spelling import meant, meant_path
 
+#: The split of images that a script had in memory.
+IN_MEMORY = "as given"
+
 
 @dataclass(frozen=True)
 class DatasetSpec:

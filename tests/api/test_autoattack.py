@@ -14,11 +14,14 @@ from torch import nn
 
 import robaudit
 from robaudit import AutoAttack, RobauditError
+from robaudit.cli import run
 from robaudit.engine import tuning
 from robaudit.evidence import EvidenceFile, inside
+from robaudit.inputs import load_images
 from robaudit.plan import ThreatModel
 from tests.evidence.edits import editing
 from tests.models import Wrapped, cnn
+from tests.shipped import DISTILLED
 
 EPS = 0.06
 
@@ -104,6 +107,17 @@ def test_a_state_is_resumed(case, tmp_path, monkeypatch):
             db.execute(f"UPDATE {table} SET id = id + 1000")
     with pytest.raises(RobauditError, match="other examples than these"):
         short(model).run_standard_evaluation(x, y, state_path=state)
+
+
+def test_verify_says_that_a_state_is_of_no_named_data_set(tmp_path, capsys):
+    state, model = str(tmp_path / "state.evidence"), str(DISTILLED)
+    digits = load_images("digits", limit=12)
+    short(robaudit.load(model), version="custom", attacks_to_run=["apgd-ce"]).run_standard_evaluation(
+        digits.float(), digits.labels, state_path=state
+    )
+    assert run(["verify", state, model]) == 3
+    assert run(["verify", state, model, "--dataset", "digits"]) == 2
+    assert "dataset digits: the evidence is about images that a script gave" in capsys.readouterr().err
 
 
 def test_both_packages_ways_to_take_the_result(case):

@@ -19,13 +19,13 @@ from torch.utils.data import (
 )
 
 from robaudit.api.arrays import as_array, channels_first, class_indices, compact
-from robaudit.datasets import DATASETS
+from robaudit.datasets import DATASETS, IN_MEMORY
 from robaudit.errors import RobauditError
 from robaudit.fast import generators
 from robaudit.inputs import Images, load_images, make_images
 
-#: The name and the split of arrays, which have none; nobody's file is called so.
-ARRAYS, GIVEN = "<arrays>", "as given"
+#: The name of arrays, which have none; nobody's file is called so.
+ARRAYS = "<arrays>"
 #: Of images whose data set does not say how many classes it has.
 UNKNOWN = 2**31
 #: What is read only for a data set given by its name or path.
@@ -66,7 +66,7 @@ class _Samples:
             self.pixels,
             self.labels,
             name=self.name,
-            split=GIVEN,
+            split=IN_MEMORY,
             classes=self.classes,
             class_names=self.class_names,
         )

@@ -21,6 +21,7 @@ from robaudit.cli.common import (
     write_text,
 )
 from robaudit.cli.data import DataRequest, check_device, check_structure
+from robaudit.datasets import IN_MEMORY
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
 from robaudit.plan import Engine, title
@@ -121,8 +122,18 @@ def verify(
 
 
 def images_of(header: Header, dataset: str, data_dir: Path | None, image_size: str | None = None) -> Images:
-    """The whole split that evidence is about, in the order of its seed."""
+    """The whole split that evidence is about, in the order of its seed.
+
+    Raises:
+        RobauditError: it is about images that a script had in memory, or the data set cannot be read.
+
+    """
     split = str(header.data["split"])
+    if split == IN_MEMORY:
+        raise RobauditError(
+            f"dataset {dataset}: the evidence is about images that a script gave, not about a named data set; leave "
+            "--dataset out"
+        )
     return DataRequest(dataset, data_dir, split, header.plan.seed, image_size=image_size).load()
 
 
