@@ -16,6 +16,7 @@ from robaudit.cli import run
 from robaudit.cli.app import app
 from robaudit.cli.defaults import KEYS
 from robaudit.cli.lists import DESCRIPTIONS
+from robaudit.cli.streams import complain
 from robaudit.datasets import DATASETS
 from robaudit.plan import ATTACK_NAMES
 from tests.cli.helpers import assert_clear, check
@@ -254,3 +255,17 @@ def test_a_reader_that_has_gone_is_no_fault(words):
     os.close(writes)
     assert "should not happen" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_argument_at_all_is_answered_by_the_whole_help(capsys):
+    assert run(["--help"]) == 0
+    wanted = capsys.readouterr().out
+    assert run([]) == 2
+    assert capsys.readouterr().out == wanted
+
+
+def test_each_line_of_an_error_is_a_line_and_a_strangers_many_breaks_are_none(capsys):
+    complain("a.pt: is near chance\nit has 10 classes\npass \x1b another")
+    assert capsys.readouterr().err == "a.pt: is near chance\nit has 10 classes\npass � another\n"
+    complain("a\nb\nc\nd\ne: no such file\npass another")
+    assert capsys.readouterr().err == "a�b�c�d\ne: no such file\npass another\n"

@@ -38,8 +38,8 @@ _COLON = re.compile(r"((?:\A|[\r\n])[^\S\r\n]*:)(?=:)")
 _BRACKET = re.compile(r"(##\w*)(?=\[)")
 #: Characters of an unfinished line that are kept to look at.
 _KEPT = 100
-#: Characters of a line of an error message.
-_LONGEST_LINE = 700
+#: Characters of a line of an error message, and its lines at most.
+_LONGEST_LINE, _MOST_LINES = 700, 3
 
 
 class Guarded:
@@ -94,12 +94,11 @@ def annotate(text: str) -> None:
 
 
 def complain(message: str, *, debug: bool = False) -> None:
-    """Write an error's one or two lines to standard error, before them the traceback if wanted.
+    """Write an error's few lines to standard error, before them the traceback if wanted.
 
-    The last line break is taken for ours; those before it came with a file's name.
+    More line breaks than an error of ours has came with a file's name; they are no breaks.
     """
-    head, _, last = message.rpartition("\n")
-    lines = [plain(line, _LONGEST_LINE) for line in (head, last) if line]
+    lines = [plain(line, _LONGEST_LINE) for line in message.rsplit("\n", _MOST_LINES - 1) if line]
     if debug:
         lines = [*map(plain, traceback.format_exc().splitlines()), *lines]
     with suppress(OSError, ValueError, AttributeError):  # nobody may be listening
