@@ -110,3 +110,12 @@ def test_bad_flags_are_one_clear_error(capsys, monkeypatch, tmp_path, arguments,
     code = run(["check", str(ADVERSARIAL), "--dataset", "digits", "--evidence", "new.evidence", *arguments])
     assert_clear(capsys, code, start)
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "cache"])
+
+
+def test_the_reference_engine_has_no_such_attack(tmp_path):
+    model, kept = cnn(classes=4), tmp_path / "e"
+    with pytest.raises(RobauditError, match="surrogate: the reference engine has no such attack"):
+        robaudit.check(
+            model, X, model(X).argmax(1), eps=EPS, attacks="pgd10", engine="reference", surrogate=model, evidence=kept
+        )
+    assert not kept.exists()

@@ -48,6 +48,17 @@ WRONG = [
     (["report", "m.evidenc"], "m.evidenc: no such evidence", "m.evidence"),
     (["report", "m.evidence", "--format", "markdwn"], "format 'markdwn'", "markdown"),
     (["verify", "m.evidence", "m.safetensors", "--engine", "refrence"], "engine 'refrence'", "reference"),
+    *(
+        (["check", "m.safetensors", "--dataset", "digits", "--engine", "reference", *words], start, offer)
+        for words, start, offer in (
+            (["--version", "plus"], "apgd-dlr: the reference engine", "leave out --version plus"),
+            (["--version", "rand"], "apgd-dlr: the reference engine", "leave out --version rand"),
+            (["--attacks", "paper"], "apgd-dlr: the reference", "--attacks pgd10,square,apgd-ce,apgd-t,fab-t instead"),
+            (["--attacks", "apgd-dlr,pgd10"], "apgd-dlr: the reference", "leave apgd-dlr out of --attacks"),
+            (["--surrogate", "net.py:f"], "--surrogate net.py:f: the reference", "leave out --surrogate"),
+            (["--transfer", "m.safetensors"], "--transfer m.safetensors: the reference", "leave out --transfer"),
+        )
+    ),
 ]  # fmt: skip
 
 

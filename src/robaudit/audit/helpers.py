@@ -32,7 +32,14 @@ class StraightThrough(nn.Module):
 
 
 def with_helpers(plan: AuditPlan, helpers: Mapping[str, nn.Module]) -> AuditPlan:
-    """`plan` with the attacks that search with `helpers`, by the names of `plan.HELPED`."""
+    """`plan` with the attacks that search with `helpers`, by the names of `plan.HELPED`.
+
+    Raises:
+        RobauditError: the plan's engine has no such attacks.
+
+    """
+    if helpers and plan.engine == "reference":
+        raise RobauditError(f"{next(iter(helpers))}: the reference engine has no such attack; leave it out")
     return plan.helped({name: module_digest(module) for name, module in helpers.items()})
 
 

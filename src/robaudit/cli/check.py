@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from robaudit.cli.asked import check_engine
 from robaudit.cli.auditing import CheckRequest, check_one, expand, report_one
 from robaudit.cli.check_reports import Outputs
 from robaudit.cli.common import (
@@ -219,6 +220,7 @@ def check(
     data.check()
     check_structure(arch, normalise)
     check_device(device)
+    check_engine(engine, surrogate=surrogate, transfer=transfer)
     try:
         plan = AuditPlan.from_flags(
             threat_model(norm, eps, dataset),

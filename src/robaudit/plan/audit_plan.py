@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from robaudit.plan.budget import SPENDS, Bounds, Budget
-from robaudit.plan.names import ATTACK_NAMES, HELPED, STANDARD_ATTACKS, VERSIONS, ask, own_budgets, title
+from robaudit.plan.names import (
+    ATTACK_NAMES,
+    HELPED,
+    STANDARD_ATTACKS,
+    VERSIONS,
+    ask,
+    check_reference,
+    own_budgets,
+    title,
+)
 from robaudit.plan.threat import ThreatModel, check_curve, curve_radii
 from robaudit.spelling import unknown
 
@@ -159,9 +168,12 @@ class AuditPlan:
             if (kept := {part: value for part, value in parts.items() if part not in given})
         }
         bound = Bounds(**bounds)
-        return cls(
+        plan = cls(
             threat, asked.attacks, budget=budget, bounds=bound, cascade=asked.cascade, own=own, **flags
         )
+        if plan.engine == "reference":
+            check_reference(plan.attacks, names, version)
+        return plan
 
     def helped(self, helpers: Mapping[str, str]) -> Self:
         """The same with the attacks of `helpers`: the digest of the model that each searches with, by its name."""

@@ -116,3 +116,32 @@ def ask(names: Sequence[str], version: str = "standard") -> Asked:
             f"attacks {', '.join(names)}: autoattack runs {twice[0] if twice else own[0]} too; leave one out"
         )
     return Asked(tuple(found), "autoattack" in names)
+
+
+#: What an audit by the reference can run: PGD-10 is our own in any case.
+OF_REFERENCE: tuple[str, ...] = ("pgd10", *AUTOATTACK)
+
+
+def check_reference(attacks: Sequence[str], names: Sequence[str], version: str) -> None:
+    """Nothing, if the reference engine has all these attacks.
+
+    Args:
+        attacks: of the plan.
+        names: what `--attacks` said, of which they came to be.
+        version: what `--version` said.
+
+    Raises:
+        ValueError: it lacks one.
+
+    """
+    lacking = [name for name in attacks if name not in OF_REFERENCE]
+    if not lacking:
+        return
+    named = [name for name in lacking if name in names]
+    if named:
+        advice = f"leave {', '.join(named)} out of --attacks"
+    elif "paper" in names:
+        advice = f"write --attacks {','.join(name for name in PAPER if name in OF_REFERENCE)} instead of paper"
+    else:
+        advice = f"leave out --version {version}"
+    raise ValueError(f"{lacking[0]}: the reference engine has only {', '.join(AUTOATTACK)}; {advice}")
