@@ -116,6 +116,13 @@ def test_the_reference_engine_has_no_such_attack(tmp_path):
     model, kept = cnn(classes=4), tmp_path / "e"
     with pytest.raises(RobauditError, match="surrogate: the reference engine has no such attack"):
         robaudit.check(
-            model, X, model(X).argmax(1), eps=EPS, attacks="pgd10", engine="reference", surrogate=model, evidence=kept
+            model,
+            X,
+            model(X).argmax(1),
+            eps=EPS,
+            attacks="pgd10",
+            engine="reference",
+            surrogate=model,
+            evidence=kept,
         )
     assert not kept.exists()

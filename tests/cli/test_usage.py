@@ -59,6 +59,37 @@ WRONG = [
             (["--transfer", "m.safetensors"], "--transfer m.safetensors: the reference", "leave out --transfer"),
         )
     ),
+    *(
+        (["check", "m.safetensors", "--dataset", "digits", *words], start, offer)
+        for words, start, offer in (
+            (["--surrogate", "net.py"], "--surrogate net.py: names no factory", "FILE.py:FUNCTION"),
+            (["--surrogate", "net"], "--surrogate net: names no factory", "FILE.py:FUNCTION"),
+            (["--surrogate", "nte.py:f"], "--surrogate nte.py:f: no file nte.py", "net.py"),
+            (["--surrogate", "nomodule.x:f"], "--surrogate nomodule.x:f: no module nomodule", "package.module"),
+            (["--normalise", "cifar11"], "--normalise way 'cifar11' is not known", "cifar10"),
+            (["--normalise", "1,2/3"], "--normalise 1,2/3: give 1 means and 1 deviations", "one each"),
+            (["--normalise", "1/0"], "--normalise 1/0: deviations", "above 0"),
+            (["--normalise", "1/x"], "--normalise 1/x: not means", "m,m,m/s,s,s"),
+            (["--normalise", "cifar10"], "--normalise cifar10: is for 3 channels, the data set has 1", "numbers"),
+            (["--arch", "resnet21"], "--arch resnet21: no such architecture", "did you mean resnet"),
+            (["--arch", "torchvison:resnet50"], "--arch torchvison:resnet50: no module", "did you mean torchvision"),
+            (["--image-size", "x"], "image-size x", "224"),
+            (["--image-size", "224:100"], "image-size 224:100", "224:256"),
+            (["--transfer", "nte.py:f"], "nte.py:f: no file nte.py", "net.py"),
+        )
+    ),
+    *(
+        ([command, model, *words], f"{model}: {start}", offer)
+        for command, *words in (["check", "--dataset", "digits"], ["landscape", "--dataset", "digits"], ["inspect"])
+        for model, start, offer in (
+            ("nte.py:build", "no file nte.py", "net.py"),
+            ("hf:", "names no model of hf", "hf:NAME"),
+            ("timm:", "names no model of timm", "timm:NAME"),
+            ("torchvison:resnet50", "no module torchvison", "torchvision"),
+            ("a:b:c", "no such file", "pass a checkpoint"),
+        )
+    ),
+    (["inspect", "m.safetensors", "--arch", "resnet21"], "--arch resnet21: no such", "did you mean resnet"),
 ]  # fmt: skip
 
 

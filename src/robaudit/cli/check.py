@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.cli.asked import check_engine
+from robaudit.cli.asked import check_engine, check_present, check_structure, check_surrogate
 from robaudit.cli.auditing import CheckRequest, check_one, expand, report_one
 from robaudit.cli.check_reports import Outputs
 from robaudit.cli.common import (
     TRUST_HELP,
-    check_present,
     check_writable,
 )
-from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
+from robaudit.cli.data import DataRequest, check_device, threat_model
 from robaudit.cli.defaults import tell_defaults
 from robaudit.cli.help import one_of
 from robaudit.cli.several import check_several, folder_for
@@ -218,7 +217,8 @@ def check(
         check_present(paths[0])
     data = DataRequest(dataset, data_dir, split, seed, download, image_size)
     data.check()
-    check_structure(arch, normalise)
+    check_structure(arch, normalise, dataset)
+    check_surrogate(surrogate)
     check_device(device)
     check_engine(engine, surrogate=surrogate, transfer=transfer)
     try:

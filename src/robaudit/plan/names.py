@@ -141,7 +141,9 @@ def check_reference(attacks: Sequence[str], names: Sequence[str], version: str) 
     if named:
         advice = f"leave {', '.join(named)} out of --attacks"
     elif "paper" in names:
-        advice = f"write --attacks {','.join(name for name in PAPER if name in OF_REFERENCE)} instead of paper"
+        advice = (
+            f"write --attacks {','.join(name for name in PAPER if name in OF_REFERENCE)} instead of paper"
+        )
     else:
         advice = f"leave out --version {version}"
     raise ValueError(f"{lacking[0]}: the reference engine has only {', '.join(AUTOATTACK)}; {advice}")
