@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -71,6 +71,23 @@ def refuse_expired(path: Path, items: Iterable[Waiver | Ignored], today: datetim
                 f"{path}: {item} expired on {item.expires} ({item.reason})\n"
                 "Fix the model and remove it, or give it another date."
             )
+
+
+def refuse_idle(path: Path, items: Iterable[Waiver | Ignored], models: Sequence[Path]) -> None:
+    """Nothing, if each is of some checkpoint: one that is of none was meant for another, or is left over.
+
+    Args:
+        path: of the policy.
+        items: its exceptions and what it ignores.
+        models: all its checkpoints.
+
+    Raises:
+        RobauditError: one fits none.
+
+    """
+    for item in items:
+        if not any(fits(item.model, model, path.parent) for model in models):
+            raise RobauditError(f"{path}: {item} fits none of its models; correct the pattern or remove it")
 
 
 def read_waiver(path: Path, item: Any) -> Waiver:
