@@ -13,6 +13,7 @@ import sys
 import typer
 
 import robaudit
+from robaudit.cli.auditing import ended
 from robaudit.cli.board import board
 from robaudit.cli.check import check
 from robaudit.cli.compare import compare
@@ -168,6 +169,8 @@ def _sentence(error: BaseException) -> str:
     first = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, RobauditError):
         return str(error)
+    if isinstance(error, SystemExit):
+        return str(ended(error))
     if isinstance(error, _UsageError):
         asked = getattr(error, "ctx", None)
         help_of = f"\n`{asked.command_path} --help` lists what there is." if asked else ""
