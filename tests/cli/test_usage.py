@@ -89,6 +89,20 @@ WRONG = [
             ("a:b:c", "no such file", "pass a checkpoint"),
         )
     ),
+    *(
+        (["check", "m.safetensors", "--dataset", "digits", *words], start, offer)
+        for words, start, offer in (
+            (["--attacks", "autoatack"], "attack 'autoatack' is not known", "did you mean autoattack"),
+            (["--eps-curve", ""], "eps-curve: '' is not a number", "or auto"),
+            (["--eps-curve", "autos"], "eps-curve: 'autos' is not a number", "did you mean auto"),
+            (["--eps-curve", "1/255,"], "eps-curve: '' is not a number", "1/255,2/255"),
+            (["--eps", ""], "--eps '' is not a number", "8/255"),
+            (["--claim", "0.5", "--claim-attack", "sqare"], "claim-attack 'sqare' is not known", "did you mean square"),
+            (["--eot", "0"], "eot 0", "from 1"),
+            (["--norm", "L1"], "digits: has no usual radius in L1", "--eps 12"),
+        )
+    ),
+    (["check", "m.safetensors", "--dataset", "mine.npz", "--norm", "L2"], "mine.npz: has no usual", "--eps 0.5"),
     (["inspect", "m.safetensors", "--arch", "resnet21"], "--arch resnet21: no such", "did you mean resnet"),
 ]  # fmt: skip
 
@@ -253,6 +267,8 @@ def test_a_projects_defaults_are_taken_and_said_and_flags_go_before_them(project
         ("dataset = '../x'", "leads out of the project"),
         ("data-dir = 'link'", "leads out of the project"),
         ("limit = ", "not TOML"),
+        ("attacks = ['pgd10', 1]", "attacks must be a list of text"),
+        ("attacks = []", "attacks must be a list of text"),
     ],
 )  # fmt: skip
 def test_a_strangers_pyproject_says_no_more_than_images_and_attacks(line, says, project, tmp_path, capsys):
@@ -311,3 +327,25 @@ def test_each_line_of_an_error_is_a_line_and_a_strangers_many_breaks_are_none(ca
     assert capsys.readouterr().err == "a.pt: is near chance\nit has 10 classes\npass � another\n"
     complain("a\nb\nc\nd\ne: no such file\npass another")
     assert capsys.readouterr().err == "a�b�c�d\ne: no such file\npass another\n"
+
+
+def test_a_project_may_name_its_attacks_in_a_list(project, capsys):
+    project("dataset = 'digits'\nattacks = ['pgd10', 'square']\nlimit = 20\nsquare-queries = 20")
+    check(ADVERSARIAL, "--json", "-")
+    assert json.loads(capsys.readouterr().out)["plan"]["attacks"] == ["pgd10", "square"]
+
+
+@pytest.mark.parametrize("text", ["[tool.robaudit]\ncheck = 5", "[tool]\nrobaudit = 5", "tool = 5"])
+def test_what_has_the_tables_name_is_a_table(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(f"{text}\n")
+    assert_clear(capsys, check(ADVERSARIAL), "pyproject.toml: [tool.robaudit.check] is no table")
+
+
+def test_a_factory_that_ends_the_program_is_told_so(tmp_path, capsys, monkeypatch):
+    (tmp_path / "ends.py").write_text("def build():\n    raise SystemExit(1)\n")
+    model = f"{tmp_path / 'ends.py'}:build"
+    assert_clear(capsys, check(model, "--dataset", "digits"), "SystemExit(1): the code that was called ended")
+    out = tmp_path / "r.json"
+    assert check(model, model, "--dataset", "digits", "--json", out, "--evidence", tmp_path / "e") == 2
+    assert all("ended the program" in item["error"] for item in json.loads(out.read_text())["reports"])

@@ -220,6 +220,8 @@ def check(
     check_structure(arch, normalise, dataset)
     check_surrogate(surrogate)
     check_device(device)
+    if eot == AUTO_DRAWS:  # to a plan it means what no flag means here
+        raise RobauditError(f"eot {eot} must be a whole number from 1 to 10000, for example 20")
     check_engine(engine, surrogate=surrogate, transfer=transfer)
     try:
         plan = AuditPlan.from_flags(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _DEVICES = (
     "auto", "cpu", "cuda", "mps", "xpu", "hip", "hpu", "mtia", "npu", "xla", "ipu", "maia", "meta", "privateuseone",
 )  # fmt: skip
+#: A radius of each norm, as an example.
+_EXAMPLES = {"Linf": "8/255", "L2": "0.5", "L1": "12"}
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,18 @@ def threat_model(norm: str, eps: str | None, dataset: str) -> ThreatModel:
 
 def _radius(eps: str | None, dataset: str, norm: str) -> float:
     if eps is not None:
-        return parse_fraction(eps)
+        try:
+            return parse_fraction(eps)
+        except ValueError as error:
+            raise ValueError(f"--eps {error}") from error
     usual = usual_eps(dataset, norm)
     if dataset not in DATASETS and not exists(dataset):
         raise RobauditError(no_such_data(dataset))
     if usual is None:
-        raise RobauditError(f"{dataset}: has no usual radius; pass --eps, for example --eps 8/255")
+        raise RobauditError(
+            f"{dataset}: has no usual radius{f' in {norm}' if dataset in DATASETS else ''}; "
+            f"pass --eps, for example --eps {_EXAMPLES[norm]}"
+        )
     return usual
 
 

@@ -21,6 +21,7 @@ from robaudit.plan.names import (
     check_reference,
     own_budgets,
     title,
+    unknown_attack,
 )
 from robaudit.plan.threat import ThreatModel, check_curve, curve_radii
 from robaudit.spelling import unknown
@@ -126,11 +127,9 @@ class AuditPlan:
         for name in HELPED:
             if (name in self.attacks) != (name in self.helpers):
                 raise ValueError(f"attack '{name}' comes with --{name}; leave it out of --attacks")
-        strange = [name for name in self.attacks if name not in (*ATTACK_NAMES, *HELPED)]
-        if strange or not self.attacks:
-            raise ValueError(
-                f"{unknown('attack', ' '.join(strange), ATTACK_NAMES)}, or autoattack or paper for several"
-            )
+        strange = next((name for name in self.attacks or ("",) if name not in (*ATTACK_NAMES, *HELPED)), None)
+        if strange is not None:
+            raise ValueError(unknown_attack(strange))
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")
 

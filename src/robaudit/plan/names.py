@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from robaudit.spelling import unknown
+from robaudit.spelling import meant, unknown
 
 #: The attacks whose worst case is `autoattack` (Croce & Hein 2020, https://arxiv.org/abs/2003.01690).
 AUTOATTACK: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -81,6 +81,12 @@ def own_budgets(version: str, norm: str) -> dict[str, dict[str, int]]:
     if norm == "L1" and version == "standard":
         own = _STANDARD_L1
     return {name: dict(parts) for name, parts in own.items()}
+
+
+def unknown_attack(name: str) -> str:
+    """The message for a name in `--attacks` that stands for none."""
+    near = meant(name, (*ATTACK_NAMES, "autoattack", "paper"))
+    return f"attack '{name}' is not known{near}; use {', '.join(ATTACK_NAMES)}, or autoattack or paper for several"
 
 
 @dataclass(frozen=True)
