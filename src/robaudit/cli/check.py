@@ -19,7 +19,7 @@ from robaudit.cli.data import DataRequest, check_device, threat_model
 from robaudit.cli.defaults import tell_defaults
 from robaudit.cli.help import one_of
 from robaudit.cli.several import check_several, folder_for
-from robaudit.cli.trackers import LOG_OPTION, check_tracker
+from robaudit.cli.trackers import LOG_OPTION, check_tracker, try_tracker
 from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.plan import ATTACK_NAMES, AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
@@ -251,6 +251,7 @@ def check(
     except ValueError as error:
         raise RobauditError(str(error)) from error
     with working("starting", quiet=outputs.quiet):
+        try_tracker(log)
         from robaudit.devices import pick_device
 
     request = CheckRequest(

@@ -133,6 +133,8 @@ def train(
     quiet: bool = typer.Option(False, "--quiet", help="Say nothing.", rich_help_panel=_RUN),
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
+    if tensorboard and log not in (None, "tensorboard"):
+        raise RobauditError(f"--tensorboard: is --log tensorboard, not with --log {log}; choose one")
     log = "tensorboard" if tensorboard else log
     check_tracker(log)
     DataRequest(dataset, data_dir, "train", seed, download).check()
