@@ -73,21 +73,9 @@ def refuse_expired(path: Path, items: Iterable[Waiver | Ignored], today: datetim
             )
 
 
-def refuse_idle(path: Path, items: Iterable[Waiver | Ignored], models: Sequence[Path]) -> None:
-    """Nothing, if each is of some checkpoint: one that is of none was meant for another, or is left over.
-
-    Args:
-        path: of the policy.
-        items: its exceptions and what it ignores.
-        models: all its checkpoints.
-
-    Raises:
-        RobauditError: one fits none.
-
-    """
-    for item in items:
-        if not any(fits(item.model, model, path.parent) for model in models):
-            raise RobauditError(f"{path}: {item} fits none of its models; correct the pattern or remove it")
+def idle(items: Iterable[Waiver | Ignored], models: Sequence[Path], folder: Path) -> list[Waiver | Ignored]:
+    """Those of a policy in `folder` that fit none of all its models: meant for another, or left over."""
+    return [item for item in items if not any(fits(item.model, model, folder) for model in models)]
 
 
 def read_waiver(path: Path, item: Any) -> Waiver:
