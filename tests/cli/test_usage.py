@@ -67,7 +67,7 @@ WRONG = [
             (["--surrogate", "nte.py:f"], "--surrogate nte.py:f: no file nte.py", "net.py"),
             (["--surrogate", "nomodule.x:f"], "--surrogate nomodule.x:f: no module nomodule", "package.module"),
             (["--normalise", "cifar11"], "--normalise way 'cifar11' is not known", "cifar10"),
-            (["--normalise", "1,2/3"], "--normalise 1,2/3: give 1 means and 1 deviations", "one each"),
+            (["--normalise", "1,2/3"], "--normalise 1,2/3: give 1 mean and 1 deviation", "one each"),
             (["--normalise", "1/0"], "--normalise 1/0: deviations", "above 0"),
             (["--normalise", "1/x"], "--normalise 1/x: not means", "m,m,m/s,s,s"),
             (["--normalise", "cifar10"], "--normalise cifar10: is for 3 channels, the data set has 1", "numbers"),
@@ -79,14 +79,14 @@ WRONG = [
         )
     ),
     *(
-        ([command, model, *words], f"{model}: {start}", offer)
+        ([command, model, *words], f"{model}{start}", offer)
         for command, *words in (["check", "--dataset", "digits"], ["landscape", "--dataset", "digits"], ["inspect"])
         for model, start, offer in (
-            ("nte.py:build", "no file nte.py", "net.py"),
-            ("hf:", "names no model of hf", "hf:NAME"),
-            ("timm:", "names no model of timm", "timm:NAME"),
-            ("torchvison:resnet50", "no module torchvison", "torchvision"),
-            ("a:b:c", "no such file", "pass a checkpoint"),
+            ("nte.py:build", ": no file nte.py", "net.py"),
+            ("hf:", " names no model", "hf:NAME"),
+            ("timm:", " names no model", "timm:NAME"),
+            ("torchvison:resnet50", ": no module torchvison", "torchvision"),
+            ("a:b:c", ": no such file", "pass a checkpoint"),
         )
     ),
     *(

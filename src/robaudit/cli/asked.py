@@ -60,7 +60,7 @@ def check_present(*models: str) -> None:
             continue
         kind, colon, _ = model.partition(":")
         if colon and kind in CATALOGUES:
-            raise RobauditError(f"{model}: names no model of {kind}; write it as {kind}:NAME")
+            raise RobauditError(f"{model} names no model; write it as {kind}:NAME")
         raise RobauditError(
             f"{model}: no such file or directory{meant_path(model)}; pass a checkpoint's path"
         )
@@ -146,12 +146,10 @@ def _check_normalisation(text: str, channels: int | None) -> None:
         ) from None
     counts = {len(side) for side in (means, stds)} - {1}
     if len(counts) > 1 or (channels is not None and counts - {channels}):
-        many = (
-            "as many means as deviations"
-            if channels is None
-            else f"{channels} means and {channels} deviations"
-        )
-        raise RobauditError(f"--normalise {text}: give {many}, m,m,m/s,s,s, or one each for all channels")
+        many = "as many means as deviations"
+        if channels is not None:
+            many = f"{channels} means and {channels} deviations" if channels > 1 else "1 mean and 1 deviation"
+        raise RobauditError(f"--normalise {text}: give {many}, or one each for all channels")
     if not all(map(math.isfinite, [*means, *stds])) or min(stds) <= 0:
         raise RobauditError(f"--normalise {text}: deviations must be above 0 and all numbers finite")
 
