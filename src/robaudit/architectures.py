@@ -36,19 +36,20 @@ FORMS: dict[str, str] = {
     "torchvision:NAME, timm:NAME": "their network, with the file's weights",
     "FILE.py:FUNCTION, package.module:FUNCTION": "your own, which returns an nn.Module",
 }
-#: Words of `--arch` that are not a network's name.
-_OTHERS = ("onnx", "torchscript", "pt2", "wideresnet", "wide-resnet", "wide_resnet")
+#: Words of `--arch` that are not in the lists: other names of the forms above, and of programs.
+_OTHERS = re.compile(
+    r"(wrn|wideresnet|wide-resnet|wide_resnet)[-_]?\d+[-_x]\d+|vgg(11|13|16|19)(_bn)?|residual|mobilenetv2(-relu6)?"
+    r"|onnx|torchscript|pt2"
+)
 
 
 def no_such_architecture(text: str) -> str:
     """What to say of a text that cannot be an architecture whatever follows; empty where it may be one.
 
-    Only what begins like no name at all is refused here: the rest is for `build_architecture`, which needs torch.
+    Whether options after a colon fit, `build_architecture` tells, which needs torch.
     """
     known = [name for names in NETWORKS.values() for name in names]
-    beginnings = {match[0] for name in (*known, *_OTHERS) if (match := re.match(r"[a-z]+", name))}
-    begins = re.match(r"[a-z]*", text.lower())
-    if ":" in text or (begins and begins[0] in beginnings):
+    if ":" in text or text in known or _OTHERS.fullmatch(text.lower()):
         return ""
     return (
         f"{text}: no such architecture{meant(text, known)}; `robaudit architectures` lists them, "

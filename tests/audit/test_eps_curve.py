@@ -77,8 +77,8 @@ def test_auto_is_around_the_radius_and_within_the_norm():
         ("1/255,1/255", "eps-curve 0.00392157, 0.00392157: radii must rise"),
         ("1/255,8", "eps 8 must be in"),
         ("0,1/255", "eps 0 must be in"),
-        ("few", "'few' is not a number"),
-        ("", "'' is not a number"),
+        ("few", "eps-curve: 'few' is not a number"),
+        ("", "eps-curve: '' is not a number"),
         (",".join(f"{k}/255" for k in range(1, 40)), "eps-curve has 39 radii"),
     ],
 )

@@ -86,6 +86,18 @@ def test_straight_through_answers_as_one_and_has_the_gradient_of_the_other():
         ({"surrogate": cnn(classes=5)}, r"surrogate: gives \(8, 5\) .* the model \(8, 4\)"),
         ({"transfer": cnn(classes=3)}, r"transfer: gives \(8, 3\)"),
         ({"surrogate": Stepped()}, "surrogate: its gradient is zero everywhere"),
+        (
+            {"surrogate": Wrapped(lambda x: cnn(classes=4)(x) * float("nan"))},
+            "surrogate: its logits are not finite",
+        ),
+        (
+            {
+                "surrogate": Wrapped(
+                    lambda x: cnn(classes=4)(x).abs().log1p().sqrt() * (x.sum() - x.sum()).sqrt()
+                )
+            },
+            "surrogate: its gradient is not finite",
+        ),
         ({"surrogate": Wrapped(lambda x: x.reshape(3, 5))}, "surrogate: does not take images"),
     ],
 )
@@ -100,8 +112,8 @@ def test_a_helper_that_does_not_fit_is_refused_and_nothing_is_written(tmp_path, 
     ("arguments", "start"),
     [
         (["--transfer", "missing.pt"], "missing.pt: no such file"),
-        (["--surrogate", "stand_in"], "surrogate 'stand_in': expected FILE.py:FACTORY"),
-        (["--surrogate", "missing.py:build"], "missing.py:build: not found"),
+        (["--surrogate", "stand_in"], "--surrogate stand_in: names no factory"),
+        (["--surrogate", "missing.py:build"], "--surrogate missing.py:build: no file missing.py"),
         (["--attacks", "pgd10,transfer"], "attack 'transfer' comes with --transfer"),
     ],
 )
@@ -110,3 +122,31 @@ def test_bad_flags_are_one_clear_error(capsys, monkeypatch, tmp_path, arguments,
     code = run(["check", str(ADVERSARIAL), "--dataset", "digits", "--evidence", "new.evidence", *arguments])
     assert_clear(capsys, code, start)
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "cache"])
+
+
+def test_a_helper_of_too_few_classes_is_not_blamed_on_the_data(capsys, tmp_path):
+    (tmp_path / "seven.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))\n"
+    )
+    model = f"{tmp_path / 'seven.py'}:build"
+    for flag in ("--surrogate", "--transfer"):
+        code = run(["check", str(ADVERSARIAL), "--dataset", "digits", flag, model])
+        error = capsys.readouterr().err
+        assert code == 2
+        assert error.startswith(f"{flag} {model}: has 7 classes, digits has 10; pass another {flag}"), error
+
+
+def test_the_reference_engine_has_no_such_attack(tmp_path):
+    model, kept = cnn(classes=4), tmp_path / "e"
+    with pytest.raises(RobauditError, match="surrogate: the reference engine has no such attack"):
+        robaudit.check(
+            model,
+            X,
+            model(X).argmax(1),
+            eps=EPS,
+            attacks="pgd10",
+            engine="reference",
+            surrogate=model,
+            evidence=kept,
+        )
+    assert not kept.exists()

@@ -55,7 +55,7 @@ def test_a_missing_file_is_named_before_torch_is_imported(tmp_path):
     ("arguments", "start"),
     [
         (["--eps", "8"], "eps 8 must be in (0, 1]"),
-        (["--eps", "a/b"], "'a/b' is not a number"),
+        (["--eps", "a/b"], "--eps 'a/b' is not a number"),
         (["--norm", "L3"], "norm 'L3'"),
         (["--attacks", "pgd10,nothing"], "attack 'nothing'"),
         (["--limit", "0"], "limit 0"),

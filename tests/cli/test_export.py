@@ -1,6 +1,7 @@
 """`robaudit export`: adversarial examples out of evidence, and into `check` as a data set."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from robaudit.engine import tuning
 from robaudit.evidence import EvidenceFile
 from robaudit.inputs import load_images
 from tests.cli.helpers import assert_clear
+from tests.evidence.edits import editing
 from tests.models import cnn
 
 EPS = 12 / 255
@@ -84,3 +86,20 @@ def test_evidence_without_a_break_is_refused(made, tmp_path, capsys):
         pass
     code = run(["export", str(tmp_path / "empty"), "--out", str(tmp_path / "adv.npz")])
     assert_clear(capsys, code, f"{tmp_path / 'empty'}: holds no adversarial example")
+
+
+@pytest.mark.parametrize("name", ["q.txt", "q.safetensors", "-"])
+def test_a_name_that_is_no_folders_and_no_npzs_is_refused(name, made, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_clear(capsys, run(["export", str(made[0]), "--out", name]), f"{name}: names neither")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ending_may_be_in_capitals_and_an_unfinished_audit_is_told(made, tmp_path, capsys):
+    copy = tmp_path / "b.evidence"
+    shutil.copy(made[0], copy)
+    with editing(copy) as db:
+        db.execute("UPDATE header SET value = 'false' WHERE key = 'finished'")
+    assert run(["export", str(copy), "--out", str(tmp_path / "ADV.NPZ")]) == 0
+    assert capsys.readouterr().err == f"{copy}: the audit is unfinished; what it has so far is exported\n"
+    assert len(np.load(tmp_path / "ADV.NPZ")["ids"])

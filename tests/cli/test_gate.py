@@ -405,3 +405,17 @@ def test_the_data_sets_that_a_network_may_be_for(path, classes, shape, names):
     from robaudit.cli.gate_init import _datasets_of
 
     assert _datasets_of(SimpleNamespace(path=path, classes=classes, input_shape=shape)) == names
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [waiver(TOMORROW, "nothing*"), ignoring("overestimated", model="nothing*")],
+    ids=["waiver", "ignored"],
+)
+def test_what_is_of_no_model_is_told(extra, project, tmp_path, capsys):
+    capsys.readouterr()
+    assert gate_with(project, tmp_path, extra) == 1
+    assert "'nothing*' fits none of its models; correct the pattern or remove it" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "with")
+    gate_with(project, tmp_path, extra.replace("nothing*", "masked.*"))
+    assert "fits none" not in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """`--log`: by the trackers' own clients where they are installed, and a clear error where not."""
 
 import json
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -118,3 +119,43 @@ def test_wandb_itself(tmp_path, monkeypatch):
     with tracked("wandb", "a", {"lr": 0.1}, tmp_path) as log:
         log({"accuracy/pgd10": 0.5}, 3)
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_a_tracker_that_cannot_be_used_is_told_before_the_audit(tmp_path, capsys, monkeypatch):
+    def refuse(name):
+        raise OSError(f"no such place for {name}\nmore")
+
+    module = ModuleType("mlflow")
+    module.__spec__ = SimpleNamespace(name="mlflow")
+    module.set_experiment = refuse
+    monkeypatch.setitem(sys.modules, "mlflow", module)
+    evidence, start = tmp_path / "e", "--log mlflow: cannot be started (no such place for robaudit); see"
+    assert_clear(capsys, check(ADVERSARIAL, *QUICK, "--log", "mlflow", "--evidence", evidence), start)
+    assert list(tmp_path.iterdir()) == []
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+@pytest.mark.parametrize("part", ["init", "log"])
+def test_a_tracker_that_fails_after_the_audit_leaves_its_exit_code_and_reports(
+    part, client, tmp_path, capsys, monkeypatch
+):
+    def fail(*_, **__):
+        raise ConnectionError("gone")
+
+    if part == "init":
+        monkeypatch.setattr(sys.modules["wandb"], "init", fail)
+    else:
+        monkeypatch.setattr(sys.modules["wandb"].init(), "log", fail)
+    page = tmp_path / "a.md"
+    code = check(ADVERSARIAL, *QUICK, "--log", "wandb", "--evidence", tmp_path / "e", "--markdown", page)
+    assert code == 3, "one attack alone decides nothing"
+    assert "gone" in capsys.readouterr().err
+    assert page.exists()
+
+
+def test_two_trackers_are_not_one(tmp_path, capsys, client):
+    code = run(
+        ["train", "--dataset", "digits", "--out", str(tmp_path / "a"), "--tensorboard", "--log", "wandb"]
+    )
+    assert_clear(capsys, code, "--tensorboard: is --log tensorboard, not with --log wandb")
+    assert list(tmp_path.iterdir()) == []

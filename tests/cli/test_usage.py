@@ -16,6 +16,7 @@ from robaudit.cli import run
 from robaudit.cli.app import app
 from robaudit.cli.defaults import KEYS
 from robaudit.cli.lists import DESCRIPTIONS
+from robaudit.cli.streams import complain
 from robaudit.datasets import DATASETS
 from robaudit.plan import ATTACK_NAMES
 from tests.cli.helpers import assert_clear, check
@@ -47,6 +48,62 @@ WRONG = [
     (["report", "m.evidenc"], "m.evidenc: no such evidence", "m.evidence"),
     (["report", "m.evidence", "--format", "markdwn"], "format 'markdwn'", "markdown"),
     (["verify", "m.evidence", "m.safetensors", "--engine", "refrence"], "engine 'refrence'", "reference"),
+    *(
+        (["check", "m.safetensors", "--dataset", "digits", "--engine", "reference", *words], start, offer)
+        for words, start, offer in (
+            (["--version", "plus"], "apgd-dlr: the reference engine", "leave out --version plus"),
+            (["--version", "rand"], "apgd-dlr: the reference engine", "leave out --version rand"),
+            (["--attacks", "paper"], "apgd-dlr: the reference", "--attacks pgd10,square,apgd-ce,apgd-t,fab-t instead"),
+            (["--attacks", "apgd-dlr,pgd10"], "apgd-dlr: the reference", "leave apgd-dlr out of --attacks"),
+            (["--surrogate", "net.py:f"], "--surrogate net.py:f: the reference", "leave out --surrogate"),
+            (["--transfer", "m.safetensors"], "--transfer m.safetensors: the reference", "leave out --transfer"),
+        )
+    ),
+    *(
+        (["check", "m.safetensors", "--dataset", "digits", *words], start, offer)
+        for words, start, offer in (
+            (["--surrogate", "net.py"], "--surrogate net.py: names no factory", "FILE.py:FUNCTION"),
+            (["--surrogate", "net"], "--surrogate net: names no factory", "FILE.py:FUNCTION"),
+            (["--surrogate", "nte.py:f"], "--surrogate nte.py:f: no file nte.py", "net.py"),
+            (["--surrogate", "nomodule.x:f"], "--surrogate nomodule.x:f: no module nomodule", "package.module"),
+            (["--normalise", "cifar11"], "--normalise way 'cifar11' is not known", "cifar10"),
+            (["--normalise", "1,2/3"], "--normalise 1,2/3: give 1 mean and 1 deviation", "one each"),
+            (["--normalise", "1/0"], "--normalise 1/0: deviations", "above 0"),
+            (["--normalise", "1/x"], "--normalise 1/x: not means", "m,m,m/s,s,s"),
+            (["--normalise", "cifar10"], "--normalise cifar10: is for 3 channels, the data set has 1", "numbers"),
+            (["--arch", "resnet21"], "--arch resnet21: no such architecture", "did you mean resnet"),
+            (["--arch", "torchvison:resnet50"], "--arch torchvison:resnet50: no module", "did you mean torchvision"),
+            (["--image-size", "x"], "image-size x", "224"),
+            (["--image-size", "224:100"], "image-size 224:100", "224:256"),
+            (["--transfer", "nte.py:f"], "nte.py:f: no file nte.py", "net.py"),
+        )
+    ),
+    *(
+        ([command, model, *words], f"{model}{start}", offer)
+        for command, *words in (["check", "--dataset", "digits"], ["landscape", "--dataset", "digits"], ["inspect"])
+        for model, start, offer in (
+            ("nte.py:build", ": no file nte.py", "net.py"),
+            ("hf:", " names no model", "hf:NAME"),
+            ("timm:", " names no model", "timm:NAME"),
+            ("torchvison:resnet50", ": no module torchvison", "torchvision"),
+            ("a:b:c", ": no such file", "pass a checkpoint"),
+        )
+    ),
+    *(
+        (["check", "m.safetensors", "--dataset", "digits", *words], start, offer)
+        for words, start, offer in (
+            (["--attacks", "autoatack"], "attack 'autoatack' is not known", "did you mean autoattack"),
+            (["--eps-curve", ""], "eps-curve: '' is not a number", "or auto"),
+            (["--eps-curve", "autos"], "eps-curve: 'autos' is not a number", "did you mean auto"),
+            (["--eps-curve", "1/255,"], "eps-curve: '' is not a number", "1/255,2/255"),
+            (["--eps", ""], "--eps '' is not a number", "8/255"),
+            (["--claim", "0.5", "--claim-attack", "sqare"], "claim-attack 'sqare' is not known", "did you mean square"),
+            (["--eot", "0"], "eot 0", "from 1"),
+            (["--norm", "L1"], "digits: has no usual radius in L1", "--eps 12"),
+        )
+    ),
+    (["check", "m.safetensors", "--dataset", "mine.npz", "--norm", "L2"], "mine.npz: has no usual", "--eps 0.5"),
+    (["inspect", "m.safetensors", "--arch", "resnet21"], "--arch resnet21: no such", "did you mean resnet"),
 ]  # fmt: skip
 
 
@@ -210,6 +267,8 @@ def test_a_projects_defaults_are_taken_and_said_and_flags_go_before_them(project
         ("dataset = '../x'", "leads out of the project"),
         ("data-dir = 'link'", "leads out of the project"),
         ("limit = ", "not TOML"),
+        ("attacks = ['pgd10', 1]", "attacks must be a list of text"),
+        ("attacks = []", "attacks must be a list of text"),
     ],
 )  # fmt: skip
 def test_a_strangers_pyproject_says_no_more_than_images_and_attacks(line, says, project, tmp_path, capsys):
@@ -254,3 +313,39 @@ def test_a_reader_that_has_gone_is_no_fault(words):
     os.close(writes)
     assert "should not happen" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_argument_at_all_is_answered_by_the_whole_help(capsys):
+    assert run(["--help"]) == 0
+    wanted = capsys.readouterr().out
+    assert run([]) == 2
+    assert capsys.readouterr().out == wanted
+
+
+def test_each_line_of_an_error_is_a_line_and_a_strangers_many_breaks_are_none(capsys):
+    complain("a.pt: is near chance\nit has 10 classes\npass \x1b another")
+    assert capsys.readouterr().err == "a.pt: is near chance\nit has 10 classes\npass � another\n"
+    complain("a\nb\nc\nd\ne: no such file\npass another")
+    assert capsys.readouterr().err == "a�b�c�d\ne: no such file\npass another\n"
+
+
+def test_a_project_may_name_its_attacks_in_a_list(project, capsys):
+    project("dataset = 'digits'\nattacks = ['pgd10', 'square']\nlimit = 20\nsquare-queries = 20")
+    check(ADVERSARIAL, "--json", "-")
+    assert json.loads(capsys.readouterr().out)["plan"]["attacks"] == ["pgd10", "square"]
+
+
+@pytest.mark.parametrize("text", ["[tool.robaudit]\ncheck = 5", "[tool]\nrobaudit = 5", "tool = 5"])
+def test_what_has_the_tables_name_is_a_table(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(f"{text}\n")
+    assert_clear(capsys, check(ADVERSARIAL), "pyproject.toml: [tool.robaudit.check] is no table")
+
+
+def test_a_factory_that_ends_the_program_is_told_so(tmp_path, capsys, monkeypatch):
+    (tmp_path / "ends.py").write_text("def build():\n    raise SystemExit(1)\n")
+    model = f"{tmp_path / 'ends.py'}:build"
+    assert_clear(capsys, check(model, "--dataset", "digits"), "SystemExit(1): the code that was called ended")
+    out = tmp_path / "r.json"
+    assert check(model, model, "--dataset", "digits", "--json", out, "--evidence", tmp_path / "e") == 2
+    assert all("ended the program" in item["error"] for item in json.loads(out.read_text())["reports"])

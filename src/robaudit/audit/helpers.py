@@ -32,7 +32,14 @@ class StraightThrough(nn.Module):
 
 
 def with_helpers(plan: AuditPlan, helpers: Mapping[str, nn.Module]) -> AuditPlan:
-    """`plan` with the attacks that search with `helpers`, by the names of `plan.HELPED`."""
+    """`plan` with the attacks that search with `helpers`, by the names of `plan.HELPED`.
+
+    Raises:
+        RobauditError: the plan's engine has no such attacks.
+
+    """
+    if helpers and plan.engine == "reference":
+        raise RobauditError(f"{next(iter(helpers))}: the reference engine has no such attack; leave it out")
     return plan.helped({name: module_digest(module) for name, module in helpers.items()})
 
 
@@ -66,14 +73,22 @@ def searched_with(helpers: Mapping[str, nn.Module], model: nn.Module, sample: Te
                 raise RobauditError(
                     f"{name}: gives {given} for {len(x)} images, the model {right}; it must have the same classes"
                 )
-            if not _has_gradient(module, sample):
+            if not bool(answers.isfinite().all()):
+                raise RobauditError(
+                    f"{name}: its logits are not finite on clean images; correct its factory or file"
+                )
+            gradient = _gradient(module, sample)
+            if not bool(gradient.isfinite().all()):
+                raise RobauditError(
+                    f"{name}: its gradient is not finite on clean images; it must be differentiable"
+                )
+            if not bool(gradient.any()):
                 raise RobauditError(f"{name}: its gradient is zero everywhere; it must be differentiable")
             found[name] = StraightThrough(model, module) if name == "surrogate" else module
     return found
 
 
-def _has_gradient(module: nn.Module, sample: Tensor) -> bool:
+def _gradient(module: nn.Module, sample: Tensor) -> Tensor:
     x = sample.detach().clone().requires_grad_()
     with torch.enable_grad():
-        gradient = input_gradient(module(x).float().square().sum(), x)
-    return bool(gradient.isfinite().all() and gradient.any())
+        return input_gradient(module(x).float().square().sum(), x)

@@ -162,7 +162,7 @@ def first_logits(
         if not out_of_memory(error):
             raise RobauditError(
                 f"{name}: does not take images of shape {tuple(x.shape[1:])} ({first_line(error):.160}); "
-                "check --dataset and --arch"
+                f"{'check --dataset and --arch' if name == 'model' else f'pass another --{name}'}"
             ) from error
         if len(x) == 1:
             raise RobauditError(NO_ROOM) from error

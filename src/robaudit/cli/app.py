@@ -13,6 +13,7 @@ import sys
 import typer
 
 import robaudit
+from robaudit.cli.auditing import ended
 from robaudit.cli.board import board
 from robaudit.cli.check import check
 from robaudit.cli.compare import compare
@@ -49,7 +50,6 @@ _UsageError: type[Exception] = next(
 app = typer.Typer(
     name="robaudit",
     help="Says, with evidence anyone can re-check, whether a classifier's adversarial robustness is overestimated.",
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # the rich help takes a third of a second to import
@@ -107,6 +107,9 @@ def run(arguments: list[str]) -> int:
     with guarded(), stoppable() as stopped:
         try:
             arguments = _with_memory(arguments)
+            if not arguments and _COMPLETING not in os.environ:  # nothing asked for: the help, and no success
+                app(["--help"], prog_name="robaudit", standalone_mode=False)
+                return COULD_NOT_AUDIT
             result = app(with_heal_value(arguments), prog_name="robaudit", standalone_mode=False)
             sys.stdout.flush()
             code = int(result) if isinstance(result, int) else 0
@@ -166,6 +169,8 @@ def _sentence(error: BaseException) -> str:
     first = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, RobauditError):
         return str(error)
+    if isinstance(error, SystemExit):
+        return str(ended(error))
     if isinstance(error, _UsageError):
         asked = getattr(error, "ctx", None)
         help_of = f"\n`{asked.command_path} --help` lists what there is." if asked else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.common import console, exists, exit_code, write_text
 from robaudit.cli.streams import complain
@@ -15,6 +15,8 @@ from robaudit.factory_names import is_factory, is_fetched
 from robaudit.files import read_text
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from robaudit.cli.check_reports import Outputs
     from robaudit.evidence import Evidence
     from robaudit.inputs import Images
@@ -103,7 +105,7 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
 
     """
     from robaudit.audit import audit, default_evidence, progress_bars, with_helpers
-    from robaudit.inputs import load_classifier, load_helpers
+    from robaudit.inputs import load_classifier
     from robaudit.verdict import judge
 
     with working(
@@ -118,7 +120,7 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
             force=request.force,
             trust_program=request.trust_program,
         )
-    helpers = load_helpers(images, request.surrogate, request.transfer, trust_program=request.trust_program)
+    helpers = _helpers(images, request)
     plan = with_helpers(request.plan, helpers)
     path = evidence or default_evidence(model, classifier.info, plan, images)
     _tell_resumed(path)
@@ -135,6 +137,29 @@ def check_one(model: str, images: Images, request: CheckRequest, evidence: Path 
             helpers=helpers,
         )
     return Checked(model, path, found, judge(found, request.claim))
+
+
+def _helpers(images: Images, request: CheckRequest) -> dict[str, nn.Module]:
+    """The models of `--surrogate` and `--transfer`.
+
+    Raises:
+        RobauditError: one cannot be loaded; what is advised is about it, not about the model under audit.
+
+    """
+    from robaudit.inputs import load_helpers
+
+    found: dict[str, nn.Module] = {}
+    for flag in ("surrogate", "transfer"):
+        wanted: dict[str, Any] = {"surrogate": None, "transfer": None, flag: getattr(request, flag)}
+        try:
+            found |= load_helpers(images, **wanted, trust_program=request.trust_program)
+        except RobauditError as error:
+            text = str(error)
+            reason, mark, advice = text.rpartition("\n" if "\n" in text else "; ")
+            if mark and "--dataset" in advice:
+                text = f"{reason}; pass another --{flag}"
+            raise RobauditError(f"--{flag} {text}") from error
+    return found
 
 
 def _tell_resumed(path: Path) -> None:
@@ -172,10 +197,25 @@ def report_one(checked: Checked, outputs: Outputs, claim: Claim | None = None) -
     return checked.code
 
 
+def error_text(error: BaseException) -> str:
+    """What is said of an error in a report of several checkpoints."""
+    if isinstance(error, SystemExit):
+        return str(ended(error))
+    return str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
+
+
+def ended(error: SystemExit) -> RobauditError:
+    """What is said of a user's code that ended the program instead of returning."""
+    return RobauditError(
+        f"SystemExit({error.code!r:.80}): the code that was called ended the program; "
+        "a factory must return a torch.nn.Module"
+    )
+
+
 def check_safely(model: str, images: Images, request: CheckRequest, evidence: Path | None) -> Checked:
     """`check_one`, but what goes wrong is its result."""
     try:
         return check_one(model, images, request, evidence)
-    except Exception as error:
-        text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        text = error_text(error)
         return Checked(model, error=text or type(error).__name__)

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from robaudit.cli.asked import check_engine, check_present, check_structure, check_surrogate
 from robaudit.cli.auditing import CheckRequest, check_one, expand, report_one
 from robaudit.cli.check_reports import Outputs
 from robaudit.cli.common import (
     TRUST_HELP,
-    check_present,
     check_writable,
 )
-from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
+from robaudit.cli.data import DataRequest, check_device, threat_model
 from robaudit.cli.defaults import tell_defaults
 from robaudit.cli.help import one_of
 from robaudit.cli.several import check_several, folder_for
-from robaudit.cli.trackers import LOG_OPTION, check_tracker
+from robaudit.cli.trackers import LOG_OPTION, check_tracker, try_tracker
 from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.plan import ATTACK_NAMES, AUTO_DRAWS, STANDARD_ATTACKS, AuditPlan
@@ -217,8 +217,12 @@ def check(
         check_present(paths[0])
     data = DataRequest(dataset, data_dir, split, seed, download, image_size)
     data.check()
-    check_structure(arch, normalise)
+    check_structure(arch, normalise, dataset)
+    check_surrogate(surrogate)
     check_device(device)
+    if eot == AUTO_DRAWS:  # to a plan it means what no flag means here
+        raise RobauditError(f"eot {eot} must be a whole number from 1 to 10000, for example 20")
+    check_engine(engine, surrogate=surrogate, transfer=transfer)
     try:
         plan = AuditPlan.from_flags(
             threat_model(norm, eps, dataset),
@@ -247,6 +251,7 @@ def check(
     except ValueError as error:
         raise RobauditError(str(error)) from error
     with working("starting", quiet=outputs.quiet):
+        try_tracker(log)
         from robaudit.devices import pick_device
 
     request = CheckRequest(

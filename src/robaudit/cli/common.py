@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from robaudit import files
 from robaudit.errors import RobauditError
 from robaudit.places import expanded
-from robaudit.spelling import meant_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -162,20 +161,6 @@ def _flag(name: str) -> str:
         if name in {"input", "model", "evidence file", "policy"}
         else f"--{name.replace('_', '-')}"
     )
-
-
-def check_present(*models: str) -> None:
-    """Refuse a path that does not exist before anything slow is imported; `KIND:NAME` is looked up later.
-
-    Raises:
-        RobauditError: no such file.
-
-    """
-    for model in models:
-        if ":" not in model and not exists(model):
-            raise RobauditError(
-                f"{model}: no such file or directory{meant_path(model)}; pass a checkpoint's path"
-            )
 
 
 def _resolved(place: str | Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from robaudit.architectures import no_such_architecture
+from robaudit.cli.asked import check_image_size
 from robaudit.cli.common import exists
 from robaudit.datasets import DATASETS, no_such_data, usual_eps
 from robaudit.errors import RobauditError
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 _DEVICES = (
     "auto", "cpu", "cuda", "mps", "xpu", "hip", "hpu", "mtia", "npu", "xla", "ipu", "maia", "meta", "privateuseone",
 )  # fmt: skip
+#: A radius of each norm, as an example.
+_EXAMPLES = {"Linf": "8/255", "L2": "0.5", "L1": "12"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class DataRequest:
         """Nothing, if there may be such data; asked before anything slow is imported.
 
         Raises:
-            RobauditError: no such name or path, no such split, or no such folder of data sets.
+            RobauditError: no such name or path, no such split, no such size, or no such folder of data sets.
 
         """
+        check_image_size(self.image_size)
         if self.dataset not in DATASETS:
             if not exists(self.dataset):
                 raise RobauditError(no_such_data(self.dataset))
@@ -91,32 +93,19 @@ def threat_model(norm: str, eps: str | None, dataset: str) -> ThreatModel:
 
 def _radius(eps: str | None, dataset: str, norm: str) -> float:
     if eps is not None:
-        return parse_fraction(eps)
+        try:
+            return parse_fraction(eps)
+        except ValueError as error:
+            raise ValueError(f"--eps {error}") from error
     usual = usual_eps(dataset, norm)
     if dataset not in DATASETS and not exists(dataset):
         raise RobauditError(no_such_data(dataset))
     if usual is None:
-        raise RobauditError(f"{dataset}: has no usual radius; pass --eps, for example --eps 8/255")
+        raise RobauditError(
+            f"{dataset}: has no usual radius{f' in {norm}' if dataset in DATASETS else ''}; "
+            f"pass --eps, for example --eps {_EXAMPLES[norm]}"
+        )
     return usual
-
-
-def check_structure(arch: str | None, normalise: str | None) -> None:
-    """Nothing, if these may be an architecture and a normalisation; asked before anything slow is imported.
-
-    Raises:
-        RobauditError: no such name, or no such file of a factory.
-
-    """
-    reason = no_such_architecture(arch) if arch else ""
-    if reason:
-        raise RobauditError(f"--arch {reason}")
-    file, _, factory = (arch or "").rpartition(":")
-    if file.endswith(".py") and factory and not exists(file):
-        raise RobauditError(f"--arch {arch}: no file {file}{meant_path(file)}; pass FILE.py:FUNCTION")
-    words = ("none", "per-image", "imagenet", *DATASETS)
-    word = (normalise or "none").removeprefix("bgr:")
-    if word not in words and not re.search(r"\d", word):
-        raise RobauditError(f"--normalise {unknown('way', word, words)}, or numbers m,m,m/s,s,s")
 
 
 def check_device(name: str) -> None:

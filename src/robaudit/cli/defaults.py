@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from robaudit.cli.streams import complain
-from robaudit.cli.tables import FRACTION, NUMBER, TEXT, WHOLE, Kinds, check_keys, read_toml, subtable
+from robaudit.cli.tables import FRACTION, NUMBER, TEXT, TEXT_OR_LIST, WHOLE, Kinds, check_keys, read_toml
 from robaudit.datasets import DATASETS
 from robaudit.errors import RobauditError
 
@@ -26,7 +26,7 @@ NO_CONFIG = "ROBAUDIT_NO_CONFIG"
 KEYS: Kinds = {
     "dataset": TEXT, "data-dir": TEXT, "split": TEXT, "limit": WHOLE, "image-size": TEXT,
     "norm": TEXT, "eps": FRACTION, "seed": WHOLE, "confidence": NUMBER, "examples": TEXT,
-    "attacks": TEXT, "version": TEXT, "normalise": TEXT, "eot": WHOLE, "precision": TEXT,
+    "attacks": TEXT_OR_LIST, "version": TEXT, "normalise": TEXT, "eot": WHOLE, "precision": TEXT,
     "pgd-steps": WHOLE, "apgd-steps": WHOLE, "fab-steps": WHOLE, "targets": WHOLE, "square-queries": WHOLE,
     "restarts": WHOLE,
 }  # fmt: skip
@@ -46,7 +46,7 @@ def project_defaults(flags: set[str]) -> dict[str, Any]:
     path = Path(FILE)
     if os.environ.get(NO_CONFIG) or not path.is_file():
         return {}
-    data = subtable(read_toml(path, "correct it, or pass --no-config"), "tool", "robaudit", "check")
+    data = _table(read_toml(path, "correct it, or pass --no-config"))
     if not data:
         return {}
     for name in data:
@@ -58,10 +58,38 @@ def project_defaults(flags: set[str]) -> dict[str, Any]:
     for name in _PATHS:
         if name in data and not (name == "dataset" and data[name] in DATASETS):
             _check_inside(name, data[name])
-    return {
-        name.replace("-", "_"): str(value) if KEYS[name] == FRACTION else value
-        for name, value in data.items()
-    }
+    return {name.replace("-", "_"): _as_flag(name, value) for name, value in data.items()}
+
+
+def _table(file: dict[str, Any]) -> dict[str, Any]:
+    """`[tool.robaudit.check]` of the file; empty where there is none.
+
+    Raises:
+        RobauditError: what has its name is no table.
+
+    """
+    found: Any = file
+    for part in ("tool", "robaudit", "check"):
+        if not isinstance(found, dict):
+            break
+        found = found.get(part, {})
+    if not isinstance(found, dict):
+        raise RobauditError(f"{FILE}: {TABLE} is no table; correct it, or pass --no-config")
+    return found
+
+
+def _as_flag(name: str, value: Any) -> Any:
+    """A value as the flag takes it.
+
+    Raises:
+        RobauditError: a list of something else than text.
+
+    """
+    if isinstance(value, list):
+        if not value or not all(isinstance(item, str) for item in value):
+            raise RobauditError(f"{FILE}: tool.robaudit.check.{name} must be a list of text")
+        return ",".join(value)
+    return str(value) if KEYS[name] == FRACTION else value
 
 
 def _check_inside(name: str, value: str) -> None:

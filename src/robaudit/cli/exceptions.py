@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -71,6 +71,11 @@ def refuse_expired(path: Path, items: Iterable[Waiver | Ignored], today: datetim
                 f"{path}: {item} expired on {item.expires} ({item.reason})\n"
                 "Fix the model and remove it, or give it another date."
             )
+
+
+def idle(items: Iterable[Waiver | Ignored], models: Sequence[Path], folder: Path) -> list[Waiver | Ignored]:
+    """Those of a policy in `folder` that fit none of all its models: meant for another, or left over."""
+    return [item for item in items if not any(fits(item.model, model, folder) for model in models)]
 
 
 def read_waiver(path: Path, item: Any) -> Waiver:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.common import check_apart, check_writable, console
+from robaudit.cli.streams import complain
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
 from robaudit.files import write_bytes
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Classes of a folder, of each of which `classes.json` says the place.
 _MOST_CLASSES = 1 << 16
+#: What the name of a file ends with, in any case of letters; a folder's has no such end.
+_NPZ = ".npz"
 
 
 def export(
@@ -47,7 +50,10 @@ def export(
     """
     from robaudit.evidence import EvidenceFile, adversarial_images, one_each
 
-    if out.suffix == ".npz":
+    whole = out.suffix.lower() == _NPZ
+    if str(out) == "-" or (out.suffix and not whole):
+        raise RobauditError(f"{out}: names neither an .npz file nor a folder; give one, as adv.npz or adv")
+    if whole:
         check_writable(str(out))
     elif out.exists():
         raise RobauditError(
@@ -63,9 +69,11 @@ def export(
     chosen = one_each(rows)
     if not chosen:
         raise RobauditError(f"{evidence}: holds no adversarial example{f' of {attack}' if attack else ''}")
+    if not header.finished:
+        complain(f"{evidence}: the audit is unfinished; what it has so far is exported")
     images = adversarial_images(chosen, header)
     note = ""
-    if out.suffix == ".npz":
+    if whole:
         _write_npz(out, images, chosen)
     else:
         rounded = _write_folder(out, images, chosen, header)

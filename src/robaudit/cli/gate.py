@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from robaudit.cli.common import TRUST_HELP, check_apart, check_writable, console, write_text
-from robaudit.cli.exceptions import refuse_expired
+from robaudit.cli.exceptions import idle, refuse_expired
 from robaudit.cli.help import one_of
 from robaudit.cli.streams import annotate, complain
 from robaudit.errors import RobauditError
@@ -88,6 +88,10 @@ def gate(
     refuse_expired(policies[0].path, [*policies[0].waivers, *policies[0].ignored], today)
     work = _work(policies, models or [])
     checkpoints = [path for _, paths in work for path in paths]
+    if not models:
+        first = policies[0]
+        for item in idle([*first.waivers, *first.ignored], checkpoints, first.path.parent):
+            complain(f"{first.path}: {item} fits none of its models; correct the pattern or remove it")
     check_apart(inputs=[*(rules.dataset for rules in policies), *checkpoints], **outputs)
     from robaudit.cli.gate_judging import Gate
     from robaudit.devices import pick_device

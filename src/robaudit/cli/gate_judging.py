@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robaudit.cli.auditing import CheckRequest, check_one
+from robaudit.cli.auditing import CheckRequest, check_one, error_text
 from robaudit.cli.common import exit_code
 from robaudit.cli.data import DataRequest
 from robaudit.cli.gate_evidence import evidence_place, expect_content, expect_policy, recheck
@@ -68,8 +68,8 @@ class Gate:
         minimum = self.rules.minimum if waiver is None or waiver.minimum is None else waiver.minimum
         try:
             case, how = self._case(model, minimum)
-        except Exception as error:
-            text = str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            text = error_text(error)
             return Judged(Failure(str(model), text), 2, f"could not audit: {text.splitlines()[0]}")
         case = replace(case, ignored=self._ignored(model, case))
         code = exit_code(case.verdict, case.ignored)

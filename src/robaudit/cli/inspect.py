@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from robaudit.cli.asked import check_present, check_structure
 from robaudit.cli.common import (
     TRUST_HELP,
     check_apart,
-    check_present,
     check_writable,
     console,
     write_text,
@@ -41,6 +41,7 @@ def inspect(
     """
     check_writable(json_path)
     check_present(model)
+    check_structure(arch, None)
     check_apart(model=model, json=json_path)
     from robaudit.inputs import inspect_checkpoint
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from robaudit.cli.asked import check_present, check_structure
 from robaudit.cli.common import (
     TRUST_HELP,
     check_apart,
-    check_present,
     check_writable,
     console,
 )
-from robaudit.cli.data import DataRequest, check_device, check_structure, threat_model
+from robaudit.cli.data import DataRequest, check_device, threat_model
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 
@@ -79,7 +79,7 @@ def landscape(
     check_present(*models)
     data = DataRequest(dataset, data_dir, split, seed, download, image_size)
     data.check()
-    check_structure(arch, normalise)
+    check_structure(arch, normalise, dataset)
     check_device(device)
     threat = threat_model(norm, eps, dataset)
     from robaudit.reports import PICTURE_FORMATS, draw_landscapes, landscape_numbers

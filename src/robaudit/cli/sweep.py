@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.trackers import LOG_OPTION, check_tracker
+from robaudit.cli.trackers import LOG_OPTION, check_tracker, try_tracker
 
 
 def sweep(
@@ -30,6 +30,8 @@ def sweep(
     from robaudit.cli.sweeping import carry_out, log_results
 
     sweep = Sweep.read(grid)
+    if not dry_run:
+        try_tracker(log)
     code = carry_out(sweep, out, data_dir, jobs, ray, dry_run)
     if not dry_run:
         from robaudit.cli.sweep_pages import write_pages

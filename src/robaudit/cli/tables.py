@@ -15,6 +15,8 @@ from robaudit.spelling import nearest
 Kinds = Mapping[str, tuple[type, ...]]
 TEXT, NUMBER, WHOLE, LIST, TABLE, FLAG = (str,), (int, float), (int,), (list,), (dict,), (bool,)
 FRACTION = (str, int, float)
+#: Names separated by commas, or a list of them.
+TEXT_OR_LIST = (str, list)
 #: Bytes of such a file.
 _LARGEST = 1 << 20
 #: TOML has numbers of any length, in hexadecimal, and numbers that are none.

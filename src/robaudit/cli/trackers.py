@@ -6,6 +6,7 @@ Where they go is the client's own business: `MLFLOW_TRACKING_URI`, `WANDB_MODE=o
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from robaudit.cli.help import one_of
+from robaudit.cli.streams import complain
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.spelling import unknown
@@ -49,6 +51,27 @@ def check_tracker(kind: str | None) -> None:
         raise RobauditError(f"--log {kind}: {kind} is not installed; pip install 'robaudit[{kind}]'")
 
 
+def try_tracker(kind: str | None) -> None:
+    """Nothing, if the tracker takes runs where it is told to send them; asked before hours of work for it.
+
+    Raises:
+        RobauditError: it does not.
+
+    """
+    trial = _TRIALS.get(kind or "")
+    if trial is None or os.environ.get("RANK", "0") != "0":
+        return
+    try:
+        trial()
+    except Exception as error:
+        raise _unstartable(str(kind), error) from error
+
+
+def _unstartable(kind: str, error: Exception) -> RobauditError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return RobauditError(f"--log {kind}: cannot be started ({reason}); see its own settings")
+
+
 @contextmanager
 def tracked(kind: str | None, name: str, settings: Mapping[str, Any], folder: Path) -> Iterator[Log]:
     """A run of a tracker while the block runs, called failed where that fails.
@@ -70,8 +93,7 @@ def tracked(kind: str | None, name: str, settings: Mapping[str, Any], folder: Pa
     try:
         log, finish = TRACKERS[kind](plain(name)[:_LONGEST], text, folder)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise RobauditError(f"--log {kind}: cannot be started ({reason}); see its own settings") from error
+        raise _unstartable(kind, error) from error
     try:
         yield log
     except BaseException:
@@ -109,6 +131,20 @@ def _mlflow(name: str, settings: dict[str, str], folder: Path) -> tuple[Log, Cal
     return log, lambda well: mlflow.end_run("FINISHED" if well else "FAILED")
 
 
+def _try_mlflow() -> None:
+    import mlflow
+
+    # Its client tries for minutes where nobody answers; here twice will do.
+    tries = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    given = os.environ.get(tries)
+    os.environ[tries] = given or "1"
+    try:
+        mlflow.set_experiment(PROJECT)
+    finally:
+        if given is None:
+            del os.environ[tries]
+
+
 def _wandb(name: str, settings: dict[str, str], folder: Path) -> tuple[Log, Callable[[bool], None]]:
     import wandb
 
@@ -124,6 +160,8 @@ TRACKERS: dict[str, Callable[[str, dict[str, str], Path], tuple[Log, Callable[[b
     "wandb": _wandb,
     "tensorboard": _tensorboard,
 }
+#: Those whose place may be one that cannot be used, and how that is told early.
+_TRIALS: dict[str, Callable[[], None]] = {"mlflow": _try_mlflow}
 #: `--log` of every command that has it.
 LOG_OPTION: Any = typer.Option(
     None,
@@ -170,9 +208,7 @@ def log_report(
 ) -> None:
     """One audit's report, as `check --json` writes it, as a run of its own.
 
-    Raises:
-        RobauditError: the client cannot be started.
-
+    What goes wrong is told and no more: the audit is done, and its verdict stands.
     """
     if kind is None:
         return
@@ -190,5 +226,12 @@ def log_report(
     values |= {name: value for name, value in report["metrics"].items() if isinstance(value, int | float)}
     values["overestimated"] = float(report["verdict"]["outcome"] == "overestimated")
     name = re.sub(r"^\.+|[^\w.,=+-]", "_", Path(str(model["path"])).stem)[:_LONGEST] or "_"
-    with tracked(kind, name, about | dict(settings), folder / name) as log:
-        log(values, 0)
+    try:
+        with tracked(kind, name, about | dict(settings), folder / name) as log:
+            log(values, 0)
+    except RobauditError as error:
+        complain(f"{error}; the audit is done and not in it")
+    except Exception as error:  # a client of anybody's may raise anything
+        complain(
+            f"--log {kind}: failed ({type(error).__name__}: {error!s:.200}); the audit is done and not in it"
+        )

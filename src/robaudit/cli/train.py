@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from robaudit.cli.common import check_present
-from robaudit.cli.data import DataRequest, check_device, check_structure
+from robaudit.cli.asked import check_present, check_structure
+from robaudit.cli.data import DataRequest, check_device
 from robaudit.cli.trackers import LOG_OPTION, check_tracker
 from robaudit.cli.train_settings import check_settings
 from robaudit.errors import RobauditError
@@ -133,10 +133,12 @@ def train(
     quiet: bool = typer.Option(False, "--quiet", help="Say nothing.", rich_help_panel=_RUN),
 ) -> int:
     """Train a robust classifier that does not end up masked, and log what shows it."""
+    if tensorboard and log not in (None, "tensorboard"):
+        raise RobauditError(f"--tensorboard: is --log tensorboard, not with --log {log}; choose one")
     log = "tensorboard" if tensorboard else log
     check_tracker(log)
     DataRequest(dataset, data_dir, "train", seed, download).check()
-    check_structure(arch, normalise)
+    check_structure(arch, normalise, dataset)
     check_device(device)
     given = {
         "limit": limit, "validation": validation, "confirm": confirm, "augment": augment,

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, get_args
 
 import typer
 
+from robaudit.cli.asked import check_present, check_structure
 from robaudit.cli.audited import load_audited
 from robaudit.cli.common import (
     TRUST_HELP,
     check_apart,
     check_order,
-    check_present,
     check_writable,
     console,
     exit_code,
     write_text,
 )
-from robaudit.cli.data import DataRequest, check_device, check_structure
+from robaudit.cli.data import DataRequest, check_device
 from robaudit.datasets import IN_MEMORY
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
@@ -79,7 +79,7 @@ def verify(
         raise RobauditError(unknown("engine", engine, get_args(Engine)))
     if dataset:
         DataRequest(dataset, data_dir).check()
-    check_structure(arch, normalise)
+    check_structure(arch, normalise, dataset)
     check_device(device)
     if recompute and dataset is None:
         raise RobauditError(f"recompute {recompute}: needs the clean images; pass --dataset")

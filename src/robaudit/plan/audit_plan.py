@@ -12,7 +12,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from robaudit.plan.budget import SPENDS, Bounds, Budget
-from robaudit.plan.names import ATTACK_NAMES, HELPED, STANDARD_ATTACKS, VERSIONS, ask, own_budgets, title
+from robaudit.plan.names import (
+    ATTACK_NAMES,
+    HELPED,
+    STANDARD_ATTACKS,
+    VERSIONS,
+    ask,
+    check_reference,
+    own_budgets,
+    title,
+    unknown_attack,
+)
 from robaudit.plan.threat import ThreatModel, check_curve, curve_radii
 from robaudit.spelling import unknown
 
@@ -117,11 +127,9 @@ class AuditPlan:
         for name in HELPED:
             if (name in self.attacks) != (name in self.helpers):
                 raise ValueError(f"attack '{name}' comes with --{name}; leave it out of --attacks")
-        strange = [name for name in self.attacks if name not in (*ATTACK_NAMES, *HELPED)]
-        if strange or not self.attacks:
-            raise ValueError(
-                f"{unknown('attack', ' '.join(strange), ATTACK_NAMES)}, or autoattack or paper for several"
-            )
+        strange = next((name for name in self.attacks or ("",) if name not in (*ATTACK_NAMES, *HELPED)), None)
+        if strange is not None:
+            raise ValueError(unknown_attack(strange))
         if len(set(self.attacks)) != len(self.attacks):
             raise ValueError(f"attacks {', '.join(self.attacks)} name one twice; name each once")
 
@@ -159,9 +167,12 @@ class AuditPlan:
             if (kept := {part: value for part, value in parts.items() if part not in given})
         }
         bound = Bounds(**bounds)
-        return cls(
+        plan = cls(
             threat, asked.attacks, budget=budget, bounds=bound, cascade=asked.cascade, own=own, **flags
         )
+        if plan.engine == "reference":
+            check_reference(plan.attacks, names, version)
+        return plan
 
     def helped(self, helpers: Mapping[str, str]) -> Self:
         """The same with the attacks of `helpers`: the digest of the model that each searches with, by its name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from robaudit.spelling import unknown
+from robaudit.spelling import meant, unknown
 
 #: The attacks whose worst case is `autoattack` (Croce & Hein 2020, https://arxiv.org/abs/2003.01690).
 AUTOATTACK: tuple[str, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -83,6 +83,12 @@ def own_budgets(version: str, norm: str) -> dict[str, dict[str, int]]:
     return {name: dict(parts) for name, parts in own.items()}
 
 
+def unknown_attack(name: str) -> str:
+    """The message for a name in `--attacks` that stands for none."""
+    near = meant(name, (*ATTACK_NAMES, "autoattack", "paper"))
+    return f"attack '{name}' is not known{near}; use {', '.join(ATTACK_NAMES)}, or autoattack or paper for several"
+
+
 @dataclass(frozen=True)
 class Asked:
     """The `attacks` that names stand for, and whether AutoAttack's are a cascade: what is broken is left alone."""
@@ -116,3 +122,34 @@ def ask(names: Sequence[str], version: str = "standard") -> Asked:
             f"attacks {', '.join(names)}: autoattack runs {twice[0] if twice else own[0]} too; leave one out"
         )
     return Asked(tuple(found), "autoattack" in names)
+
+
+#: What an audit by the reference can run: PGD-10 is our own in any case.
+OF_REFERENCE: tuple[str, ...] = ("pgd10", *AUTOATTACK)
+
+
+def check_reference(attacks: Sequence[str], names: Sequence[str], version: str) -> None:
+    """Nothing, if the reference engine has all these attacks.
+
+    Args:
+        attacks: of the plan.
+        names: what `--attacks` said, of which they came to be.
+        version: what `--version` said.
+
+    Raises:
+        ValueError: it lacks one.
+
+    """
+    lacking = [name for name in attacks if name not in OF_REFERENCE]
+    if not lacking:
+        return
+    named = [name for name in lacking if name in names]
+    if named:
+        advice = f"leave {', '.join(named)} out of --attacks"
+    elif "paper" in names:
+        advice = (
+            f"write --attacks {','.join(name for name in PAPER if name in OF_REFERENCE)} instead of paper"
+        )
+    else:
+        advice = f"leave out --version {version}"
+    raise ValueError(f"{lacking[0]}: the reference engine has only {', '.join(AUTOATTACK)}; {advice}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, SupportsFloat, cast, get_args
 
-from robaudit.spelling import unknown
+from robaudit.spelling import meant, unknown
 
 Norm = Literal["Linf", "L2", "L1"]
 #: What else people call them, in small letters without `_`, `-` and spaces.
@@ -112,7 +112,16 @@ def curve_radii(given: str | Sequence[float | str] | None, threat: ThreatModel) 
     if given == "auto":
         return tuple(radius for factor in _CURVE if (radius := factor * threat.eps) <= _LARGEST[threat.norm])
     parts = given.split(",") if isinstance(given, str) else given
-    return tuple(parse_fraction(part) if isinstance(part, str) else float(part) for part in parts)
+    return tuple(_curve_radius(part) if isinstance(part, str) else float(part) for part in parts)
+
+
+def _curve_radius(text: str) -> float:
+    try:
+        return parse_fraction(text)
+    except ValueError as error:
+        raise ValueError(
+            f"eps-curve: '{text}' is not a number{meant(text, ['auto'])}; write 1/255,2/255,4/255 or auto"
+        ) from error
 
 
 def check_curve(radii: Sequence[float], threat: ThreatModel) -> None:

@@ -49,6 +49,9 @@ def make_claim(value: float | None, attack: str, plan: AuditPlan) -> Claim | Non
     if value is None:
         return None
     name = "pgd10" if attack == "pgd" else attack
+    known = ("autoattack", "pgd", *ATTACK_NAMES)
+    if name not in known:
+        raise ValueError(unknown("claim-attack", attack, known))
     needed = set(plan.members) if name == "autoattack" else {name}
     if plan.before(name):
         raise ValueError(

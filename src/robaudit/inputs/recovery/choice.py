@@ -111,7 +111,7 @@ def decide(
         more = best.logits.shape[1] > request.images.classes
         order = (
             f"it has {best.logits.shape[1]} classes, the data {request.images.classes}: a classes.json in their folder "
-            "says which is which\n"
+            "says which is which; or "
         )
         raise RobauditError(
             f"{source}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"
