@@ -28,7 +28,7 @@ _DEVICES = (
 
 @dataclass(frozen=True)
 class DataRequest:
-    """What the flags say of the images."""
+    """What the flags say of the images; `models` are those that they go into, which may say a size of pictures."""
 
     dataset: str
     data_dir: Path | None = None
@@ -36,6 +36,7 @@ class DataRequest:
     seed: int = 0
     download: bool = False
     image_size: str | None = None
+    models: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Nothing, if there may be such data; asked before anything slow is imported.
@@ -63,8 +64,9 @@ class DataRequest:
             RobauditError: there are none.
 
         """
-        from robaudit.inputs import load_images
+        from robaudit.inputs import load_images, usual_size
 
+        asked = self.image_size is not None or self.dataset in DATASETS or not self.models
         return load_images(
             self.dataset,
             data_dir=self.data_dir,
@@ -72,6 +74,7 @@ class DataRequest:
             seed=self.seed,
             download=self.download or _confirm_download,
             image_size=self.image_size,
+            usual_size="" if asked else usual_size(self.models),
         )
 
 

@@ -96,7 +96,7 @@ def verify(
     classifier = load_audited(model, header, evidence, given, trust_program=trust_program)
     seed = secrets.randbits(32) if recompute_seed is None else recompute_seed
     again = Recompute(recompute, seed, engine)  # type: ignore[arg-type]
-    images = None if dataset is None else images_of(header, dataset, data_dir, image_size)
+    images = None if dataset is None else images_of(header, dataset, data_dir, model, image_size)
     result = check_evidence(evidence, classifier, pick_device(device), images, again)
     if json_path:
         write_text(json_path, _as_json(result))
@@ -120,10 +120,12 @@ def verify(
     return exit_code(verdict)
 
 
-def images_of(header: Header, dataset: str, data_dir: Path | None, image_size: str | None = None) -> Images:
-    """The whole split that evidence is about, in the order of its seed."""
-    split = str(header.data["split"])
-    return DataRequest(dataset, data_dir, split, header.plan.seed, image_size=image_size).load()
+def images_of(
+    header: Header, dataset: str, data_dir: Path | None, model: str, image_size: str | None = None
+) -> Images:
+    """The whole split that evidence is about, in the order of its seed, as `check` made it for the model."""
+    split, seed = str(header.data["split"]), header.plan.seed
+    return DataRequest(dataset, data_dir, split, seed, image_size=image_size, models=(model,)).load()
 
 
 def summary_lines(result: Verification, header: Header) -> list[str]:
