@@ -64,7 +64,7 @@ def described_options(
     """
     _check_size(description, members, shape, path)
     if description.timm:
-        return member_options(members, f"timm:{description.timm}", shape, path, build=build), ""
+        return _of_timm(description.timm, members, shape, path, build), ""
     layers, state = members.layers[0], members.states[0]
     if arch is None and (option := as_transformer(description, transformer_candidates(layers, shape))):
         return [option], ""
@@ -78,6 +78,19 @@ def described_options(
     network = build_described(description, state, str(path))
     option = replace(option, layers=(), network=network)
     return [option], f"{json.dumps(description.settings, sort_keys=True)}\n{class_structure(network)}"
+
+
+def _of_timm(
+    name: str, members: Members, shape: tuple[int, int, int] | None, path: Path, build: bool
+) -> list[Candidate]:
+    try:
+        return member_options(members, f"timm:{name}", shape, path, build=build)
+    except RobauditError as error:
+        if not str(error).startswith("--arch"):  # which nobody gave
+            raise
+        raise RobauditError(
+            f"{path}: is of another network than timm:{name}, which {CONFIG} beside it names; pass --arch"
+        ) from error
 
 
 def _check_size(
