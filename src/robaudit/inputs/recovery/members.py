@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.files.quantised import check_scales
 from robaudit.inputs.files.state_dicts import State
 from robaudit.inputs.networks.families import EnsemblePlan
 from robaudit.inputs.normalisation import Normalisation, stored_normalisation
@@ -76,6 +77,10 @@ def read_members(states: list[State], path: Path) -> Members:
                 raise RobauditError(
                     f"{path}: {name} is {tensor.dtype} ({tensor.layout}); pass plain float weights"
                 )
+        try:
+            check_scales(state)
+        except RobauditError as error:
+            raise RobauditError(f"{path}: {error}") from error
         kept, losses = without_losses(state)
         if losses:
             notes.append(f"left out {', '.join(losses[:4])}, of the loss that it was trained with")
