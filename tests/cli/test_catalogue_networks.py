@@ -100,5 +100,5 @@ def test_what_a_catalogue_does_not_list_is_not_asked_for(monkeypatch: pytest.Mon
         ),
         *("torchvision:ResNet18_Weights", "torchvision:os.system", "torchvision:"),
     ):
-        with pytest.raises(RobauditError, match="no such classifier"):
+        with pytest.raises(RobauditError, match="no such model"):
             build_catalogue(*name.split(":", 1), 10, 3)

@@ -322,11 +322,11 @@ def test_no_argument_at_all_is_answered_by_the_whole_help(capsys):
     assert capsys.readouterr().out == wanted
 
 
-def test_each_line_of_an_error_is_a_line_and_a_strangers_many_breaks_are_none(capsys):
-    complain("a.pt: is near chance\nit has 10 classes\npass \x1b another")
-    assert capsys.readouterr().err == "a.pt: is near chance\nit has 10 classes\npass � another\n"
-    complain("a\nb\nc\nd\ne: no such file\npass another")
-    assert capsys.readouterr().err == "a�b�c�d\ne: no such file\npass another\n"
+def test_a_strangers_line_breaks_in_an_error_are_none(capsys):
+    complain("a.pt: is near chance\npass \x1b another")
+    assert capsys.readouterr().err == "a.pt: is near chance\npass � another\n"
+    complain("a\nb: no such file\npass another")
+    assert capsys.readouterr().err == "a�b: no such file\npass another\n"
 
 
 def test_a_project_may_name_its_attacks_in_a_list(project, capsys):

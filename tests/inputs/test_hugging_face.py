@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from robaudit.cli import run
 from robaudit.errors import RobauditError
-from robaudit.inputs import Images, inspect_checkpoint, load_classifier, make_images
+from robaudit.inputs import Images, inspect_checkpoint, load_classifier, load_images, make_images, usual_size
+from robaudit.inputs.data.pictures import Crop
 from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.recovery.described import described
 from robaudit.inputs.recovery.hugging_face import build_described
@@ -140,8 +144,97 @@ def test_a_part_of_a_network_is_said_to_be_one(reference: Reference, tmp_path: P
 
 def test_images_of_another_size_are_named(reference: Reference, tmp_path: Path) -> None:
     place = folder_of(tmp_path / "a", reference.named(), config=VIT)
-    with pytest.raises(RobauditError, match="takes images of 8 x 8, these are of 16 x 16; pass them resized"):
+    with pytest.raises(RobauditError, match="takes images of 8 x 8, these are of 16 x 16; --image-size 8:8 "):
         load_classifier(str(place), shape=(3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("config", "prepared", "expected"),
+    [
+        (VIT, PREPARED, "8:8"),
+        (VIT, None, "8:8"),
+        (VIT, {"size": 224}, "224:224"),
+        (VIT, {"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": 224}, "224:256"),
+        (VIT, {"size": {"shortest_edge": 256}, "do_center_crop": False, "crop_size": 224}, "256:256"),
+        (VIT, {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 224}}, "224:256"),
+        (VIT, {"image_processor_type": "ConvNextImageProcessor", "size": 160, "crop_pct": 0.8}, "160:200"),
+        (VIT, {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 384}}, "384:384"),
+        ({"model_type": "resnet"}, {"size": {"height": 8, "width": 9}}, ""),
+        ({"model_type": "resnet"}, {"size": 5000}, ""),
+        ({"model_type": "resnet"}, {"size": True, "crop_pct": "x"}, ""),
+        ({"architecture": "a", "pretrained_cfg": {"input_size": [3, 176, 176], "crop_pct": 0.95}}, None, "176:185"),
+        ({"architecture": "a", "pretrained_cfg": {"input_size": [3, 8, 9]}}, None, ""),
+        ({"architecture": "a", "pretrained_cfg": {"input_size": "x", "crop_pct": 0}}, None, ""),
+    ],
+)  # fmt: skip
+def test_the_size_of_pictures_is_said_in_many_ways(
+    config: dict[str, Any], prepared: dict[str, Any] | None, expected: str
+) -> None:
+    texts = {"config.json": config} | ({"preprocessor_config.json": prepared} if prepared else {})
+    found = described(
+        FileCopy(Path("m"), b"", beside={name: json.dumps(text).encode() for name, text in texts.items()})
+    )
+    assert found is not None and found.size.text == expected
+
+
+def pictures_of(place: Path, network: nn.Module, sizes: list[tuple[int, int]]) -> Path:
+    """A folder of pictures in whose 8 x 8 middles, as `--image-size 8:8` cuts them, the network sees their classes."""
+    generator = np.random.default_rng(0)
+    for number, size in enumerate(sizes):
+        tint, contrast = generator.integers(0, 200, 3), generator.integers(1, 56)
+        picture = Image.fromarray((tint + generator.integers(0, contrast, (*size, 3))).astype(np.uint8))
+        middle = torch.from_numpy(np.array(Crop(SIDE, SIDE).cut(picture))).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            label = int(network(middle.float() / 255).argmax())
+        (place / str(label)).mkdir(parents=True, exist_ok=True)
+        picture.save(place / str(label) / f"{number}.png")
+    (place / "classes.json").write_text(json.dumps([str(label) for label in range(4)]))
+    return place
+
+
+def test_pictures_take_the_size_that_the_folder_of_the_model_says(
+    reference: Reference, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = folder_of(tmp_path / "a", reference.named(), config=VIT, preprocessor_config=PREPARED)
+    for name, sizes in (("mixed", [(16, 20), (13, 13), (8, 8), (8, 12)] * 6), ("alike", [(11, 14)] * 24)):
+        data = pictures_of(tmp_path / name, reference, sizes)
+        kept = str(tmp_path / f"{name}.evidence")
+        asked = ["check", str(place), "--dataset", str(data), "--eps", "1/255"]
+        assert run([*asked, "--attacks", "pgd10", "--evidence", kept]) in (0, 1, 3)
+        told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "images of 8 x 8 go in: pictures of other sizes are resized as --image-size 8:8 does" in told
+        assert "100.0" in told  # correct on all, as its own preprocessor gives them
+        assert run(["verify", kept, str(place), "--dataset", str(data)]) in (0, 1, 3)
+        capsys.readouterr()
+    with pytest.raises(RobauditError, match="--image-size 8:8 brings"):
+        load_classifier(str(place), images=load_images(str(data), image_size="9"))
+
+
+def test_models_of_one_size_share_it_and_others_have_none(reference: Reference, tmp_path: Path) -> None:
+    one = folder_of(tmp_path / "a", reference.named(), config=VIT)
+    two = folder_of(tmp_path / "b", reference.named(), config=VIT, preprocessor_config={"size": 16})
+    bare = folder_of(tmp_path / "c", reference.named())
+    assert usual_size([str(one), str(one / "model.safetensors")]) == "8:8"
+    assert usual_size([str(two)]) == "16:16"
+    for several in ([one, two], [one, bare], [bare], [tmp_path / "none"], []):
+        assert not usual_size(list(map(str, several)))
+
+
+def test_a_network_of_any_size_is_told_its_own(reference: Reference, tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    from robaudit.inputs.recovery.catalogue import build_catalogue
+
+    network = build_catalogue("timm", "test_resnet", 4, 3)
+    config = {"architecture": "test_resnet", "num_classes": 4,
+              "pretrained_cfg": {"input_size": [3, 160, 160], "crop_pct": 0.95,
+                                 "mean": [0.5] * 3, "std": [0.5] * 3}}  # fmt: skip
+    place = folder_of(tmp_path / "a", network.state_dict(), config=config)
+    notes = load_classifier(str(place), shape=(3, 32, 32)).info.notes
+    assert any("images of 160 x 160 go in" in note and "--image-size 160:168" in note for note in notes)
+    config["pretrained_cfg"]["fixed_input_size"] = True
+    (place / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RobauditError, match=r"takes images of 160 x 160, .* --image-size 160:168"):
+        load_classifier(str(place), shape=(3, 32, 32))
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,10 @@ def test_pictures_of_any_size_are_resized_and_cropped_as_usual(tmp_path: Path) -
     ours = sorted(found.pixels.flatten(1).tolist())
     assert ours == sorted(picture.flatten().tolist() for picture in expected.values())
     assert load_images(str(tmp_path / "data"), image_size="28").shape == (3, 28, 28)
-    with pytest.raises(RobauditError, match="--image-size 224 for the usual resize and crop"):
+    with pytest.raises(
+        RobauditError,
+        match="pass --image-size with the side that the network takes, such as --image-size 224",
+    ):
         load_images(str(tmp_path / "data"))
     for bad in ("0", "a", "224:", "256:224", "9999"):
         with pytest.raises(RobauditError, match="image-size"):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robaudit.attacks.objectives import cross_entropy
 from robaudit.audit import Silent, audit, preflight
 from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence, EvidenceFile, Outcome, WitnessRow, adversarial_images, one_each
@@ -211,7 +211,7 @@ def _about_gradients(model: nn.Module, x: Tensor, labels: Tensor) -> list[str]:
     """A warning where no gradient of the cross-entropy reaches some of the images `x` (n, C, H, W)."""
     x, y = x.requires_grad_(), labels[: len(x)].to(x.device)
     with torch.enable_grad(), generators(0):
-        gradient = input_gradient(cross_entropy(model(x).float(), y).sum(), x)
+        gradient = input_gradient(F.cross_entropy(model(x).float(), y), x)
     none = int((gradient.flatten(1).abs().amax(1) == 0).sum())
     if not none:
         return []

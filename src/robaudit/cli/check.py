@@ -74,7 +74,8 @@ def check(
     ),
     image_size: str | None = typer.Option(
         None,
-        help="For folders of pictures: 224 resizes the shorter side to 256 and takes the middle; 224:232 says both.",
+        help="For folders of pictures: 224 resizes the shorter side to 256 and takes the middle; 224:232 says both. "
+        "By default what the JSON beside a Hugging Face or timm checkpoint says.",
         rich_help_panel=_DATA,
     ),
     download: bool = typer.Option(
@@ -215,7 +216,7 @@ def check(
         check_present(transfer)
     if len(paths) == 1:
         check_present(paths[0])
-    data = DataRequest(dataset, data_dir, split, seed, download, image_size)
+    data = DataRequest(dataset, data_dir, split, seed, download, image_size, tuple(paths))
     data.check()
     check_structure(arch, normalise, dataset)
     check_surrogate(surrogate)

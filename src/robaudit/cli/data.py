@@ -29,7 +29,7 @@ _EXAMPLES = {"Linf": "8/255", "L2": "0.5", "L1": "12"}
 
 @dataclass(frozen=True)
 class DataRequest:
-    """What the flags say of the images."""
+    """What the flags say of the images; `models` are those that they go into, which may say a size of pictures."""
 
     dataset: str
     data_dir: Path | None = None
@@ -37,6 +37,7 @@ class DataRequest:
     seed: int = 0
     download: bool = False
     image_size: str | None = None
+    models: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Nothing, if there may be such data; asked before anything slow is imported.
@@ -65,8 +66,9 @@ class DataRequest:
             RobauditError: there are none.
 
         """
-        from robaudit.inputs import load_images
+        from robaudit.inputs import load_images, usual_size
 
+        asked = self.image_size is not None or self.dataset in DATASETS or not self.models
         return load_images(
             self.dataset,
             data_dir=self.data_dir,
@@ -74,6 +76,7 @@ class DataRequest:
             seed=self.seed,
             download=self.download or _confirm_download,
             image_size=self.image_size,
+            usual_size="" if asked else usual_size(self.models),
         )
 
 

@@ -77,7 +77,7 @@ def landscape(
     Example: robaudit landscape honest.pt masked.pt --dataset cifar10 --out landscape.png
     """
     check_present(*models)
-    data = DataRequest(dataset, data_dir, split, seed, download, image_size)
+    data = DataRequest(dataset, data_dir, split, seed, download, image_size, tuple(models))
     data.check()
     check_structure(arch, normalise, dataset)
     check_device(device)

@@ -97,7 +97,7 @@ def verify(
     classifier = load_audited(model, header, evidence, given, trust_program=trust_program)
     seed = secrets.randbits(32) if recompute_seed is None else recompute_seed
     again = Recompute(recompute, seed, engine)  # type: ignore[arg-type]
-    images = None if dataset is None else images_of(header, dataset, data_dir, image_size)
+    images = None if dataset is None else images_of(header, dataset, data_dir, model, image_size)
     result = check_evidence(evidence, classifier, pick_device(device), images, again)
     if json_path:
         write_text(json_path, _as_json(result))
@@ -121,20 +121,22 @@ def verify(
     return exit_code(verdict)
 
 
-def images_of(header: Header, dataset: str, data_dir: Path | None, image_size: str | None = None) -> Images:
-    """The whole split that evidence is about, in the order of its seed.
+def images_of(
+    header: Header, dataset: str, data_dir: Path | None, model: str, image_size: str | None = None
+) -> Images:
+    """The whole split that evidence is about, in the order of its seed, as `check` made it for the model.
 
     Raises:
         RobauditError: it is about images that a script had in memory, or the data set cannot be read.
 
     """
-    split = str(header.data["split"])
+    split, seed = str(header.data["split"]), header.plan.seed
     if split == IN_MEMORY:
         raise RobauditError(
             f"dataset {dataset}: the evidence is about images that a script gave, not about a named data set; leave "
             "--dataset out"
         )
-    return DataRequest(dataset, data_dir, split, header.plan.seed, image_size=image_size).load()
+    return DataRequest(dataset, data_dir, split, seed, image_size=image_size, models=(model,)).load()
 
 
 def summary_lines(result: Verification, header: Header) -> list[str]:

@@ -16,6 +16,7 @@ from robaudit.inputs.networks import ARCHITECTURES, build_architecture
 from robaudit.inputs.normalisation import Normalise, parse_normalisation, usual_normalisations
 from robaudit.inputs.programs import is_factory, source_digest, with_logits
 from robaudit.inputs.recovery.scoring import calibrated_losses, standard_errors
+from robaudit.inputs.recovery.usual_size import usual_size
 
 __all__ = [
     "ARCHITECTURES",
@@ -43,5 +44,6 @@ __all__ = [
     "source_digest",
     "standard_errors",
     "usual_normalisations",
+    "usual_size",
     "with_logits",
 ]

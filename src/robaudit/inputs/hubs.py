@@ -49,13 +49,24 @@ def _check_reach(what: str, urls: list[str]) -> None:
         raise RobauditError(f"{what}: cannot be fetched ({reason}); check the network, or pass a file")
 
 
+def no_such_model(kind: str, name: str) -> RobauditError:
+    """What to say of a name that torchvision's or timm's catalogue has not."""
+    if kind == "timm":
+        package = _imported("timm", "timm", f"timm:{name}")
+        known, listing = package.list_models(), "timm.list_models()"
+    else:
+        from torchvision import models  # noqa: PLC0415  a second to import
+
+        known, listing = models.list_models(module=models), "torchvision.models.list_models()"
+    return RobauditError(f"{kind}:{name}: no such model{meant(name, known)}; {listing} names them")
+
+
 def _torchvision(name: str) -> Fetched:
     from torchvision import models  # noqa: PLC0415  a second to import
 
     what = f"torchvision:{name}"
     if name not in models.list_models(module=models):
-        near = meant(name, models.list_models(module=models))
-        raise RobauditError(f"{what}: no such model{near}; torchvision.models.list_models() names them")
+        raise no_such_model("torchvision", name)
     url = models.get_model_weights(name).DEFAULT.url
     if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name).is_file():
         _check_reach(what, [url])
@@ -77,8 +88,7 @@ def _torchvision(name: str) -> Fetched:
 def _timm(name: str) -> Fetched:
     timm = _imported("timm", "timm", f"timm:{name}")
     if not timm.is_model(name):
-        near = meant(name, timm.list_models())
-        raise RobauditError(f"timm:{name}: no such model{near}; timm.list_models() names them")
+        raise no_such_model("timm", name)
     with _hub_mode(f"timm:{name}"):
         network = timm.create_model(name, pretrained=True)
     config = network.pretrained_cfg

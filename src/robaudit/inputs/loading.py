@@ -87,7 +87,7 @@ def load_classifier(  # noqa: PLR0913  one model; all but the first by keyword
         classes=2 if choice.candidate.classes == 1 else choice.candidate.classes,
         input_shape=found.shape,
         format=found.format,
-        notes=(*found.notes, *how, *chosen),
+        notes=(*found.notes, *(images.notes if images else ()), *how, *chosen),
         key=request.key or "",
     )
     classifier = Classifier(network, choice.normalisation, info)

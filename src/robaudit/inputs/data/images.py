@@ -31,6 +31,7 @@ class Images:
         classes: number of classes, at least 2.
         class_names: one a class, or empty where nobody names them.
         sha256: of the whole split's pixels and labels.
+        notes: sentences for the report, of what was done to the images unasked.
 
     """
 
@@ -43,6 +44,7 @@ class Images:
     classes: int
     class_names: tuple[str, ...]
     sha256: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])

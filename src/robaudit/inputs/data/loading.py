@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ READERS: dict[str, Callable[[Path, str], Parts]] = {
 }
 
 
-def load_images(
+def load_images(  # noqa: PLR0913  one data set; all but the first by keyword
     source: str,
     *,
     data_dir: str | Path | None = None,
@@ -43,6 +44,7 @@ def load_images(
     seed: int = 0,
     download: bool | Callable[[str], bool] = False,
     image_size: str | None = None,
+    usual_size: str = "",
 ) -> Images:
     """Images by data set name, or from a folder of class folders, an `.npz` or a `.safetensors` file.
 
@@ -57,6 +59,8 @@ def load_images(
         download: fetch an absent named set through torchvision; a function is asked, with the name.
         image_size: of the pictures in a folder: `224` resizes the shorter side to 256 and takes the middle, `224:232`
             says both.
+        usual_size: likewise, where `image_size` is None: what the model's own settings say. Pictures of that size stay
+            as they are, and what is no folder is as well.
 
     Returns:
         Images in a random order fixed by `seed`; every prefix is a simple random sample.
@@ -76,7 +80,9 @@ def load_images(
     elif not exists(path):
         raise RobauditError(no_such_data(source))
     elif path.is_dir():
+        crop = crop or (replace(Crop.parse(usual_size), spare=True) if usual_size else None)
         images = _read(str(path), split, lambda: read_folder(path, split, crop))
+        images = replace(images, notes=_resized(crop))
     elif path.suffix == ".npz" and path.is_file():
         images = _read(str(path), split, lambda: read_npz(path, split))
     elif path.suffix == ".safetensors" and path.is_file():
@@ -86,6 +92,17 @@ def load_images(
             f"{source}: not a data set; pass a folder of class folders, an .npz or a .safetensors file"
         )
     return images.subset(limit, seed)
+
+
+def _resized(crop: Crop | None) -> tuple[str, ...]:
+    """What is told where nobody asked for it."""
+    if crop is None or not crop.spare:
+        return ()
+    side = crop.side
+    return (
+        f"the JSON beside the model says that images of {side} x {side} go in: pictures of other sizes are resized as "
+        f"--image-size {side}:{crop.resize} does",
+    )
 
 
 #: Processor time that reading a data set may take: a folder may hold a million pictures.

@@ -29,10 +29,14 @@ _LONGEST = 1 << 15
 
 @dataclass(frozen=True)
 class Crop:
-    """The usual way of ImageNet's images: the shorter side to `resize`, bilinear, then the `side` x `side` middle."""
+    """The usual way of ImageNet's images: the shorter side to `resize`, bilinear, then the `side` x `side` middle.
+
+    With `spare` a picture that has this size already stays as it is.
+    """
 
     side: int
     resize: int
+    spare: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -56,6 +60,8 @@ class Crop:
     def cut(self, image: Image.Image) -> Image.Image:
         """The middle of a picture, as torchvision's Resize and CenterCrop cut it."""
         width, height = image.size
+        if self.spare and (width, height) == (self.side, self.side):
+            return image
         short = min(width, height)
         size = (int(self.resize * width / short), int(self.resize * height / short))
         if max(size) > _LONGEST:
@@ -89,9 +95,13 @@ def decode(
         if stack is None:
             stack = _room(paths, pixels, limit)
         if pixels.shape[:2] != stack.shape[1:3]:
+            way = (
+                "greyscale of more than 8 bits is not resized, write all of one size"
+                if crop
+                else "pass --image-size with the side that the network takes, such as --image-size 224"
+            )
             raise RobauditError(
-                f"{path}: size {pixels.shape[:2]} differs from the first image's {stack.shape[1:3]}; "
-                "pass --image-size 224 for the usual resize and crop"
+                f"{path}: size {pixels.shape[:2]} differs from the first image's {stack.shape[1:3]}; {way}"
             )
         if pixels.dtype != stack.dtype:
             raise RobauditError(

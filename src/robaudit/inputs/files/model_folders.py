@@ -40,6 +40,17 @@ def read_model(path: Path) -> FileCopy:
     return copy
 
 
+def read_beside(path: Path) -> FileCopy:
+    """What lies beside a checkpoint's tensors, or in its folder, without them.
+
+    Raises:
+        RobauditError: it cannot be read.
+
+    """
+    folder = path if path.is_dir() else path.parent if path.name in WEIGHTS else None
+    return FileCopy(path, b"", (), _beside(folder) if folder else {})
+
+
 def _folder(path: Path) -> FileCopy:
     weights = next((path / name for name in WEIGHTS if exists(path / name)), None)
     if weights is not None:

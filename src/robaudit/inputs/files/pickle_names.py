@@ -89,7 +89,15 @@ def refuse_unsafe(names: set[str]) -> None:
         if ours and ((module.startswith(KEPT) and last[:1].isupper()) or _plain_torch(module, last)):
             continue
         if ours or (top != "__main__" and (top in sys.stdlib_module_names or top in OUTSIDE)):
-            raise UnsafePickle(f"it asks to run {_shown(module)}.{_shown(last)}")
+            what = f"it asks to run {_shown(module)}.{_shown(last)}"
+            packed = name == "torch ScriptObject" and any(
+                other.startswith(("torch.ao.nn.quantized.", "torch.nn.quantized.")) for other in names
+            )
+            raise UnsafePickle(
+                f"{what}, the packed weights of a quantised network (pass the float model)"
+                if packed
+                else what
+            )
 
 
 def _shown(name: str) -> str:

@@ -19,6 +19,7 @@ from robaudit.inputs.files.archives import Archive, open_archive
 from robaudit.inputs.files.checkpoints import read_archive
 from robaudit.inputs.files.copies import FileCopy
 from robaudit.inputs.files.pickles import UnsafePickle
+from robaudit.inputs.files.quantised import check_exported
 from robaudit.inputs.files.tensors import TENSORS, Storage, flat_tensor
 from robaudit.inputs.programs.aten import OPERATORS
 from robaudit.inputs.programs.network import Program, Shape
@@ -130,6 +131,7 @@ def _program(module: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progra
 
     """
     graph, signature = module["graph"], module["signature"]
+    check_exported(node["target"] for node in graph["nodes"])
     known: dict[str, Any] = {}
     learned, images = [], []
     for entry in signature["input_specs"]:

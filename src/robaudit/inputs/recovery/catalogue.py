@@ -9,9 +9,11 @@ from torch import nn
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.several import State, put_in
+from robaudit.inputs.hubs import no_such_model
 from robaudit.inputs.recovery.candidates import Candidate
 from robaudit.inputs.recovery.catalogue_index import indexed_names
-from robaudit.inputs.recovery.layers import Layer, chain_classes, input_channels
+from robaudit.inputs.recovery.layers import HEAD, Layer, chain_classes, input_channels, module_layers
+from robaudit.inputs.recovery.matching import difference
 
 
 def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.Module:
@@ -25,7 +27,7 @@ def build_catalogue(kind: str, name: str, classes: int, in_channels: int) -> nn.
     """
     try:
         if not _is_listed(kind, name):
-            raise RobauditError(f"{kind}:{name}: no such classifier of images")
+            raise no_such_model(kind, name)
         if kind == "torchvision":
             from torchvision import models  # noqa: PLC0415  a second to import
 
@@ -62,6 +64,7 @@ def catalogue_options(
     only: str = "",
     *,
     build: bool = True,
+    notes: list[str] | None = None,
 ) -> list[Candidate]:
     """Candidates from the catalogues, loaded by name (after a common prefix) or else in order.
 
@@ -71,6 +74,10 @@ def catalogue_options(
         shape: (C, H, W) of the images, where there are some.
         only: a single `torchvision:NAME` or `timm:NAME` to take.
         build: otherwise they are only named, and nothing is imported.
+        notes: sentences for the report are added to it.
+
+    Raises:
+        RobauditError: there is no such model as `only` names, or the file does not fit it.
 
     """
     found = []
@@ -78,18 +85,25 @@ def catalogue_options(
     channels = input_channels(layers) or 3
     size = shape[1] if shape else 224
     known = [name for name in indexed_names(layers) if ":" in name]
-    for text in [only] if only else known[:4]:
+    tried = [(only, count) for count in _counts(layers)] if only else [(name, classes) for name in known[:4]]
+    for text, classes in tried:
         if not build:
             found.append(Candidate(text, tuple(layers), channels, size, classes, -0.5))
+            if only:
+                break
             continue
         kind, _, name = text.partition(":")
+        if only and not _holds(kind, name, classes, channels, state):
+            continue
         try:
-            if only and not _holds(kind, name, classes, channels, state):
-                continue
             network = build_catalogue(kind, name, classes, channels)
         except RobauditError:
+            if only:
+                raise
             continue
-        loaded = _loaded(network, state)
+        loaded, spare = _loaded(network, state, part=bool(only))
+        if spare and notes is not None:
+            notes.append(f"warning: left out {_listed(spare)}, which {text} has not")
         if loaded:
             exact = loaded == "by name"
             price = len(found) / 10 - 0.5  # of those that compute the same, the first named is meant
@@ -105,7 +119,31 @@ def catalogue_options(
                     exact=exact,
                 )
             )
+            if only:
+                break
+    if only and not found:
+        raise _misfit(only, layers, classes, channels)
     return found
+
+
+def _counts(layers: list[Layer]) -> list[int]:
+    """How many classes there may be, the likeliest first: what follows the network may give other numbers."""
+    heads = [layer.shape[0] for layer in layers if layer.kind == "linear" and HEAD.search(layer.name)]
+    return list(dict.fromkeys([chain_classes(layers), *heads]))[:4]
+
+
+def _misfit(text: str, layers: list[Layer], classes: int, channels: int) -> RobauditError:
+    """What to say of a file that is not of the network which the user named."""
+    kind, _, name = text.partition(":")
+    with torch.device("meta"):
+        own = module_layers(build_catalogue(kind, name, classes, channels))
+    return RobauditError(
+        f"--arch {text}: the file does not fit it: {difference(own, layers)}; leave --arch out or name another"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more tensors" if len(names) > 4 else "")
 
 
 def _holds(kind: str, name: str, classes: int, channels: int, state: State) -> bool:
@@ -122,23 +160,29 @@ def _numbers(state: State) -> int:
     return sum(tensor.numel() for tensor in state.values() if tensor.ndim)
 
 
-def _loaded(network: nn.Module, state: State) -> str:
-    """How the tensors were put into the network: by name, in order, or not at all (empty)."""
-    own = {
-        key: tensor
-        for key, tensor in network.state_dict().items()
-        if tensor.ndim or tensor.is_floating_point()
-    }
-    theirs = {key: tensor for key, tensor in state.items() if tensor.ndim or tensor.is_floating_point()}
-    how = "by name"
+def _loaded(network: nn.Module, state: State, *, part: bool = False) -> tuple[str, list[str]]:
+    """How the tensors were put into the network, by name, in order or not at all (empty), and those left out.
+
+    With `part` some may be left out where the others have the network's names.
+    """
+    own = _counted(network.state_dict())
+    theirs = _counted(state)
     for prefix in ("", *sorted({key.split(".")[0] + "." for key in theirs})):
         renamed = {key.removeprefix(prefix): tensor for key, tensor in theirs.items()}
-        if own.keys() == renamed.keys():
+        if own.keys() == renamed.keys() or (part and own.keys() < renamed.keys()):
+            how = "by name"
             break
     else:
+        if len(own) != len(theirs):
+            return "", []
         how = "in order"
-        renamed = dict(zip(own, theirs.values(), strict=False))
-    if len(own) != len(theirs) or any(own[key].shape != renamed[key].shape for key in own):
-        return ""
-    put_in(network, {key: tensor.float() for key, tensor in renamed.items()})
-    return how
+        renamed = dict(zip(own, theirs.values(), strict=True))
+    if any(own[key].shape != renamed[key].shape for key in own):
+        return "", []
+    put_in(network, {key: renamed[key].float() for key in own})
+    return how, [key for key in renamed if key not in own]
+
+
+def _counted(state: State) -> State:
+    """The tensors but counters."""
+    return {key: tensor for key, tensor in state.items() if tensor.ndim or tensor.is_floating_point()}

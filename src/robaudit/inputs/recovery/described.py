@@ -16,6 +16,7 @@ from robaudit.inputs.files.model_folders import CONFIG, PREPROCESSOR
 from robaudit.inputs.networks.transformer import TransformerPlan
 from robaudit.inputs.normalisation import NAMED, Normalisation, parse_normalisation
 from robaudit.inputs.recovery.candidates import Candidate
+from robaudit.inputs.recovery.picture_size import PictureSize, picture_size
 
 #: What kinds of networks and timm's are called.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
@@ -25,6 +26,8 @@ KINDS = {
     "efficientnet", "focalnet", "levit", "mobilenet_v1", "mobilenet_v2", "mobilevit", "mobilevitv2", "poolformer",
     "pvt", "pvt_v2", "regnet", "resnet", "segformer", "swiftformer", "swin", "swinv2", "vit", "vit_msn",
 }  # fmt: skip
+#: Those that take images of one size only.
+ONE_SIZE = {"beit", "data2vec-vision", "deit", "levit", "vit", "vit_msn"}
 #: What the activation of Hugging Face's vision transformers is called, and whether it is ReLU.
 RELU = {"gelu": False, "relu": True}
 
@@ -39,7 +42,7 @@ class Described:
         settings: the whole of `config.json`.
         classes: outputs; 0 where it is not said.
         normalisation: as `parse_normalisation` takes it; empty where nothing is said.
-        side: of the square images that go in; 0 where it is not said.
+        size: of the square images that go in.
 
     """
 
@@ -48,7 +51,12 @@ class Described:
     settings: dict[str, Any] = field(repr=False)
     classes: int
     normalisation: str
-    side: int
+    size: PictureSize
+
+    @property
+    def one_size(self) -> bool:
+        """Whether the network takes images of one size only."""
+        return self.kind in ONE_SIZE or bool(_timm_settings(self.settings).get("fixed_input_size"))
 
     @property
     def known(self) -> bool:
@@ -86,7 +94,7 @@ def described(copy: FileCopy) -> Described | None:
         timm = ""
     if not kind and not timm:
         return None
-    prepared = _json(copy, PREPROCESSOR) or config.get("pretrained_cfg") or {}
+    prepared = _json(copy, PREPROCESSOR) or _timm_settings(config)
     try:
         text = _normalisation(prepared)
     except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
@@ -97,11 +105,8 @@ def described(copy: FileCopy) -> Described | None:
     classes = (
         len(names) if isinstance(names, dict) else config.get("num_labels", config.get("num_classes", 0))
     )
-    sides = (_side(prepared, "crop_size") if prepared.get("do_center_crop") else 0, _side(prepared, "size"))
-    return Described(
-        kind, timm, config, classes if type(classes) is int else 0, text,
-        next((side for side in (*sides, _side(config, "image_size")) if side), 0),
-    )  # fmt: skip
+    whole = classes if type(classes) is int else 0
+    return Described(kind, timm, config, whole, text, picture_size(config, prepared))
 
 
 def as_transformer(description: Described, options: list[Candidate]) -> Candidate | None:
@@ -141,13 +146,10 @@ def _name(value: object) -> str:
     return value if isinstance(value, str) and NAME.fullmatch(value) else ""
 
 
-def _side(settings: dict[str, Any], key: str) -> int:
-    """The side of a square that is given as a number or in one of Hugging Face's forms, else 0."""
-    value = settings.get(key)
-    if isinstance(value, dict):
-        sides = {value.get(name) for name in ("height", "width", "shortest_edge")} - {None}
-        value = sides.pop() if len(sides) == 1 else 0
-    return value if type(value) is int and value > 0 else 0
+def _timm_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What timm says of the pictures; empty of other networks."""
+    found = config.get("pretrained_cfg")
+    return found if isinstance(found, dict) else {}
 
 
 def _normalisation(prepared: dict[str, Any]) -> str:

@@ -22,8 +22,6 @@ from robaudit.inputs.recovery.layers import chain_classes, input_channels
 from robaudit.inputs.recovery.members import Members, member_options
 from robaudit.inputs.recovery.transformer import transformer_candidates
 
-#: Kinds that take images of one size only.
-ONE_SIZE = {"beit", "data2vec-vision", "deit", "levit", "vit", "vit_msn"}
 #: What an architecture's text begins with.
 PREFIX = "transformers:"
 
@@ -64,24 +62,15 @@ def described_options(
         RobauditError: there is no such network, or the tensors are of another.
 
     """
-    size = f"{description.side} x {description.side}"
-    if description.side and shape and shape[1:] != (description.side, description.side):
-        if description.kind in ONE_SIZE:
-            raise RobauditError(
-                f"{path}: takes images of {size}, these are of {shape[1]} x {shape[2]}; pass them resized"
-            )
-        members.notes.append(
-            f"warning: {CONFIG} or {PREPROCESSOR} beside it says that images of {size} go in; "
-            f"these are of {shape[1]} x {shape[2]} and go in as they are"
-        )
+    _check_size(description, members, shape, path)
     if description.timm:
-        return member_options(members, f"timm:{description.timm}", shape, path, build=build), ""
+        return _of_timm(description.timm, members, shape, path, build), ""
     layers, state = members.layers[0], members.states[0]
     if arch is None and (option := as_transformer(description, transformer_candidates(layers, shape))):
         return [option], ""
     channels = description.settings.get("num_channels")
     channels = channels if type(channels) is int else input_channels(layers) or 3
-    side = shape[1] if shape else description.side
+    side = shape[1] if shape else description.size.side
     classes = description.classes or chain_classes(layers)
     option = Candidate(f"{PREFIX}{description.kind}", tuple(layers), channels, side, classes, 0.0, exact=True)
     if not build:
@@ -89,6 +78,37 @@ def described_options(
     network = build_described(description, state, str(path))
     option = replace(option, layers=(), network=network)
     return [option], f"{json.dumps(description.settings, sort_keys=True)}\n{class_structure(network)}"
+
+
+def _of_timm(
+    name: str, members: Members, shape: tuple[int, int, int] | None, path: Path, build: bool
+) -> list[Candidate]:
+    try:
+        return member_options(members, f"timm:{name}", shape, path, build=build)
+    except RobauditError as error:
+        if not str(error).startswith("--arch"):  # which nobody gave
+            raise
+        raise RobauditError(
+            f"{path}: is of another network than timm:{name}, which {CONFIG} beside it names; pass --arch"
+        ) from error
+
+
+def _check_size(
+    description: Described, members: Members, shape: tuple[int, int, int] | None, path: Path
+) -> None:
+    """Nothing where images are of the size that is said; else a note, or an error where no others go in."""
+    side = description.size.side
+    if not side or shape is None or shape[1:] == (side, side):
+        return
+    way = f"--image-size {description.size.text} brings a folder of pictures to that size"
+    if description.one_size:
+        raise RobauditError(
+            f"{path}: takes images of {side} x {side}, these are of {shape[1]} x {shape[2]}; {way}, resize others"
+        )
+    members.notes.append(
+        f"warning: {CONFIG} or {PREPROCESSOR} beside it says that images of {side} x {side} go in; "
+        f"these are of {shape[1]} x {shape[2]} and go in as they are ({way})"
+    )
 
 
 def build_described(description: Described, state: State, source: str) -> nn.Module:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from robaudit.errors import RobauditError
+from robaudit.inputs.files.quantised import check_scales
 from robaudit.inputs.files.state_dicts import State
 from robaudit.inputs.networks.families import EnsemblePlan
 from robaudit.inputs.normalisation import Normalisation, stored_normalisation
@@ -15,7 +16,7 @@ from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.catalogue import catalogue_options
 from robaudit.inputs.recovery.layers import Layer, input_channels, read_layers
 from robaudit.inputs.recovery.matching import candidates, drop_batches, named_candidate
-from robaudit.inputs.recovery.reductions import reductions, side_by_side
+from robaudit.inputs.recovery.reductions import reductions, side_by_side, without_losses
 from robaudit.inputs.recovery.special import without_spare
 
 #: More layers than any published classifier has.
@@ -76,9 +77,16 @@ def read_members(states: list[State], path: Path) -> Members:
                 raise RobauditError(
                     f"{path}: {name} is {tensor.dtype} ({tensor.layout}); pass plain float weights"
                 )
-        layers = read_layers(state)
-        stored, rest = stored_normalisation(state, input_channels(layers) or 1)
-        layers, images = drop_batches(layers if rest is state else read_layers(rest))
+        try:
+            check_scales(state)
+        except RobauditError as error:
+            raise RobauditError(f"{path}: {error}") from error
+        kept, losses = without_losses(state)
+        if losses:
+            notes.append(f"left out {', '.join(losses[:4])}, of the loss that it was trained with")
+        layers = read_layers(kept)
+        stored, rest = stored_normalisation(kept, input_channels(layers) or 1)
+        layers, images = drop_batches(layers if rest is kept else read_layers(rest))
         if images:
             notes.append(f"ignored stored images: {', '.join(images)}")
         used = without_spare(layers)
@@ -114,9 +122,7 @@ def member_options(
     head = f"ensemble:{len(members.layers)}*"
     named = arch.removeprefix(head) if arch else None
     try:
-        options = _one_member(members.states[0], first, named, shape, build) or _reduced(
-            members, named, shape
-        )
+        options = _one_member(members, named, shape, build) or _reduced(members, named, shape)
     except RobauditError:
         options = _reduced(members, named, shape)
         if not options:
@@ -131,6 +137,10 @@ def member_options(
             raise RobauditError(
                 f"{path}: is of a network prepared for quantisation; pass the plain float weights, or --arch "
                 "FILE.py:FACTORY"
+            )
+        if arch:
+            raise RobauditError(
+                f"--arch {arch}: {path} does not fit it; leave --arch out or name another (robaudit inspect shows why)"
             )
         raise RobauditError(
             f"{path}: fits no known architecture; pass --arch NAME or FILE.py:FACTORY (robaudit inspect shows why)"
@@ -185,14 +195,15 @@ def _reduced(members: Members, arch: str | None, shape: tuple[int, int, int] | N
 
 
 def _one_member(
-    state: State, layers: list[Layer], arch: str | None, shape: tuple[int, int, int] | None, build: bool
+    members: Members, arch: str | None, shape: tuple[int, int, int] | None, build: bool
 ) -> list[Candidate]:
-    """Candidates for one state dict: the named one, or those of its shapes and of the catalogues."""
+    """Candidates for the first state dict: the named one, or those of its shapes and of the catalogues."""
+    state, layers = members.states[0], members.layers[0]
     if arch is None:
         ours, others = candidates(layers, shape), catalogue_options(state, layers, shape, build=build)
         if not build:
             return [*others, *_from_a_fit(ours)]
         return _from_a_fit(sorted([*ours, *others], key=lambda option: option.price))
     if arch.startswith(("torchvision:", "timm:")):
-        return catalogue_options(state, layers, shape, only=arch, build=build)
+        return catalogue_options(state, layers, shape, only=arch, build=build, notes=members.notes)
     return [named_candidate(arch, layers, shape)]

@@ -19,6 +19,11 @@ from robaudit.inputs.recovery.layers import Layer
 #: Parts that are tried to be left out, at most.
 MOST_PARTS = 12
 
+#: A module that is a loss, whatever holds it.
+LOSS = re.compile(
+    r"(?:\w+\.)*?(?:\w*_)?(?:criterion|criteria|loss|losses|loss_?f\w*)(?:_\w+)?\.", re.IGNORECASE
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Reduction:
@@ -126,6 +131,19 @@ def _one_of_two_norms(layers: list[Layer]) -> list[list[Layer]]:
             reading.append(chosen)
         at += 1
     return list(picked) if any(layer.kind == "norm" for layer in layers) else []
+
+
+def without_losses(state: State) -> tuple[State, list[str]]:
+    """The tensors but the weights that a loss gives classes (`criterion.weight`), and the names of those.
+
+    A loss with a matrix may be the last layer (ArcFace), and stays.
+    """
+    parts: dict[str, list[str]] = {}
+    for key in state:
+        if (match := LOSS.match(key)) and match.end() < len(key):
+            parts.setdefault(match[0], []).append(key)
+    left = [key for keys in parts.values() if all(state[key].ndim <= 1 for key in keys) for key in keys]
+    return {key: tensor for key, tensor in state.items() if key not in left}, left
 
 
 def side_by_side(state: State) -> list[State]:

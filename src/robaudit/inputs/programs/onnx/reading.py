@@ -13,6 +13,7 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.copies import FileCopy
+from robaudit.inputs.files.quantised import check_onnx
 from robaudit.inputs.programs.network import Program, Shape
 from robaudit.inputs.programs.onnx.operators import OPERATORS
 from robaudit.inputs.programs.sizes import bounded
@@ -67,8 +68,10 @@ def _program(model: Any) -> Program:
     opset = max((entry.version for entry in model.opset_import if entry.domain in STANDARD), default=1)
     wanted = [item.name for item in graph.output]
     steps = needed([_Node(node, opset).step() for node in graph.node], wanted)
-    for step in steps:
-        step.run.__self__.read()  # type: ignore[attr-defined]
+    nodes = [step.run.__self__ for step in steps]  # type: ignore[attr-defined]
+    check_onnx(node.node.op_type for node in nodes)
+    for node in nodes:
+        node.read()
     sizes = [item for item in graph.input if item.name not in tensors]
     shape = [size.dim_value for size in sizes[0].type.tensor_type.shape.dim]
 

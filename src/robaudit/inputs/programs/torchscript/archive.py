@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robaudit.inputs.files.archives import Archive
+from robaudit.inputs.files.quantised import check_script
 from robaudit.inputs.programs.torchscript.objects import Instance, Record, UnreadError, member, read_objects
 
 #: Bytes of all code together.
@@ -49,7 +50,7 @@ def read_script(archive: Archive) -> Script:
 
     Raises:
         UnreadError: it holds what is not read here, or code that would run while it is loaded.
-        RobauditError: a record is damaged.
+        RobauditError: a record is damaged, or the network is quantised.
 
     """
     names = set(archive.names)
@@ -60,12 +61,16 @@ def read_script(archive: Archive) -> Script:
         raise UnreadError("no objects")
     script = Script()
     left = CODE
+    sources = {}
     for name in sorted(names):
         if name.startswith(f"{folder}code/") and name.endswith(".py"):
             source = bytes(archive.read(name, left))
             left -= len(source)
             module = name.removeprefix(f"{folder}code/").removesuffix(".py").replace("/", ".")
-            _define(script, module, source)
+            check_script(source.decode(errors="replace"))
+            sources[module] = source
+    for module, source in sources.items():
+        _define(script, module, source)
     root = read_objects(archive, f"{folder}data", script.records, script.enums)
     constants = ()
     if f"{folder}constants.pkl" in names:

@@ -31,6 +31,9 @@ def read_torchscript(copy: FileCopy, *, trusted: bool = False) -> Program | nn.M
         script = read_script(open_archive(copy))
     except UnreadError as error:
         return otherwise(error)
+    except RobauditError as error:
+        text = str(error)
+        raise RobauditError(text if text.startswith(str(copy.path)) else f"{copy.path}: {text}") from error
     return Program(lambda x: Evaluator(script).forward(x), _tensors(script), otherwise=otherwise)
 
 
