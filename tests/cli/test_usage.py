@@ -349,3 +349,31 @@ def test_a_factory_that_ends_the_program_is_told_so(tmp_path, capsys, monkeypatc
     out = tmp_path / "r.json"
     assert check(model, model, "--dataset", "digits", "--json", out, "--evidence", tmp_path / "e") == 2
     assert all("ended the program" in item["error"] for item in json.loads(out.read_text())["reports"])
+
+
+def test_a_networks_own_error_is_told_as_its_own(tmp_path, capsys):
+    (tmp_path / "nets.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.last = torch.nn.Linear(64, 10)\n"
+        "    def forward(self, x):\n"
+        "        assert len(x) == 1, 'one image, please'\n"
+        "        return self.last(x.flatten(1))\n"
+    )
+    flags = [
+        "--dataset",
+        "digits",
+        "--attacks",
+        "pgd10",
+        "--limit",
+        "20",
+        "--evidence",
+        str(tmp_path / "e"),
+        "--force",
+    ]
+    assert run(["check", f"{tmp_path / 'nets.py'}:Net", *flags]) == 2
+    told = capsys.readouterr().err
+    assert "should not happen" not in told
+    assert "one image, please" in told

@@ -24,6 +24,7 @@ from robaudit.inputs import (
     make_images,
     save_classifier,
 )
+from tests.shipped import ADVERSARIAL
 
 State = dict[str, torch.Tensor]
 ARCHITECTURES = ("resnet20", "preactresnet18:widths=8-16-32-48", "wrn-10-1", "cnn6", "lenet5")
@@ -281,3 +282,22 @@ def test_a_factory_that_fails_inside_says_so_and_not_that_it_is_missing(tmp_path
         RobauditError, match=r"net: failed with AttributeError: .*; it is called without arguments"
     ):
         load_classifier(f"{tmp_path / 'nets.py'}:net")
+
+
+def test_classes_in_another_order_and_outputs_that_are_not_finite_are_named(tmp_path):
+    digits = load_images("digits", split="train")
+    (tmp_path / "nets.py").write_text(
+        "import torch\n"
+        "from robaudit.inputs import load_classifier\n"
+        f"LOADED = load_classifier({str(ADVERSARIAL)!r})\n"
+        "class Turned(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return LOADED(x).roll(1, 1)\n"
+        "class Broken(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return LOADED(x) / 0 * 0\n"
+    )
+    with pytest.raises(RobauditError, match="with the classes in another order it is right on 9"):
+        load_classifier(f"{tmp_path / 'nets.py'}:Turned", images=digits, normalise="none")
+    with pytest.raises(RobauditError, match=r"its outputs are NaN or infinite on \d+ of \d+ images"):
+        load_classifier(f"{tmp_path / 'nets.py'}:Broken", images=digits, normalise="none")

@@ -13,7 +13,7 @@ import sys
 import typer
 
 import robaudit
-from robaudit.cli.auditing import ended
+from robaudit.cli.auditing import ended, from_users_code
 from robaudit.cli.board import board
 from robaudit.cli.check import check
 from robaudit.cli.compare import compare
@@ -182,4 +182,6 @@ def _sentence(error: BaseException) -> str:
         return (
             f"{named}cannot be read or written ({error.strerror}); check the place, its rights and its space"
         )
+    if told := from_users_code(error):
+        return told
     return f"{type(error).__name__}: {first}\nThis should not happen; run again with --debug and report it."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from robaudit.verdict import Claim, Verdict
 
 COULD_NOT_AUDIT = 2
+_OURS = Path(__file__).resolve().parents[1]
+#: Where Python's own modules and installed packages lie, by the names of `sysconfig`.
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 #: Bytes of a list of checkpoints, and how many it may name.
 _LARGEST_LIST, _MOST_LISTED = 16 << 20, 10_000
 
@@ -201,7 +206,26 @@ def error_text(error: BaseException) -> str:
     """What is said of an error in a report of several checkpoints."""
     if isinstance(error, SystemExit):
         return str(ended(error))
-    return str(error) if isinstance(error, RobauditError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, RobauditError):
+        return str(error)
+    return from_users_code(error) or f"{type(error).__name__}: {error}"
+
+
+def from_users_code(error: BaseException) -> str:
+    """What is said of an error that a user's own code raised, in a network's `forward`, say; empty where it is ours."""
+    libraries = {Path(sysconfig.get_path(name)).resolve() for name in _LIBRARIES}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        place = Path(frame.filename).resolve()
+        if place.is_relative_to(_OURS):
+            return ""
+        if not place.is_file() or any(place.is_relative_to(library) for library in libraries):
+            continue
+        reason = (str(error).strip().splitlines() or [""])[0]
+        return (
+            f"{frame.filename}:{frame.lineno}: {frame.name} failed with {type(error).__name__}"
+            f"{f' ({reason:.200})' if reason else ''}; it is called with batches of images"
+        )
+    return ""
 
 
 def ended(error: SystemExit) -> RobauditError:

@@ -286,3 +286,20 @@ def test_float8_weights_are_read(tmp_path: Path) -> None:
     torch.save(small, tmp_path / "a.pt")
     network = load_classifier(str(tmp_path / "a.pt"), shape=(3, 8, 8)).network
     assert any(torch.equal(tensor, small["2.weight"].float()) for tensor in network.state_dict().values())
+
+
+def test_a_changed_byte_of_the_weights_is_damage_and_no_checksum_is_none(tmp_path: Path) -> None:
+    state = {"0.weight": torch.rand(10, 64), "0.bias": torch.rand(10)}
+    path = tmp_path / "a.pt"
+    torch.save(state, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(state["0.weight"].numpy().tobytes()) + 100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RobauditError, match=r"a\.pt: record 'a/data/0' is damaged; download it again"):
+        load_classifier(str(path), shape=(1, 8, 8))
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert load_classifier(str(path), shape=(1, 8, 8))

@@ -86,12 +86,14 @@ def test_dimensions_of_size_one_are_dropped(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("last", ["logit", "sigmoid", "flat"])
+@pytest.mark.parametrize("last", ["logit", "sigmoid", "flat", "threshold", "rounded"])
 def test_one_number(tmp_path: Path, kind: str, last: str) -> None:
     ends = {
         "logit": lambda z, f: z[:, :1],
         "sigmoid": lambda z, f: torch.sigmoid(z[:, :1]),
         "flat": lambda z, f: torch.sigmoid(z[:, :1]).squeeze(1),
+        "threshold": lambda z, f: (torch.sigmoid(z[:, :1]) > 0.5).float(),
+        "rounded": lambda z, f: torch.round(torch.sigmoid(z[:, :1])),
     }
     network = Answers(ends[last]).eval()
     path = tmp_path / ENDINGS[kind]

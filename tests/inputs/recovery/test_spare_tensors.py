@@ -37,6 +37,24 @@ def test_the_weights_of_a_loss_are_left_out_whoever_names_the_architecture(tmp_p
     assert torch.allclose(found(x[..., :8, :8]), plain(x[..., :8, :8]), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("val_confmat__confmat", 90 * torch.eye(4) + torch.rand(4, 4)),
+        ("metrics__confmat", torch.eye(4).long()),
+        ("transition__T", torch.eye(4)),
+        ("queue_ptr", torch.zeros(1).long()),
+    ],
+)
+def test_what_a_metric_keeps_is_no_layer(tmp_path: Path, name: str, table: torch.Tensor) -> None:
+    network = build_architecture(TINY, classes=4, in_channels=3, image_size=8).eval()
+    file = saved(tmp_path / "a.ckpt", network.state_dict(), **{name: table})
+    x = torch.rand(2, 3, 8, 8)
+    found = load_classifier(file, normalise="none", shape=(3, 8, 8))
+    assert torch.allclose(found(x), network(x), atol=1e-5)
+    assert f"left out {name.replace('__', '.')}, which are no layer's" in found.info.notes
+
+
 def test_a_loss_with_a_matrix_may_be_the_last_layer() -> None:
     state = {"net.weight": torch.rand(4, 3), "loss.weight": torch.rand(10, 4), "gloss.weight": torch.rand(4),
              "loss.bias": torch.rand(10), "criterion": torch.rand(2)}  # fmt: skip

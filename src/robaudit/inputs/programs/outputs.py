@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +15,13 @@ from robaudit.errors import RobauditError
 from robaudit.inputs.programs.recording import Value
 
 _SIGMOIDS = {torch.sigmoid, Tensor.sigmoid, torch.nn.functional.sigmoid, "sigmoid"}
-#: What leaves the order of the numbers as it is.
+#: What leaves the order of the numbers as it is, or, behind a sigmoid, on which side of a half each lies.
 _SHAPING = {
-    "reshape",
-    "view",
-    "flatten",
-    "squeeze",
-    "unsqueeze",
-    "float",
-    torch.flatten,
-    torch.squeeze,
-    torch.reshape,
+    *("reshape", "view", "flatten", "squeeze", "unsqueeze", "float", "to", "type", "contiguous"),
+    *(torch.flatten, torch.squeeze, torch.reshape, nn.Flatten),
 }
+_ABOVE_A_HALF = {operator.gt, operator.ge, torch.gt, torch.ge, "gt", "ge"}
+_ROUNDING = {torch.round, "round"}
 
 
 class NoLogitsError(RobauditError):
@@ -122,7 +118,24 @@ def _before_sigmoid(value: Any) -> Any:
     while node is not None and node.op in {"call_function", "call_method"}:
         if node.target in _SIGMOIDS:
             return Value(node.args[0], value.tracer)  # type: ignore[arg-type]
-        node = node.args[0] if node.target in _SHAPING and isinstance(node.args[0], fx.Node) else None
+        node = _behind(node, node.target, value.tracer.tensors)
+    return None
+
+
+def _behind(node: fx.Node, kind: Any, constants: Mapping[str, Tensor]) -> fx.Node | None:
+    """What a node is made of, where it tells of a sigmoid whether that is above a half."""
+    beside = [
+        constants.get(str(arg.target), arg) if isinstance(arg, fx.Node) else arg for arg in node.args[1:]
+    ]
+    numbers = [
+        float(arg)
+        for arg in beside
+        if isinstance(arg, float) or (isinstance(arg, Tensor) and arg.numel() == 1)
+    ]
+    threshold = kind in _ABOVE_A_HALF and len(beside) == 1 and numbers == [0.5]
+    rounded = kind in _ROUNDING and len(node.args) == 1 and not node.kwargs.get("decimals")
+    if (threshold or rounded or kind in _SHAPING) and node.args and isinstance(node.args[0], fx.Node):
+        return node.args[0]
     return None
 
 
@@ -161,5 +174,6 @@ def _without_sigmoid(network: nn.Module) -> nn.Module | None:
             graph.graph.erase_node(node)
             graph.recompile()
             return graph
-        node = node.args[0] if node.target in _SHAPING or isinstance(module, nn.Flatten) else None
+        kind = node.target if module is None else type(module)
+        node = _behind(node, kind, dict(graph.named_buffers()) | dict(graph.named_parameters()))
     return None

@@ -18,6 +18,8 @@ from robaudit.inputs.recovery.search import choose, choose_behind
 CLOSE_IMAGES = 48
 #: Standard errors of the mean loss between two normalisations, and two structures, below which the choice is close.
 CLOSE_NORMALISATION, CLOSE_STRUCTURE = 3.0, 1.0
+#: Images, and the accuracy on them once each answer stands for the class that it mostly meets, that show another order.
+RENUMBERED_IMAGES, RENUMBERED_ACCURACY = 100, 0.6
 #: The same between none and another with the logits' scale free: networks trained against an attack are unsure of
 #: images as they are, and surer of the same ones with more contrast.
 CLOSE_SHAPE = 2.0
@@ -105,19 +107,43 @@ def decide(
         choices = [best, *(c for c in choices if c is not best)]
     count = len(best)
     if _guesses(best, request.images.classes) and not request.force:
+        _refuse_what_is_not_finite(best, source)
         tried = "; ".join(
             f"{c.candidate.text[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
         )
-        more = best.logits.shape[1] > request.images.classes
-        order = (
-            f"it has {best.logits.shape[1]} classes, the data {request.images.classes}: a classes.json in their folder "
-            "says which is which; or "
-        )
+        order = _another_order(best)
+        if not order and best.logits.shape[1] > request.images.classes:
+            order = (
+                f"it has {best.logits.shape[1]} classes, the data {request.images.classes}: a classes.json in their "
+                "folder says which is which; or "
+            )
         raise RobauditError(
             f"{source}: clean accuracy {best.accuracy:.1%} on {count} images is near chance (tried {tried})\n"
-            f"{order if more else ''}pass the right --dataset, --arch or --normalise, or --force to go on"
+            f"{order}pass the right --dataset, --arch or --normalise, or --force to go on"
         )
     return best, _notes(best, choices, norms)
+
+
+def _refuse_what_is_not_finite(choice: Choice, source: str) -> None:
+    bad = int((~torch.isfinite(choice.logits).all(1)).sum())
+    if 2 * bad > len(choice):
+        raise RobauditError(
+            f"{source}: its outputs are NaN or infinite on {bad} of {len(choice)} images; return finite logits"
+        )
+
+
+def _another_order(choice: Choice) -> str:
+    """What to do where a network knows the images, and calls the classes by other numbers than the data."""
+    answers, labels = choice.logits.argmax(1), choice.labels
+    together = torch.zeros(int(answers.max()) + 1, int(labels.max()) + 1)
+    together.index_put_((answers, labels), torch.ones(len(labels)), accumulate=True)
+    knows = float(together.amax(1).sum() / len(labels))
+    if len(labels) < RENUMBERED_IMAGES or knows < RENUMBERED_ACCURACY:
+        return ""
+    return (
+        f"with the classes in another order it is right on {knows:.0%}: number the labels as it does, in a folder by a "
+        "classes.json; or "
+    )
 
 
 def _guesses(choice: Choice, classes: int) -> bool:

@@ -16,7 +16,7 @@ from robaudit.inputs.recovery.candidates import Candidate, assemble
 from robaudit.inputs.recovery.catalogue import catalogue_options
 from robaudit.inputs.recovery.layers import Layer, input_channels, read_layers
 from robaudit.inputs.recovery.matching import candidates, drop_batches, named_candidate
-from robaudit.inputs.recovery.reductions import reductions, side_by_side, without_losses
+from robaudit.inputs.recovery.reductions import reductions, side_by_side, without_losses, without_tables
 from robaudit.inputs.recovery.special import without_spare
 
 #: More layers than any published classifier has.
@@ -81,9 +81,7 @@ def read_members(states: list[State], path: Path) -> Members:
             check_scales(state)
         except RobauditError as error:
             raise RobauditError(f"{path}: {error}") from error
-        kept, losses = without_losses(state)
-        if losses:
-            notes.append(f"left out {', '.join(losses[:4])}, of the loss that it was trained with")
+        kept = _of_layers(state, notes)
         layers = read_layers(kept)
         stored, rest = stored_normalisation(kept, input_channels(layers) or 1)
         layers, images = drop_batches(layers if rest is kept else read_layers(rest))
@@ -95,6 +93,17 @@ def read_members(states: list[State], path: Path) -> Members:
         members.append(used)
         rests.append(rest)
     return Members(rests, members, stored, notes)
+
+
+def _of_layers(state: State, notes: list[str]) -> State:
+    """The tensors that may be a layer's; what others are left out is added to `notes`."""
+    kept, tables = without_tables(state)
+    if tables:
+        notes.append(f"left out {', '.join(tables[:4])}, which are no layer's")
+    kept, losses = without_losses(kept)
+    if losses:
+        notes.append(f"left out {', '.join(losses[:4])}, of the loss that it was trained with")
+    return kept
 
 
 def _computable(tensor: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from robaudit.inputs.files.state_dicts import State
-from robaudit.inputs.recovery.layers import Layer
+from robaudit.inputs.recovery.layers import ROLES, Layer
 
 #: Parts that are tried to be left out, at most.
 MOST_PARTS = 12
@@ -60,7 +60,9 @@ def reductions(layers: list[Layer]) -> Iterator[Reduction]:
     copies = {name for name, part in parts.items() if shapes.count(shapes_of(part)) > 1}
     later = list(parts)[:0:-1]  # the first part sees the images; of two copies the first is the one in use
     ordered = sorted(later, key=lambda name: 0 if name in copies else 1 + len(parts[name]))
-    for name in ordered[:MOST_PARTS] if len(parts) > 2 else []:
+    for name in ordered[:MOST_PARTS]:
+        if len(parts) == 2 and (len(parts[name]) > 1 or parts[name][0].bias):
+            continue  # half of a file is left out where it is a lone table only
         rest = [layer for layer in layers if layer not in parts[name]]
         yield Reduction(rest, f"left out {name}, which no known architecture with the rest uses", 1.0)
 
@@ -131,6 +133,28 @@ def _one_of_two_norms(layers: list[Layer]) -> list[list[Layer]]:
             reading.append(chosen)
         at += 1
     return list(picked) if any(layer.kind == "norm" for layer in layers) else []
+
+
+def without_tables(state: State) -> tuple[State, list[str]]:
+    """The tensors but rows of whole numbers and square tables without a layer's name, and the names of those.
+
+    A confusion matrix that is kept beside a network, or a queue's place, has a shape that a layer might have.
+    """
+    named = [tensor for key, tensor in state.items() if key.endswith(".weight") and tensor.ndim == 2]
+    heads = {int(tensor.shape[0]) for tensor in named}
+    left = [
+        key
+        for key, tensor in state.items()
+        if (tensor.ndim == 1 and not tensor.is_floating_point())
+        or (tensor.ndim == 2 and tensor.shape[0] == tensor.shape[1] in heads and not _names_a_layer(key))
+    ]
+    return {key: tensor for key, tensor in state.items() if key not in left}, left
+
+
+def _names_a_layer(key: str) -> bool:
+    """Whether a tensor's name ends as a layer's does: weight, kernel, w1, or a number."""
+    last = key.rpartition(".")[2].lower()
+    return last in ROLES or last.isdigit() or bool(re.search(r"(^|_)(weights?|kernel|w)_?\d*$", last))
 
 
 def without_losses(state: State) -> tuple[State, list[str]]:
