@@ -303,3 +303,21 @@ def test_a_changed_byte_of_the_weights_is_damage_and_no_checksum_is_none(tmp_pat
     finally:
         torch.serialization.set_crc32_options(True)
     assert load_classifier(str(path), shape=(1, 8, 8))
+
+
+@pytest.mark.parametrize("names", [("last", "best"), ("teacher", "student"), ("model_best", "model_last")])
+def test_two_networks_of_the_same_shapes_are_refused_until_one_is_named(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    first, second = ({"0.weight": torch.rand(10, 64), "0.bias": torch.rand(10)} for _ in range(2))
+    path = str(tmp_path / "a.pt")
+    torch.save(dict(zip(names, (first, second), strict=True)), path)
+    with pytest.raises(
+        RobauditError, match=f"2 networks of the same shapes .*{names[1]}.*; --key chooses one"
+    ):
+        load_classifier(path, shape=(1, 8, 8))
+    x = torch.rand(2, 1, 8, 8)
+    found = load_classifier(path, shape=(1, 8, 8), key=names[1])
+    assert torch.allclose(found(x), x.flatten(1) @ second["0.weight"].T + second["0.bias"], atol=1e-5)
+    torch.save(dict.fromkeys(names, first), path)
+    assert f"weights taken from {names[0]}" in load_classifier(path, shape=(1, 8, 8)).info.notes

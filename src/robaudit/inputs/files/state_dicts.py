@@ -164,7 +164,18 @@ def choose_states(
         named = {f"{best}.{name}" if best else name: state for name, state in inner.items()}
         taken = one_of(named, path)
         return {taken: named[taken]}, [name for name in named if name != taken]
+    rivals = {
+        name: found[name] for name in ordered if _rank(name)[0] == _rank(best)[0] and _beside(best, name)
+    }
+    rivals = {name: state for name, state in rivals.items() if _alike(found[best], state)}
+    if len(chosen) == 1 and len(rivals) > 1 and not whole:
+        chosen = [one_of(rivals, path)]
     return {name: found[name] for name in chosen}, [name for name in found if name not in chosen]
+
+
+def _beside(a: str, b: str) -> bool:
+    """Whether two paths name parts of the same dictionary."""
+    return a.rpartition(".")[0] == b.rpartition(".")[0]
 
 
 def _unsupported(tree: Any) -> tuple[str, str]:

@@ -112,7 +112,7 @@ def decide(
             f"{c.candidate.text[:60]} with {c.normalisation.text[:40]} {c.accuracy:.0%}" for c in choices[:3]
         )
         order = _another_order(best)
-        if not order and best.logits.shape[1] > request.images.classes:
+        if best.logits.shape[1] > request.images.classes:
             order = (
                 f"it has {best.logits.shape[1]} classes, the data {request.images.classes}: a classes.json in their "
                 "folder says which is which; or "
