@@ -79,6 +79,19 @@ def folder_of_classes(root: Path, names: tuple[str, ...]) -> None:
         pictures(root / name, *[np.full((4, 4), 10 * level, np.uint8)] * 2)
 
 
+def test_a_folder_without_images_is_no_class_unless_that_is_said(tmp_path: Path) -> None:
+    folder_of_classes(tmp_path, ("cat", "dog"))
+    (tmp_path / "@eaDir").mkdir()
+    with pytest.raises(RobauditError, match=r"@eaDir: holds no images; remove it, or say by a classes\.json"):
+        read_folder(tmp_path, "test")
+    (tmp_path / "classes.json").write_text('{"@eaDir": 0, "cat": 1, "dog": 2}')
+    assert sorted(set(read_folder(tmp_path, "test")["labels"].tolist())) == [1, 2]
+    (tmp_path / "gifs" / "a").mkdir(parents=True)
+    (tmp_path / "gifs" / "a" / "0.gif").write_bytes(b"GIF89a")
+    with pytest.raises(RobauditError, match=r"holds no two folders of images \(bmp, jpeg, jpg, pgm, png"):
+        read_folder(tmp_path / "gifs", "test")
+
+
 def test_what_systems_leave_in_folders_is_no_image_and_no_class(tmp_path: Path) -> None:
     folder_of_classes(tmp_path, ("cat", "dog"))
     (tmp_path / "cat" / "._0.png").write_bytes(b"\0\5\x16\7")
@@ -161,6 +174,7 @@ def test_labels_that_mean_class_indices_are_taken(form: Callable[[np.ndarray], n
         (np.array([-1, 1, 1]), r"stand for 0 and 1"),
         (np.array([-1, 0, 3]), "go down to -1"),
         (np.array([0, 3, 255, 255], np.uint8), "2 labels are 255, which stands for no label"),
+        (np.array([0, 255, 255], np.uint8), r"labels are 0 and 255; give 0 and 1 \(labels // 255\)"),
         (np.array([0, 10**12]), "go up to"),
         (np.full((3, 4), 0.25), "not one-hot"),
         (np.array([2**63 + 1], np.uint64), "go up to"),

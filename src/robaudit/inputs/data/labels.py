@@ -50,6 +50,10 @@ def _check_range(labels: np.ndarray, name: str) -> None:
     if high >= MOST_CLASSES:
         raise RobauditError(f"{name}: labels go up to {int(high)}; give class indices 0, 1, 2, ...")
     others = labels[labels != NO_LABEL]
+    if others.size and set(np.unique(labels)) == {0, NO_LABEL}:
+        raise RobauditError(
+            f"{name}: labels are 0 and 255; give 0 and 1 (labels // 255), or remove what has no label"
+        )
     if high == NO_LABEL and others.size and others.max() < NO_LABEL // 2:
         raise RobauditError(
             f"{name}: {labels.size - others.size} labels are 255, which stands for no label, the others at most "
