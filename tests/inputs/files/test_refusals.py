@@ -58,8 +58,11 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, attack: str, legacy: bool
     assert check(tmp_path / "c.pkl", pickle.dumps(evil)) is not None
 
 
-def test_a_whole_pickled_module_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+@pytest.mark.parametrize("wrap", [torch.nn.Sequential, torch.nn.DataParallel])
+def test_a_whole_pickled_module_is_refused_with_a_way_out(
+    tmp_path: Path, wrap: Callable[[torch.nn.Module], torch.nn.Module]
+) -> None:
+    network = wrap(torch.nn.Linear(2, 2))
     for legacy in (False, True):
         for tree in (network, {"net": network, "epoch": 1}):
             message = check(tmp_path / "a.pt", saved(tree, _use_new_zipfile_serialization=not legacy))

@@ -39,8 +39,8 @@ HARMLESS = frozenset({
         "_pickle __randomstate_ctor", "_pickle __generator_ctor", "_pickle __bit_generator_ctor",
         "_mt19937 MT19937", "_pcg64 PCG64", "mtrand RandomState", "_generator Generator",
         "bit_generator SeedSequence", "_pcg64 __pyx_unpickle_PCG64", "bit_generator __pyx_unpickle_SeedSequence")),
-    "torch Size", "torch device", "torch Generator", "torch layout", "torch memory_format", "torch dtype",
-    "torch Tensor", "torch strided", "torch sparse_coo",
+    "torch Size", "torch device", "torch Generator", "torch._C Generator",
+    "torch layout", "torch memory_format", "torch dtype", "torch Tensor", "torch strided", "torch sparse_coo",
     "torch sparse_csr", "torch per_tensor_affine", "torch per_channel_affine", "torch per_channel_symmetric",
     "torch per_channel_affine_float_qparams", "torch per_tensor_symmetric",
     "torch.nested._internal.nested_tensor NestedTensor",
@@ -54,7 +54,7 @@ HARMLESS = frozenset({
 KEPT = (
     "torch.optim.", "torch.nn.modules.", "torch.nn.backends.", "torch.nn.parameter", "torch.utils.data.",
     "torch.distributions.", "torch.cuda.amp.", "torch.amp.", "torch.ao.nn.", "torch.nn.quantized.",
-    "torch.nn.utils.parametrizations", "torch.nn.utils.parametrize", "torch.ao.quantization.",
+    "torch.nn.utils.parametrizations", "torch.nn.utils.parametrize", "torch.ao.quantization.", "torch.nn.parallel.",
     "torchvision.models.", "torchvision.transforms.",
 )  # fmt: skip
 #: Modules whose functions and classes only compute.
