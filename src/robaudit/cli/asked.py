@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
 
 from robaudit.architectures import no_such_architecture
@@ -11,14 +10,12 @@ from robaudit.cli.common import exists
 from robaudit.datasets import DATASETS
 from robaudit.errors import RobauditError
 from robaudit.factory_names import CATALOGUES, is_factory, is_fetched
+from robaudit.preprocessing import crop_sizes, means_and_deviations
 from robaudit.spelling import meant, meant_path, unknown
 
 #: Words of `--normalise`, and how many channels those are for that are not any's.
 _WAYS = ("none", "per-image", "imagenet", *DATASETS)
 _CHANNELS = {"imagenet": 3} | {name: spec.shape[0] for name, spec in DATASETS.items()}
-#: Pixels of a side that `--image-size` may ask for.
-_WIDEST = 4096
-
 #: The package of the unmodified reference.
 _REFERENCE = "pyautoattack"
 
@@ -138,20 +135,7 @@ def _check_normalisation(text: str, channels: int | None) -> None:
         return
     if not re.search(r"[/,]", word):
         raise RobauditError(f"--normalise {unknown('way', word, _WAYS)}, or numbers m,m,m/s,s,s")
-    try:
-        means, stds = ([float(part) for part in side.split(",")] for side in word.split("/"))
-    except ValueError:
-        raise RobauditError(
-            f"--normalise {text}: not means and deviations; write numbers m,m,m/s,s,s, or use {', '.join(_WAYS)}"
-        ) from None
-    counts = {len(side) for side in (means, stds)} - {1}
-    if len(counts) > 1 or (channels is not None and counts - {channels}):
-        many = "as many means as deviations"
-        if channels is not None:
-            many = f"{channels} means and {channels} deviations" if channels > 1 else "1 mean and 1 deviation"
-        raise RobauditError(f"--normalise {text}: give {many}, or one each for all channels")
-    if not all(map(math.isfinite, [*means, *stds])) or min(stds) <= 0:
-        raise RobauditError(f"--normalise {text}: deviations must be above 0 and all numbers finite")
+    means_and_deviations(word, channels)
 
 
 def check_image_size(text: str | None) -> None:
@@ -161,10 +145,5 @@ def check_image_size(text: str | None) -> None:
         RobauditError: it is not.
 
     """
-    if text is None:
-        return
-    sizes = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", text.strip(), flags=re.ASCII)
-    side = int(sizes[1]) if sizes else 0
-    resized = int(sizes[2] or round(side * 256 / 224)) if sizes else 0
-    if not 1 <= side <= resized <= _WIDEST:
-        raise RobauditError(f"image-size {text}: write it as 224, or 224:256 with what is resized to first")
+    if text is not None:
+        crop_sizes(text)

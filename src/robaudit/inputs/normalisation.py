@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from robaudit.datasets import DATASETS
 from robaudit.errors import RobauditError
+from robaudit.preprocessing import means_and_deviations
 
 State = dict[str, torch.Tensor]
 #: Means and standard deviations that models are published with, by the word that `--normalise` takes.
@@ -102,20 +102,12 @@ def parse_normalisation(text: str, channels: int) -> Normalisation:
                 f"--normalise {text}: is for {len(mean)} channels, the model takes {channels}"
             )
         return Normalisation(text, mean, std)
-    try:
-        left, right = text.split("/")
-        mean, std = (tuple(float(part) for part in side.split(",")) for side in (left, right))
-    except ValueError:
+    if "/" not in text:
         raise RobauditError(
             f"--normalise {text}: not known; use none, per-image, {', '.join(NAMED)}, or numbers m,m,m/s,s,s"
-        ) from None
-    mean, std = (side * channels if len(side) == 1 else side for side in (mean, std))
-    if len(mean) != channels or len(std) != channels:
-        raise RobauditError(
-            f"--normalise {text}: give {channels} means and {channels} deviations, m,m,m/s,s,s"
         )
-    if not all(math.isfinite(value) for value in mean + std) or min(std) <= 0:
-        raise RobauditError(f"--normalise {text}: deviations must be above 0 and all numbers finite")
+    sides = means_and_deviations(text, channels)
+    mean, std = (side * channels if len(side) == 1 else side for side in sides)
     return Normalisation(text, mean, std)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.copies import read_copy
+from robaudit.preprocessing import crop_sizes
 
 #: What Pillow may take a file for, whatever its name says: for some other formats it starts programs.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
@@ -46,16 +47,7 @@ class Crop:
             RobauditError: no such sizes.
 
         """
-        side, colon, resize = text.partition(":")
-        try:
-            found = cls(int(side), int(resize) if colon else round(int(side) * 256 / 224))
-        except ValueError:
-            found = cls(0, 0)
-        if not 1 <= found.side <= found.resize <= 4096:
-            raise RobauditError(
-                f"image-size {text}: write it as 224, or 224:256 with what is resized to first"
-            )
-        return found
+        return cls(*crop_sizes(text))
 
     def cut(self, image: Image.Image) -> Image.Image:
         """The middle of a picture, as torchvision's Resize and CenterCrop cut it."""
