@@ -18,7 +18,28 @@ class _Dropping(nn.Module):
         return F.dropout(x, 0.3, training=True).flatten(1)
 
 
+class _Own(nn.Module):
+    """Random by generators that it keeps for itself."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.torch, self.numpy = kind, torch.Generator(), np.random.default_rng(0)
+        self.old, self.python = np.random.RandomState(0), random.Random(0)
+
+    def forward(self, x):
+        if self.kind == "bernoulli":
+            return torch.bernoulli(x, generator=self.torch).flatten(1)
+        draws = {
+            "torch": lambda: torch.randn(x.shape, generator=self.torch),
+            "numpy": lambda: float(self.numpy.normal()),
+            "old numpy": lambda: float(self.old.normal()),
+            "python": self.python.random,
+        }
+        return (x + draws[self.kind]()).flatten(1)
+
+
 RANDOM = {
+    **{f"own {kind}": _Own(kind) for kind in ("torch", "bernoulli", "numpy", "old numpy", "python")},
     "like": Wrapped(lambda x: (x + torch.randn_like(x)).flatten(1)),
     "sized": Wrapped(lambda x: (x + torch.rand(x.shape[0], 1, 1, 1)).flatten(1)),
     "dropout": _Dropping(),
@@ -67,6 +88,13 @@ def test_the_process_generators_are_left_alone():
         Averaged(model, 2, 0, "judge")(torch.rand(3, 1, 3, 5, generator=torch.Generator()))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
+
+
+def test_a_models_own_generators_are_put_back():
+    model = _Own("torch")
+    before = model.torch.get_state()
+    Averaged(model, 3, 0, "judge")(torch.rand(2, 1, 3, 5))
+    assert torch.equal(before, model.torch.get_state())
 
 
 @pytest.mark.parametrize("name", ["like", "sized", "in place", "dropout"])

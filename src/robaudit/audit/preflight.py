@@ -205,9 +205,9 @@ def determinism(model: nn.Module, x: Tensor, first: Tensor) -> list[Finding]:
     change = max(differ(first, again), differ(first, later))
     if change > ROUNDING_SHARE:
         # With the generators set alike, a random model repeats itself; one that counts its calls does not.
-        with generators(0):
+        with generators(0, model):
             once = forward(model, x)
-        with generators(0):
+        with generators(0, model):
             twice = forward(model, x)
         if differ(once, twice) > ROUNDING_SHARE:
             return [finding("stateful-output", "The same input gives another output after other calls.")]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,50 @@ from robaudit.devices import random_states, restore_random_states, seed_generato
 
 
 @contextmanager
-def generators(seed: int) -> Iterator[None]:
-    """The process's generators (Python's, NumPy's, torch's) set to one state, and put back afterwards."""
+def _own_generators(model: nn.Module, seed: int) -> Iterator[None]:
+    """The generators that a model keeps for itself (torch's, NumPy's, Python's) set to one state, and put back."""
+    kept = [value for module in model.modules() for value in vars(module).values()]
+    ours = [value for value in kept if isinstance(value, tuple(_STATES))]
+    states = [_STATES[type(value)][0](value) for value in ours]
+    for value in ours:
+        _STATES[type(value)][1](value, seed)
+    try:
+        yield
+    finally:
+        for value, state in zip(ours, states, strict=True):
+            _STATES[type(value)][2](value, state)
+
+
+def _seed_numpy(generator: np.random.Generator, seed: int) -> None:
+    kind: Any = type(generator.bit_generator)
+    generator.bit_generator.state = kind(seed).state
+
+
+def _restore_numpy(generator: np.random.Generator, state: Any) -> None:
+    generator.bit_generator.state = state
+
+
+#: By kind of generator: its state, setting it to a seed, and putting a state back.
+_STATES: dict[type, tuple[Callable[[Any], Any], Callable[[Any, int], Any], Callable[[Any, Any], Any]]] = {
+    torch.Generator: (lambda g: g.get_state(), lambda g, seed: g.manual_seed(seed), lambda g, s: g.set_state(s)),
+    np.random.Generator: (lambda g: g.bit_generator.state, _seed_numpy, _restore_numpy),
+    np.random.RandomState: (
+        lambda g: g.get_state(), lambda g, seed: g.seed(seed % 2**32), lambda g, s: g.set_state(s)
+    ),
+    random.Random: (lambda g: g.getstate(), lambda g, seed: g.seed(seed), lambda g, s: g.setstate(s)),
+}  # fmt: skip
+
+
+@contextmanager
+def generators(seed: int, model: nn.Module | None = None) -> Iterator[None]:
+    """The process's generators (Python's, NumPy's, torch's) and a model's own set to one state, then put back."""
     python, arrays, tensors = random.getstate(), np.random.get_state(), random_states()
     random.seed(seed)
     np.random.seed(seed % 2**32)
     seed_generators(seed)
     try:
-        yield
+        with nullcontext() if model is None else _own_generators(model, seed):
+            yield
     finally:
         random.setstate(python)
         np.random.set_state(arrays)
@@ -58,7 +94,7 @@ class Averaged(nn.Module):
         )
 
     def _draw(self, x: Tensor, seed: int) -> Tensor:
-        with generators(seed), _AlikeForAll(x.shape[0]):
+        with generators(seed, self.model), _AlikeForAll(x.shape[0]):
             logits: Tensor = self.model(x)
         return logits.float()
 
@@ -106,10 +142,13 @@ class _AlikeForAll(TorchDispatchMode):
                 return found.repeat_interleave(self.rows, 0)
             args[0].copy_(found.expand_as(args[0]))
             return args[0]
-        before = random_states()
+        before, own = random_states(), kwargs.get("generator")
+        state = None if own is None else own.get_state()
         outs = []
         for row in range(self.rows):
             restore_random_states(before)
+            if own is not None:
+                own.set_state(state)
             outs.append(self._of_row(func, args, kwargs, row))
         if func._schema.is_mutable:
             return args[0]
