@@ -141,3 +141,16 @@ def test_bfloat16_in_an_onnx_file() -> None:
 
     item = helper.make_tensor("w", TensorProto.BFLOAT16, [2], [1.5, -2.0])
     assert _tensor(item).tolist() == [1.5, -2.0]
+
+
+def test_whole_numbers_for_logits_are_named(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return (100 * x.flatten(1)[:, :10]).round().int()\n"
+    )
+    with pytest.raises(
+        RobauditError, match="gives numbers of type int32; let it return its logits as floats"
+    ):
+        load_classifier(f"{tmp_path / 'nets.py'}:Net", shape=(3, 8, 8))

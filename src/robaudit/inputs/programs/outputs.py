@@ -55,6 +55,9 @@ class Answer:
         chosen = [item for item in fitting if _columns(item[2], rows) == self.classes] or fitting
         if not fitting and len(found) == 1 and _columns(found[0][2], rows) == 1:
             chosen = found
+        if len(found) == 1 and not found[0][2].is_floating_point():
+            kind = str(found[0][2].dtype).removeprefix("torch.")
+            raise NoLogitsError(f"gives numbers of type {kind}; let it return its logits as floats")
         if len(chosen) != 1:
             shapes = ", ".join(str(tuple(item[2].shape)) for item in found[:8]) or type(answer).__name__
             wanted = (
