@@ -271,7 +271,13 @@ def test_a_killed_audit_ends_as_if_nothing_had_been(folder, found, models, image
         audit(models["honest"], images, PLAN, path=path, progress=Kill(stage, times))
     again = audit(models["honest"], images, PLAN, path=path)
     expected = found["honest"]
-    assert again.header.early_stopping == expected.header.early_stopping
+    # The passes until the verdict depend on how many examples were under way together, which a measurement chooses.
+    costs = {"forwards", "backwards"}
+    one, other = (
+        {name: value for name, value in evidence.header.early_stopping.items() if name not in costs}
+        for evidence in (again, expected)
+    )
+    assert one == other
     for name in (SCOUT_TARGETED, SCOUT_WIDE, SCOUT_DEEP):
         assert (name in again.attacks) == (name in expected.attacks)
     one, other = accuracy(again, "autoattack"), accuracy(expected, "autoattack")
