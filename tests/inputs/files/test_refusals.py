@@ -324,3 +324,21 @@ def test_two_networks_of_the_same_shapes_are_refused_until_one_is_named(
     assert torch.allclose(found(x), x.flatten(1) @ second["0.weight"].T + second["0.bias"], atol=1e-5)
     torch.save(dict.fromkeys(names, first), path)
     assert f"weights taken from {names[0]}" in load_classifier(path, shape=(1, 8, 8)).info.notes
+
+
+def test_a_state_dict_of_numpys_arrays_is_taken(tmp_path: Path) -> None:
+    state = {"0.weight": torch.rand(10, 64), "0.bias": torch.rand(10)}
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    x = torch.rand(2, 1, 8, 8)
+    for name, data in (
+        ("a.pt", saved({"model": arrays, "epoch": 3})),
+        ("b.pt", saved({name: array.astype(">f8") for name, array in arrays.items()})),
+    ):
+        (tmp_path / name).write_bytes(data)
+        found = load_classifier(str(tmp_path / name), shape=(1, 8, 8))
+        assert torch.allclose(found(x), x.flatten(1) @ state["0.weight"].T + state["0.bias"], atol=1e-5)
+    beside = saved(
+        {"state": state, "curve": np.zeros((3, 4), np.float32)}
+    )  # weights are tensors where there are some
+    (tmp_path / "c.pt").write_bytes(beside)
+    assert load_classifier(str(tmp_path / "c.pt"), shape=(1, 8, 8)).info.classes == 10

@@ -9,7 +9,8 @@ import torch
 
 from robaudit.errors import RobauditError
 from robaudit.inputs.files.checkpoints import RESAVE
-from robaudit.inputs.files.pickles import Inert, pickled_objects
+from robaudit.inputs.files.pickles import Inert, UnsafePickle, pickled_objects
+from robaudit.inputs.files.plain_objects import Array
 from robaudit.inputs.files.several import State, is_average, named_average, one_of, part_of, twins
 
 __all__ = ["State", "choose_states", "find_states"]
@@ -55,8 +56,12 @@ MOST_LETTERS = 200
 def find_states(tree: Any) -> dict[str, State]:
     """State dicts by their path in the tree (`state_dict`, `state_dict.0`, empty for the tree itself).
 
-    A list of averages of one of them is one too, under its names.
+    A list of averages of one of them is one too, under its names. Arrays of numpy's are tensors where there are none.
     """
+    return _states_of(tree, arrays=False) or _states_of(tree, arrays=True)
+
+
+def _states_of(tree: Any, *, arrays: bool) -> dict[str, State]:
     found: dict[str, State] = {}
     nameless: dict[str, list[torch.Tensor]] = {}
     for path, node in _nodes(tree):
@@ -64,11 +69,10 @@ def find_states(tree: Any) -> dict[str, State]:
             tensors = [value for value in node if isinstance(value, torch.Tensor)]
             nameless |= {path: tensors} if len(tensors) == len(node) else {}
         if isinstance(node, Mapping):
-            state = {
-                key: value
-                for key, value in node.items()
-                if isinstance(key, str) and isinstance(value, torch.Tensor)
-            }
+            named = {key: value for key, value in node.items() if isinstance(key, str)}
+            if arrays:
+                named = {key: _as_tensor(value) for key, value in named.items()}
+            state = {key: value for key, value in named.items() if isinstance(value, torch.Tensor)}
             parts = path.lower().split(".")
             if any(word in part for part in parts for word in SIDE):
                 continue
@@ -76,6 +80,17 @@ def find_states(tree: Any) -> dict[str, State]:
                 found[path] = unwrapped(state)
     averages = {path: named_average(tensors, found.values()) for path, tensors in nameless.items()}
     return found | {path: state for path, state in averages.items() if state}
+
+
+def _as_tensor(value: Any) -> Any:
+    """An array of floats as a tensor; everything else, and what is damaged, as it is."""
+    if not isinstance(value, Array):
+        return value
+    try:
+        array = value.array()
+    except UnsafePickle:
+        return value
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="))) if array.dtype.kind == "f" else value
 
 
 def unwrapped(state: State) -> State:
