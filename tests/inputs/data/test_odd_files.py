@@ -82,7 +82,9 @@ def folder_of_classes(root: Path, names: tuple[str, ...]) -> None:
 def test_a_folder_without_images_is_no_class_unless_that_is_said(tmp_path: Path) -> None:
     folder_of_classes(tmp_path, ("cat", "dog"))
     (tmp_path / "@eaDir").mkdir()
-    with pytest.raises(RobauditError, match=r"@eaDir: holds no images; remove it, or say by a classes\.json"):
+    with pytest.raises(
+        RobauditError, match=r"the folder '@eaDir' holds no images; remove it, or say by a classes\.json"
+    ):
         read_folder(tmp_path, "test")
     (tmp_path / "classes.json").write_text('{"@eaDir": 0, "cat": 1, "dog": 2}')
     assert sorted(set(read_folder(tmp_path, "test")["labels"].tolist())) == [1, 2]

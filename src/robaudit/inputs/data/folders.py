@@ -46,16 +46,16 @@ def read_folder(path: Path, split: str, crop: Crop | None = None) -> Parts:
         read = ", ".join(sorted(ending.removeprefix(".") for ending in ENDINGS))
         raise RobauditError(f"{root}: holds no two folders of images ({read}); expected one folder a class")
     where = root if (root / CLASSES).is_file() else path
-    empty = [name for name, images in files.items() if not images]
-    if empty and not (where / CLASSES).is_file():
-        raise RobauditError(
-            f"{root / empty[0]}: holds no images; remove it, or say by a {CLASSES} beside it which class each folder is"
-        )
     indices, names = _indices(where, list(files))
     listing = [(file, indices[name]) for name, images in files.items() for file in images]
     if len({label for _, label in listing}) < 2:
         raise RobauditError(f"{where / CLASSES}: makes one class of all folders with images; correct it")
     pixels = decode([file for file, _ in listing], LIMIT, crop=crop)
+    empty = [name for name, images in files.items() if not images]
+    if empty and not (where / CLASSES).is_file():
+        raise RobauditError(
+            f"{root}: the folder {empty[0]!r} holds no images; remove it, or say by a {CLASSES} which class each is"
+        )
     pixels = pixels[:, None] if pixels.dtype == np.float32 else to_pixels(pixels, "images")
     return found(pixels, np.array([label for _, label in listing]), len(names), names)
 
