@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robaudit.attacks.apgd import APGD
 from robaudit.attacks.apgd_l1 import APGDL1
+from robaudit.attacks.arguments import check_classes, check_inputs, check_numbers, clean_logits
 from robaudit.attacks.fab import FAB, NearestFAB
 from robaudit.attacks.objectives import Model, forward, misclassified
 from robaudit.attacks.pgd import PGD
 from robaudit.attacks.square import Square
 from robaudit.attacks.state import Attack, Examples, take
-from robaudit.errors import RobauditError
 from robaudit.evidence import seal
 from robaudit.plan import ThreatModel, threat_model
 
@@ -65,7 +65,7 @@ def pgd(  # noqa: PLR0913
 
     """
     threat = threat_model(norm, eps)
-    _check_numbers(seed, steps=steps)
+    check_numbers(seed, steps=steps)
     if step_size is not None and not step_size > 0:
         raise ValueError(f"step_size {step_size!r} must be above 0")
     size = PGD_STEP * threat.eps if step_size is None else step_size
@@ -98,7 +98,7 @@ def apgd(  # noqa: PLR0913
     if loss not in ("ce", "dlr"):
         raise ValueError(f"loss '{loss}' is not known; use ce or dlr, or apgd_targeted")
     threat = threat_model(norm, eps)
-    _check_numbers(seed, steps=steps, restarts=restarts)
+    check_numbers(seed, steps=steps, restarts=restarts)
     attack = apgd_class(threat.norm)(
         threat.norm, threat.eps, loss=loss, steps=steps, restarts=restarts, seed=seed, name=f"apgd-{loss}"
     )
@@ -123,7 +123,7 @@ def apgd_targeted(  # noqa: PLR0913
     Args, returns, errors: as `apgd`.
     """
     threat = threat_model(norm, eps)
-    _check_numbers(seed, steps=steps, restarts=restarts, targets=targets)
+    check_numbers(seed, steps=steps, restarts=restarts, targets=targets)
     attack = apgd_class(threat.norm)(
         threat.norm,
         threat.eps,
@@ -160,7 +160,7 @@ def fab(  # noqa: PLR0913
 
     """
     threat = threat_model(norm, eps)
-    _check_numbers(seed, steps=steps, restarts=restarts, targets=targets)
+    check_numbers(seed, steps=steps, restarts=restarts, targets=targets)
     kind = FAB if targeted else NearestFAB
     attack = kind(threat.norm, threat.eps, steps=steps, targets=targets, restarts=restarts, seed=seed)
     return _attacked(attack, model, x, y, threat, batch_size)
@@ -183,7 +183,7 @@ def square(  # noqa: PLR0913
     Args, returns, errors: as `apgd`; `queries` a restart.
     """
     threat = threat_model(norm, eps)
-    _check_numbers(seed, queries=queries, restarts=restarts)
+    check_numbers(seed, queries=queries, restarts=restarts)
     attack = Square(threat.norm, threat.eps, queries=queries, restarts=restarts, seed=seed)
     return _attacked(attack, model, x, y, threat, batch_size)
 
@@ -197,7 +197,7 @@ def _attacked(
     attack: Attack, model: Model, x: Tensor, y: Tensor, threat: ThreatModel, batch_size: int | None
 ) -> Tensor:
     """What `attack` makes of `x`, in batches."""
-    _check(model, x, y, batch_size)
+    check_inputs(model, x, y, batch_size)
     with _own_modes():
         clean, ids = x.detach().clone().float(), torch.arange(len(x), device=x.device)
         wanted = torch.promote_types(
@@ -206,8 +206,8 @@ def _attacked(
         parts = []
         for rows in ids.split(batch_size or max(len(x), 1)):
             labels = y.detach()[rows].to(x.device).long()
-            logits = _logits(model, clean[rows])
-            _check_classes(logits, labels)
+            logits = clean_logits(model, clean[rows])
+            check_classes(logits, labels)
             parts.append(_batch(attack, model, Examples(clean[rows], labels, rows, logits), threat))
         return torch.cat(parts).to(wanted) if parts else x.detach().clone()
 
@@ -260,62 +260,3 @@ def _own_modes() -> Iterator[None]:
     """Gradients and float32, whatever mode the caller stands in."""
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
         yield
-
-
-def _logits(model: Model, x: Tensor) -> Tensor:
-    """Of clean images.
-
-    Raises:
-        RobauditError: the model does not take them, or gives something else.
-
-    """
-    try:
-        with torch.no_grad():
-            found: object = model(x)
-    except (RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        shape, reason = tuple(x.shape[1:]), str(error).strip().partition("\n")[0][:160]
-        raise RobauditError(f"model: does not take float32 images of shape {shape} ({reason})") from error
-    if not isinstance(found, Tensor):
-        raise RobauditError(
-            f"model: returned a {type(found).__name__}; expected one tensor of logits (N, classes): wrap it in a "
-            "function that returns only them"
-        )
-    if not bool(found.isfinite().all()):
-        raise RobauditError("model: its outputs on the images as they are, are not all finite")
-    return found.float()
-
-
-def _check_numbers(seed: int, **counts: int) -> None:
-    """Nothing, if a seed is a whole number from 0 on and the others from 1 on."""
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed {seed!r} must be a whole number, at least 0")
-    for name, count in counts.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ValueError(f"{name} {count!r} must be a whole number, at least 1")
-
-
-def _check(model: Model, x: Tensor, y: Tensor, batch_size: int | None) -> None:
-    if isinstance(model, nn.Module) and model.training:
-        raise RobauditError("model: is in training mode; call model.eval()")
-    if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
-        what = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise RobauditError(f"x: is {what}; expected floats (N, C, H, W) in [0, 1]")
-    if len(x) and not bool((x.detach().amin() >= 0) & (x.detach().amax() <= 1)):
-        raise RobauditError("x: holds values outside [0, 1]; give images before any normalisation")
-    if not isinstance(y, Tensor) or y.shape != (len(x),) or y.is_floating_point():
-        raise RobauditError(f"y: expected {len(x)} class indices, one an image, as whole numbers")
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise RobauditError(f"batch_size {batch_size!r}: must be a whole number of images, at least 1")
-
-
-def _check_classes(logits: Tensor, y: Tensor) -> None:
-    if logits.dim() != 2 or logits.shape[1] < 2:
-        raise RobauditError(
-            f"model: gives {tuple(logits.shape)}; expected logits (N, classes) of 2 classes or more"
-        )
-    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
-        raise RobauditError(
-            f"y: runs from {int(y.min())} to {int(y.max())}; the model has classes 0 to {logits.shape[1] - 1}"
-        )
