@@ -62,6 +62,10 @@ def candidates() -> Iterator[tuple[str, Setting]]:
         changes = long | {"augment": augment, "batch_size": batch, "beta": beta}
         title = f"{name} at 16 × 16, batch norm, 40 epochs, augment {augment}, batch {batch}, beta {beta:g}"
         yield title, Setting(name, changes, side=16)
+    many = real | {"arch": _NORMED16, "epochs": 60, "batch_size": 32, "lr": 0.1}  # 9,400 steps
+    for eps, beta in product((8 / 255, 16 / 255), (1.0, 0.3)):
+        title = f"cifar100 at 16 × 16, batch norm, 60 epochs of 5,000, eps {255 * eps:g}/255, beta {beta:g}"
+        yield title, Setting("cifar100", many | {"eps": eps, "beta": beta, "limit": 5000}, side=16)
 
 
 def ended(rows: list[dict[str, Any]]) -> dict[str, float]:

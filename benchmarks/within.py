@@ -4,7 +4,9 @@
 
 Each argument is data set, checkpoint, radius and number of examples. Evidence is kept under --work and used again.
 The full audit runs each attack alone; what a cascade costs (an example leaves when one attack broke it) is counted from
-its records, in the order that is cheapest. `--peer` runs `pyautoattack` on all of them too. Prints Markdown.
+its records, in the order that is cheapest. `--peer` runs `pyautoattack` on all of them too. `--beyond 10000` runs
+`--within` on so many examples besides, and says what share that is of a cascade extrapolated from the first one's
+passes (a cascade's passes are a sum over examples). Prints Markdown.
 """
 
 from __future__ import annotations
@@ -38,15 +40,20 @@ class Case:
 
     name: str
     classifier: Classifier
-    images: Images
+    every: Images
     plan: AuditPlan
     work: Path
 
+    @property
+    def images(self) -> Images:
+        """Those that the plan takes of all."""
+        return self.every.subset(self.plan.limit, self.plan.seed)
+
     def audited(self, plan: AuditPlan, kind: str) -> Evidence:
         """The audit of this kind, made or kept."""
-        return audit(
-            self.classifier, self.images, plan, path=self.work / f"{self.name}.{kind}.evidence", force=True
-        )
+        images = self.every.subset(plan.limit, plan.seed)
+        path = self.work / f"{self.name}.{kind}.evidence"
+        return audit(self.classifier, images, plan, path=path, force=True)
 
 
 def cascade(full: Evidence) -> tuple[int, tuple[str, ...]]:
@@ -64,29 +71,39 @@ def _passes(full: Evidence, names: tuple[str, ...]) -> int:
     return total
 
 
-def rows_of(case: Case, peer: bool) -> list[str]:
-    """The table's rows of one checkpoint."""
+def rows_of(case: Case, peer: bool, beyond: int) -> list[str]:
+    """The table's rows of one checkpoint; with `beyond` those of as many examples too."""
     full = case.audited(replace(case.plan, examples="all"), "full")
     truth = float(full.survives("autoattack").mean())
     whole, order = cascade(full)
     n = len(full)
     rows = [_row(case.name, f"cascade of {', '.join(order)}", n, f"{100 * truth:.2f}", "", "", 1.0)]
-    for points in WITHIN:
-        found = case.audited(replace(case.plan, within=points / 100), f"within{points:g}")
-        measured = accuracy(found, "autoattack")
-        assert measured is not None
-        inside = "yes" if measured.low - 1e-9 <= truth <= measured.high + 1e-9 else "NO"
-        limits = f"{100 * measured.low:.2f} … {100 * measured.high:.2f}, the cascade's inside: {inside}"
-        share = sum(found.passes) / whole
-        value, seconds = f"{100 * measured.value:.2f}", f"{found.header.seconds:.0f}"
-        rows.append(_row(case.name, f"--within {points:g}", n, value, limits, seconds, share))
+    rows += [_within(case, points, n, whole, truth) for points in WITHIN]
     if n > USUAL:
         some = np.random.default_rng(0).choice(n, USUAL, replace=False)
         usual = proportion(int(full.survives("autoattack")[some].sum()), USUAL, case.plan.confidence)
         limits = f"{100 * usual.low:.2f} … {100 * usual.high:.2f}"
         value = f"{100 * usual.value:.2f}"
         rows.append(_row(case.name, f"{USUAL} random examples", USUAL, value, limits, "", USUAL / n))
+    if beyond:
+        rows += [_within(case, points, beyond, whole * beyond / n, None) for points in WITHIN]
     return rows + ([_peer(case, whole)] if peer else [])
+
+
+def _within(case: Case, points: float, n: int, whole: float, truth: float | None) -> str:
+    """The row of `--within` on `n` examples, whose cascade takes `whole` passes and, if known, gives `truth`."""
+    kind = f"within{points:g}" if truth is not None else f"within{points:g}of{n}"
+    found = case.audited(replace(case.plan, within=points / 100, limit=n), kind)
+    measured = accuracy(found, "autoattack")
+    assert measured is not None
+    limits, how = f"{100 * measured.low:.2f} … {100 * measured.high:.2f}", f"--within {points:g}"
+    if truth is None:
+        how += ", the cascade extrapolated"
+    else:
+        inside = "yes" if measured.low - 1e-9 <= truth <= measured.high + 1e-9 else "NO"
+        limits += f", the cascade's inside: {inside}"
+    value, seconds = f"{100 * measured.value:.2f}", f"{found.header.seconds:.0f}"
+    return _row(case.name, how, n, value, limits, seconds, sum(found.passes) / whole)
 
 
 def _peer(case: Case, whole: int) -> str:
@@ -116,6 +133,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="where evidence is kept")
     parser.add_argument("--peer", action="store_true", help="run pyautoattack too")
+    parser.add_argument("--beyond", type=int, default=0, help="run --within on so many examples too")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     print(
@@ -129,11 +147,11 @@ def main() -> None:
         case = Case(
             name=Path(path).stem,
             classifier=load_classifier(path, images=every),
-            images=every.subset(plan.limit, plan.seed),
+            every=every,
             plan=plan,
             work=options.work,
         )
-        print(*rows_of(case, options.peer), sep="\n", flush=True)
+        print(*rows_of(case, options.peer, options.beyond), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from torch import tensor
 from robaudit.attacks import ATTACKS, Examples
 from robaudit.engine import Engine
 from robaudit.engine.runs import Ended, Runs
-from robaudit.engine.tuning import SPLIT
 from robaudit.engine.workers import work_together
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from tests.models import Wrapped, cnn
@@ -126,7 +125,7 @@ def test_a_lone_worker_takes_the_threads_of_all(monkeypatch):
         return seen
 
     try:
-        assert threads(least=3) == {1}, "a step of 8 is not worth sharing"
-        assert threads(least=8 // SPLIT) == {2}
+        assert threads(least=9) == {1}, "a step of 8 is not worth sharing"
+        assert threads(least=8) == {2}
     finally:
         torch.set_num_threads(before)

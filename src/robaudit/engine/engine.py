@@ -32,7 +32,7 @@ class Engine:
         workers: threads that share the queue, each with slots of its own. More than one needs models whose calls
             do not disturb each other.
         least: examples that each worker's step must hold for there to be more than one. Of fewer workers than
-            `workers` the last one uses the threads of all, if its step holds `SPLIT` times as many.
+            `workers` the last one uses the threads of all, if its step holds as many and is faster by it.
         exact: the float32 form of `search`, with which runs are made again that came close to a break; None where
             there is no other.
 

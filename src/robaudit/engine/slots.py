@@ -21,7 +21,7 @@ from robaudit.attacks.state import Attack, Examples, Retired, join, put, take
 from robaudit.devices import NO_ROOM, free_memory, is_accelerator, out_of_memory
 from robaudit.engine.rechecking import Breaks, Candidates
 from robaudit.engine.runs import Ended, Runs
-from robaudit.engine.tuning import SPLIT, Paces
+from robaudit.engine.tuning import Paces
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome
 from robaudit.fast import SearchModel
@@ -63,8 +63,8 @@ class Slots:
         width: slots in use.
         room: examples that a step may hold, where an attack looks ahead.
         helpers: of the machine's threads, those that the other workers use.
-        least: examples that a step of a worker must hold. Of `SPLIT` times as many it is worth sharing with the
-            others' threads, once they are done.
+        least: examples that a step of a worker must hold; then, once the others are done, their threads are tried
+            on it, and kept where they are faster.
 
     """
 
@@ -90,7 +90,7 @@ class Slots:
         try:
             while bool((self.row >= 0).any()) and not self.runs.closed:
                 if self.helpers and self.runs.alone:
-                    worth_it = min(self.room, len(self.row) * self.attack.tries) >= SPLIT * self.least
+                    worth_it = min(self.room, len(self.row) * self.attack.tries) >= self.least
                     # Beside a busy neighbour threads that wait for each other are slower than one.
                     torch.set_num_threads(paces.faster(own + self.helpers, own) if worth_it else own)
                 began, count = time.perf_counter(), len(self.row)

@@ -35,9 +35,9 @@ _TURNS, _MOST_TURNS, _LOOK = 3, 10, 0.25
 _OWN_WORK = 0.003
 #: Seconds: where a step's passes take less, workers mostly wait for the interpreter's lock.
 _SHORT_STEP = 0.005
-#: Threads inside a step wait for each other at every layer: it must be this many times longer than one that is worth a
-#: worker.
-SPLIT = 4
+#: Threads inside a step wait for each other at every layer: for all steps to be made so, one must be this many times
+#: longer than one that is worth a worker.
+_SPLIT = 4
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Tuning:
     """`slots` examples at once for each of `workers`, on this many `threads` each (of the CPU; 0: as they are).
 
     A worker is worth having from `least` examples on: shorter steps are mostly the interpreter's work, which
-    workers do not share. Threads inside a step are worth having from `SPLIT` times as many.
+    workers do not share.
     """
 
     slots: int
@@ -89,7 +89,7 @@ def tune(model: Model, example: Tensor, *, side_by_side: bool = False) -> Tuning
         one, rate_of_one = _best_size(model, example, _SIZES, time.monotonic() + _PATIENCE / 2)
     finally:
         torch.set_num_threads(before)
-    worth_it = one / rate_of_one > SPLIT * _SHORT_STEP and rate_of_many > _THREAD_GAIN * rate_of_one
+    worth_it = one / rate_of_one > _SPLIT * _SHORT_STEP and rate_of_many > _THREAD_GAIN * rate_of_one
     return Tuning(many, cores) if worth_it else Tuning(one, 1)
 
 
