@@ -5,7 +5,8 @@
     python benchmarks/healing.py --out runs --from CKPT --dataset cifar10 --epochs 8 --arms auto --data-dir DIR
 
 A run, and attacks on weights, that are in the folder already are not repeated. `usual` is the way of papers: no healer,
-and the epoch of the highest PGD-10 accuracy; `before` is what a run begins with. The table has means over the seeds
+and the epoch of the highest PGD-10 accuracy; `before` is what a run begins with. An arm with the name of one of the
+healer's treatments ("larger beta") is under it from the first batch to the last. The table has means over the seeds
 with 95 % intervals of the mean (Student's t), in percent.
 """
 
@@ -17,9 +18,12 @@ import itertools
 import json
 import math
 import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch.nn.functional as F
 from safetensors import safe_open
@@ -39,6 +43,8 @@ from robaudit.plan import AuditPlan, ThreatModel
 from robaudit.reports.run_curves import read_log
 from robaudit.training import TrainSettings, train
 from robaudit.training.checkpoints import BEST, LAST
+from robaudit.training.healer import NoHealer
+from robaudit.training.treatments import TREATMENTS, Treatment
 
 #: How a run is made, by name: fields of its settings.
 ARMS: dict[str, dict[str, Any]] = {
@@ -47,6 +53,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "paper": {"heal": "paper"},
     "auto": {"heal": "auto"},
 }
+#: Treatments that a whole run may be under.
+TREATED = {item.name: item for item in TREATMENTS if item.changes}
 _SHIPPED = Path(__file__).parents[1] / "src" / "robaudit" / "assets"
 COLUMNS = ("clean", "pgd10", "square", "autoattack")
 
@@ -125,6 +133,31 @@ class Lab:
         return found | {"gap": found["pgd10"] - found["autoattack"]}
 
 
+class Always(NoHealer):
+    """Trains under one treatment, whatever is seen."""
+
+    def __init__(self, treatment: Treatment) -> None:
+        self._treatment = treatment
+
+    def treatment(self) -> Treatment:
+        """For every batch."""
+        return self._treatment
+
+    def state(self) -> dict[str, Any]:
+        """Nothing changes."""
+        return {}
+
+
+@contextmanager
+def treated(name: str) -> Iterator[None]:
+    """Runs under the treatment of this name; as their settings say where there is none."""
+    if name not in TREATED:
+        yield
+        return
+    with patch("robaudit.training.run.make_healer", lambda _: Always(TREATED[name])):
+        yield
+
+
 def attack(model: Classifier, images: Images, plan: AuditPlan) -> dict[str, float]:
     """PGD-10 and Square alone; the rest of AutoAttack on what Square leaves, which gives the worst case of all four."""
     x, y, ids = images.float(), images.labels, images.ids
@@ -185,7 +218,8 @@ def measure(lab: Lab, settings: dict[str, Setting], arms: list[str], seeds: list
             )
         rows = []
         for seed in seeds:
-            folder, chosen = lab.run(f"{name}-{arm}-{seed}", setting, ARMS[arm], seed)
+            with treated(arm):
+                folder, chosen = lab.run(f"{name}-{arm}-{seed}", setting, ARMS.get(arm, {}), seed)
             row, known = lab.attacked(kept(folder), setting, chosen.inner.eps), known_of(folder)
             row["robust"] = 100 * float(known["robust"])
             row["off"] = row["robust"] - row["autoattack"]
@@ -217,7 +251,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder for the runs and the audits")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["digits-large", "digits-stable"])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *TREATED], default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13, 21, 22])
     parser.add_argument("--images", type=int, default=1000, help="test examples of an audit")
     parser.add_argument("--from", dest="start", type=Path, help="a checkpoint, in place of the settings")

@@ -50,6 +50,24 @@ def test_a_checkpoint_stands_beside_what_it_was_healed_to(healing, tmp_path, cap
     assert head.count("|") == before.count("|") == after.count("|")
 
 
+def test_a_run_may_be_under_one_treatment(healing, tmp_path, capsys):
+    import json
+
+    settings = {"small": healing.Setting("digits", SMALL)}
+    healing.measure(healing.Lab(tmp_path, None, 12), settings, ["off", "larger beta", "noise"], [0])
+    capsys.readouterr()
+
+    def logged(arm):
+        return json.loads((tmp_path / f"small-{arm}-0" / "log.jsonl").read_text().splitlines()[0])
+
+    assert logged("off")["treatment"] == ""
+    assert logged("off")["healing"] == 0
+    for arm in ("larger beta", "noise"):
+        assert logged(arm)["treatment"] == arm
+        assert logged(arm)["healing"] > 0
+    assert len({logged(arm)["loss"] for arm in ("off", "larger beta", "noise")}) == 3
+
+
 def test_attacks_in_turn_give_the_worst_case(healing):
     from robaudit.inputs import load_classifier, load_images
     from robaudit.plan import AuditPlan, Budget, ThreatModel
