@@ -25,8 +25,9 @@ from robaudit.evidence import (
 from robaudit.evidence.consistency import contradictions
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
-from robaudit.reports import headline, summary
+from robaudit.reports import headline, side_by_side, summary
 from robaudit.reports.commands import check_command
+from robaudit.stats import sampled_share
 from robaudit.verdict import Claim, accuracy, gap, judge
 from robaudit.verdict.sampling import CHOSEN, candidates, drawn
 from tests.evidence.edits import editing
@@ -243,9 +244,47 @@ def test_reports_say_how_the_number_was_got(found):
     assert data["accuracy"]["pgd10"] | {"method": "counted", "n": 300} == data["accuracy"]["pgd10"]
     gap = data["gap"]["pgd10-autoattack"]
     assert gap["high"] - gap["low"] <= 2 * PLAN.within + 1e-9
-    titles = {row["title"] for row in data["table"]["beyond"]}
+    titles = {row["title"] for row in data["table"]["rows"]}
     assert {"AutoAttack (reduced) (estimated)", "PGD-10"} <= titles
     assert " to " in headline(evidence)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_an_attacks_own_number_is_consistent_with_autoattacks_and_holds(found, full, name):
+    """All rows are of all audited examples, no attack of AutoAttack leaves less than it, and gaps are differences."""
+    evidence = found[name]
+    table = side_by_side(evidence)
+    assert {row["n"] for row in (*table["rows"], *table["gaps"])} == {table["examples"]} == {300}
+    assert not table["beyond"]
+    by_name = {row["name"]: row for row in table["rows"]}
+    assert set(by_name) == {"clean", "autoattack", *PLAN.attacks}
+    whole = by_name["autoattack"]
+    for attack in PLAN.members:
+        row, truth = by_name[attack], float(full[name].survives(attack).mean())
+        assert row["low"] - 1e-9 <= truth <= row["high"] + 1e-9
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["value"] >= whole["value"]
+        assert row["low"] >= whole["low"]
+    for row in table["gaps"]:
+        first, _, second = row["name"].partition("-")
+        assert row["value"] == pytest.approx(by_name[first]["value"] - by_name[second]["value"])
+
+
+def test_a_number_that_was_asked_for_keeps_its_own_lower_limit(found):
+    """It may lie far above AutoAttack's, and its sample is as large as it takes."""
+    evidence = found["honest"]
+    plan = replace(evidence.header.plan, estimate="square")
+    asked = replace(evidence, header=replace(evidence.header, plan=plan))
+    claimed = replace(evidence, header=replace(evidence.header, claim={"value": 0.5, "attack": "square"}))
+    own = sampled_share(
+        *(values[drawn(evidence, evidence.correct, "square")] for values in (
+            evidence.survives("square"), evidence.correct & ~evidence.broken("square")
+        )),
+        int(evidence.correct.sum()), len(evidence), PLAN.confidence,
+    )  # fmt: skip
+    assert own.method == "estimated"
+    assert accuracy(evidence, "square").low == accuracy(evidence, "autoattack").low
+    assert accuracy(asked, "square").low == accuracy(claimed, "square").low == own.low
 
 
 class Killed(Exception):  # noqa: N818

@@ -95,8 +95,8 @@ def _line(checked: Checked) -> str:
 
 
 def _cell(row: dict[str, Any]) -> str:
-    reduced = " (reduced)" if row["title"].endswith("(reduced)") else ""
-    return f"{100 * row['value']:.1f}{reduced}"
+    notes = [note for note in (" (reduced)", " (estimated)") if note in row["title"]]
+    return f"{100 * row['value']:.1f}{''.join(notes)}"
 
 
 def _table(results: list[Checked]) -> Any:

@@ -6,29 +6,37 @@ from typing import Any
 
 from robaudit.evidence import Evidence
 from robaudit.stats import Interval
-from robaudit.verdict import GAPS, accuracy, gap, gaps, rows, shared, standing
+from robaudit.verdict import GAPS, accuracy, estimate, gap, gap_of_all, gaps, rows, shared, standing
 
 
 def side_by_side(evidence: Evidence) -> dict[str, Any]:
     """The table, JSON-ready: fractions, intervals two-sided at the plan's confidence.
 
-    `rows` and `gaps` are of the same `examples`; `beyond` are the rows and gaps that are known of more, each of its own
-    `n`. Each has `name`, `title`, `value`, `low`, `high`, `n` and `method` (`counted`, or `estimated` from a sample); a
-    gap also its `bound`, a row of a cascade the attacks that it comes `after`.
+    `rows` and `gaps` are of the same `examples`, with `within` of all audited ones as soon as AutoAttack's number is
+    known of these; `beyond` are the rows and gaps that are known of others, each of its own `n`. Each has `name`,
+    `title`, `value`, `low`, `high`, `n` and `method` (`counted`, or `estimated` from a sample); a gap also its `bound`, a
+    row of a cascade the attacks that it comes `after`.
     """
-    among = shared(evidence)
-    found = [(name, accuracy(evidence, name, among)) for name in rows(evidence)]
-    between = [(name, gap(evidence, name, among)) for name in gaps(evidence)]
-    more = [
+    own = [
         *((name, accuracy(evidence, name)) for name in rows(evidence)),
         *((name, gap(evidence, name)) for name in gaps(evidence)),
     ]
-    count = int(among.sum())
+    if estimate(evidence):
+        count = len(evidence)
+        found = [(name, item) for name, item in own if name not in GAPS and item and item.n == count]
+        between = [(name, gap_of_all(evidence, name)) for name in gaps(evidence)]
+    else:
+        among = shared(evidence)
+        count = int(among.sum())
+        found = [(name, accuracy(evidence, name, among)) for name in rows(evidence)]
+        between = [(name, gap(evidence, name, among)) for name in gaps(evidence)]
+    shown = {name for name, item in (*found, *between) if item and item.n == len(evidence)}
+    beyond = [(name, item) for name, item in own if name not in shown and item and item.n != count]
     return {
         "examples": count,
         "rows": [_row(evidence, name, item) for name, item in found if item],
         "gaps": [_row(evidence, name, item) for name, item in between if item],
-        "beyond": [_row(evidence, name, item) for name, item in more if item and item.n > count],
+        "beyond": [_row(evidence, name, item) for name, item in beyond if item],
     }
 
 
@@ -89,10 +97,11 @@ def headline(evidence: Evidence) -> str:
 
 
 def beyond_text(data: dict[str, Any]) -> str:
-    """What is known of more examples than the table's, as one sentence; empty where nothing is."""
-    parts = []
-    for row in data["table"]["beyond"]:
+    """What is known of other examples than the table's, as one sentence; empty where nothing is."""
+    parts, rows = [], data["table"]["beyond"]
+    for row in rows:
         sign, unit = ("+", "points") if "bound" in row else ("", "%")
         value, low, high = (f"{100 * row[name]:{sign}.1f}" for name in ("value", "low", "high"))
         parts.append(f"{row['title']} {value} {unit} ({low} … {high}) of {row['n']}")
-    return f"Of more examples: {'; '.join(parts)}." if parts else ""
+    other = "more" if all(row["n"] > data["table"]["examples"] for row in rows) else "fewer"
+    return f"Of {other} examples: {'; '.join(parts)}." if parts else ""

@@ -8,11 +8,13 @@ from robaudit.verdict.curve import CurvePoint, curve
 from robaudit.verdict.findings import ADVICE, Finding, finding
 from robaudit.verdict.judge import Verdict, gap_sides, judge
 from robaudit.verdict.pages import DOCUMENTATION, Page, pages
+from robaudit.verdict.sampling import estimate
 from robaudit.verdict.table import (
     GAPS,
     accuracy,
     bounded,
     gap,
+    gap_of_all,
     gaps,
     paired,
     population,
@@ -41,10 +43,12 @@ __all__ = [
     "causes_of",
     "compare",
     "curve",
+    "estimate",
     "failure_alarms",
     "failure_sentence",
     "finding",
     "gap",
+    "gap_of_all",
     "gap_sides",
     "gaps",
     "judge",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,15 +47,32 @@ def estimate(evidence: Evidence, attack: str = "autoattack") -> Interval | None:
     """The robust accuracy of all audited examples under an attack; None where it cannot be had from a sample.
 
     Of AutoAttack's only what the short attacks left is drawn from, of another attack's every correctly classified one.
+    What survives all of AutoAttack survives each of its attacks. So the lower limit of one of these is AutoAttack's,
+    whose sample is the larger, in place of its own: both spend the same part of the error. The attack whose number is
+    asked for has a sample that is large enough, and keeps its own.
     """
     among = candidates(evidence)
     if among is None:
         return None
-    if attack != "autoattack":
-        among = evidence.correct
-    here = drawn(evidence, among, attack)
-    if attack != "autoattack" and not here.any():
+    if attack == "autoattack":
+        return _from_sample(evidence, attack, among)
+    if not drawn(evidence, evidence.correct, attack).any():
         return None
+    found = _from_sample(evidence, attack, evidence.correct)
+    if found.method == "counted":
+        return found
+    whole = _from_sample(evidence, "autoattack", among)
+    part = attack in evidence.header.plan.members
+    asked = attack in (evidence.header.plan.estimate, evidence.header.claim.get("attack"))
+    high = min(found.high, float((evidence.correct & ~evidence.broken(attack)).mean()))
+    low = whole.low if part and not asked else found.low
+    value = min(max(found.value, whole.value if part else 0.0), high)
+    return replace(found, value=value, low=min(low, value), high=high)
+
+
+def _from_sample(evidence: Evidence, attack: str, among: Bools) -> Interval:
+    """From those of `among` that were drawn; all others of the examples are known not to survive."""
+    here = drawn(evidence, among, attack)
     return sampled_share(
         evidence.survives(attack)[here],
         (evidence.correct & ~evidence.broken(attack))[here],

@@ -194,6 +194,16 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     return Interval(value, min(low, high, value), max(low, high, value), len(values))
 
 
+def gap_of_all(evidence: Evidence, name: str) -> Interval | None:
+    """One of `GAPS` of all audited examples, from what a sample says of its second attack; None where it says nothing.
+
+    Unlike `gap` it always is the difference of the two rows of the table.
+    """
+    first, second, _ = GAPS[name]
+    sampled = estimate(evidence, second)
+    return _gap_to(sampled, evidence, first) if sampled else None
+
+
 def _gap_to(sampled: Interval, evidence: Evidence, first: str) -> Interval:
     """The gap between an attack that was run on all audited examples and what a sample says of another on these."""
     least = float(evidence.survives(first).mean())
