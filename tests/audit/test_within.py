@@ -27,6 +27,7 @@ from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.reports import headline, side_by_side, summary
 from robaudit.reports.commands import check_command
+from robaudit.reports.formatting import table_caption
 from robaudit.stats import sampled_share
 from robaudit.verdict import Claim, accuracy, gap, judge
 from robaudit.verdict.sampling import CHOSEN, candidates, drawn
@@ -247,6 +248,8 @@ def test_reports_say_how_the_number_was_got(found):
     titles = {row["title"] for row in data["table"]["rows"]}
     assert {"AutoAttack (reduced) (estimated)", "PGD-10"} <= titles
     assert " to " in headline(evidence)
+    assert "on the same 300 examples" in table_caption(data)
+    assert "estimated from a random sample of them" in table_caption(data)
 
 
 @pytest.mark.parametrize("name", PATHS)

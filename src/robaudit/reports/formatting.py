@@ -93,4 +93,6 @@ def table_caption(data: dict[str, Any]) -> str:
             "it, a cascade, which leaves a broken example alone."
         )
     text = f"Each attack alone, on the same {data['table']['examples']} examples, in %"
+    sampled = any(row["method"] == "estimated" for row in data["table"]["rows"])
+    text += "; estimated from a random sample of them where it says so" if sampled else ""
     return text + ("; AutoAttack is the worst case of its four." if "autoattack" in data["accuracy"] else ".")

@@ -14,29 +14,33 @@ def side_by_side(evidence: Evidence) -> dict[str, Any]:
 
     `rows` and `gaps` are of the same `examples`, with `within` of all audited ones as soon as AutoAttack's number is
     known of these; `beyond` are the rows and gaps that are known of others, each of its own `n`. Each has `name`,
-    `title`, `value`, `low`, `high`, `n` and `method` (`counted`, or `estimated` from a sample); a gap also its `bound`, a
-    row of a cascade the attacks that it comes `after`.
+    `title`, `value`, `low`, `high`, `n` and `method` (`counted`, or `estimated` from a sample); a gap also its `bound`,
+    a row of a cascade the attacks that it comes `after`.
     """
-    own = [
-        *((name, accuracy(evidence, name)) for name in rows(evidence)),
-        *((name, gap(evidence, name)) for name in gaps(evidence)),
-    ]
+    names, between = rows(evidence), gaps(evidence)
+    table: dict[str, Interval | None]
+    own: dict[str, Interval | None] = {name: accuracy(evidence, name) for name in names}
+    own.update((name, gap(evidence, name)) for name in between)
     if estimate(evidence):
         count = len(evidence)
-        found = [(name, item) for name, item in own if name not in GAPS and item and item.n == count]
-        between = [(name, gap_of_all(evidence, name)) for name in gaps(evidence)]
+        table = {name: item for name in names if (item := own[name]) and item.n == count}
+        table.update((name, gap_of_all(evidence, name)) for name in between)
+        beyond = [name for name in own if not table.get(name)]
     else:
         among = shared(evidence)
         count = int(among.sum())
-        found = [(name, accuracy(evidence, name, among)) for name in rows(evidence)]
-        between = [(name, gap(evidence, name, among)) for name in gaps(evidence)]
-    shown = {name for name, item in (*found, *between) if item and item.n == len(evidence)}
-    beyond = [(name, item) for name, item in own if name not in shown and item and item.n != count]
+        table = {name: accuracy(evidence, name, among) for name in names}
+        table.update((name, gap(evidence, name, among)) for name in between)
+        beyond = [name for name, item in own.items() if item and item.n > count]
+
+    def shown(chosen: list[str], values: dict[str, Interval | None]) -> list[dict[str, Any]]:
+        return [_row(evidence, name, item) for name in chosen if (item := values.get(name))]
+
     return {
         "examples": count,
-        "rows": [_row(evidence, name, item) for name, item in found if item],
-        "gaps": [_row(evidence, name, item) for name, item in between if item],
-        "beyond": [_row(evidence, name, item) for name, item in beyond if item],
+        "rows": shown(names, table),
+        "gaps": shown(between, table),
+        "beyond": shown(beyond, own),
     }
 
 
