@@ -256,10 +256,10 @@ def sampled_row(
     wrong, draws, without = 0, [], []
     for _ in range(runs):
         order, everything = rng.permutation(values), rng.permutation(plain)
-        missed, needed = _draws(order, total, within, confidence)
+        missed, needed = draws_needed(order, total, within, confidence)
         wrong += missed
         draws.append(needed)
-        without.append(_draws(everything, total, within, confidence)[1])
+        without.append(draws_needed(everything, total, within, confidence)[1])
     row(
         total, f"{100 * survivors:.0f}", values.size, left, f"± {100 * within:g}", percent(wrong, runs),
         f"{np.median(draws):.0f}", f"{np.median(without):.0f}",
@@ -267,7 +267,7 @@ def sampled_row(
     return proportion(wrong, runs, 0.999).low <= 1.0 - confidence
 
 
-def _draws(order: Integers, total: int, within: float, confidence: float) -> tuple[bool, int]:
+def draws_needed(order: Integers, total: int, within: float, confidence: float) -> tuple[bool, int]:
     """Whether the interval ever missed the truth until it was narrow enough, and after how many draws that was."""
     truth, t, missed = float(order.sum()), 0, False
     while True:
