@@ -4,9 +4,9 @@
 
 FULL.evidence is an audit with `--examples all`, as `within.py` leaves them under --work. The short attacks of
 `--within` are made once more, and the largest margin that they met says who is likeliest to break. Of `--total` such
-examples (the recorded ones so many times over), whole attacks until the interval is narrow enough, medians of 20 orders:
-as `--within` draws; when those with the largest margins are attacked first, a share of the candidates, and the rest is
-drawn from; and if all who break were known for nothing, which no prediction beats. Prints Markdown.
+examples (the recorded ones so many times over), whole attacks until the interval is narrow enough, medians of 20
+orders: as `--within` draws; when those with the largest margins are attacked first, a share of the candidates, and the
+rest is drawn from; and if all who break were known for nothing, which no prediction beats. Prints Markdown.
 """
 
 from __future__ import annotations
