@@ -17,7 +17,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Evidence, EvidenceFile, Header
 from robaudit.inputs import Images
 from robaudit.ranks import Ranks
-from robaudit.verdict import Claim, judge
+from robaudit.verdict import Claim, is_complete, judge
 
 
 def hand_over(file: EvidenceFile, ranks: Ranks) -> None:
@@ -47,8 +47,7 @@ def finished_unwritable(path: Path, header: Header, claim: Claim | None) -> Evid
         if file.other(header):
             return None
         found = file.read()
-    complete = found.header.finished and (judge(found, claim).settled or len(found) == found.header.data["n"])
-    return found if complete else None
+    return found if found.header.finished and is_complete(found, judge(found, claim)) else None
 
 
 def _part(path: Path, ranks: Ranks) -> Path:

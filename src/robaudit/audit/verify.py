@@ -24,10 +24,17 @@ from robaudit.evidence import SCOUTS, Evidence, EvidenceFile, contradictions, do
 from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan
-from robaudit.verdict import judge
-from robaudit.verdict.sample_claims import sample_contradictions, short_breaks, short_survivals
+from robaudit.verdict import Verdict, estimate, is_complete, judge
+from robaudit.verdict.sample_claims import (
+    odd_candidates,
+    sample_contradictions,
+    short_breaks,
+    short_survivals,
+)
+from robaudit.verdict.sampling import MINIMUM
 
-#: AutoAttack's survivors that another attack breaks are attacked again, whatever was asked for: this many pairs.
+#: AutoAttack's survivors and candidates that another attack breaks are attacked again, whatever was asked for: so many
+#: pairs of them.
 DOUBTFUL_PAIRS = 16
 
 
@@ -42,7 +49,8 @@ class Verification:
         examples: audited ones, each of which has a clean prediction.
         with_data: whether the images were at hand: all predictions and all pixels were compared.
         survivors: (example, attack) pairs that the file calls survivors.
-        doubtful: AutoAttack's survivors that another attack breaks, attacked again; None where there are none.
+        doubtful: AutoAttack's survivors, and candidates of a sample, that another attack breaks, attacked again; None
+            where there are none.
         recomputed: a random part of the survivors, attacked again; None where nobody asked for it.
         pgd: a random part of PGD-10's breaks, made again; likewise. A witness proves that an example is not robust, and
             not that PGD-10 found it, which is what a gap is measured from.
@@ -109,7 +117,8 @@ def verify(
     failures += other_predictions(evidence, clean, logits)
     examples = Examples(clean.x, clean.y, clean.ids, logits)
     pairs, known = _survivors(evidence), set(clean.ids.tolist())
-    odd = set(evidence.ids[doubtful(evidence)].tolist())
+    odd = set(evidence.ids[doubtful(evidence) | odd_candidates(evidence)].tolist())
+    searching = (*header.plan.members, *SCOUTS)
     models = (classifier, strict)
 
     def attack_again(
@@ -129,7 +138,7 @@ def verify(
             else None
         )
 
-    suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in header.plan.members]
+    suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in searching]
     first, second, pgd, short = None, None, None, None
     if not failures:
         seed = again.seed if again else secrets.randbits(32)
@@ -175,11 +184,30 @@ def _undecided(evidence: Evidence) -> list[str]:
         found.append(
             f"verdict: is open, so every example was to be attacked, and {left} are not attacked to the end"
         )
+    if evidence.header.finished and (wide := _too_wide(evidence, verdict)):
+        found.append(wide)
     if stopping.get("decided") and not (verdict.settled and verdict.decided_after <= stopping["examples"]):
         found.append(
             f"verdict: is said to be decided by {stopping['examples']} examples, which the outcomes do not do"
         )
     return found
+
+
+def _too_wide(evidence: Evidence, verdict: Verdict) -> str:
+    """How a finished sample falls short of the precision that was asked for; empty where it does not.
+
+    One that ended with a policy's minimum may: the file says so, and its reports show the interval that was reached.
+    """
+    within = evidence.header.plan.within
+    if within is None or evidence.header.early_stopping.get(MINIMUM) or is_complete(evidence, verdict):
+        return ""
+    found, asked = estimate(evidence), f"within {100 * within:g} points"
+    if found is None:
+        return f"sample: is said to be finished {asked}, and its short attacks are not through"
+    if not verdict.settled:
+        return ""  # which is said already
+    low, high = 100 * found.low, 100 * found.high
+    return f"sample: is said to be finished {asked}, and only {low:.2f} … {high:.2f} % is known"
 
 
 def _left_out(evidence: Evidence) -> int:

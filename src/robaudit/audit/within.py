@@ -32,7 +32,16 @@ from robaudit.evidence import (
     run_length,
 )
 from robaudit.verdict import Claim, judge
-from robaudit.verdict.sampling import CHOSEN, SCOUTED, candidates, drawn, estimate, passed
+from robaudit.verdict.sampling import (
+    CHOSEN,
+    MINIMUM,
+    SCOUTED,
+    candidates,
+    drawn,
+    estimate,
+    narrow,
+    passed,
+)
 
 #: Of the candidates after APGD-T's first steps, the part that is thought to break.
 EXPECTED = 0.035
@@ -68,12 +77,12 @@ class Sampling:
         if not session.sync().header.early_stopping.get(SCOUTED):
             self._short_attacks()
         for name in self._others_wanted():
-            while not self._known_well(name):
+            while not narrow(self.session.sync(), name):
                 places = self._places(session.sync().open(name))
                 if not len(places):
                     break
                 session.attack(name, session.pending(name, places[:MOST_DRAWS]))
-        while not self._narrow(evidence := self.session.sync()):
+        while not self._enough(evidence := self.session.sync()):
             if not self._draw(evidence):
                 return
 
@@ -82,18 +91,15 @@ class Sampling:
         names = {self.session.plan.estimate, self.claim.attack if self.claim else None}
         return sorted(name for name in names if name not in (None, "autoattack", "pgd10"))
 
-    def _known_well(self, name: str) -> bool:
-        found = estimate(self.session.sync(), name)
-        return found is not None and found.high - found.low <= 2 * self.within + 1e-9
-
-    def _narrow(self, evidence: Evidence) -> bool:
-        found = estimate(evidence)
-        if found is None:
+    def _enough(self, evidence: Evidence) -> bool:
+        """Whether all is known that was asked; what a policy's minimum needs is enough for a policy."""
+        if estimate(evidence) is None:
             return False
         verdict = judge(evidence, self.claim)
         if verdict.minimum is not None and verdict.minimum.outcome != "inconclusive":
-            return True  # what a policy asks for needs no more
-        return verdict.answered and found.high - found.low <= 2 * self.within + 1e-9
+            self._keep(**{MINIMUM: 1})
+            return True
+        return verdict.answered and narrow(evidence)
 
     def _short_attacks(self) -> None:
         session, everything = self.session, self.everything

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robaudit.cli.common import console, exists, exit_code, write_text
+from robaudit.cli.common import console, exists, exit_code, is_first_process, write_text
 from robaudit.cli.streams import complain
 from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
@@ -191,6 +191,8 @@ def report_one(checked: Checked, outputs: Outputs, claim: Claim | None = None) -
 
     assert checked.evidence is not None
     assert checked.verdict is not None
+    if not is_first_process():
+        return checked.code
     if not outputs.quiet:
         out = console()
         out.print(terminal(checked.evidence, checked.verdict))

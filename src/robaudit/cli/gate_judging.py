@@ -90,7 +90,7 @@ class Gate:
 
     def _case(self, model: Path, minimum: float | None) -> tuple[Case, str]:
         from robaudit.reports import open_case
-        from robaudit.verdict import Claim
+        from robaudit.verdict import Claim, is_complete
 
         claim = None if minimum is None else Claim(minimum, demanded=True)
         path = evidence_place(model, self.rules)
@@ -105,13 +105,18 @@ class Gate:
                 self._images_for_verifying(),
                 trust_program=self.trust_program,
             )
-            return replace(open_case(path, claim=claim), checked=done), "re-checked"
+            case = open_case(path, claim=claim)
+            if case.verdict.settled and not is_complete(case.evidence, case.verdict):
+                raise RobauditError(
+                    f"{path}: knows AutoAttack's number less precisely than the policy asks; run `robaudit gate` "
+                    "where it was made"
+                )
+            return replace(case, checked=done), "re-checked"
         if path.is_file():
             known = open_case(path, claim=claim, unfinished=True)
             expect_policy(path, known.evidence.header, self.rules)
             expect_content(path, known.evidence.header, model, self.rules, self._images_at_hand())
-            audited, wanted = len(known.evidence), int(known.data["data"]["n"])
-            if known.evidence.header.finished and (known.verdict.settled or audited == wanted):
+            if known.evidence.header.finished and is_complete(known.evidence, known.verdict):
                 return replace(known, checked=_KEPT), "unchanged"
         self._audit(model, path, claim)
         return open_case(path, claim=claim), "audited"

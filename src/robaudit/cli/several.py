@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.auditing import COULD_NOT_AUDIT, Checked, CheckRequest, check_safely
-from robaudit.cli.common import console, write_text
+from robaudit.cli.common import console, is_first_process, write_text
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
 
@@ -70,18 +70,19 @@ def check_many(results: Iterable[Checked], outputs: Outputs, claim: Claim | None
     """
     from robaudit.evidence import SCHEMA
 
-    out = console()
+    out, first = console(), is_first_process()
     found = []
     for checked in results:
         found.append(checked)
-        if not outputs.quiet:
+        if first and not outputs.quiet:
             out.print(_line(checked), markup=False, soft_wrap=True)
-    if not outputs.quiet:
+    if first and not outputs.quiet:
         out.print(_table(found))
-    if outputs.json:
+    if first and outputs.json:
         reports = [_data(item) for item in found]
         write_text(outputs.json, json_text({"schema": SCHEMA, "reports": reports}))
-    outputs.write(found, claim)
+    if first:
+        outputs.write(found, claim)
     return next(code for code in (1, COULD_NOT_AUDIT, 3, 0) if code in {item.code for item in found})
 
 
@@ -95,8 +96,9 @@ def _line(checked: Checked) -> str:
 
 
 def _cell(row: dict[str, Any]) -> str:
-    notes = [note for note in (" (reduced)", " (estimated)") if note in row["title"]]
-    return f"{100 * row['value']:.1f}{''.join(notes)}"
+    from robaudit.reports import notes
+
+    return f"{100 * row['value']:.1f}{notes(row)}"
 
 
 def _table(results: list[Checked]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.cli.common import console
+from robaudit.cli.common import console, is_first_process
 from robaudit.cli.live import watched
 from robaudit.cli.trackers import Tracked, tracked
 from robaudit.cli.train_settings import settings_for
@@ -70,7 +69,7 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     limit = settings.limit and min(settings.limit + settings.validation, len(images))
     images = images.subset(limit, settings.seed)
     command = command_line(settings, request)
-    first = request.log if os.environ.get("RANK", "0") == "0" else None
+    first = request.log if is_first_process() else None
     about = {"command": command, "dataset": request.dataset, "method": settings.method, "seed": settings.seed}
     with (
         watched(request.quiet) as seen,
@@ -78,7 +77,7 @@ def carry_out(request: TrainRequest, given: dict[str, Any]) -> int:
     ):
         progress = Tracked(log, seen)
         rows = train(settings, images, request.out, start=start, progress=progress, command=command)
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         draw_run(request.out, request.out / "curves.png")
         if request.start:
             _before_and_after(request, settings)

@@ -95,5 +95,11 @@ def difference(key: str, old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):
-                return f" ({name}: {old.get(name)} there, {new.get(name)} now)"
+                there, now = (_as_typed(name, values.get(name)) for values in (old, new))
+                return f" ({name}: {there} there, {now} now)"
     return ""
+
+
+def _as_typed(name: str, value: Any) -> Any:
+    """`--within` is typed in points."""
+    return f"{100 * value:g}" if name == "within" and isinstance(value, float) else value

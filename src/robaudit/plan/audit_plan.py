@@ -153,6 +153,10 @@ class AuditPlan:
         if "eps_curve" in flags:
             flags["curve"] = curve_radii(flags.pop("eps_curve"), threat)
         names = [name.strip() for name in attacks.split(",")] if isinstance(attacks, str) else attacks
+        if flags["within"] is not None and "autoattack" in names and version == "standard":
+            # A sample of it needs its attacks alone, and PGD-10.
+            others = (name for name in names if name not in ("autoattack", "pgd10"))
+            names = [*STANDARD_ATTACKS, *others]
         asked = ask(names, version)
         if asked.cascade:  # AutoAttack's number is of all examples
             flags["examples"] = "all"

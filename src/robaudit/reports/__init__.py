@@ -7,7 +7,7 @@ from robaudit.reports.badge import badge
 from robaudit.reports.board import write_board
 from robaudit.reports.case import Case, Failure, make_case, many_as_json, open_case
 from robaudit.reports.difference import difference_json, difference_markdown, difference_terminal
-from robaudit.reports.formatting import asked_texts
+from robaudit.reports.formatting import asked_texts, notes
 from robaudit.reports.html import html
 from robaudit.reports.junit import junit
 from robaudit.reports.landscape import PICTURE_FORMATS, draw_landscapes, landscape_numbers
@@ -67,6 +67,7 @@ __all__ = [
     "make_case",
     "markdown",
     "notebook",
+    "notes",
     "open_case",
     "sarif",
     "side_by_side",

@@ -98,7 +98,7 @@ def _row(item: Case | Failure, number: int) -> dict[str, Any]:
 
 
 def _interval(found: dict[str, Any] | None) -> dict[str, Any] | None:
-    return {name: found[name] for name in ("value", "low", "high", "n")} if found else None
+    return {name: found[name] for name in ("value", "low", "high", "n", "method")} if found else None
 
 
 def board_json(rows: Sequence[dict[str, Any]]) -> str:
@@ -109,7 +109,7 @@ def board_json(rows: Sequence[dict[str, Any]]) -> str:
 def board_csv(rows: Sequence[dict[str, Any]]) -> str:
     """The rows for a spreadsheet: one number a cell, no text that is a formula."""
     out = io.StringIO()
-    parts = [(name, part) for name in (*_COLUMNS, "gap") for part in ("value", "low", "high")]
+    parts = [(name, part) for name in (*_COLUMNS, "gap") for part in ("value", "low", "high", "method")]
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         [*_FIRST, *(f"{name}_{part}" for name, part in parts), "claim", "claim_outcome", "report"]
@@ -178,6 +178,7 @@ def _number(found: dict[str, Any] | None, sign: str = "") -> dict[str, Any]:
     if not found:
         return {"value": "", "interval": "", "sort": ""}
     value, interval = percent(found, sign)
+    interval += ", estimated" if found["method"] == "estimated" else ""
     return {"value": value, "interval": interval, "sort": found["value"]}
 
 

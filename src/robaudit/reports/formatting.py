@@ -51,13 +51,24 @@ def warnings_of(data: dict[str, Any]) -> list[str]:
 
 
 def asked_texts(data: dict[str, Any]) -> list[str]:
-    """A sentence on what became of the claim, and one on what the policy demands, where there are such."""
+    """Sentences on what became of what was asked for besides: the claim, the policy's minimum, the precision."""
     found = []
     if data["claim"]:
         found.append(claim_text(data["claim"]))
     if data["minimum"]:
         found.append(minimum_text(data["minimum"]))
-    return found
+    return [*found, *filter(None, [exact_text(data)])]
+
+
+def exact_text(data: dict[str, Any]) -> str:
+    """One sentence where a sample was asked for, and all examples were attacked; else nothing."""
+    within, whole = data["plan"]["within"], data["accuracy"].get("autoattack")
+    if not (within and whole and data["finished"] and whole["method"] == "counted"):
+        return ""
+    return (
+        f"AutoAttack's number was asked for within {100 * within:g} points; all {whole['n']} examples were attacked, so "
+        "that it is exact for these."
+    )
 
 
 def claim_text(claim: dict[str, Any]) -> str:
@@ -85,6 +96,11 @@ def bound_of(data: dict[str, Any], gap: str) -> float:
     return float(data["plan"]["bounds"][GAPS[gap][2]])
 
 
+def notes(row: dict[str, Any]) -> str:
+    """What must stand beside a number of the table where its title does not: ` (reduced)`, ` (estimated)`."""
+    return "".join(note for note in (" (reduced)", " (estimated)") if note in row["title"])
+
+
 def table_caption(data: dict[str, Any]) -> str:
     """What the rows of the table are of."""
     if data["plan"].get("cascade"):
@@ -95,4 +111,6 @@ def table_caption(data: dict[str, Any]) -> str:
     text = f"Each attack alone, on the same {data['table']['examples']} examples, in %"
     sampled = any(row["method"] == "estimated" for row in data["table"]["rows"])
     text += "; estimated from a random sample of them where it says so" if sampled else ""
+    part = data["plan"]["within"] and data["data"]["audited"] < data["data"]["total"]
+    text += f", and about these, not all {data['data']['total']} of the split" if sampled and part else ""
     return text + ("; AutoAttack is the worst case of its four." if "autoattack" in data["accuracy"] else ".")

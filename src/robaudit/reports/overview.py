@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from robaudit.plan import title
 from robaudit.reports.case import Case, Failure
-from robaudit.reports.formatting import HEADLINES, percent
+from robaudit.reports.formatting import HEADLINES, notes, percent
 from robaudit.reports.markdown import code, escape, markdown
 
 #: What a policy makes of a checkpoint, or its verdict where there is no policy.
@@ -45,6 +45,6 @@ def _cells(item: Case | Failure) -> list[str]:
         code(item.name),
         f"{code(data['data']['name'])} {escape(data['data']['split'])}",
         HEADLINES[outcome].lower(),
-        *(percent(rows[name])[0] if name in rows else "" for name in _COLUMNS),
+        *(percent(rows[name])[0] + notes(rows[name]) if name in rows else "" for name in _COLUMNS),
         str(data["table"]["examples"]),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from robaudit.evidence import Evidence
 from robaudit.stats import Interval
-from robaudit.verdict import GAPS, accuracy, estimate, gap, gap_of_all, gaps, rows, shared, standing
+from robaudit.verdict import GAPS, accuracy, estimate, gap, gaps, rows, shared, standing
 
 
 def side_by_side(evidence: Evidence) -> dict[str, Any]:
@@ -23,8 +23,7 @@ def side_by_side(evidence: Evidence) -> dict[str, Any]:
     own.update((name, gap(evidence, name)) for name in between)
     if estimate(evidence):
         count = len(evidence)
-        table = {name: item for name in names if (item := own[name]) and item.n == count}
-        table.update((name, gap_of_all(evidence, name)) for name in between)
+        table = {name: item for name, item in own.items() if item and item.n == count}
         beyond = [name for name in own if not table.get(name)]
     else:
         among = shared(evidence)
@@ -95,7 +94,8 @@ def headline(evidence: Evidence) -> str:
         return f"{pgd} reports {reported:.1f} % {of}; no other attack was run."
     found = accuracy(evidence, "autoattack") if evidence.header.plan.within else None
     if found and found.method == "estimated":
-        low, high = 100 * found.low, 100 * found.high
+        high = min(100 * found.high, most)  # PGD-10's witnesses count too
+        low = min(100 * found.low, high)
         return f"{pgd} reports {reported:.1f} %; {low:.1f} to {high:.1f} % stand up {of}."
     return f"{pgd} reports {reported:.1f} %; at most {most:.1f} % stands up {of}."
 

@@ -156,7 +156,8 @@ def _footer(data: dict[str, Any]) -> RenderableType:
     if decided:
         text.append(
             f"\nTo decide it took {decided['forwards'] + decided['backwards']:,} passes, on up to "
-            f"{decided['examples']} examples; the rest fills the table."
+            f"{decided['examples']} examples; the rest "
+            + ("is for AutoAttack's number." if data["plan"]["within"] else "fills the table.")
         )
     if whole["measured"] >= FEW_EXAMPLES and data["data"]["audited"] < whole["examples"]:
         passes = whole["forwards"] + whole["backwards"]

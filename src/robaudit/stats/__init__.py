@@ -4,10 +4,11 @@ from robaudit.stats.decision import Decision, Side, decide
 from robaudit.stats.fixed import paired_gap, proportion
 from robaudit.stats.guessing import at_chance, near_chance
 from robaudit.stats.interval import Interval
-from robaudit.stats.sampled import sampled_share
+from robaudit.stats.sampled import LOWER_PART, sampled_share
 from robaudit.stats.sequences import bounded_gap_sequence, gap_path, gap_sequence, proportion_sequence
 
 __all__ = [
+    "LOWER_PART",
     "Decision",
     "Interval",
     "Side",

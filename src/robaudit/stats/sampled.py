@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from robaudit.stats.betting import PROPORTION_STAKES
-from robaudit.stats.interval import Interval, error_rate, outcomes
+from robaudit.stats.interval import Integers, Interval, error_rate, outcomes
 from robaudit.stats.sequences import lower_limit
 
 #: The part of the error that the lower limit may spend. Nearly all candidates survive, and the upper limit then is
@@ -15,7 +15,13 @@ LOWER_PART = 0.8
 
 
 def sampled_share(
-    least: ArrayLike, most: ArrayLike, candidates: int, total: int, confidence: float
+    least: ArrayLike,
+    most: ArrayLike,
+    candidates: int,
+    total: int,
+    confidence: float,
+    *,
+    spent: tuple[float, float] = (LOWER_PART, 1 - LOWER_PART),
 ) -> Interval:
     """Interval for the share of ones among `total` examples, all but `candidates` of which are known to be zeros.
 
@@ -29,6 +35,7 @@ def sampled_share(
         candidates: at least t.
         total: at least `candidates`, and at least 1.
         confidence: in (0, 1).
+        spent: the parts of the error that the lower limit and the upper one may spend.
 
     Returns:
         `value` estimates the share, `n` is `total`.
@@ -48,9 +55,14 @@ def sampled_share(
         low, high = float(low_values.sum()), float(high_values.sum())
         value = (low + high) / 2
     else:
-        low = candidates * lower_limit(low_values, (0, 1), candidates, LOWER_PART * alpha, PROPORTION_STAKES)
-        upper = lower_limit(-high_values, (-1, 0), candidates, (1 - LOWER_PART) * alpha, PROPORTION_STAKES)
-        high = -candidates * upper
+        exact = bool((low_values == high_values).all())
+
+        def limit(values: Integers, ends: tuple[int, int], part: float) -> float:
+            return candidates * lower_limit(
+                values, ends, candidates, part * alpha, PROPORTION_STAKES, exact=exact
+            )
+
+        low, high = limit(low_values, (0, 1), spent[0]), -limit(-high_values, (-1, 0), spent[1])
         seen = (low_values.mean() + high_values.mean()) / 2 if t else 0.5
         value = float(np.clip(candidates * seen, low, high)) if low <= high else candidates * seen
         low, high = min(low, high, value), max(low, high, value)  # as in `sequences`

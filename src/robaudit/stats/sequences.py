@@ -73,8 +73,8 @@ def bounded_gap_sequence(
 
     """
     alpha = error_rate(confidence)
-    low = lower_limit(outcomes(least, -1, total), (-1, 1), total, alpha / 2, GAP_STAKES)
-    high = -lower_limit(-outcomes(most, -1, total), (-1, 1), total, alpha / 2, GAP_STAKES)
+    low = lower_limit(outcomes(least, -1, total), (-1, 1), total, alpha / 2, GAP_STAKES, exact=False)
+    high = -lower_limit(-outcomes(most, -1, total), (-1, 1), total, alpha / 2, GAP_STAKES, exact=False)
     return low, high + 0.0
 
 
@@ -105,7 +105,13 @@ def gap_path(values: ArrayLike, total: int | None, confidence: float) -> tuple[F
 
 
 def lower_limit(
-    values: Integers, ends: tuple[int, int], total: int | None, alpha: float, bets: Floats
+    values: Integers,
+    ends: tuple[int, int],
+    total: int | None,
+    alpha: float,
+    bets: Floats,
+    *,
+    exact: bool = True,
 ) -> float:
     """One-sided lower confidence limit, with confidence 1 - alpha, for the mean of the population.
 
@@ -115,6 +121,7 @@ def lower_limit(
         total: size of the population, >= t; None when infinite.
         alpha: in (0, 1).
         bets: (B,) see `betting.stakes`.
+        exact: whether `values` are the examples' own; else each is at most that.
 
     Returns:
         The smallest mean, within `ends`, that was never refuted; the smallest value when t = 0.
@@ -126,9 +133,10 @@ def lower_limit(
     levels, top = values - smallest, largest - smallest
     if total is None:
         return smallest + _bisect_mean(levels, top, alpha, bets)
-    # The sum is an integer: at least what was seen, at most that with every unseen example at the top.
+    # The sum is an integer: at least what was seen, at most that with every unseen example at the top. What was seen
+    # may be more than `levels` where these are not exact: then only the bets can refute, perhaps long ago.
     refuted = int(levels.sum()) - 1
-    standing = refuted + 1 + top * (total - levels.size)
+    standing = refuted + 1 + top * (total - levels.size) if exact else top * total
     while standing - refuted > 1:
         middle = (standing + refuted) // 2
         if _is_refuted(levels, middle, total, alpha, bets):

@@ -6,15 +6,15 @@ from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.curve import CurvePoint, curve
 from robaudit.verdict.findings import ADVICE, Finding, finding
-from robaudit.verdict.judge import Verdict, gap_sides, judge
+from robaudit.verdict.judge import Verdict, gap_sides, is_complete, judge
 from robaudit.verdict.pages import DOCUMENTATION, Page, pages
-from robaudit.verdict.sampling import estimate
+from robaudit.verdict.sampling import estimate, narrow
 from robaudit.verdict.table import (
     GAPS,
     accuracy,
+    accuracy_of_split,
     bounded,
     gap,
-    gap_of_all,
     gaps,
     paired,
     population,
@@ -39,6 +39,7 @@ __all__ = [
     "Page",
     "Verdict",
     "accuracy",
+    "accuracy_of_split",
     "bounded",
     "causes_of",
     "compare",
@@ -48,12 +49,13 @@ __all__ = [
     "failure_sentence",
     "finding",
     "gap",
-    "gap_of_all",
     "gap_sides",
     "gaps",
+    "is_complete",
     "judge",
     "judge_claim",
     "make_claim",
+    "narrow",
     "pages",
     "paired",
     "population",

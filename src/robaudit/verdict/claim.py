@@ -85,7 +85,8 @@ class ClaimResult:
 def judge_claim(evidence: Evidence, claim: Claim) -> ClaimResult:
     """Refuted, consistent, or not settled by these examples.
 
-    A claim below the interval is consistent: the model is at least as robust as was said.
+    A claim below the interval is consistent: the model is at least as robust as was said. So is one near to both of its
+    ends, unless it is `demanded`: that has to be reached.
 
     Raises:
         ValueError: the plan lacks an attack that the claim is about.
@@ -93,12 +94,13 @@ def judge_claim(evidence: Evidence, claim: Claim) -> ClaimResult:
     """
     if claim.attack not in table.rows(evidence):
         raise ValueError(f"claim attack '{claim.attack}' was not run; add it to --attacks")
-    interval = table.accuracy(evidence, claim.attack)
+    interval = table.accuracy_of_split(evidence, claim.attack)
     if interval is None:
         return ClaimResult(claim, "inconclusive", None)
     if interval.high < claim.value:
         return ClaimResult(claim, "refuted", interval)
-    close = interval.high - claim.value <= CONSISTENT_WIDTH and claim.value - interval.low <= CONSISTENT_WIDTH
+    apart = max(interval.high - claim.value, claim.value - interval.low)
+    close = not claim.demanded and apart <= CONSISTENT_WIDTH
     return ClaimResult(
         claim, "consistent" if claim.value <= interval.low or close else "inconclusive", interval
     )

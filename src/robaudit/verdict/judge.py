@@ -16,6 +16,7 @@ from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, claim_kept, judge_claim
 from robaudit.verdict.curve import curve_causes
 from robaudit.verdict.findings import Finding, finding, from_dict
+from robaudit.verdict.sampling import narrow
 
 Integers = NDArray[np.int64]
 #: With PGD-10 breaking all of these, at most 13 % of all examples can stand up to it, at confidence 0.99.
@@ -105,6 +106,15 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
         minimum=answers[1],
         blocked=blocked,
     )
+
+
+def is_complete(evidence: Evidence, verdict: Verdict) -> bool:
+    """Whether an audit that gave this verdict has nothing left to do."""
+    wanted, minimum = int(evidence.header.data["n"]), verdict.minimum
+    if len(evidence) == wanted and not evidence.open("autoattack").any():
+        return True
+    decided = minimum is not None and minimum.outcome != "inconclusive"  # needs no more precision than that
+    return verdict.settled and (evidence.header.plan.within is None or decided or narrow(evidence))
 
 
 def _each_once(first: list[Finding], more: list[Finding]) -> list[Finding]:

@@ -18,7 +18,7 @@ from robaudit.evidence import (
     begun,
 )
 from robaudit.plan import title
-from robaudit.verdict.sampling import CHOSEN, candidates, drawn, passed
+from robaudit.verdict.sampling import CHOSEN, Bools, candidates, drawn, passed
 
 
 def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
@@ -49,12 +49,23 @@ def _made(evidence: Evidence) -> list[str]:
 
 def short_survivals(evidence: Evidence) -> list[tuple[str, int]]:
     """(short attack, id) of each candidate that no whole attack has been run on: it is one by the file's word."""
+    here, names = waiting(evidence), _made(evidence)
+    return [(name, int(key)) for name in names for key in evidence.ids[here & passed(evidence, name)]]
+
+
+def waiting(evidence: Evidence) -> Bools:
+    """(n,) bool: the candidates on which AutoAttack is still to be run."""
     among = candidates(evidence)
-    if among is None:
-        return []
-    waiting = among & evidence.open("autoattack")
-    names = _made(evidence)
-    return [(name, int(key)) for name in names for key in evidence.ids[waiting & passed(evidence, name)]]
+    nothing = np.zeros(len(evidence), dtype=bool)
+    return nothing if among is None else among & evidence.open("autoattack")
+
+
+def odd_candidates(evidence: Evidence) -> Bools:
+    """(n,) bool: those that wait, though another attack breaks them. That can be, though seldom."""
+    broken = np.zeros(len(evidence), dtype=bool)
+    for name in evidence.header.plan.attacks:
+        broken |= evidence.broken(name)
+    return broken & waiting(evidence)
 
 
 def sample_contradictions(evidence: Evidence) -> list[str]:
@@ -62,12 +73,11 @@ def sample_contradictions(evidence: Evidence) -> list[str]:
     among = candidates(evidence)
     if among is None:
         return []
-    found = []
-    waiting = among & evidence.open("autoattack")
+    found, left = [], waiting(evidence)
     tried = [(SCOUTS[name], _went_through(evidence, name)) for name in _made(evidence)]
     tried.append(("apgd-ce", ~(evidence.broken("pgd10") & evidence.open("apgd-ce"))))
     for name, rows in tried:
-        missing = evidence.ids[waiting & ~rows]
+        missing = evidence.ids[left & ~rows]
         if len(missing):
             found.append(f"sample: example {missing[0]} is a candidate that {title(name)} was not tried on")
     unexplained = [key for name, key in short_breaks(evidence) if not name]

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.evidence import SCOUT, SCOUT_DEEP, SCOUT_TARGETED, SCOUT_WIDE, Evidence, Outcome
-from robaudit.stats import Interval, sampled_share
+from robaudit.stats import LOWER_PART, Interval, sampled_share
 
 Bools = NDArray[np.bool_]
-#: Where `early_stopping` keeps that the short attacks are through.
-SCOUTED = "scouted"
+#: The parts of the error that a lower limit and an upper one spend; and what AutoAttack's lower limit leaves of it.
+_ALONE, _REST = (LOWER_PART, 1 - LOWER_PART), ((1 - LOWER_PART) / 2, (1 - LOWER_PART) / 2)
+#: Where `early_stopping` keeps that the short attacks are through, and that the draws ended with a policy's minimum.
+SCOUTED, MINIMUM = "scouted", "minimum"
 #: Likewise whether each of these was worth its price, and so made on every candidate: 0 or 1.
 CHOSEN = {SCOUT_WIDE: "wide", SCOUT: "queried", SCOUT_DEEP: "deep"}
 
@@ -43,40 +45,60 @@ def drawn(evidence: Evidence, among: Bools, attack: str = "autoattack") -> Bools
     return np.asarray(among & reached)
 
 
-def estimate(evidence: Evidence, attack: str = "autoattack") -> Interval | None:
+def estimate(
+    evidence: Evidence, attack: str = "autoattack", confidence: float | None = None
+) -> Interval | None:
     """The robust accuracy of all audited examples under an attack; None where it cannot be had from a sample.
 
     Of AutoAttack's only what the short attacks left is drawn from, of another attack's every correctly classified one.
-    What survives all of AutoAttack survives each of its attacks. So the lower limit of one of these is AutoAttack's,
-    whose sample is the larger, in place of its own: both spend the same part of the error. The attack whose number is
+    What survives all of AutoAttack survives each of its attacks, so the lower limit of one of these is AutoAttack's, or
+    its own where that is larger; its own limits share what AutoAttack's leaves of the error. The attack whose number is
     asked for has a sample that is large enough, and keeps its own.
+
+    Args:
+        evidence: what was found.
+        attack: one that the plan has.
+        confidence: the plan's by default.
+
     """
     among = candidates(evidence)
     if among is None:
         return None
+    sure = evidence.header.plan.confidence if confidence is None else confidence
     if attack == "autoattack":
-        return _from_sample(evidence, attack, among)
+        return _from_sample(evidence, attack, among, sure)
     if not drawn(evidence, evidence.correct, attack).any():
         return None
-    found = _from_sample(evidence, attack, evidence.correct)
-    if found.method == "counted":
-        return found
-    whole = _from_sample(evidence, "autoattack", among)
-    part = attack in evidence.header.plan.members
     asked = attack in (evidence.header.plan.estimate, evidence.header.claim.get("attack"))
-    high = min(found.high, float((evidence.correct & ~evidence.broken(attack)).mean()))
-    low = whole.low if part and not asked else found.low
-    value = min(max(found.value, whole.value if part else 0.0), high)
-    return replace(found, value=value, low=min(low, value), high=high)
+    part = attack in evidence.header.plan.members
+    own = _from_sample(evidence, attack, evidence.correct, sure, _REST if part and not asked else _ALONE)
+    if own.method == "counted" or not part:
+        return own
+    whole = _from_sample(evidence, "autoattack", among, sure)
+    low, value = own.low if asked else max(own.low, whole.low), max(own.value, whole.value)
+    # The limits may contradict each other, with a probability below that of the error; then both are shown.
+    return replace(own, value=value, low=min(low, value), high=max(own.high, low, value))
 
 
-def _from_sample(evidence: Evidence, attack: str, among: Bools) -> Interval:
+def _from_sample(
+    evidence: Evidence, attack: str, among: Bools, confidence: float, spent: tuple[float, float] = _ALONE
+) -> Interval:
     """From those of `among` that were drawn; all others of the examples are known not to survive."""
-    here = drawn(evidence, among, attack)
-    return sampled_share(
+    here, unbroken = drawn(evidence, among, attack), evidence.correct & ~evidence.broken(attack)
+    found = sampled_share(
         evidence.survives(attack)[here],
-        (evidence.correct & ~evidence.broken(attack))[here],
+        unbroken[here],
         int(among.sum()),
         len(evidence),
-        evidence.header.plan.confidence,
+        confidence,
+        spent=spent,
     )
+    most = float(unbroken.mean())  # whatever was drawn
+    value = min(found.value, most)
+    return replace(found, value=value, low=min(found.low, value), high=max(min(found.high, most), value))
+
+
+def narrow(evidence: Evidence, attack: str = "autoattack") -> bool:
+    """Whether an attack's number is known as precisely as the plan asks."""
+    within, found = evidence.header.plan.within, estimate(evidence, attack)
+    return within is not None and found is not None and found.high - found.low <= 2 * within + 1e-9

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from robaudit.stats import (
     proportion,
     proportion_sequence,
 )
-from robaudit.verdict.sampling import estimate
+from robaudit.verdict.sampling import candidates, estimate
 
 Bools = NDArray[np.bool_]
 
@@ -124,8 +125,8 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
         among: (n,) bool, the examples to count; all that are known by default.
 
     """
-    if name not in ("clean", "pgd10") and among is None and (sampled := estimate(evidence, name)):
-        return sampled
+    if among is None and (whole := _of_audited(evidence, name)):
+        return whole
     here = known(evidence, name)
     if among is not None:
         here = here & among
@@ -136,6 +137,30 @@ def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Inter
     if plan.examples == "all":
         return proportion(int(values.sum()), len(values), plan.confidence)
     return proportion_sequence(values.astype(np.int64), population(evidence), plan.confidence)
+
+
+def _of_audited(evidence: Evidence, name: str, confidence: float | None = None) -> Interval | None:
+    """With `within`, what is known of all audited examples; None before their short attacks are through."""
+    if candidates(evidence) is None:
+        return None
+    if name not in ("clean", "pgd10"):
+        return estimate(evidence, name, confidence)
+    if not known(evidence, name).all():
+        return None
+    value = float((evidence.correct if name == "clean" else evidence.survives(name)).mean())
+    return Interval(value, value, value, len(evidence))
+
+
+def accuracy_of_split(evidence: Evidence, name: str) -> Interval | None:
+    """`accuracy`, about the whole split where it else is about the `--limit` of it that was audited."""
+    n, total = len(evidence), population(evidence)
+    confidence = 1 - (1 - evidence.header.plan.confidence) / 2  # half of the error for either step
+    found = _of_audited(evidence, name, confidence)
+    if found is None or n == total:
+        return accuracy(evidence, name)
+    least, most = math.floor(n * found.low + 1e-6), math.ceil(n * found.high - 1e-6)
+    low, high = (proportion(count, n, confidence) for count in (least, most))
+    return Interval(found.value, low.low, high.high, n, found.method)
 
 
 def paired(evidence: Evidence, first: str, second: str) -> Paired:
@@ -172,9 +197,8 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     stop early use what is known of the others too. With `among` (n,) bool both are of these examples alone.
     """
     first, second, _ = GAPS[name]
-    wanted = ("autoattack", evidence.header.plan.estimate)
-    if among is None and second in wanted and (sampled := estimate(evidence, second)):
-        return _gap_to(sampled, evidence, first)
+    if among is None and (of_all := _gap_of_audited(evidence, first, second)):
+        return of_all
     if evidence.header.plan.before(second):  # known alone on what others left only
         return None
     found = paired(evidence, first, second)
@@ -194,18 +218,28 @@ def gap(evidence: Evidence, name: str, among: Bools | None = None) -> Interval |
     return Interval(value, min(low, high, value), max(low, high, value), len(values))
 
 
-def gap_of_all(evidence: Evidence, name: str) -> Interval | None:
-    """One of `GAPS` of all audited examples, from what a sample says of its second attack; None where it says nothing.
+def _gap_of_audited(evidence: Evidence, first: str, second: str) -> Interval | None:
+    """Of all audited examples, from what a sample says of the second attack; None where it says nothing.
 
-    Unlike `gap` it always is the difference of the two rows of the table.
+    Unless its number was asked for, the differences of examples that are known under both say something too: each
+    of the two gets half of the error, and the limits are the tighter ones.
     """
-    first, second, _ = GAPS[name]
-    sampled = estimate(evidence, second)
-    return _gap_to(sampled, evidence, first) if sampled else None
+    plan = evidence.header.plan
+    if not known(evidence, first).all() or estimate(evidence, second) is None:
+        return None
+    if second in ("autoattack", plan.estimate):
+        return _gap_to(estimate(evidence, second), evidence, first)
+    confidence = 1 - (1 - plan.confidence) / 2
+    found = _gap_to(estimate(evidence, second, confidence), evidence, first)
+    seen = bounded(evidence, first, second)
+    low, high = bounded_gap_sequence(seen.low, seen.high, len(evidence), confidence)
+    low, high = max(low, found.low), min(high, found.high)
+    return replace(found, low=min(low, found.value), high=max(high, found.value))
 
 
-def _gap_to(sampled: Interval, evidence: Evidence, first: str) -> Interval:
+def _gap_to(sampled: Interval | None, evidence: Evidence, first: str) -> Interval:
     """The gap between an attack that was run on all audited examples and what a sample says of another on these."""
+    assert sampled is not None
     least = float(evidence.survives(first).mean())
     most = float((evidence.correct & ~evidence.broken(first)).mean())
     return Interval(
