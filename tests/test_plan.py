@@ -55,3 +55,14 @@ def test_a_plan_comes_back_from_its_data():
         AuditPlan.from_dict(plan.to_dict() | {"unknown": 1})
     with pytest.raises(ValueError, match="does not fit"):
         AuditPlan.from_dict({})
+
+
+def test_a_sample_of_autoattack_needs_no_other_word():
+    """`--attacks autoattack --within 1`: its attacks alone and PGD-10, which a sample takes, not the cascade of all."""
+    threat = ThreatModel("Linf", 0.1)
+    for names in ("autoattack", "pgd10,autoattack", ["autoattack"]):
+        plan = AuditPlan.from_flags(threat, attacks=names, within=1)
+        assert plan == AuditPlan.from_flags(threat, within=1)
+    more = AuditPlan.from_flags(threat, attacks="autoattack,apgd-dlr", within=1)
+    assert more.attacks == (*plan.attacks, "apgd-dlr")
+    assert AuditPlan.from_flags(threat, attacks="autoattack", within=0).cascade

@@ -17,6 +17,7 @@ from robaudit.evidence import (
     SCOUT_DEEP,
     SCOUT_TARGETED,
     SCOUT_WIDE,
+    AttackRecord,
     EvidenceFile,
     Outcome,
     begun,
@@ -29,7 +30,7 @@ from robaudit.reports import headline, side_by_side, summary
 from robaudit.reports.commands import check_command
 from robaudit.reports.formatting import table_caption
 from robaudit.stats import sampled_share
-from robaudit.verdict import Claim, accuracy, gap, judge
+from robaudit.verdict import Claim, accuracy, gap, judge, judge_claim
 from robaudit.verdict.sampling import CHOSEN, candidates, drawn
 from tests.evidence.edits import editing
 from tests.shipped import ADVERSARIAL, DISTILLED
@@ -288,6 +289,128 @@ def test_a_number_that_was_asked_for_keeps_its_own_lower_limit(found):
     assert own.method == "estimated"
     assert accuracy(evidence, "square").low == accuracy(evidence, "autoattack").low
     assert accuracy(asked, "square").low == accuracy(claimed, "square").low == own.low
+
+
+def with_plan(evidence, **changes):
+    header = evidence.header
+    return replace(evidence, header=replace(header, plan=replace(header.plan, **changes)))
+
+
+def in_another_order(evidence, draw):
+    rows = draw.permutation(len(evidence))
+    records = {
+        name: AttackRecord(
+            *(getattr(record, part)[rows] for part in ("outcome", "steps", "forwards", "backwards"))
+        )
+        for name, record in evidence.attacks.items()
+    }
+    return replace(
+        evidence,
+        ids=evidence.ids[rows],
+        labels=evidence.labels[rows],
+        predictions=evidence.predictions[rows],
+        attacks=records,
+    )
+
+
+def test_limits_that_err_contradict_no_other_row(found):
+    """At so little confidence they often err; a row still holds its value and leaves no less than AutoAttack does."""
+    draw, odd = np.random.default_rng(0), 0
+    for evidence in (with_plan(item, confidence=0.5) for item in found.values()):
+        for _ in range(20):
+            other = in_another_order(evidence, draw)
+            rows = {row["name"]: row for row in side_by_side(other)["rows"]}
+            for row in rows.values():
+                assert row["low"] <= row["value"] <= row["high"]
+            for name in rows.keys() & set(PLAN.members):
+                assert rows[name]["value"] >= rows["autoattack"]["value"]
+                assert rows[name]["low"] >= rows["autoattack"]["low"]
+                odd += rows[name]["value"] == rows[name]["high"]
+    assert odd, "no limit ever erred"
+
+
+def test_a_claim_is_about_the_split_and_not_the_limit(found, full):
+    """300 of 797 examples are known nearly exactly; of the others that says only what a sample says."""
+    evidence = found["honest"]
+    whole = accuracy(evidence, "autoattack")
+    assert len(evidence) < evidence.header.data["total"]
+    answer = judge_claim(evidence, Claim(whole.high + 0.03))
+    assert answer.outcome == "inconclusive"
+    assert answer.interval.high - answer.interval.low > 0.1
+    assert answer.interval.low < whole.low <= whole.high < answer.interval.high
+    assert judge_claim(evidence, Claim(min(whole.high + 0.2, 1.0))).outcome == "refuted"
+    data = summary(evidence, judge(evidence))
+    assert "not all 797 of the split" in table_caption(data)
+
+
+def test_rows_of_a_limited_audit_are_all_of_what_was_audited(found):
+    evidence = found["honest"]
+    for name, share in (("clean", evidence.correct.mean()), ("pgd10", evidence.survives("pgd10").mean())):
+        row = accuracy(evidence, name)
+        assert row.low == row.value == row.high == share
+
+
+def test_what_a_policy_demands_is_met_by_the_whole_interval_only(found):
+    evidence = found["honest"]
+    header = replace(found["honest"].header, data=evidence.header.data | {"total": len(evidence)})
+    evidence = replace(evidence, header=header)
+    interval = accuracy(evidence, "autoattack")
+    between = (interval.low + interval.high) / 2
+    assert interval.high - interval.low < 2 * 0.05
+    assert judge_claim(evidence, Claim(interval.low, demanded=True)).outcome == "consistent"
+    assert judge_claim(evidence, Claim(between, demanded=True)).outcome == "inconclusive"
+    assert judge_claim(evidence, Claim(interval.high + 1e-6, demanded=True)).outcome == "refuted"
+
+
+def test_gaps_agree_wherever_they_are_shown(found):
+    for evidence in found.values():
+        table = {row["name"]: row for row in side_by_side(evidence)["gaps"]}
+        verdict = judge(evidence)
+        shown = summary(evidence, verdict)["gap"]
+        for name, row in table.items():
+            assert shown[name]["value"] == row["value"]
+            assert (shown[name]["low"], shown[name]["high"]) == (row["low"], row["high"])
+        if verdict.outcome == "not-overestimated":
+            assert all(row["high"] < row["bound"] + 0.05 for row in table.values())
+
+
+def test_the_headline_leaves_no_more_than_all_witnesses_do(forged):
+    _, evidence, _, here = forged
+    everything = replace(evidence.attacks["pgd10"], outcome=np.full(len(evidence), int(Outcome.BROKEN)))
+    evidence = replace(evidence, attacks=evidence.attacks | {"pgd10": everything})
+    assert here.any()
+    assert "0.0 to 0.0 % stand up" in headline(evidence)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE header SET value = json_set(value, '$.within', 0.001) WHERE key = 'plan'",
+        "UPDATE header SET value = json_remove(value, '$.scouted') WHERE key = 'early_stopping'",
+    ],
+)
+def test_a_file_that_is_less_precise_than_it_says_is_not_verified(folder, models, split, tmp_path, change):
+    path = shutil.copy(folder / "honest", tmp_path / "forged")
+    assert not verify(path, models["honest"], images=split).failures
+    with editing(path) as db:
+        db.execute(change)
+    failures = verify(path, models["honest"], images=split).failures
+    assert any("is said to be finished" in text for text in failures), failures
+
+
+def test_waiting_candidates_that_another_attack_breaks_are_attacked_again(
+    folder, found, models, split, tmp_path
+):
+    """Without being asked: that can be, but seldom, and is how a file would call what is broken a candidate."""
+    path, evidence = shutil.copy(folder / "honest", tmp_path / "forged"), found["honest"]
+    last = int(np.flatnonzero(drawn(evidence, candidates(evidence))).max())
+    behind = evidence.ids[evidence.broken("pgd10") & (np.arange(len(evidence)) > last)].tolist()
+    assert len(behind) > 3
+    with editing(path) as db:
+        for key in behind:
+            call_candidate(db, key)
+    failures = verify(path, models["honest"], images=split).failures
+    assert any("is said to be robust" in text or "survive" in text for text in failures), failures
 
 
 class Killed(Exception):  # noqa: N818

@@ -3,6 +3,7 @@
 import datetime
 import json
 import shutil
+from unittest.mock import ANY
 
 import pytest
 
@@ -10,7 +11,7 @@ from robaudit.cli import run
 from robaudit.cli.policy import read_policies
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
-from robaudit.verdict import compare
+from robaudit.verdict import accuracy, compare
 from tests.cli.helpers import assert_clear
 from tests.evidence.edits import editing
 
@@ -173,6 +174,38 @@ def gate_with(project, tmp_path, extra):
     shutil.copytree(folder, copy)
     (copy / "robaudit.toml").write_text(extra + POLICY if "[[" not in extra else POLICY + extra)
     return run(["gate", "--policy", str(copy / "robaudit.toml")])
+
+
+def test_a_sampled_minimum_is_decided_by_the_interval_and_taken_up_again(audited, tmp_path, capsys):
+    """Evidence that was enough for a lower minimum, or for none, is gone on with where more is asked."""
+    shutil.copy(audited / "honest.safetensors", tmp_path)
+    policy = tmp_path / "robaudit.toml"
+
+    def gate(minimum, *extra):
+        text = POLICY.replace("limit = 120", "within = 1").replace("0.3", str(minimum))
+        policy.write_text(text)
+        code = run(["gate", "--policy", str(policy), *extra])
+        return code, capsys.readouterr().out
+
+    def measured():
+        (file,) = (tmp_path / "kept").glob("*.evidence")
+        return accuracy(read(file), "autoattack")
+
+    assert gate(0.3) == (0, ANY)
+    first = measured()
+    assert first.low >= 0.3
+    assert first.high - first.low > 0.02, "a lower minimum needs less than a point"
+    between = round((first.low + first.high) / 2, 3)
+    code, out = gate(between)
+    assert "(audited)" in out
+    second = measured()
+    assert code == (0 if second.low >= between else 1)
+    assert second.low >= between or second.high < between
+    code, out = gate(between, "--verify")
+    assert code == (0 if second.low >= between else 1), out
+    policy.write_text(policy.read_text().replace(f"min-robust-accuracy = {between}", ""))
+    assert run(["gate", "--policy", str(policy)]) == 0
+    assert measured().high - measured().low <= 0.02 + 1e-9
 
 
 def waiver(day, model="masked.*"):

@@ -123,3 +123,18 @@ def test_bounds_of_the_values_decide_no_earlier_and_never_otherwise(total):
             exact = gap_sequence(values, total, 0.99)
             assert limits[0] <= exact.low
             assert limits[1] >= exact.high
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_limits_of_bounded_gaps_only_shrink(seed):
+    """What has been refuted stays refuted when more examples are known in part."""
+    draw = np.random.default_rng(seed)
+    known = draw.choice([0, 1, -1], p=[0.95, 0.03, 0.02], size=150)
+    low = np.concatenate([known, np.full(150, -1)])
+    high = np.concatenate([known, np.full(150, 1)])
+    limits = [bounded_gap_sequence(low[:t], high[:t], 300, 0.99) for t in range(0, 301, 10)]
+    lows, highs = np.array(limits).T
+    assert (np.diff(lows) >= -1e-12).all()
+    assert (np.diff(highs) <= 1e-12).all()
+    assert lows[-1] < known.sum() / 300 + 0.2
+    assert highs[-1] < 0.4
