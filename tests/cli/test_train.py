@@ -150,6 +150,9 @@ def said_of(tmp_path, rows, **settings):
 
 
 def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
+    assert "is gone" in said_of(tmp_path, [{}, {"robust": 0.28}, {}], eps=0.3)[-1]
+    for name in ("best", "last"):
+        (tmp_path / f"{name}.safetensors").touch()
     last = said_of(tmp_path, [{}, {"robust": 0.28}, {}], eps=0.3)[-1]
     assert last.startswith(f"kept: {tmp_path / 'best.safetensors'} (epoch 2, of the highest robust accuracy)")
     assert "robust 28.0 % (20.0 … 30.0, of 200 held out), PGD-10 40.0 %" in last
@@ -164,6 +167,7 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
         "asked": 200,
         "robust": 0.21,
         "robust_when_chosen": 0.28,
+        "chosen_examples": 128,
         "autoattack": 0.24,
         "luck": 0.03,
         "epoch": 2,
@@ -171,8 +175,8 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
     (tmp_path / "best.json").write_text(json.dumps(best))
     why, last = said_of(tmp_path, [{}, {"robust": 0.28}, {}], eps=0.3)[-2:]
     assert why == (
-        "few passes left 28.0 % robust when epoch 2 was chosen, AutoAttack 24.0 %; 3.0 points of that are taken off, "
-        "the usual luck of the best of several"
+        "few passes left 28.0 % of 128 held out robust when epoch 2 was chosen, AutoAttack 24.0 % of 200; 3.0 points "
+        "of that are taken off, the usual luck of the best of several"
     )
     assert "robust 21.0 % (20.0 … 30.0, AutoAttack on 200 held out)" in last
     (tmp_path / "best.json").write_text(json.dumps(best | {"epoch": 0}))
@@ -180,6 +184,7 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
         "(what the run began with, for no epoch has a higher robust accuracy)"
         in said_of(tmp_path, [{"best": 0}])[-1]
     )
+    assert "(what the run began with" in said_of(tmp_path, [{"best": 0, "robust": 0.9}])[-1]
     for bad in (
         {"epoch": "\u001b[2J"},
         {"robust": 10**400},
@@ -192,6 +197,27 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
             RobauditError, match=rf"best.json: is damaged \(no number that can be for {next(iter(bad))}"
         ):
             said_of(tmp_path, [{}])
+
+
+def test_why_one_is_kept_though_an_epoch_has_a_larger_number(tmp_path):
+    for name in ("best", "last"):
+        (tmp_path / f"{name}.safetensors").touch()
+    whole = {"robust": 0.28, "robust_thorough": True}
+    fewer = {"robust": 0.31, "robust_examples": 128}
+    quick = {"robust": 0.31, "robust_thorough": False}
+    for other in (fewer, quick):
+        last = said_of(tmp_path, [other, whole, {}])[-1]
+        assert (
+            "epoch 2, of the highest robust accuracy; higher numbers are of fewer examples or fewer passes"
+            in last
+        )
+    last = said_of(tmp_path, [{"robust": 0.9, "at_chance": True}, whole])[-1]
+    assert "epoch 2, of the highest robust accuracy; epochs that guess do not count)" in last
+    best = ROW | {"asked": 200, "robust": 0.0, "robust_low": 0.0, "epoch": 0}
+    (tmp_path / "best.json").write_text(json.dumps(best))
+    last = said_of(tmp_path, [{"best": 0, "robust": 0.1, "at_chance": True}])[-1]
+    assert "what the run began with" in last
+    assert "epochs that guess do not count" in last
 
 
 @pytest.mark.parametrize(("rows", "heal", "lines"), [

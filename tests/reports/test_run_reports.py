@@ -104,6 +104,8 @@ def test_the_page_says_what_the_kept_network_is_worth_and_why_that_is_less(tmp_p
         "asked": 200,
         "epoch": 2,
         "robust": 0.31,
+        "robust_low": 0.25,
+        "robust_high": 0.38,
         "robust_when_chosen": 0.4,
         "autoattack": 0.33,
         "luck": 0.02,
@@ -112,10 +114,10 @@ def test_the_page_says_what_the_kept_network_is_worth_and_why_that_is_less(tmp_p
     (folder / "best.json").write_text(json.dumps(best))
     head = run_page(folder).partition("<section>")[0]
     assert (
-        "Kept as the best: epoch 2, clean 90.0 %, robust 31.0 % (35.0 … 45.0, AutoAttack on 200 held out)"
-        in head
+        "Kept as the best: epoch 2, of the highest robust accuracy: clean 90.0 %, robust 31.0 % (25.0 … 38.0, "
+        "AutoAttack on 200 held out)" in head
     )
-    assert "AutoAttack 33.0 %; 2.0 points of that are taken off" in head
+    assert "AutoAttack 33.0 % of 200; 2.0 points of that are taken off" in head
 
 
 BEYOND = "1" + "0" * 400

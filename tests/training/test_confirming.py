@@ -58,11 +58,11 @@ def test_luck_is_of_those_that_might_have_been_kept_by_as_many_passes():
 
 
 def test_the_number_is_less_by_luck_and_never_below_nothing():
-    row = Confirmed(left=30, examples=100, luck=0.02, when_chosen=0.35).row()
+    row = Confirmed(left=30, examples=100, luck=0.02, when_chosen=0.35, chosen_by=128).row()
     assert row["robust"] == pytest.approx(0.28)
     assert row["robust_low"] < 0.21
     assert row["robust_high"] > 0.36
-    assert Confirmed(left=1, examples=100, luck=0.05, when_chosen=0.1).row()["robust"] == 0.0
+    assert Confirmed(left=1, examples=100, luck=0.05, when_chosen=0.1, chosen_by=100).row()["robust"] == 0.0
 
 
 def test_it_costs_a_part_of_the_run_or_little():

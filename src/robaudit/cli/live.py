@@ -37,7 +37,9 @@ def _robust(row: dict[str, Any]) -> str:
     value = row.get("robust")
     if not isinstance(value, int | float):
         return ""
-    return f"robust {100 * value:5.1f}{'*' * (row.get('best') == row['epoch'])}  "
+    star = "*" if row.get("best") == row["epoch"] else " "
+    count = row.get("robust_examples")
+    return f"robust {100 * value:5.1f}{star} {f'of {count:<4}' if isinstance(count, int) else ''} "
 
 
 class Lines:
@@ -96,11 +98,13 @@ def report_run(folder: Path, out: str | None, form: str = "terminal") -> int:
         RobauditError: another format, or the folder is not a run's.
 
     """
-    from robaudit.cli.common import check_writable, console, write_text
+    from robaudit.cli.common import check_apart, check_writable, console, write_text
     from robaudit.reports import PICTURE_FORMATS
     from robaudit.reports.run_curves import read_log
+    from robaudit.reports.run_page import FILES
 
     check_writable(out)
+    check_apart(inputs=[folder / name for name in FILES], out=out)
     if form == "html":
         from robaudit.reports.run_page import run_page
 

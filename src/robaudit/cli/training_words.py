@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from robaudit.reports.run_best import read_best, why_less, worth
+from robaudit.reports.run_best import read_best, why_best, why_less, worth
 
 if TYPE_CHECKING:
     from robaudit.cli.training import TrainRequest
@@ -77,13 +77,13 @@ def _kept(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> It
     kept = next((row for row in rows if row["epoch"] == rows[-1]["best"]), None)
     row, file = (best or kept, BEST) if best or kept else (rows[-1], LAST)
     assert row is not None  # one of them
-    name = "robust accuracy" if settings.select == "robust" else "PGD-10 accuracy"
-    why = f"epoch {row['epoch']}, of the highest {name}"
+    why = why_best(row, rows, by_pgd10=settings.select == "pgd10")
     if file == LAST:
         why = f"epoch {row['epoch']}, the last, for no epoch was fit to be the best"
-    elif row["epoch"] == 0:
-        why = f"what the run began with, for no epoch has a higher {name}"
     path = request.out / file
+    if not path.exists():
+        yield f"{path} is gone: train anew under another --out, or put it back"
+        return
     check = [
         "robaudit",
         "check",

@@ -127,6 +127,21 @@ def save_classifier(
     try:
         with replacing(path) as partial:
             save_file(tensors, str(partial), metadata=metadata)
+            _sort_metadata(partial)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).removeprefix("Error while serializing: ")
-        raise RobauditError(f"{path}: cannot be written ({reason}); choose another place") from error
+        raise RobauditError(
+            f"{path}: cannot be written ({reason}); choose another place, or free space"
+        ) from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """The same weights and metadata are the same bytes: the library writes metadata in an order of chance."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))

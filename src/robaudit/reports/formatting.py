@@ -66,8 +66,8 @@ def exact_text(data: dict[str, Any]) -> str:
     if not (within and whole and data["finished"] and whole["method"] == "counted"):
         return ""
     return (
-        f"AutoAttack's number was asked for within {100 * within:g} points; all {whole['n']} examples were attacked, so "
-        "that it is exact for these."
+        f"AutoAttack's number was asked for within {100 * within:g} points; all {whole['n']} examples were attacked, "
+        "so it is exact for these."
     )
 
 

@@ -48,7 +48,12 @@ def read_best(folder: Path) -> dict[str, Any] | None:
         raise RobauditError(
             f"{path}: is damaged (no number that can be for {wrong[0]}); resume the run, which writes it anew"
         )
-    return {name: numbers[name] for name in (*_COUNTS, *shares)}
+    if not numbers["robust_low"] <= numbers["robust"] <= numbers["robust_high"]:
+        raise RobauditError(
+            f"{path}: is damaged (robust is outside its interval); resume the run, which writes it anew"
+        )
+    optional = ["chosen_examples"] if type(numbers.get("chosen_examples")) is int else []
+    return {name: numbers[name] for name in (*_COUNTS, *shares, *optional)}
 
 
 def worth(row: dict[str, Any]) -> str:
@@ -61,14 +66,57 @@ def worth(row: dict[str, Any]) -> str:
     )
 
 
+def why_best(row: dict[str, Any], rows: list[dict[str, Any]], *, by_pgd10: bool = False) -> str:
+    """Which network was kept and why, with the reason where an epoch of the log has a larger number.
+
+    Args:
+        row: the kept one's, of the log, or what `read_best` gave; epoch 0 is what the run began with.
+        rows: the log.
+        by_pgd10: whether the accuracy under PGD-10 chose.
+
+    """
+    name = "PGD-10 accuracy" if by_pgd10 else "robust accuracy"
+    epoch, chosen = row["epoch"], row.get("robust_when_chosen", row.get("robust", 1.0))
+    why = f"epoch {epoch}, of the highest {name}"
+    if not epoch:
+        why = f"what the run began with, for no epoch has a higher {name}"
+    if by_pgd10:
+        return why
+    own = next((item for item in rows if item["epoch"] == epoch), row)
+    higher = [item for item in rows if _share(item.get("robust")) > chosen and item["epoch"] != epoch]
+    lost = [item for item in higher if item.get("at_chance")]
+    fewer = [
+        item
+        for item in higher
+        if item not in lost and (_measured(item) < _measured(own) or not own.get("epoch"))
+    ]
+    reasons = []
+    if lost:
+        reasons.append("epochs that guess do not count")
+    if fewer and epoch:
+        reasons.append("higher numbers are of fewer examples or fewer passes, on which this one is no worse")
+    elif fewer:
+        reasons.append("higher numbers are of fewer examples, or of less than half of its clean accuracy")
+    return f"{why}; {'; '.join(reasons)}" if reasons else why
+
+
+def _share(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _measured(row: dict[str, Any]) -> tuple[int, bool]:
+    return int(_share(row.get("robust_examples"))), bool(row.get("robust_thorough"))
+
+
 def why_less(best: dict[str, Any]) -> str:
     """How `robust` came to be what it is; empty where the network did not meet AutoAttack."""
     if "luck" not in best:
         return ""
     when = f"when epoch {best['epoch']} was chosen" if best["epoch"] else "of what the run began with"
+    of = f" of {best['chosen_examples']} held out" if "chosen_examples" in best else ""
     sentence = (
-        f"few passes left {_percent(best['robust_when_chosen'])} robust {when}, "
-        f"AutoAttack {_percent(best['autoattack'])}"
+        f"few passes left {_percent(best['robust_when_chosen'])}{of} robust {when}, "
+        f"AutoAttack {_percent(best['autoattack'])} of {best['robust_examples']}"
     )
     luck = 100 * best["luck"]
     return sentence + (

@@ -29,7 +29,7 @@ NUMBERS = (
 #: Bytes that a log may have, and lines: epochs, and batches with metrics of their own.
 _LONGEST, _MOST_EPOCHS, _MOST_BATCHES = 1 << 27, 10_000, 1_000_000
 #: Epochs and steps are counted to here, and no other finite number of a log is larger than this.
-_LAST, _LARGEST = 1_000_000_000, 1e30
+_LAST, _LARGEST = 1_000_000_000, 1e39
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def subjects(rows: Rows) -> list[Subject]:
             [
                 Curve("clean", column(rows, "clean")),
                 Curve("PGD-10", column(rows, "pgd10")),
-                Curve("robust (95 % interval)", column(rows, "robust"), low, high),
+                Curve(f"robust (95 % interval{_of(rows)})", column(rows, "robust"), low, high),
             ],
             share=True,
         ),
@@ -142,6 +142,12 @@ def subjects(rows: Rows) -> list[Subject]:
     ]
     kept = ((item, [curve for curve in item.curves if _any(curve)]) for item in found)
     return [Subject(item.title, item.scale, curves, item.share) for item, curves in kept if curves]
+
+
+def _of(rows: Rows) -> str:
+    """How many examples the worst case was measured on, which differs between epochs."""
+    counts = sorted({row["robust_examples"] for row in rows if isinstance(row.get("robust_examples"), int)})
+    return f", of {counts[0]} to {counts[-1]} examples" if len(counts) > 1 else ""
 
 
 def best_epoch(rows: Rows) -> int | None:

@@ -15,18 +15,22 @@ from robaudit.files import file_digest, read_file
 from robaudit.reports.case import Case, open_case
 from robaudit.reports.charts import Axis, Floats, Plot, tick_steps
 from robaudit.reports.figures import PERCENT, accuracy_chart
-from robaudit.reports.formatting import HEADLINES
-from robaudit.reports.run_best import SHOWN, read_best, why_less, worth
-from robaudit.reports.run_curves import Rows, Subject, best_epoch, read_log, spans, subjects
+from robaudit.reports.formatting import HEADLINES, table_caption
+from robaudit.reports.run_best import BEST, SHOWN, read_best, why_best, why_less, worth
+from robaudit.reports.run_curves import LOG, Rows, Subject, best_epoch, read_log, spans, subjects
 from robaudit.reports.templates import asset, content_policy, render
 
 #: Where the last line of `robaudit train` tells the audit to go; what the log and the weights are called.
-EVIDENCE, WEIGHTS, SETTINGS = "best.evidence", "best.safetensors", "settings.json"
+EVIDENCE, SETTINGS = "best.evidence", "settings.json"
+WEIGHTS, LAST_WEIGHTS = "best.safetensors", "last.safetensors"
+#: What a run's folder holds beside its picture.
+FILES = (LOG, BEST, WEIGHTS, LAST_WEIGHTS, SETTINGS, EVIDENCE, "batches.jsonl", "resume.pt")
 _TABLE = {
     "epoch": ("epoch", "d"),
     "clean": ("clean", "%"),
     "pgd10": ("PGD-10", "%"),
     "robust": ("robust", "%"),
+    "robust_examples": ("of", "d"),
     "gap": ("gap", "%"),
     "fosc": ("FOSC", "g"),
     "fosc_normalised": ("normalised", "g"),
@@ -56,24 +60,26 @@ def run_page(folder: Path) -> str:
         name=folder.resolve().name,
         outcome=case.data["verdict"]["outcome"] if case else "",
         ended=f"{len(rows)} epochs; the last: {_accuracies(rows[-1])}",
-        kept=_kept(kept) if kept else "",
+        kept=_kept(kept, rows, by_pgd10=_chosen_by(folder) == "pgd10")
+        if kept
+        else "No epoch was fit to be the best; the last is kept.",
         audit=_about(case) if case else None,
         stale=stale,
         shades=_shades(rows),
+        best=best,
         panels=[_panel(rows, item) for item in subjects(rows)],
         titles=[title for title, _ in _TABLE.values()] + ["remarks"],
         table=[
-            [*(_cell(row.get(name), form) for name, (_, form) in _TABLE.items()), _remarks(row)]
+            ([_cell(row.get(name), form) for name, (_, form) in _TABLE.items()], _remarks(row, best))
             for row in rows
         ],
         command=_command(folder),
     )
 
 
-def _kept(row: dict[str, Any]) -> str:
-    epoch = f"epoch {row['epoch']}" if row["epoch"] else "what the run began with"
-    words = f"Kept as the best: {epoch}, {_accuracies(row)}"
-    return f"{words}; {why_less(row)}" if why_less(row) else words
+def _kept(row: dict[str, Any], rows: Rows, *, by_pgd10: bool) -> str:
+    words = f"Kept as the best: {why_best(row, rows, by_pgd10=by_pgd10)}: {_accuracies(row)}"
+    return f"{words}; {why_less(row)}." if why_less(row) else f"{words}."
 
 
 def _audit(folder: Path) -> tuple[Case | None, str]:
@@ -83,7 +89,8 @@ def _audit(folder: Path) -> tuple[Case | None, str]:
         return None, ""
     case = open_case(path, unfinished=True)
     try:
-        digest = file_digest(folder / WEIGHTS)
+        weights = folder / WEIGHTS
+        digest = file_digest(weights if weights.exists() else folder / LAST_WEIGHTS)
     except (OSError, ValueError):
         return None, EVIDENCE
     return (case, "") if case.data["model"]["sha256"] == digest else (None, EVIDENCE)
@@ -95,6 +102,7 @@ def _about(case: Case) -> dict[str, Any]:
         "headline": HEADLINES[verdict["outcome"]],
         "summary": verdict["summary"],
         "accuracy": accuracy_chart(case.data),
+        "caption": f"{table_caption(case.data)} Intervals at confidence {verdict['confidence']:g}.",
         "source": EVIDENCE,
     }
 
@@ -108,7 +116,7 @@ def _panel(rows: Rows, subject: Subject) -> dict[str, Any]:
     whole = tuple((value, words) for value, words in tick_steps(end, 10) if value == int(value) and value > 0)
     plot = Plot(subject.title, Axis("epoch", 0, end, whole), Axis(subject.scale, low, high, ticks), 220)
     _shade(plot, rows, low, high)
-    styles = [f"curve {_COLOURS.get(curve.name, 'a-other')}" for curve in subject.curves]
+    styles = [f"curve {_COLOURS.get(curve.name.partition(' (')[0], 'a-other')}" for curve in subject.curves]
     for curve, style in zip(subject.curves, styles, strict=True):
         if curve.low:
             here = np.isfinite(curve.low)
@@ -127,7 +135,7 @@ _COLOURS = {
     "normalised FOSC": "a-pgd10",
     "FOSC": "a-pgd10",
     "SGCS": "a-pgd10",
-    "robust (95 % interval)": "a-autoattack",
+    "robust": "a-autoattack",
     "worst case of the attacks": "a-autoattack",
     "Square's first queries": "a-square",
 }
@@ -168,18 +176,38 @@ def _cell(value: object, form: str) -> str:
     return {"d": f"{value:g}", "%": f"{100 * value:.1f}", "g": f"{value:.4g}"}[form]
 
 
-def _remarks(row: dict[str, Any]) -> str:
-    words = [f"treated: {row.get('treatment') or 'noise'}"] if row.get("healing") else []
+def _remarks(row: dict[str, Any], best: int | None) -> str:
+    words = ["kept as the best"] if row["epoch"] == best else []
+    words += ["no better than guessing"] if row.get("at_chance") else []
+    words += [f"treated: {row.get('treatment') or 'noise'}"] if row.get("healing") else []
     words += ["went back to earlier weights"] if row.get("rolled_back") else []
     words += [f"became masked: {row.get('reason')}"] if row.get("masked") else []
     return "; ".join(words)
 
 
 def _command(folder: Path) -> str:
+    found = _settings(folder)
+    try:
+        return str(found["command"]) if found else ""
+    except KeyError as error:
+        raise _damaged(folder / SETTINGS, error) from error
+
+
+def _chosen_by(folder: Path) -> str:
+    settings = _settings(folder).get("settings")
+    return str(settings.get("select")) if isinstance(settings, dict) else ""
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What the run was begun with; nothing where an older version kept none."""
     path = folder / SETTINGS
     if not path.exists():
-        return ""
+        return {}
     try:
-        return str(json.loads(read_file(path, 1 << 20))["command"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RobauditError(f"{path}: is damaged ({error}); run the training command again") from error
+        return dict(json.loads(read_file(path, 1 << 20)))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> RobauditError:
+    return RobauditError(f"{path}: is damaged ({error}); run the training command again")

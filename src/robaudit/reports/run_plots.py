@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 SHADES = {"masked": ("#c2410c", "became masked"), "healing": ("#2e7d32", "treated by the healer")}
 #: Of a curve over the batches.
 _MOST_POINTS = 20_000
-_COLOURS = ("#5d5f66", "#c2410c", "#3566c0")
+_GREY, _ORANGE, _BLUE, _GREEN = "#5d5f66", "#c2410c", "#3566c0", "#15803d"
+#: One colour for one thing in all panels, as on the page (`run_page`); what is not here is blue.
+_COLOURS = {
+    "clean": _GREY,
+    **dict.fromkeys(("PGD-10", "adversarial", "normalised FOSC", "FOSC", "SGCS"), _ORANGE),
+    "Square's first queries": _GREEN,
+}
 _NORMS = {
     "w_grad_norm": "Length of the weights' gradient (Appendix G)",
     "ce_norm": "Length of the clean term's gradient",
@@ -91,8 +97,8 @@ def _figure(rows: Rows, panels: list[Subject], axis: str) -> Figure:
 
 
 def _panel(plot: Any, panel: Subject, places: list[int]) -> None:
-    colours = _COLOURS if len(panel.curves) > 2 else _COLOURS[-len(panel.curves) :]
-    for curve, colour in zip(panel.curves, colours, strict=False):
+    for curve in panel.curves:
+        colour = _COLOURS.get(curve.name, _BLUE)
         marker = "o" if len(places) == 1 else ""
         plot.plot(places, curve.values, label=curve.name, color=colour, marker=marker)
         if curve.low:

@@ -6,6 +6,7 @@ from the same moment, so that a run killed between two writes repeats what it lo
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import torch
 
 import robaudit
 from robaudit.errors import RobauditError
-from robaudit.files import clear_leftovers, replacing
+from robaudit.files import clear_leftovers, read_text, replacing
 from robaudit.inputs import Classifier, load_classifier, read_saved
 from robaudit.reports.run_best import BEST as CONFIRMED
 from robaudit.reports.run_best import read_best
@@ -92,12 +93,19 @@ class Folder:
 
     def save_confirmed(self, shape: Shape, row: Row, count: int, found: Row) -> None:
         """What the best network is worth, in a file of its own and beside its weights."""
-        if found:
+        if found or self._tells_more():
             best = load_classifier(str(self.path / BEST), force=True)
             self.save_weights(best, shape, row | found, (BEST,))
         known = {name: row[name] for name in TOLD if name in row}
         content = {"asked": count, **known, **found}
         write_text(self.path / CONFIRMED, json.dumps(content, indent=2) + "\n")
+
+    def _tells_more(self) -> bool:
+        """Whether the weights' metadata may hold what an earlier number of examples gave."""
+        try:
+            return "luck" in (read_best(self.path) or {})
+        except RobauditError:
+            return True
 
     def confirmed(self, epoch: int, count: int) -> bool:
         """Whether that has been done for this epoch, on this many examples; a damaged file is made anew."""
@@ -134,7 +142,7 @@ class Folder:
         path = self.path / RESUME
         if not path.exists():
             left = [name for name in (LOG, BEST, LAST) if (self.path / name).exists()]
-            if left:
+            if left and not self._began_here():
                 raise RobauditError(f"{self.path}: holds {left[0]} but no {RESUME}; choose another --out")
             return None
         with self.resuming():
@@ -148,6 +156,15 @@ class Folder:
             )
         self._compare(before, state["data"])
         return state
+
+    def _began_here(self) -> bool:
+        """Whether what lies here is of this very run, killed before there was anything to resume from."""
+        try:
+            found = json.loads(read_text(self.path / SETTINGS, _LONGEST))
+            before = TrainSettings.from_dict(found["settings"])
+            return not self._settings.differences(before) and found["data"] == {"sha256": self._data}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return False
 
     @contextmanager
     def resuming(self) -> Iterator[None]:
@@ -163,6 +180,7 @@ class Folder:
         except Exception as error:
             text = str(error).removeprefix(f"{path}: ")
             reason = text.splitlines()[0] if text else type(error).__name__
+            reason = reason.partition("; download it again")[0]
             raise RobauditError(
                 f"{path}: cannot be resumed ({reason[:120]}); choose another --out, or remove it to begin anew"
             ) from error
@@ -192,10 +210,11 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
     try:
         with replacing(path) as partial, partial.open("wb") as file:
             yield file
-    except OSError as error:
-        raise RobauditError(
-            f"{path}: cannot be written ({error.strerror}); free space and run again"
-        ) from error
+    except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError where the disk is full
+        reason = getattr(error, "strerror", None) or "the disk may be full"
+        refused = getattr(error, "errno", None) in (errno.EPERM, errno.EACCES, errno.EROFS)
+        what = "make the folder writable" if refused else "free space"
+        raise RobauditError(f"{path}: cannot be written ({reason}); {what} and run again") from error
 
 
 def write_text(path: Path, text: str) -> None:

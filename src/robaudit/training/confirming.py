@@ -33,6 +33,7 @@ class Confirmed:
         examples: it was tried on.
         luck: what their share is too high by on average, for some of them chose the network.
         when_chosen: the robust accuracy that it was chosen by.
+        chosen_by: examples that this was of.
 
     """
 
@@ -40,6 +41,7 @@ class Confirmed:
     examples: int
     luck: float
     when_chosen: float
+    chosen_by: int
 
     def row(self) -> dict[str, Any]:
         """For the metadata, in the place of what the epoch's row says."""
@@ -51,6 +53,7 @@ class Confirmed:
             "robust_high": high,
             "robust_examples": self.examples,
             "robust_when_chosen": self.when_chosen,
+            "chosen_examples": self.chosen_by,
             "autoattack": found.value,
             "luck": self.luck,
         }
@@ -71,4 +74,6 @@ def confirm(validation: Validation, path: Path, selection: Selection, count: int
     assert known is not None  # something was selected
     left = validation.under_autoattack(load_classifier(str(path), force=True), known, count)
     chose = min(count, known.total) / count
-    return Confirmed(int(left.sum()), count, chose * selection.luck(seed), known.interval.value)
+    return Confirmed(
+        int(left.sum()), count, chose * selection.luck(seed), known.interval.value, known.interval.n
+    )

@@ -125,6 +125,7 @@ TOLD = (
     "robust_high",
     "robust_examples",
     "robust_when_chosen",
+    "chosen_examples",
     "autoattack",
     "luck",
     "fosc_normalised",

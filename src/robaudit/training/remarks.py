@@ -9,6 +9,8 @@ from robaudit.stats import at_chance
 
 #: Held-out examples below which an interval of robust accuracy is wider than 20 points either way.
 FEW_EXAMPLES = 100
+#: Held-out examples below which nothing is said of chance.
+FEWEST = 20
 #: Epochs in a row that are not an accident.
 EPOCHS_IN_A_ROW = 3
 #: `EPOCHS_IN_A_ROW` are enough if they are among this many: weights that learn nothing may guess a little better once.
@@ -44,8 +46,9 @@ class Remarks:
         messages = []
         if count < FEW_EXAMPLES:
             wide = 100 / math.sqrt(count)
+            held = "one example is" if count == 1 else f"{count} examples are"
             messages.append(
-                f"only {count} examples are held out: robust accuracy is known to about {min(wide, 100):.0f} points "
+                f"only {held} held out: robust accuracy is known to about {min(wide, 100):.0f} points "
                 "either way, and the best epoch is chosen by little more than luck; raise --validation"
             )
         if present < 2:
@@ -58,6 +61,8 @@ class Remarks:
 
     def _at_chance(self, row: dict[str, Any]) -> str:
         guess = max(self._labels) / sum(self._labels)
+        if sum(self._labels) < FEWEST or sum(item > 0 for item in self._labels) < 2:
+            return ""  # nothing can be told from so few
         self.chance = [*self.chance, at_chance(row["clean"], self._labels)][-RECENT_EPOCHS:]
         if sum(self.chance) < EPOCHS_IN_A_ROW or self.warned_chance:
             return ""
@@ -77,6 +82,10 @@ class Remarks:
             f"epoch {row['epoch']}: PGD-10 leaves {100 * row['gap']:.1f} points more than the worst case, and did "
             "not begin to all at once: it is too weak a measure for this network at this --eps; go by `robust`"
         )
+
+    def started_again(self) -> None:
+        """The run has gone back to what it began with, so what it was at before says nothing any more."""
+        self.chance = []
 
     def state(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -113,7 +113,7 @@ class Run:
             return
         found = {}
         if count:
-            self.progress.note(f"AutoAttack on {count} held-out examples of what is kept")
+            self.progress.note(f"AutoAttack on {count} held-out example{'s' * (count > 1)} of what is kept")
             best = self.folder.path / BEST
             found = confirm(self.validation, best, self.selection, count, self.settings.seed).row()
         self.folder.save_confirmed(self.shape, row, count, found)
@@ -135,7 +135,10 @@ class Run:
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
         retreated = self._write(row, look)
         self.progress.end_epoch(row)
-        for message in [*retreated, *self.remarks.after(row)]:
+        remarks = self.remarks.after(row)
+        if retreated:
+            self.remarks.started_again()
+        for message in retreated or remarks:
             self.progress.note(message)
 
     def _steps(self, began: float, under: Treatment | None = None) -> float:
@@ -261,4 +264,7 @@ class Run:
             if self.retreat and state["retreat"]:
                 self.retreat.load(state["retreat"])
         self._write_logs()
-        self.progress.note(f"resumed after epoch {self.epoch}, step {self.step}")
+        if self.epoch >= self.settings.epochs:
+            self.progress.note(f"all {self.epoch} epochs are done; to train anew choose another --out")
+        else:
+            self.progress.note(f"resumed after epoch {self.epoch}, step {self.step}")

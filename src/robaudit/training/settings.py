@@ -140,9 +140,9 @@ class TrainSettings:
                     f"{name.replace('_', '-')} {value} must be a whole number of at least {least}"
                 )
         if self.limit is not None and self.limit < self.batch_size:
+            smaller = f", or pass --batch-size {self.limit}" if self.limit >= 2 else ""  # the smallest batch
             raise ValueError(
-                f"limit {self.limit} is less than one batch of {self.batch_size}; "
-                f"raise it, or pass --batch-size {max(2, self.limit)}"
+                f"limit {self.limit} is less than one batch of {self.batch_size}; raise it{smaller}"
             )
         for name in ("lr", "threshold"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):

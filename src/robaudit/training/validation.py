@@ -61,7 +61,9 @@ class Look:
             **asdict(self.measured),
             **robust,
             "robust_examples": found.n,
+            "robust_thorough": self.standing.long,
             **gaps,
+            "at_chance": self.at_chance,
             "measuring": round(self.seconds, 3),
         }
 
