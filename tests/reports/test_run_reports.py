@@ -191,3 +191,34 @@ def test_what_is_kept_of_the_best_is_bounded_too(tmp_path, change):
     (folder / run_best.BEST).write_text("[" * 100_000)
     with pytest.raises(RobauditError, match=r"best\.json: is damaged"):
         run_page(folder)
+
+
+def test_the_page_says_which_of_its_numbers_are_of_which_examples(tmp_path):
+    folder = folder_of(tmp_path, NEW, robust_examples=128, robust=0.5, at_chance=False)
+    (folder / "settings.json").write_text(
+        json.dumps({"command": "robaudit train", "settings": {"select": "robust"}})
+    )
+    page = run_page(folder)
+    assert "higher numbers are of fewer examples or fewer passes" in page
+    assert "of 128 to 200 examples" in page
+    assert "kept as the best: epoch 2</li>" in page
+    assert '<td class="n">128</td>' in page
+    assert "<td>kept as the best</td>" in page
+    (folder / "settings.json").write_text(json.dumps({"command": "", "settings": {"select": "pgd10"}}))
+    assert "of the highest PGD-10 accuracy" in run_page(folder)
+
+
+def test_a_best_that_lies_outside_its_interval_is_damaged(tmp_path):
+    folder = folder_of(tmp_path, NEW)
+    best = {name: NEW[name] for name in NEW if name.startswith(("clean", "pgd10", "robust"))}
+    (folder / "best.json").write_text(json.dumps(best | {"asked": 200, "epoch": 2, "robust": 0.99}))
+    with pytest.raises(RobauditError, match="robust is outside its interval"):
+        run_page(folder)
+
+
+def test_a_report_does_not_replace_what_it_is_made_of(tmp_path, capsys):
+    folder = folder_of(tmp_path, NEW)
+    for name in ("log.jsonl", "best.json", "best.safetensors"):
+        assert run(["report", str(folder), "--format", "html", "--out", str(folder / name)]) == 2
+        assert "is both" in capsys.readouterr().err
+    assert run(["report", str(folder), "--format", "html", "--out", str(tmp_path / "page.html")]) == 0

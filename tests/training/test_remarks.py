@@ -67,3 +67,20 @@ def test_what_an_earlier_version_kept_is_read():
     remarks.load({"chance": [True] * 3, "weak": 3, "said_chance": True, "said_weak": True})
     assert not remarks.after(row(4, 0.1, weak=True))
     assert "said_weak" not in remarks.state()
+
+
+def test_nothing_is_said_of_chance_by_examples_that_cannot_tell():
+    for labels in ([1], [0, 5], [4, 5]):
+        remarks = Remarks(labels)
+        assert not any(remarks.after(row(k, 0.0)) for k in range(1, 9))
+    assert "only one example is held out" in Remarks([1]).at_start()[0]
+
+
+def test_a_run_that_went_back_begins_to_count_anew():
+    remarks = Remarks([20] * 10)
+    for k in (1, 2):
+        assert not remarks.after(row(k, 0.1))
+    remarks.started_again()
+    assert not remarks.after(row(3, 0.1))
+    assert not remarks.after(row(4, 0.1))
+    assert remarks.after(row(5, 0.1))

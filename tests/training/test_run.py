@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from robaudit.errors import RobauditError
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AuditPlan, ThreatModel
 from robaudit.ranks import joined
+from robaudit.reports.run_best import read_best
 from robaudit.stats import at_chance
 from robaudit.training import Inner, NotFiniteError, Silent, TrainSettings, train
 from robaudit.training.data import hold_out
@@ -48,7 +50,7 @@ def sha(path):
 
 
 def bits(path):
-    """Every tensor's bytes; the file's own may list its metadata in any order."""
+    """Every tensor's bytes."""
     return {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
 
 
@@ -226,6 +228,60 @@ def test_a_damaged_state_is_refused(done, images, tmp_path):
     (tmp_path / "resume.pt").write_bytes((done[0] / "resume.pt").read_bytes()[:1000])
     with pytest.raises(RobauditError, match="cannot be resumed"):
         train(TINY, images, tmp_path)
+
+
+def test_a_run_that_was_killed_before_its_first_state_begins_anew(done, images, tmp_path):
+    """Its weights lie there, and its settings say that they are its own; without these they may be anybody's."""
+    for name in ("best.safetensors", "last.safetensors", "settings.json"):
+        shutil.copy(done[0] / name, tmp_path)
+    assert train(replace(TINY, threads=1), images, tmp_path)[-1]["epoch"] == 3
+    (tmp_path / "resume.pt").unlink()
+    with pytest.raises(RobauditError, match=r"holds log.jsonl but no resume.pt; choose another --out"):
+        train(replace(TINY, seed=1), images, tmp_path)
+    (tmp_path / "settings.json").write_text('{"settings": []}')
+    with pytest.raises(RobauditError, match=r"holds log.jsonl but no resume.pt"):
+        train(TINY, images, tmp_path)
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(done, images, tmp_path, monkeypatch):
+    save = torch.save
+
+    def full(*args, **kwargs):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 192 vs 86")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(RobauditError, match=r"resume.pt: cannot be written .*; free space and run again"):
+        train(TINY, images, tmp_path)
+    monkeypatch.setattr(torch, "save", save)
+    train(TINY, images, tmp_path)
+    assert bits(tmp_path / "best.safetensors") == bits(done[0] / "best.safetensors")
+
+
+def test_the_same_run_gives_the_same_bytes(done, images, tmp_path):
+    train(TINY, images, tmp_path)
+    assert sha(tmp_path / "best.safetensors") == sha(done[0] / "best.safetensors")
+
+
+def test_metadata_tell_what_was_last_asked_for(images, tmp_path):
+    def metadata():
+        with safe_open(tmp_path / "best.safetensors", "pt") as file:
+            return file.metadata()
+
+    for confirm in (0, 20, 0):
+        train(replace(TINY, confirm=confirm), images, tmp_path)
+        assert ("luck" in metadata()) == bool(confirm)
+        known = read_best(tmp_path)
+        assert metadata()["robust"] == str(known["robust"])
+        assert metadata()["robust_examples"] == str(known["robust_examples"])
+        assert ("chosen_examples" in known) == bool(confirm)
+
+
+def test_a_state_whose_best_epoch_cannot_be_is_refused(done, images, tmp_path):
+    state = torch.load(done[0] / "resume.pt", weights_only=True)
+    for epoch in (77, -1, True, "2"):
+        torch.save(state | {"selection": state["selection"] | {"epoch": epoch}}, tmp_path / "resume.pt")
+        with pytest.raises(RobauditError, match="cannot be resumed"):
+            train(TINY, images, tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights(images, tmp_path):

@@ -94,7 +94,9 @@ def why_best(row: dict[str, Any], rows: list[dict[str, Any]], *, by_pgd10: bool 
     if lost:
         reasons.append("epochs that guess do not count")
     if fewer and epoch:
-        reasons.append("higher numbers are of fewer examples or fewer passes, on which this one is no worse")
+        reasons.append(
+            "higher numbers are of fewer examples or fewer passes, by which this one is not beaten"
+        )
     elif fewer:
         reasons.append("higher numbers are of fewer examples, or of less than half of its clean accuracy")
     return f"{why}; {'; '.join(reasons)}" if reasons else why

@@ -100,7 +100,8 @@ def _panel(plot: Any, panel: Subject, places: list[int]) -> None:
     for curve in panel.curves:
         colour = _COLOURS.get(curve.name, _BLUE)
         marker = "o" if len(places) == 1 else ""
-        plot.plot(places, curve.values, label=curve.name, color=colour, marker=marker)
+        label = curve.name.replace(", ", ",\n")  # the legend stands beside the panel, and takes its place
+        plot.plot(places, curve.values, label=label, color=colour, marker=marker)
         if curve.low:
             plot.fill_between(places, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
     if panel.share:
