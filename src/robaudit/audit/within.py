@@ -46,9 +46,10 @@ from robaudit.verdict.sampling import (
 #: Of the candidates after APGD-T's first steps, the part that is thought to break.
 EXPECTED = 0.035
 #: Of what is thought to break, the part that each of APGD-T's further beginnings is thought to leave.
-LEAVES = {SCOUT_WIDE: 0.4, SCOUT_DEEP: 0.4}
-#: Beside the breaks that the steps at more classes found, those that are thought to be left.
-STILL_LEFT = 0.6
+LEAVES = {SCOUT_WIDE: 0.4, SCOUT_DEEP: 0.25}
+#: Beside the breaks that the steps at more classes found, those that are thought to be left; and of the candidates the
+#: part that is thought to break at least, for these steps may find few where many are left at the likeliest class.
+STILL_LEFT, STILL_EXPECTED = 0.6, 0.005
 #: Candidates on which Square's first queries are tried to see whether they are worth it on all.
 TRIED = 64
 #: Examples that are attacked to the end before the interval is looked at again, at least and at most.
@@ -114,7 +115,8 @@ class Sampling:
         if self._choose(SCOUT_WIDE, left, breaks, LEAVES[SCOUT_WIDE] * breaks):
             self._scout(left, SCOUT_WIDE)
             found = left & ~passed(session.sync(), SCOUT_WIDE)
-            left, breaks = left & ~found, STILL_LEFT * float(found.sum())
+            left = left & ~found
+            breaks = max(STILL_LEFT * float(found.sum()), STILL_EXPECTED * float(left.sum()))
         by_square = 0.0 if self._chosen(SCOUT) is not None else self._square_finds(left)
         if self._choose(SCOUT, left, breaks + by_square, breaks):
             session.scout(self._places(left))
