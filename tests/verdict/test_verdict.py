@@ -7,7 +7,7 @@ import pytest
 
 from robaudit.evidence import AttackRecord, Evidence, Header, Outcome
 from robaudit.plan import STANDARD_ATTACKS, AuditPlan, ThreatModel
-from robaudit.verdict import ADVICE, Claim, accuracy, bounded, gap, judge, judge_claim, paired
+from robaudit.verdict import ADVICE, Claim, accuracy, bounded, gap, is_complete, judge, judge_claim, paired
 from robaudit.verdict.table import GAPS, gaps
 
 
@@ -237,3 +237,17 @@ def test_pgd_alone_decides_where_it_leaves_nothing():
     for name in STANDARD_ATTACKS[1:]:
         part.attacks[name].outcome[:] = Outcome.NOT_RUN
     assert judge(part).outcome == "not-overestimated"
+
+
+@pytest.mark.parametrize("attacks", [STANDARD_ATTACKS, ("pgd10", "square"), ("pgd10",)])
+def test_an_open_verdict_is_final_once_every_example_is_attacked(attacks):
+    found = evidence(60, 50, dict.fromkeys(attacks, 30), attacks=attacks)
+    found = replace(found, header=replace(found.header, data=found.header.data | {"n": 60}))
+    verdict = judge(found)
+    assert not verdict.settled
+    assert is_complete(found, verdict)
+    more = replace(found, header=replace(found.header, data=found.header.data | {"n": 61}))
+    assert not is_complete(more, judge(more))
+    if len(attacks) > 1:
+        found.attacks[attacks[-1]].outcome[:3] = Outcome.NOT_RUN
+        assert not is_complete(found, judge(found))

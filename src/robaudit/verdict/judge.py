@@ -110,11 +110,12 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
 
 def is_complete(evidence: Evidence, verdict: Verdict) -> bool:
     """Whether an audit that gave this verdict has nothing left to do."""
-    wanted, minimum = int(evidence.header.data["n"]), verdict.minimum
-    if len(evidence) == wanted and not evidence.open("autoattack").any():
+    wanted, minimum, plan = int(evidence.header.data["n"]), verdict.minimum, evidence.header.plan
+    attacked = set(plan.members) & set(plan.attacks)
+    if len(evidence) == wanted and not (attacked and evidence.open("autoattack").any()):
         return True
     decided = minimum is not None and minimum.outcome != "inconclusive"  # needs no more precision than that
-    return verdict.settled and (evidence.header.plan.within is None or decided or narrow(evidence))
+    return verdict.settled and (plan.within is None or decided or narrow(evidence))
 
 
 def _each_once(first: list[Finding], more: list[Finding]) -> list[Finding]:
