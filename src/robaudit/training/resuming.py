@@ -37,7 +37,7 @@ def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int) -
         raise ValueError("its epoch and step are not whole numbers")
     if not (0 <= found["epoch"] <= epochs and len(rows) == found["epoch"] and found["step"] >= 0):
         raise ValueError(f"epoch {found['epoch']} of {epochs}, with {len(rows)} rows")
-    chosen, began = found["selection"]["epoch"], found.get("began_with")
+    chosen, began = (found.get("selection") or {}).get("epoch", 0), found.get("began_with")
     if type(chosen) is not int or not 0 <= chosen <= found["epoch"]:
         raise ValueError(f"its best epoch is {chosen!s:.20}, of {found['epoch']}")
     for number, row, names in ((0, began, _LOOK), *((k, row, _EPOCH) for k, row in enumerate(rows, 1))):
