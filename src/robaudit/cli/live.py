@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,11 +133,12 @@ def watched(quiet: bool) -> Iterator[TrainProgress]:
     from rich import progress as rich
     from rich.console import Console
 
+    from robaudit.cli.common import is_first_process
     from robaudit.training import Silent
 
     screen = Console(stderr=True, highlight=False, emoji=False)
     if quiet or not screen.is_terminal:
-        yield Silent() if quiet or os.environ.get("RANK", "0") != "0" else Lines(screen)
+        yield Lines(screen) if is_first_process() and not quiet else Silent()
         return
     columns = (
         rich.SpinnerColumn(),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from robaudit.cli.common import is_first_process
 from robaudit.cli.help import one_of
 from robaudit.cli.streams import complain
 from robaudit.errors import RobauditError
@@ -59,7 +60,7 @@ def try_tracker(kind: str | None) -> None:
 
     """
     trial = _TRIALS.get(kind or "")
-    if trial is None or os.environ.get("RANK", "0") != "0":
+    if trial is None or not is_first_process():
         return
     try:
         trial()
