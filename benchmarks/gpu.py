@@ -34,7 +34,8 @@ from gpu_stages.stages import STAGES  # noqa: E402
 
 from robaudit import devices  # noqa: E402
 from robaudit.errors import RobauditError  # noqa: E402
-from robaudit.training.settings import TrainExecution  # noqa: E402
+from robaudit.plan import parse_fraction  # noqa: E402
+from robaudit.training.settings import ScheduleName, TrainExecution  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
             flags.add_argument("--beta", type=float, help="1 by default")
             flags.add_argument("--batch-size", type=int, help="128 by default")
             flags.add_argument("--lr", type=float, help="0.1 by default")
+            flags.add_argument("--eps", type=_eps, help="such as 16/255, in steps of a quarter; 8/255 by default")
+            flags.add_argument("--schedule", choices=get_args(ScheduleName), help="constant by default")
+            flags.add_argument("--epochs", type=int, help="that the schedule is made for; 200 by default")
             flags.add_argument("--limit", type=int, help="training images; all by default")
             flags.add_argument("--validation", type=int, help="held-out examples; 1,000 by default")
             flags.add_argument(
@@ -78,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
                 "--runs", type=Path, help="the folder of `collapse`; by default `collapse` beside --out"
             )
     return whole
+
+
+def _eps(text: str) -> float:
+    try:
+        return parse_fraction(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def main(arguments: list[str] | None = None) -> int:

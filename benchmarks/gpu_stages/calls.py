@@ -16,8 +16,8 @@ from robaudit.devices import describe
 from robaudit.training.settings import TrainExecution
 
 CPU = torch.device("cpu")
-#: Settings of `collapse`'s run that a flag may change, by their names in `TrainSettings`.
-CHANGES = ("beta", "batch_size", "lr", "limit", "validation", "batch_metrics")
+#: Settings of `collapse`'s run that a flag may change, by their names in `TrainSettings` and `Inner`.
+CHANGES = ("beta", "batch_size", "lr", "eps", "schedule", "epochs", "limit", "validation", "batch_metrics")
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,14 @@ def sizes_of(call: Call) -> Sizes:
         augment="crop-flip", validation=1000, batch_metrics=20, seed=call.seed, device=str(call.device),
         save_every=1e9, execution=call.execution, select="pgd10",
     )  # fmt: skip
-    whole = replace(whole, **call.changes)
+    changes = dict(call.changes)
+    if eps := changes.pop("eps", None):
+        changes["inner"] = Inner(eps, eps / 4)
+    whole = replace(whole, **changes)
     if not call.dry_run:
         return Sizes(whole)
     tiny = replace(
-        whole, inner=Inner(steps=2), epochs=4, batch_size=16, lr=0.02, limit=128, validation=8,
+        whole, inner=replace(whole.inner, steps=2), epochs=4, batch_size=16, lr=0.02, limit=128, validation=8,
         arch="sequential:conv4k3s2p1 relu flatten fcK", batch_metrics=4,
     )  # fmt: skip
     return Sizes(tiny, arm_epochs=2, pretend=2)
@@ -66,9 +69,8 @@ def collapse(call: Call) -> None:
     images = load_images("cifar100", data_dir=call.data(cifar100=("train",)), split="train", seed=call.seed)
     if settings.limit:
         images = images.subset(settings.limit + settings.validation, call.seed)
-    facts = {
-        name: getattr(settings, name) for name in ("arch", "beta", "batch_size", "lr", "limit", "validation")
-    }
+    names = ("arch", "beta", "batch_size", "lr", "schedule", "epochs", "limit", "validation")
+    facts = {name: getattr(settings, name) for name in names} | {"eps": settings.inner.eps}
     results, deadline = call.open("collapse", facts | {"data": images.sha256})
     stage = Stage(call, sizes, images, results, deadline)
     try:
