@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
             flags.add_argument("--beta", type=float, help="1 by default")
             flags.add_argument("--batch-size", type=int, help="128 by default")
             flags.add_argument("--lr", type=float, help="0.1 by default")
-            flags.add_argument("--eps", type=_eps, help="such as 16/255, in steps of a quarter; 8/255 by default")
+            flags.add_argument(
+                "--eps", type=_eps, help="such as 16/255, in steps of a quarter; 8/255 by default"
+            )
             flags.add_argument("--schedule", choices=get_args(ScheduleName), help="constant by default")
             flags.add_argument("--epochs", type=int, help="that the schedule is made for; 200 by default")
             flags.add_argument("--limit", type=int, help="training images; all by default")
