@@ -259,6 +259,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8, help="from that checkpoint on")
     parser.add_argument("--limit", type=int, help="training examples for that checkpoint")
     parser.add_argument("--validation", type=int, help="examples held out for that checkpoint")
+    parser.add_argument(
+        "--confirm", type=int, help="held-out examples for AutoAttack at the end; as usual by default"
+    )
     parser.add_argument("--lr", type=float, help="rate for that checkpoint; the data set's usual by default")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -266,8 +269,8 @@ def main() -> None:
     settings = {name: SETTINGS[name] for name in options.settings}
     if options.start:
         changes = {"epochs": options.epochs, "limit": options.limit}
-        given = {"lr": options.lr, "validation": options.validation}
-        changes |= {name: value for name, value in given.items() if value}
+        given = {"lr": options.lr, "validation": options.validation, "confirm": options.confirm}
+        changes |= {name: value for name, value in given.items() if value is not None}
         settings = {options.start.stem: Setting(options.dataset, changes, start=str(options.start))}
     try:
         measure(lab, settings, options.arms, options.seeds)

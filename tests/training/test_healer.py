@@ -72,6 +72,26 @@ def test_a_measure_that_is_weak_from_the_start_is_no_masking():
     assert not readings[2].weak
 
 
+#: Normalised FOSC, SGCS, PGD-10, gap: a ResNet-18 of CIFAR-100 at eps 16/255, beta 1 (docs/results/gpu.md), every
+#: third epoch.
+RUGGED = (
+    (0.0371, 0.829, 0.018, 0.006), (0.0370, 0.807, 0.038, 0.016), (0.0449, 0.774, 0.022, 0.000),
+    (0.0506, 0.753, 0.036, 0.018), (0.1153, 0.699, 0.038, 0.014), (0.0557, 0.720, 0.030, 0.016),
+    (0.0729, 0.686, 0.042, 0.023), (0.1300, 0.646, 0.034, 0.012), (0.1372, 0.627, 0.058, 0.022),
+    (0.1889, 0.574, 0.054, 0.016), (0.2281, 0.537, 0.054, 0.014), (0.2112, 0.554, 0.058, 0.018),
+    (0.2379, 0.525, 0.056, 0.020), (0.2493, 0.520, 0.050, 0.020), (0.2476, 0.508, 0.048, 0.008),
+    (0.2910, 0.481, 0.046, 0.016), (0.3568, 0.447, 0.044, 0.000),
+)  # fmt: skip
+
+
+def test_a_rugged_surface_that_deceives_nobody_is_no_masking():
+    judge = Judge()
+    readings = [judge.observe(look(f, s, pgd10, pgd10 - gap, 0.0, 500)) for f, s, pgd10, gap in RUGGED]
+    assert not any(reading.masked or reading.weak for reading in readings)
+    assert [reading.rugged for reading in readings] == [False] * 10 + [True] * 7
+    assert readings[-1].reason.startswith("normalised FOSC 0.357 and SGCS 0.447")
+
+
 def test_a_judge_goes_on_from_its_state():
     one, two = Judge(), Judge()
     for k in range(12):

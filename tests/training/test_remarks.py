@@ -5,8 +5,9 @@ import json
 from robaudit.training.remarks import EPOCHS_IN_A_ROW, Remarks
 
 
-def row(epoch, clean=0.9, weak=False):
-    return {"epoch": epoch, "clean": clean, "weak": weak, "gap": 0.12, "lr": 0.3}
+def row(epoch, clean=0.9, weak=False, rugged=False):
+    found = {"weak": weak, "rugged": rugged, "reason": "normalised FOSC 0.3 and SGCS 0.5" * rugged}
+    return {"epoch": epoch, "clean": clean, "gap": 0.12 if weak else 0.02, "lr": 0.3} | found
 
 
 def test_a_run_that_stays_at_chance_says_so_after_a_few_epochs_and_once():
@@ -44,6 +45,18 @@ def test_a_weak_measure_is_named_once():
 def test_a_gap_that_comes_and_goes_is_no_weak_measure():
     remarks = Remarks([20] * 10)
     assert not any(remarks.after(row(k, weak=k % 3 != 0)) for k in range(1, 32))
+
+
+def test_a_rugged_surface_is_named_once_and_not_where_the_measure_is_weak():
+    remarks = Remarks([20] * 10)
+    messages = [remarks.after(row(k, rugged=k > 3)) for k in range(1, 12)]
+    assert [k for k, texts in enumerate(messages, 1) if texts] == [3 + EPOCHS_IN_A_ROW]
+    (text,) = messages[2 + EPOCHS_IN_A_ROW]
+    assert "normalised FOSC 0.3 and SGCS 0.5" in text
+    assert "only 2.0 points" in text
+    weak = Remarks([20] * 10)
+    said = [weak.after(row(k, weak=k < 4, rugged=k > 4)) for k in range(1, 12)]
+    assert sum(map(len, said)) == 1
 
 
 def test_too_few_examples_are_said_at_the_start():

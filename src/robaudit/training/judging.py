@@ -2,7 +2,8 @@
 
 Masking (Li et al., Figure 2) is a change: FOSC rises and SGCS falls together, PGD-10 leaves many more examples than the
 worst case of several attacks does, and an attack without gradients breaks many of them at once. Where PGD-10 leaves as
-many more in the run's calm epochs, there is none: the worst case is what counts, and no treatment changes it.
+many more in the run's calm epochs, there is none: the worst case is what counts, and no treatment changes it. Where
+FOSC and SGCS change alone the loss surface is rugged and PGD-10 is not deceived.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ class Judge:
         """Judge one epoch."""
         gaps = (look.gap, look.standing.black_box_gap)
         fosc, sgcs = look.measured.fosc_normalised, look.measured.sgcs
-        suspect = self._watch.judge(fosc, sgcs) or self._watch.suspect(fosc, sgcs)
+        misled = self._watch.judge(fosc, sgcs)
+        suspect = misled or self._watch.suspect(fosc, sgcs)
         reason = self._jumped(gaps) if suspect else ""
+        weak = gaps[0] >= WEAK_GAP
+        rugged = misled if len(self._gaps) >= LEAST_PAST_EPOCHS and not weak else ""
         recovered, self._masked = self._masked and not reason, bool(reason)
         if reason:
             return Reading(masked=True, reason=f"{suspect}; {reason}")
         self._watch.remember(fosc, sgcs)
         self._gaps = [*self._gaps, gaps][-REMEMBERED_EPOCHS:]
-        return Reading(recovered=recovered, weak=gaps[0] >= WEAK_GAP)
+        return Reading(reason=rugged, recovered=recovered, rugged=bool(rugged), weak=weak)
 
     def _jumped(self, gaps: tuple[float, float]) -> str:
         """How both gaps have left the past; empty where they have not, or there is none."""

@@ -1,4 +1,4 @@
-"""What a run tells its user besides numbers, each thing once: too few examples, chance, too weak a measure."""
+"""What a run tells its user besides numbers, each thing once: few examples, chance, a weak measure, a rugged surface."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Remarks:
     def __init__(self, labels: list[int]) -> None:
         self._labels = labels
         self.chance: list[bool] = []
-        self.weak, self.warned_chance, self.warned_weak = 0, False, False
+        self.weak, self.rugged = 0, 0
+        self.warned_chance, self.warned_weak, self.warned_rugged = False, False, False
 
     def at_start(self) -> list[str]:
         """Before the first epoch."""
@@ -57,7 +58,7 @@ class Remarks:
 
     def after(self, row: dict[str, Any]) -> list[str]:
         """After an epoch with this row of the log."""
-        return [text for text in (self._at_chance(row), self._weak(row)) if text]
+        return [text for text in (self._at_chance(row), self._weak(row), self._rugged(row)) if text]
 
     def _at_chance(self, row: dict[str, Any]) -> str:
         guess = max(self._labels) / sum(self._labels)
@@ -81,6 +82,17 @@ class Remarks:
         return (
             f"epoch {row['epoch']}: PGD-10 leaves {100 * row['gap']:.1f} points more than the worst case, and did "
             "not begin to all at once: it is too weak a measure for this network at this --eps; go by `robust`"
+        )
+
+    def _rugged(self, row: dict[str, Any]) -> str:
+        self.rugged = self.rugged + 1 if row["rugged"] else 0
+        if self.rugged < EPOCHS_IN_A_ROW or self.warned_rugged or self.warned_weak:
+            return ""
+        self.warned_rugged = True
+        return (
+            f"epoch {row['epoch']}: the loss surface is rugged ({row['reason']}), yet PGD-10 leaves only "
+            f"{100 * row['gap']:.1f} points more than the worst case: nothing is overestimated at this --eps, so "
+            "nothing is treated; it may be at a smaller one, where `check` shows it"
         )
 
     def started_again(self) -> None:

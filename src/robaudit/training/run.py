@@ -206,7 +206,12 @@ class Run:
         training = self.training
         row: Row = {"epoch": self.epoch + 1, **look.row()} | training.tally.row(self.epoch + 1)
         row |= {"lr": training.rate(self.epoch), "masked": reading.masked, "weak": reading.weak}
-        row |= {"reason": reading.reason, "healing": training.treated, "treatment": training.treatment}
+        row |= {
+            "rugged": reading.rugged,
+            "reason": reading.reason,
+            "healing": training.treated,
+            "treatment": training.treatment,
+        }
         row["rolled_back"] = False
         row["healed_itself"] = reading.recovered and not training.treated and not self.treated_before
         self.fit = self.healer.acceptable(judged)

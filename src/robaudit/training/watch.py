@@ -29,8 +29,9 @@ class Reading:
 
     Attributes:
         masked: whether the gradients mislead PGD.
-        reason: the numbers that say so; empty where it is not masked.
+        reason: the numbers that say so, or say that it is rugged; else empty.
         recovered: the first reading after masked ones that is not.
+        rugged: not masked, and the gradients mislead PGD all the same: what it reports stands up nevertheless.
         weak: not masked, and PGD-10 leaves many more examples than the worst case of several attacks nevertheless.
 
     """
@@ -38,6 +39,7 @@ class Reading:
     masked: bool = False
     reason: str = ""
     recovered: bool = False
+    rugged: bool = False
     weak: bool = False
 
 
