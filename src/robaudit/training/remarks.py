@@ -1,4 +1,4 @@
-"""What a run tells its user besides numbers, each thing once: few examples, chance, a weak measure, a rugged surface."""
+"""What a run tells its user besides numbers, each once: few examples, chance, a weak measure, a rugged surface."""
 
 from __future__ import annotations
 
