@@ -23,6 +23,7 @@ from robaudit.devices import describe
 from robaudit.errors import RobauditError
 from robaudit.inputs import Images, load_classifier, load_images
 from robaudit.training import Inner, TrainSettings
+from robaudit.training.schedules import learning_rate
 from robaudit.training.settings import Heal
 
 UNSTABLE = "unstable"
@@ -143,9 +144,10 @@ class Stage:
             raise RobauditError(
                 f"{self.results.folder / HEALTHY_WEIGHTS}: is missing; put it there from the call that wrote it"
             )
+        whole, masked = self.sizes.settings, self.results.parts[UNSTABLE]["masked_epoch"]
         settings = replace(
-            self.sizes.settings, heal=arm, epochs=self.sizes.arm_epochs, start_from=digest,
-            select="pgd10" if arm == "paper" else "robust",
+            whole, heal=arm, epochs=self.sizes.arm_epochs, start_from=digest, schedule="constant",
+            lr=learning_rate(whole, masked - 1, 0, 1), select="pgd10" if arm == "paper" else "robust",
         )  # fmt: skip
         with self._run(arm, settings, exact=False) as following:
             how = runs.train_until(settings, self.images, following, start)

@@ -68,6 +68,18 @@ def test_collapse_runs_other_settings_when_asked(collapsed, cifar100, tmp_path, 
     assert "(beta 1.0 there and 0.5 now)" in capsys.readouterr().err
 
 
+def test_the_healers_go_on_at_the_rate_of_the_masked_epoch(cifar100, tmp_path, gpu):
+    """In the two epochs of a schedule of their own it would fall."""
+    flags = ("--eps", "16/255", "--schedule", "multistep")
+    assert gpu("collapse", "--data-dir", cifar100, "--out", tmp_path, *flags, *CPU) == 0
+    found = results(tmp_path)
+    assert found["settings"]["eps"] == pytest.approx(16 / 255)
+    first, second = (row["lr"] for row in found["parts"]["unstable"]["rows"])
+    assert first == second == 0.02
+    for arm in ("paper", "auto"):
+        assert [row["lr"] for row in found["parts"][arm]["rows"]] == [second, second]
+
+
 def test_collapse_refuses_other_data(collapsed, tmp_path, gpu, capsys):
     from tests.benchmarks.conftest import write_split
 
