@@ -56,6 +56,13 @@ def same(key: str, old: Any, new: Any) -> bool:
     return bool(_bare(key, old) == _bare(key, new))
 
 
+def more_precise(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a plan wants what another does and AutoAttack's number besides, or more precisely: by further draws."""
+    before, now = _bare("plan", old), _bare("plan", new)
+    wanted, had = now["within"], before["within"]
+    return wanted is not None and (had is None or wanted < had) and before | {"within": wanted} == now
+
+
 def same_model(old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether two headers' models are one: their digests tell.
 
