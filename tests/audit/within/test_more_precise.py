@@ -8,24 +8,20 @@ import pytest
 from robaudit.audit import audit, verify
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome
-from robaudit.inputs import load_classifier, load_images
-from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.verdict import accuracy
-from tests.shipped import ADVERSARIAL
+from tests.audit.within.plans import PLAN
 
-BUDGET = Budget(apgd_steps=20, fab_steps=3, square_queries=110, targets=3)
-VERDICT = AuditPlan(ThreatModel("Linf", 0.1), budget=BUDGET, limit=300, seed=1)
-WIDE, NARROW = replace(VERDICT, within=0.08), replace(VERDICT, within=0.02)
+VERDICT, WIDE, NARROW = (replace(PLAN, within=within) for within in (None, 0.08, 0.02))
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_classifier(str(ADVERSARIAL))
+def model(models):
+    return models["honest"]
 
 
 @pytest.fixture(scope="module")
-def images():
-    return load_images("digits", seed=1, limit=300)
+def truth(full):
+    return full["honest"].survives("autoattack").mean()
 
 
 @pytest.fixture(scope="module")
@@ -35,26 +31,20 @@ def wide(model, images, tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def truth(model, images, tmp_path_factory):
-    plan = replace(VERDICT, examples="all")
-    return audit(model, images, plan, path=tmp_path_factory.mktemp("precise") / "full")
-
-
-def test_a_narrower_interval_goes_on_from_what_is_there(wide, model, images, truth, tmp_path):
+def test_a_narrower_interval_goes_on_from_what_is_there(wide, model, images, split, truth, tmp_path):
     path = shutil.copy(wide, tmp_path / "narrow")
     before = audit(model, images, WIDE, path=path)
     after = audit(model, images, NARROW, path=path)
     one, other = (accuracy(evidence, "autoattack") for evidence in (before, after))
     assert one.high - one.low > 2 * NARROW.within
     assert other.high - other.low <= 2 * NARROW.within + 1e-9
-    assert other.low - 1e-9 <= truth.survives("autoattack").mean() <= other.high + 1e-9
+    assert other.low - 1e-9 <= truth <= other.high + 1e-9
     assert after.header.plan == NARROW
     for name, record in before.attacks.items():  # nothing is lost, and nothing is made anew
         done = record.outcome != Outcome.NOT_RUN
         assert (after.attacks[name].outcome[done] == record.outcome[done]).all()
         assert (after.attacks[name].forwards[done] == record.forwards[done]).all()
-    assert not verify(path, model, images=load_images("digits", seed=1)).failures
+    assert not verify(path, model, images=split).failures
 
 
 def test_an_audit_for_the_verdict_alone_goes_on_to_the_number(model, images, truth, tmp_path):
@@ -62,7 +52,7 @@ def test_an_audit_for_the_verdict_alone_goes_on_to_the_number(model, images, tru
     before = audit(model, images, VERDICT, path=path)
     after = audit(model, images, WIDE, path=path)
     found = accuracy(after, "autoattack")
-    assert found.low - 1e-9 <= truth.survives("autoattack").mean() <= found.high + 1e-9
+    assert found.low - 1e-9 <= truth <= found.high + 1e-9
     assert found.high - found.low <= 2 * WIDE.within + 1e-9
     assert sum(after.passes) > sum(before.passes) > 0
     again = audit(model, images, WIDE, path=tmp_path / "at once")

@@ -1,0 +1,130 @@
+"""Evidence of a sample is verified, and what is forged in it is found."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from robaudit.audit import Recompute, verify
+from robaudit.evidence import (
+    SCOUT_DEEP,
+    SCOUT_TARGETED,
+    SCOUT_WIDE,
+    EvidenceFile,
+    begun,
+)
+from robaudit.evidence.consistency import contradictions
+from robaudit.verdict import accuracy
+from robaudit.verdict.sampling import candidates, drawn
+from tests.audit.within.plans import BUDGET, PATHS, PLAN
+from tests.evidence.edits import editing
+
+
+def problems(path, models, split):
+    return verify(path, models["masked"], images=split, again=Recompute(1_000_000, 1)).failures
+
+
+def call_candidate(db, key, *left):
+    """The example is broken by nothing any more, and was left by these attacks and short ones."""
+    db.execute(f"DELETE FROM outcomes WHERE id = {key} AND outcome = 1 AND attack != 'pgd10'")
+    short = {name: math.prod(begun(name, PLAN)) for name in (SCOUT_TARGETED, SCOUT_WIDE, SCOUT_DEEP)}
+    for attack, steps in (short | dict(left)).items():
+        db.execute(f"INSERT OR REPLACE INTO outcomes VALUES ('{attack}', {key}, 0, {steps}, 9, 9, NULL)")
+    db.execute("DELETE FROM images WHERE id NOT IN (SELECT id FROM outcomes WHERE outcome = 1)")
+    db.execute(
+        "DELETE FROM answers WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.outcome = 1 "
+        "AND o.attack = answers.attack AND o.id = answers.id)"
+    )
+
+
+def test_what_pgd_broke_is_no_candidate_unless_the_short_attacks_left_it(forged, models, split):
+    path, evidence, _, here = forged
+    beyond = np.arange(len(evidence)) > np.flatnonzero(here).max()
+    lost = evidence.ids[beyond & evidence.broken("pgd10") & evidence.broken("apgd-ce")]
+    assert len(lost)
+    with editing(path) as db:
+        for key in lost.tolist():
+            call_candidate(db, key)
+    with EvidenceFile.open(path) as file:
+        assert accuracy(file.read(), "autoattack").value > accuracy(evidence, "autoattack").value
+    assert any(
+        "is a candidate that APGD-CE was not tried on" in text for text in problems(path, models, split)
+    )
+    with editing(path) as db:
+        for key in lost.tolist():
+            call_candidate(db, key, ("apgd-ce", BUDGET.apgd_steps + 1))
+    assert any("APGD-CE on example" in text for text in problems(path, models, split))
+
+
+def test_a_claim_that_short_attacks_left_an_example_is_tried_again(forged, models, split):
+    path, evidence, _, here = forged
+    beyond = np.arange(len(evidence)) > np.flatnonzero(here).max()
+    quick = evidence.ids[beyond & evidence.survives("pgd10") & evidence.broken_early(SCOUT_TARGETED)]
+    assert len(quick)
+    with editing(path) as db:
+        for key in quick.tolist():
+            call_candidate(db, key, (SCOUT_TARGETED, 1))
+    assert any(
+        "is a candidate that APGD-T was not tried on" in text for text in problems(path, models, split)
+    )
+    with editing(path) as db:
+        for key in quick.tolist():
+            call_candidate(db, key)
+    found = problems(path, models, split)
+    assert sum("is said to survive, but the attack breaks it" in text for text in found) >= len(quick)
+
+
+def test_drawn_candidates_that_did_not_survive_stay_candidates(forged, models, split):
+    path, evidence, _, here = forged
+    lost = evidence.ids[here & ~evidence.survives("autoattack")]
+    assert len(lost)
+    with editing(path) as db:
+        for key in lost.tolist():
+            db.execute(f"DELETE FROM outcomes WHERE id = {key} AND attack LIKE '%-scout%'")
+            db.execute(
+                f"UPDATE outcomes SET steps = 5 WHERE id = {key} AND outcome = 1 AND attack != 'pgd10'"
+            )
+    found = problems(path, models, split)
+    assert any("is said to be broken, but the attack does not break it" in text for text in found), found
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_its_file_hangs_together_and_is_verified(folder, models, split, found, name):
+    with EvidenceFile.open(folder / name) as file:
+        assert contradictions(file) == []
+    made = verify(folder / name, models[name], images=split, again=Recompute(40, 1))
+    assert not made.failures
+    assert made.short.of("stands")
+    assert any(pair.attack == SCOUT_TARGETED for pair in made.recomputed.pairs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE header SET value = json_set(value, '$.within', 0.001) WHERE key = 'plan'",
+        "UPDATE header SET value = json_remove(value, '$.scouted') WHERE key = 'early_stopping'",
+    ],
+)
+def test_a_file_that_is_less_precise_than_it_says_is_not_verified(folder, models, split, tmp_path, change):
+    path = shutil.copy(folder / "honest", tmp_path / "forged")
+    assert not verify(path, models["honest"], images=split).failures
+    with editing(path) as db:
+        db.execute(change)
+    failures = verify(path, models["honest"], images=split).failures
+    assert any("is said to be finished" in text for text in failures), failures
+
+
+def test_waiting_candidates_that_another_attack_breaks_are_attacked_again(
+    folder, found, models, split, tmp_path
+):
+    """Without being asked: that can be, but seldom, and is how a file would call what is broken a candidate."""
+    path, evidence = shutil.copy(folder / "honest", tmp_path / "forged"), found["honest"]
+    last = int(np.flatnonzero(drawn(evidence, candidates(evidence))).max())
+    behind = evidence.ids[evidence.broken("pgd10") & (np.arange(len(evidence)) > last)].tolist()
+    assert len(behind) > 3
+    with editing(path) as db:
+        for key in behind:
+            call_candidate(db, key)
+    failures = verify(path, models["honest"], images=split).failures
+    assert any("is said to be robust" in text or "survive" in text for text in failures), failures
