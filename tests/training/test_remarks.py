@@ -77,7 +77,8 @@ def test_a_resumed_run_does_not_say_it_again():
 
 def test_what_an_earlier_version_kept_is_read():
     remarks = Remarks([20] * 10)
-    remarks.load({"chance": [True] * 3, "weak": 3, "said_chance": True, "said_weak": True})
+    former = {"chance": [True] * 3, "weak": 3, "said_chance": True, "said_weak": True}
+    remarks.load(remarks.completed(former))
     assert not remarks.after(row(4, 0.1, weak=True))
     assert "said_weak" not in remarks.state()
 

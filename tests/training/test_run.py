@@ -203,6 +203,20 @@ def test_a_run_of_an_older_version_is_refused_with_the_reason(done, images, tmp_
         train(TINY, images, tmp_path)
 
 
+def test_a_run_goes_on_that_had_less_to_say(done, images, tmp_path):
+    """Earlier versions of this format had other names for what was said, and said nothing of a rugged surface."""
+    state = torch.load(done[0] / "resume.pt", weights_only=True)
+    said = state["remarks"]
+    state["remarks"] = {"chance": said["chance"], "weak": 0, "said_chance": False, "said_weak": False}
+    state["rows"] = [{name: value for name, value in row.items() if name != "rugged"} for row in state["rows"]]
+    torch.save(state, tmp_path / "resume.pt")
+    assert [row["epoch"] for row in train(TINY, images, tmp_path)] == [1, 2, 3]
+    state["remarks"]["surprise"] = 1
+    torch.save(state, tmp_path / "resume.pt")
+    with pytest.raises(RobauditError, match="'remarks' has another form"):
+        train(TINY, images, tmp_path)
+
+
 def test_examples_of_one_class_are_refused_before_anything_is_written(images, tmp_path):
     one = replace(images, labels=torch.full_like(images.labels, 3))
     with pytest.raises(RobauditError, match="all 200 examples to train on are of class 3"):

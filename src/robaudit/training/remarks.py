@@ -103,6 +103,12 @@ class Remarks:
         """JSON-ready."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
+    def completed(self, state: Any) -> Any:
+        """What an earlier version's `state` gave, as this one's: what it could not have said has not been said."""
+        if not isinstance(state, dict):
+            return state
+        return self.state() | {_FORMER.get(name, name): value for name, value in state.items()}
+
     def load(self, state: dict[str, Any]) -> None:
-        """What `state` gave, under the names of earlier versions too."""
-        vars(self).update({_FORMER.get(name, name): value for name, value in state.items()})
+        """What `state` gave."""
+        vars(self).update(state)

@@ -260,6 +260,7 @@ class Run:
         if state is None:
             return
         with self.folder.resuming():
+            state["remarks"] = self.remarks.completed(state.get("remarks"))
             check_state(state, self._state(), self.settings.epochs)
             self.training.load(state)
             for name in KEPT:
