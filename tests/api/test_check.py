@@ -275,6 +275,19 @@ def test_a_strangers_name_is_only_text(model):
         assert "\x1b" not in text
 
 
+def test_a_result_stays_what_it_was_when_its_file_is_gone_on_with(tmp_path):
+    def audited(**more):
+        path, short = tmp_path / "one.evidence", {"apgd_steps": 20, "square_queries": 110, "fab_steps": 3}
+        return robaudit.check(ADVERSARIAL, "digits", limit=300, evidence=path, **short, **more)
+
+    before = audited(within=8)
+    shown = before.report("json")
+    after = audited(within=1)
+    assert after.accuracy["autoattack"] != before.accuracy["autoattack"]
+    assert json.loads(before.report("json")) == json.loads(shown)
+    assert f"{100 * before.accuracy['autoattack'].low:.1f}" in before.report("terminal")
+
+
 def test_in_a_notebook_a_result_is_shown_once(plain, monkeypatch):
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     monkeypatch.setattr("rich.jupyter.display", lambda *_: pytest.fail("printed beside the result"))

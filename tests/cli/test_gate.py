@@ -208,6 +208,30 @@ def test_a_sampled_minimum_is_decided_by_the_interval_and_taken_up_again(audited
     assert measured().high - measured().low <= 0.02 + 1e-9
 
 
+def test_a_more_precise_policy_goes_on_from_the_same_evidence(audited, tmp_path, capsys):
+    shutil.copy(audited / "honest.safetensors", tmp_path)
+    policy = tmp_path / "robaudit.toml"
+
+    def gate(within, *extra):
+        text = POLICY.replace("min-robust-accuracy = 0.3", f"within = {within}" if within else "")
+        policy.write_text(text)
+        code = run(["gate", "--policy", str(policy), *extra])
+        return code, capsys.readouterr().out
+
+    assert gate(8) == (0, ANY)
+    (file,) = (tmp_path / "kept").glob("*.evidence")
+    code, out = gate(2, "--verify")
+    assert code == 2
+    assert "less precisely than the policy asks" in out
+    for within, says in ((2, "(audited)"), (2, "(unchanged)"), (8, "(unchanged)"), (None, "(unchanged)")):
+        code, out = gate(within)
+        assert code == 0
+        assert says in out
+        assert read(file).header.plan.within == 0.02
+        assert gate(within, "--verify") == (0, ANY)
+    assert list((tmp_path / "kept").glob("*.evidence")) == [file]
+
+
 def waiver(day, model="masked.*"):
     return f'[[exceptions]]\nmodel = "{model}"\nreason = "being retrained"\nexpires = {day}\n'
 

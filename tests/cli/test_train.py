@@ -84,7 +84,6 @@ def test_heal_is_a_flag_and_takes_a_value(given, expected):
         (["--eps", "8"], "did you mean 8/255?"),
         (["--lr", "0"], "lr 0 must be a number above 0"),
         (["--heal=often"], "heal 'often' is not known"),
-        (["--heal", "--threshold", "0.3"], "threshold 0.3: is Algorithm 1's; add --heal=paper"),
         (["--arch", "resnet9000"], "no such architecture"),
         (["--limit", "10"], "less than one batch"),
         (["--from", "nowhere.pt"], "nowhere.pt"),

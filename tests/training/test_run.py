@@ -208,7 +208,9 @@ def test_a_run_goes_on_that_had_less_to_say(done, images, tmp_path):
     state = torch.load(done[0] / "resume.pt", weights_only=True)
     said = state["remarks"]
     state["remarks"] = {"chance": said["chance"], "weak": 0, "said_chance": False, "said_weak": False}
-    state["rows"] = [{name: value for name, value in row.items() if name != "rugged"} for row in state["rows"]]
+    state["rows"] = [
+        {name: value for name, value in row.items() if name != "rugged"} for row in state["rows"]
+    ]
     torch.save(state, tmp_path / "resume.pt")
     assert [row["epoch"] for row in train(TINY, images, tmp_path)] == [1, 2, 3]
     state["remarks"]["surprise"] = 1

@@ -146,6 +146,8 @@ class Result:
             raise RobauditError(unknown("format", format, REPORTS))
         claim = self.verdict.claim.claim if self.verdict.claim else None
         case = open_case(self.path, claim=claim, pictures=format == "html", unfinished=True)
+        # The file may have been gone on with since.
+        case = replace(case, evidence=self.evidence, verdict=self.verdict, data=self.to_dict())
         return REPORTS[format](replace(case, source="") if self.temporary else case)
 
     def save(self, path: str | Path) -> Path:

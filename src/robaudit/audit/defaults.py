@@ -13,8 +13,8 @@ from robaudit.plan import AuditPlan
 
 
 def default_evidence(model: str, info: ModelInfo, plan: AuditPlan, images: Images) -> Path:
-    """A place in the cache folder that the same audit finds again and another never takes."""
-    parts = [info.digest, plan.to_dict(), images.sha256, images.split]
+    """A place in the cache folder that the same audit finds again, more precise or less, and another never takes."""
+    parts = [info.digest, plan.to_dict() | {"within": None}, images.sha256, images.split]
     identity = json.dumps(parts, sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
     folder = cache_folder() / "evidence"

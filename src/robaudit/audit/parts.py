@@ -14,7 +14,7 @@ from typing import cast
 import torch.distributed as dist
 
 from robaudit.errors import RobauditError
-from robaudit.evidence import Evidence, EvidenceFile, Header
+from robaudit.evidence import Evidence, EvidenceFile, Header, precision_of
 from robaudit.inputs import Images
 from robaudit.ranks import Ranks
 from robaudit.verdict import Claim, is_complete, judge
@@ -44,7 +44,8 @@ def finished_unwritable(path: Path, header: Header, claim: Claim | None) -> Evid
     if not path.is_file() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return None
     with EvidenceFile.open(path) as file:
-        if file.other(header):
+        before = file.header()
+        if file.other(header) or precision_of(before, header.plan.within) != before.plan.within:
             return None
         found = file.read()
     return found if found.header.finished and is_complete(found, judge(found, claim)) else None

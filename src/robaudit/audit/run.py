@@ -90,6 +90,7 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
             return shown
         with open_part(path, header, ranks) as file:
             check_examples(file, images)
+            plan = ranks.agree(file.header().plan)  # which may be more precise
             models = Models(strict, search, bare[0] if bare else None, helped)
             if header.claim:
                 file.update(claim=header.claim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -175,6 +175,8 @@ def _undecided(evidence: Evidence) -> list[str]:
         verdict = judge(evidence)
     except ValueError as error:
         return [f"verdict: {error}"]
+    # A claim is decided by the sample, where there is one.
+    alone = verdict if evidence.header.plan.within is None else replace(verdict, claim=None)
     found = sample_contradictions(evidence)
     if evidence.header.finished and not verdict.settled and len(evidence) < wanted:
         found.append(
@@ -186,7 +188,7 @@ def _undecided(evidence: Evidence) -> list[str]:
         )
     if evidence.header.finished and (wide := _too_wide(evidence, verdict)):
         found.append(wide)
-    if stopping.get("decided") and not (verdict.settled and verdict.decided_after <= stopping["examples"]):
+    if stopping.get("decided") and not (alone.settled and verdict.decided_after <= stopping["examples"]):
         found.append(
             f"verdict: is said to be decided by {stopping['examples']} examples, which the outcomes do not do"
         )

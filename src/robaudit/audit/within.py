@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from robaudit.audit.session import Session
+from robaudit.errors import RobauditError
 from robaudit.evidence import (
     FIRST_QUERIES,
     SCOUT,
@@ -32,6 +33,7 @@ from robaudit.evidence import (
     run_length,
 )
 from robaudit.verdict import Claim, judge
+from robaudit.verdict.sample_claims import sample_contradictions
 from robaudit.verdict.sampling import (
     CHOSEN,
     MINIMUM,
@@ -77,6 +79,10 @@ class Sampling:
             session.prepare(self.everything[session.prepared :])
         if not session.sync().header.early_stopping.get(SCOUTED):
             self._short_attacks()
+        elif wrong := sample_contradictions(session.sync()):
+            raise RobauditError(
+                f"{session.file.path}: holds what is not true: {wrong[0]}; choose another --evidence"
+            )
         for name in self._others_wanted():
             while not narrow(self.session.sync(), name):
                 places = self._places(session.sync().open(name))

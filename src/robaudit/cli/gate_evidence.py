@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.audited import load_audited
 from robaudit.cli.verify import breaks_again
@@ -32,7 +31,7 @@ def evidence_place(model: Path, rules: Policy) -> Path:
         *([rules.image_size] if rules.image_size else []),
         "" if _is_code(rules.arch) else rules.arch,
         rules.normalise,
-        _outcomes_of(rules.plan).to_dict(),
+        _outcomes_of(rules.plan),
     ]
     text = json.dumps(parts, sort_keys=True)
     stem = model.stem.rpartition(":")[2] or model.name
@@ -61,7 +60,7 @@ def expect_policy(path: Path, header: Header, rules: Policy) -> None:
     """
     asked, made = _outcomes_of(rules.plan), _outcomes_of(header.plan)
     pairs = [
-        *((name, asked.to_dict()[name], made.to_dict()[name]) for name in asked.to_dict()),
+        *((name, asked[name], made[name]) for name in asked),
         ("arch", rules.arch, header.model["architecture"]),
         ("normalise", rules.normalise, header.model["normalisation"]),
         ("split", rules.split, header.data["split"]),
@@ -74,6 +73,13 @@ def expect_policy(path: Path, header: Header, rules: Policy) -> None:
                 f"{path}: evidence of another policy ({name}: {found} there, {wanted} here); "
                 "run `robaudit gate` where it was made"
             )
+
+
+def precise_enough(header: Header, rules: Policy) -> bool:
+    """Whether AutoAttack's number was wanted as precisely as the policy asks, or more so."""
+    from robaudit.evidence import precision_of
+
+    return precision_of(header, rules.plan.within) == header.plan.within
 
 
 def expect_content(path: Path, header: Header, model: Path, rules: Policy, images: Images | None) -> None:
@@ -137,9 +143,9 @@ def _given(rules: Policy) -> dict[str, str | None]:
     return {"arch": rules.arch, "normalise": rules.normalise}
 
 
-def _outcomes_of(plan: AuditPlan) -> AuditPlan:
-    """The plan without what changes no outcome: what attacks search in."""
-    return replace(plan, precision="auto")
+def _outcomes_of(plan: AuditPlan) -> dict[str, Any]:
+    """The plan without what changes no outcome: what attacks search in, and how many of them are wanted."""
+    return plan.to_dict() | {"precision": "auto", "within": None}
 
 
 def _same_normalisation(text: str, header: Header) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from robaudit.cli.auditing import CheckRequest, check_one, error_text
 from robaudit.cli.common import exit_code
 from robaudit.cli.data import DataRequest
-from robaudit.cli.gate_evidence import evidence_place, expect_content, expect_policy, recheck
+from robaudit.cli.gate_evidence import evidence_place, expect_content, expect_policy, precise_enough, recheck
 from robaudit.errors import RobauditError
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class Gate:
                 trust_program=self.trust_program,
             )
             case = open_case(path, claim=claim)
-            if case.verdict.settled and not is_complete(case.evidence, case.verdict):
+            vague = case.verdict.settled and not is_complete(case.evidence, case.verdict)
+            if vague or not precise_enough(case.evidence.header, self.rules):
                 raise RobauditError(
                     f"{path}: knows AutoAttack's number less precisely than the policy asks; run `robaudit gate` "
                     "where it was made"
@@ -116,7 +117,8 @@ class Gate:
             known = open_case(path, claim=claim, unfinished=True)
             expect_policy(path, known.evidence.header, self.rules)
             expect_content(path, known.evidence.header, model, self.rules, self._images_at_hand())
-            if known.evidence.header.finished and is_complete(known.evidence, known.verdict):
+            complete = known.evidence.header.finished and is_complete(known.evidence, known.verdict)
+            if complete and precise_enough(known.evidence.header, self.rules):
                 return replace(known, checked=_KEPT), "unchanged"
         self._audit(model, path, claim)
         return open_case(path, claim=claim), "audited"

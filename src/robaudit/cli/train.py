@@ -9,6 +9,7 @@ import typer
 
 from robaudit.cli.asked import check_present, check_structure
 from robaudit.cli.data import DataRequest, check_device
+from robaudit.cli.streams import complain
 from robaudit.cli.trackers import LOG_OPTION, check_tracker
 from robaudit.cli.train_settings import check_settings
 from robaudit.errors import RobauditError
@@ -151,6 +152,8 @@ def train(
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     check_settings(dataset, given)
+    if threshold is not None and heal != "paper" and not quiet:
+        complain("--threshold is Algorithm 1's, and changes nothing without --heal=paper")
     if start:
         check_present(start)
     from robaudit.cli.training import TrainRequest, carry_out

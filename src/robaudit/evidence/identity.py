@@ -30,22 +30,27 @@ def from_rows(values: dict[str, Any]) -> Header:
     """The header whose fields `to_rows` wrote, each already out of its JSON.
 
     Raises:
-        ValueError: a field is missing, unknown or not what it should be.
+        ValueError: a field is missing, unknown or not what it should be, or does not go with another.
 
     """
     former = {name: values[old] for old, name in _RENAMED.items() if old in values}
     fields = former | {key: value for key, value in values.items() if key not in ("schema", FIELD, *_RENAMED)}
     check(fields)
-    return Header(
-        **fields | {"plan": AuditPlan.from_dict(fields["plan"]), "findings": tuple(fields["findings"])}
-    )
+    plan = AuditPlan.from_dict(fields["plan"])
+    if claim := fields.get("claim"):
+        name = claim["attack"]
+        if plan.before(name) or not set(plan.members if name == "autoattack" else (name,)) <= set(
+            plan.attacks
+        ):
+            raise ValueError("its claim is about an attack that its plan has not, or on what others left")
+    return Header(**fields | {"plan": plan, "findings": tuple(fields["findings"])})
 
 
 def same(key: str, old: Any, new: Any) -> bool:
     """Whether two header entries are of the same audit.
 
     A model is what it computes, wherever its file lies; data are their pixels and labels. A plan is completed by the
-    defaults of what earlier versions did not have.
+    defaults of what earlier versions did not have; how precise AutoAttack's number is wanted may change.
 
     Raises:
         KeyError, TypeError, ValueError: an entry is damaged.
@@ -56,11 +61,15 @@ def same(key: str, old: Any, new: Any) -> bool:
     return bool(_bare(key, old) == _bare(key, new))
 
 
-def more_precise(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether a plan wants what another does and AutoAttack's number besides, or more precisely: by further draws."""
-    before, now = _bare("plan", old), _bare("plan", new)
-    wanted, had = now["within"], before["within"]
-    return wanted is not None and (had is None or wanted < had) and before | {"within": wanted} == now
+def precision_of(before: Header, asked: float | None) -> float | None:
+    """What an audit of `before` that is asked for now wants AutoAttack's number within; None wants the verdict only.
+
+    Further draws make it more precise. What is finished and more precise than asked is left as it is.
+    """
+    had = before.plan.within
+    if asked is None or (before.finished and had is not None and had <= asked):
+        return had
+    return asked
 
 
 def same_model(old: dict[str, Any], new: dict[str, Any]) -> bool:
@@ -91,7 +100,7 @@ def _taken(model: dict[str, Any]) -> list[str]:
 
 def _bare(key: str, value: Any) -> Any:
     if key == "plan":
-        return AuditPlan.from_dict(value).to_dict()
+        return AuditPlan.from_dict(value).to_dict() | {"within": None}
     aside = _ASIDE.get(key, ())
     return {name: item for name, item in value.items() if name not in aside} if aside else value
 
@@ -102,11 +111,8 @@ def difference(key: str, old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):
-                there, now = (_as_typed(name, values.get(name)) for values in (old, new))
+                there, now = (
+                    "none" if item in (None, []) else item for item in (old.get(name), new.get(name))
+                )
                 return f" ({name}: {there} there, {now} now)"
     return ""
-
-
-def _as_typed(name: str, value: Any) -> Any:
-    """`--within` is typed in points."""
-    return f"{100 * value:g}" if name == "within" and isinstance(value, float) else value

@@ -15,7 +15,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import digest
 from robaudit.evidence.evidence import Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
-from robaudit.evidence.identity import IDENTITY, difference, from_rows, joined, more_precise, same, to_rows
+from robaudit.evidence.identity import IDENTITY, difference, from_rows, joined, precision_of, same, to_rows
 from robaudit.evidence.opening import open_copy, refuse_foreign_journal
 from robaudit.evidence.reading import read_evidence, read_witnesses
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
@@ -79,8 +79,6 @@ class EvidenceFile:
         file = cls(path, db, held)
         try:
             file.header()
-            if file._wants_more(header):
-                file.update(plan=header.plan.to_dict())
             other = file.other(header)
             if other:
                 raise RobauditError(f"{path}: holds an audit with another {other}; choose another --evidence")
@@ -89,6 +87,10 @@ class EvidenceFile:
                 if digest.FIELD not in file._fields():
                     digest.begin(db)
             before = file.header()
+            within = precision_of(before, header.plan.within)
+            if within != before.plan.within:
+                before = dataclasses.replace(before, finished=False)
+                file.update(plan=dataclasses.replace(before.plan, within=within).to_dict(), finished=False)
             if not before.finished and before.versions != header.versions:
                 file.update(versions=joined(before.versions, header.versions))
         except BaseException:
@@ -106,18 +108,6 @@ class EvidenceFile:
             return ""
         first = changed[0]
         return f"{' and '.join(changed)}{difference(first, stored[first], wanted[first])}"
-
-    def _wants_more(self, header: Header) -> bool:
-        """Whether `header` is of the same audit, to be made more precise."""
-        with reading(self.path):
-            wanted = dict(to_rows(header))
-            parts = {
-                key: (value, json.loads(wanted[key]))
-                for key, value in self._fields().items()
-                if key in IDENTITY
-            }
-            alike = all(same(key, *pair) for key, pair in parts.items() if key != "plan")
-            return alike and more_precise(*parts["plan"])
 
     def _fields(self) -> dict[str, Any]:
         return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM header")}

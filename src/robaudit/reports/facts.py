@@ -16,7 +16,7 @@ _BUDGET = {
     "restarts": "restarts",
 }
 _BOUNDS = {"pgd_square": "bound, PGD-10 − Square", "pgd_autoattack": "bound, PGD-10 − AutoAttack"}
-_REST = ("examples", "limit", "confidence", "precision", "engine", "eot")
+_REST = ("examples", "limit", "estimate", "confidence", "precision", "engine", "eot")
 
 
 def plan_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
@@ -28,6 +28,7 @@ def plan_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
         *((_BUDGET.get(name, name), f"{value:,}") for name, value in plan["budget"].items()),
         *((_BOUNDS.get(name, name), f"{100 * value:g} points") for name, value in plan["bounds"].items()),
         *((name, str(plan[name])) for name in _REST if plan.get(name) is not None),
+        *([("AutoAttack wanted within", f"{100 * plan['within']:g} points")] if plan.get("within") else []),
         ("seed", str(data["seed"])),
     ]
 

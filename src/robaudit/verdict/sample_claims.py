@@ -74,6 +74,10 @@ def sample_contradictions(evidence: Evidence) -> list[str]:
     if among is None:
         return []
     found, left = [], waiting(evidence)
+    if len(evidence) < (wanted := int(evidence.header.data["n"])):
+        found.append(
+            f"sample: the short attacks are said to be through, on {len(evidence)} of {wanted} examples"
+        )
     tried = [(SCOUTS[name], _went_through(evidence, name)) for name in _made(evidence)]
     tried.append(("apgd-ce", ~(evidence.broken("pgd10") & evidence.open("apgd-ce"))))
     for name, rows in tried:

@@ -28,7 +28,7 @@ def passed(evidence: Evidence, scout: str) -> Bools:
 
 
 def candidates(evidence: Evidence) -> Bools | None:
-    """(n,) bool: the examples that the short attacks left; None where these have not been through all."""
+    """(n,) bool: the examples that the short attacks left, all that nothing broke; None where they are not through."""
     state = evidence.header.early_stopping
     if not state.get(SCOUTED):
         return None
@@ -36,7 +36,9 @@ def candidates(evidence: Evidence) -> Bools | None:
     for scout in (SCOUT_WIDE, SCOUT_DEEP):
         if state.get(CHOSEN[scout]):
             left = left & passed(evidence, scout)
-    return left & ~evidence.broken_early(SCOUT) if state.get(CHOSEN[SCOUT]) else left
+    if state.get(CHOSEN[SCOUT]):
+        left = left & ~evidence.broken_early(SCOUT)
+    return left | (evidence.correct & ~evidence.broken("autoattack"))  # whatever a file leaves out
 
 
 def drawn(evidence: Evidence, among: Bools, attack: str = "autoattack") -> Bools:

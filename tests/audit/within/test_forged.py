@@ -2,11 +2,13 @@
 
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from robaudit.audit import Recompute, verify
+from robaudit.audit import Recompute, audit, verify
+from robaudit.errors import RobauditError
 from robaudit.evidence import (
     SCOUT_DEEP,
     SCOUT_TARGETED,
@@ -128,3 +130,39 @@ def test_waiting_candidates_that_another_attack_breaks_are_attacked_again(
             call_candidate(db, key)
     failures = verify(path, models["honest"], images=split).failures
     assert any("is said to be robust" in text or "survive" in text for text in failures), failures
+
+
+def test_what_a_file_leaves_out_is_no_break(forged, models, split, images):
+    """Examples that no short attack is said to have been run on would be neither candidates nor broken: 6 % robust."""
+    path, evidence, _, _ = forged
+    with editing(path) as db:
+        db.execute(
+            "DELETE FROM outcomes WHERE attack LIKE '%scout%' AND id IN (SELECT id FROM examples WHERE position > 60) "
+            "AND id NOT IN (SELECT id FROM outcomes WHERE outcome = 1 AND attack != 'pgd10')"
+        )
+    with EvidenceFile.open(path) as file:
+        found = accuracy(file.read(), "autoattack")
+    assert found.high >= accuracy(evidence, "autoattack").value
+    assert any("was not tried on" in text for text in problems(path, models, split))
+    with pytest.raises(RobauditError, match="holds what is not true: sample: example"):
+        audit(models["masked"], images, replace(PLAN, within=0.01), path=path)
+
+
+def test_short_attacks_that_never_ran_are_not_gone_on_from(models, split, images, tmp_path):
+    path = tmp_path / "forged"
+    audit(models["honest"], images, replace(PLAN, within=None), path=path)
+    with editing(path) as db:
+        db.execute("UPDATE header SET value = json_set(value, '$.scouted', 1) WHERE key = 'early_stopping'")
+    failures = verify(path, models["honest"], images=split).failures
+    assert any(text.startswith("sample: ") for text in failures), failures
+    with pytest.raises(RobauditError, match="holds what is not true: sample: "):
+        audit(models["honest"], images, PLAN, path=path)
+
+
+def test_a_claim_of_an_attack_that_was_not_asked_for_is_damage(forged):
+    path, _, _, _ = forged
+    with editing(path) as db:
+        value = '{"attack": "nope", "value": 0.9}'
+        db.execute("INSERT OR REPLACE INTO header VALUES ('claim', ?)", (value,))
+    with EvidenceFile.open(path) as file, pytest.raises(RobauditError, match="its claim is about an attack"):
+        file.header()

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from robaudit.audit import audit, verify
+from robaudit.audit import audit, default_evidence, verify
 from robaudit.errors import RobauditError
-from robaudit.evidence import Outcome
-from robaudit.verdict import accuracy
+from robaudit.evidence import EvidenceFile, Outcome
+from robaudit.verdict import Claim, accuracy, judge
 from tests.audit.within.plans import PLAN
 
 VERDICT, WIDE, NARROW = (replace(PLAN, within=within) for within in (None, 0.08, 0.02))
@@ -59,10 +59,49 @@ def test_an_audit_for_the_verdict_alone_goes_on_to_the_number(model, images, tru
     assert (again.survives("autoattack") == after.survives("autoattack")).all()
 
 
-def test_what_is_less_precise_or_another_audit_is_refused(wide, model, images, tmp_path):
+def test_less_is_there_already_and_another_audit_is_refused(wide, model, images, tmp_path):
     path = shutil.copy(wide, tmp_path / "copy")
-    data = path.read_bytes()
-    for plan in (replace(WIDE, within=0.1), VERDICT, replace(NARROW, seed=2)):
+    before = audit(model, images, WIDE, path=path)
+    with EvidenceFile.open(path) as file:
+        data = file.columns("outcomes", "*")
+    for plan in (replace(WIDE, within=0.1), VERDICT):
+        after = audit(model, images, plan, path=path)
+        assert after.header.plan == WIDE
+        assert accuracy(after, "autoattack") == accuracy(before, "autoattack")
+    for plan in (replace(NARROW, seed=2), replace(NARROW, estimate="square")):
         with pytest.raises(RobauditError, match="another plan"):
             audit(model, images, plan, path=path)
-    assert path.read_bytes() == data
+    with EvidenceFile.open(path) as file:
+        assert file.columns("outcomes", "*") == data
+        assert file.header().plan == WIDE
+
+
+def test_what_was_interrupted_may_be_asked_for_less(wide, model, images, tmp_path):
+    path = shutil.copy(wide, tmp_path / "copy")
+    header = EvidenceFile.open(path).header()
+    with EvidenceFile.create(path, replace(header, plan=NARROW)) as file:
+        assert not file.header().finished, "a kill at this moment leaves an unfinished audit"
+        assert file.header().plan == NARROW
+    assert audit(model, images, WIDE, path=path).header.plan == WIDE
+
+
+def test_all_versions_that_worked_on_it_are_named(wide, tmp_path):
+    path = shutil.copy(wide, tmp_path / "copy")
+    header = EvidenceFile.open(path).header()
+    later = replace(header, plan=NARROW, versions=dict.fromkeys(header.versions, "9.9"))
+    with EvidenceFile.create(path, later) as file:
+        assert all(version.endswith(", then 9.9") for version in file.header().versions.values())
+
+
+def test_a_claim_that_the_sample_leaves_open_is_no_contradiction(model, images, split, tmp_path):
+    """The verdict is decided first, without it."""
+    path = tmp_path / "claimed"
+    found = audit(model, images, WIDE, path=path, claim=Claim(0.8))
+    assert judge(found).claim.outcome == "inconclusive"
+    assert not verify(path, model, images=split).failures
+
+
+def test_a_place_that_nobody_chose_is_found_again(model, images):
+    places = {default_evidence("m.pt", model.info, plan, images) for plan in (VERDICT, WIDE, NARROW)}
+    assert len(places) == 1
+    assert default_evidence("m.pt", model.info, replace(WIDE, seed=2), images) not in places
