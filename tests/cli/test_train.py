@@ -229,6 +229,9 @@ def test_why_one_is_kept_though_an_epoch_has_a_larger_number(tmp_path):
      ["became masked in epoch 1", "treatments that did better than none were kept for a while: noise from epoch 2 on"]),
     ([{"masked": True}, {"healing": 8}], "paper",
      ["became masked in epoch 1", "noise in the first batches of epoch 2"]),
+    ([{"rugged": True}, {}], "auto", ["no epoch became masked, so the healer changed nothing",
+                                      "the loss surface was rugged, without deceiving PGD-10, in epoch 1"]),
+    ([{"rugged": True}, {"weak": True}], "off", []),
 ])  # fmt: skip
 def test_what_is_said_of_healing_is_what_was_done_and_no_two_lines_contradict(tmp_path, rows, heal, lines):
     assert said_of(tmp_path, rows, heal=heal)[1:-1] == lines
@@ -252,6 +255,15 @@ def test_the_command_that_is_kept_makes_the_same_run(done, capsys):
     assert run(command[1:]) == 0
     assert (folder / "last.safetensors").read_bytes() == before
     assert "kept: " in capsys.readouterr().out
+
+
+def test_a_threshold_that_nothing_uses_is_told(tmp_path, capsys):
+    """And no error: sweeps over the healers give it to all, and runs of earlier versions were made with it."""
+    assert train(tmp_path / "a", "--threshold", "0.3") == 0
+    assert "changes nothing without --heal=paper" in capsys.readouterr().err
+    assert train(tmp_path / "b", "--threshold", "0.3", "--heal=paper") == 0
+    assert train(tmp_path / "c", "--threshold", "0.1") == 0
+    assert "changes nothing" not in capsys.readouterr().err
 
 
 def test_a_run_at_chance_is_told(tmp_path, capsys):

@@ -14,7 +14,7 @@ from typing import cast
 import torch.distributed as dist
 
 from robaudit.errors import RobauditError
-from robaudit.evidence import Evidence, EvidenceFile, Header, precision_of
+from robaudit.evidence import Evidence, EvidenceFile, Header, within_wanted
 from robaudit.inputs import Images
 from robaudit.ranks import Ranks
 from robaudit.verdict import Claim, is_complete, judge
@@ -45,7 +45,7 @@ def finished_unwritable(path: Path, header: Header, claim: Claim | None) -> Evid
         return None
     with EvidenceFile.open(path) as file:
         before = file.header()
-        if file.other(header) or precision_of(before, header.plan.within) != before.plan.within:
+        if file.other(header) or within_wanted(before, header.plan.within) != before.plan.within:
             return None
         found = file.read()
     return found if found.header.finished and is_complete(found, judge(found, claim)) else None

@@ -77,9 +77,9 @@ def expect_policy(path: Path, header: Header, rules: Policy) -> None:
 
 def precise_enough(header: Header, rules: Policy) -> bool:
     """Whether AutoAttack's number was wanted as precisely as the policy asks, or more so."""
-    from robaudit.evidence import precision_of
+    from robaudit.evidence import within_wanted
 
-    return precision_of(header, rules.plan.within) == header.plan.within
+    return within_wanted(header, rules.plan.within) == header.plan.within
 
 
 def expect_content(path: Path, header: Header, model: Path, rules: Policy, images: Images | None) -> None:

@@ -14,6 +14,7 @@ from robaudit.cli.trackers import LOG_OPTION, check_tracker
 from robaudit.cli.train_settings import check_settings
 from robaudit.errors import RobauditError
 from robaudit.plan import parse_fraction
+from robaudit.training import TrainSettings
 
 _DATA, _METHOD, _RUN, _HEAL = "Data", "Method", "Run", "Healing"
 _HEALERS = ("auto", "paper", "off")
@@ -152,7 +153,7 @@ def train(
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     check_settings(dataset, given)
-    if threshold is not None and heal != "paper" and not quiet:
+    if heal != "paper" and threshold not in (None, TrainSettings.threshold) and not quiet:
         complain("--threshold is Algorithm 1's, and changes nothing without --heal=paper")
     if start:
         check_present(start)

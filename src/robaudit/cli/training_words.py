@@ -58,7 +58,8 @@ def _masking(rows: list[Row], settings: TrainSettings) -> Iterator[str]:
         yield f"became masked in {_epochs(masked)}{'; --heal acts on that' * (settings.heal == 'off')}"
     elif settings.heal == "auto":
         yield "no epoch became masked, so the healer changed nothing"
-    if rugged := [row for row in rows if row.get("rugged")]:
+    weak = any(row.get("weak") for row in rows)  # where PGD-10 deceives anyway, whatever the surface
+    if not weak and (rugged := [row for row in rows if row.get("rugged")]):
         yield f"the loss surface was rugged, without deceiving PGD-10, in {_epochs(rugged)}"
     tried = [row for row in rows if row.get("tried")]
     kept = [row for row in tried if row["treatment"]]

@@ -12,7 +12,7 @@ from robaudit.evidence.evidence import (
     Header,
     Outcome,
 )
-from robaudit.evidence.identity import precision_of, same_model
+from robaudit.evidence.identity import same_model, within_wanted
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.scouts import (
     FIRST_QUERIES,
@@ -58,8 +58,8 @@ __all__ = [
     "full_steps",
     "inside",
     "one_each",
-    "precision_of",
     "run_length",
     "same_model",
     "seal",
+    "within_wanted",
 ]

@@ -61,7 +61,7 @@ def same(key: str, old: Any, new: Any) -> bool:
     return bool(_bare(key, old) == _bare(key, new))
 
 
-def precision_of(before: Header, asked: float | None) -> float | None:
+def within_wanted(before: Header, asked: float | None) -> float | None:
     """What an audit of `before` that is asked for now wants AutoAttack's number within; None wants the verdict only.
 
     Further draws make it more precise. What is finished and more precise than asked is left as it is.

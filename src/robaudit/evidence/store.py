@@ -15,7 +15,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import digest
 from robaudit.evidence.evidence import Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
-from robaudit.evidence.identity import IDENTITY, difference, from_rows, joined, precision_of, same, to_rows
+from robaudit.evidence.identity import IDENTITY, difference, from_rows, joined, same, to_rows, within_wanted
 from robaudit.evidence.opening import open_copy, refuse_foreign_journal
 from robaudit.evidence.reading import read_evidence, read_witnesses
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
@@ -87,7 +87,7 @@ class EvidenceFile:
                 if digest.FIELD not in file._fields():
                     digest.begin(db)
             before = file.header()
-            within = precision_of(before, header.plan.within)
+            within = within_wanted(before, header.plan.within)
             if within != before.plan.within:
                 before = dataclasses.replace(before, finished=False)
                 file.update(plan=dataclasses.replace(before.plan, within=within).to_dict(), finished=False)
