@@ -141,11 +141,12 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for text in options.cases:
-        dataset, path, eps, count = text.split(":")
+        dataset, _, rest = text.partition(":")
+        path, eps, count = rest.rsplit(":", 2)  # a factory's path has a colon of its own
         every = load_images(dataset, data_dir=options.data_dir, seed=0)
         plan = AuditPlan(ThreatModel("Linf", parse_fraction(eps)), limit=int(count))
         case = Case(
-            name=Path(path).stem,
+            name=Path(path).stem if Path(path).exists() else path.rpartition(":")[2],
             classifier=load_classifier(path, images=every),
             every=every,
             plan=plan,
