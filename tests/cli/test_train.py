@@ -5,11 +5,13 @@ import shlex
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from robaudit.cli import run, training
 from robaudit.cli.train import with_heal_value
 from robaudit.cli.training_words import summary
 from robaudit.errors import RobauditError
+from robaudit.inputs import load_images
 from tests.shipped import DISTILLED
 
 SMALL = [
@@ -124,6 +126,21 @@ class Chooses(torch.nn.Module):
         if float(y.sum()) > 0:
             return y * 2
         return y
+
+
+def test_layers_without_biases_are_trained_from(tmp_path, capsys):
+    """What the architecture's name builds anew has biases; at zero they change nothing."""
+    images = load_images("digits", split="train")
+    x, y = images.float().flatten(1), images.labels
+    means = torch.stack([x[y == k].mean(0) for k in range(10)])
+    tensors = {"l1.weight": torch.eye(64), "l2.weight": means / means.norm(dim=1, keepdim=True)}
+    save_file(tensors, tmp_path / "bare.safetensors")
+    flags = ["--dataset", "digits", "--epochs", "1", "--limit", "200", "--validation", "40", "--confirm", "0"]
+    assert (
+        run(["train", *flags, "--from", str(tmp_path / "bare.safetensors"), "--out", str(tmp_path / "run")])
+        == 0
+    )
+    assert "begins with" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore")

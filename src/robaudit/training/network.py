@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.devices import has_bf16, is_accelerator
+from robaudit.errors import RobauditError
 from robaudit.inputs import (
     Classifier,
     ModelInfo,
@@ -84,10 +85,24 @@ def begin_from(trained: Trained, start: Classifier | None, x: Tensor) -> list[st
         start: of the same architecture; None for the fresh weights that are there.
         x: (n, C, H, W) in [0, 1], to see what its logits are like.
 
+    Raises:
+        RobauditError: what its architecture builds anew has other tensors.
+
     """
     if start is None:
         return []
-    trained.network.load_state_dict(start.network.state_dict())
+    given = start.network.state_dict()
+    for name, tensor in trained.network.state_dict().items():
+        if (
+            name not in given and name.rpartition(".")[2] == "bias"
+        ):  # a layer without one; architectures have one
+            given[name] = torch.zeros_like(tensor)
+    try:
+        trained.network.load_state_dict(given)
+    except RuntimeError as error:
+        raise RobauditError(
+            f"{start.info.path}: has other tensors than {start.info.architecture} builds anew; train from another"
+        ) from error
     factor = shrink_logits(trained, x)
     scaled = (
         f"logits are scaled by {factor:.3g}, they were too large to train from; predictions stay as they were"
