@@ -92,6 +92,19 @@ def test_a_rugged_surface_that_deceives_nobody_is_no_masking():
     assert readings[-1].reason.startswith("normalised FOSC 0.357 and SGCS 0.447")
 
 
+def test_a_network_that_guesses_is_neither_rugged_nor_any_epochs_past():
+    """Its gradients vanish, so that their SGCS is 0; the epochs after a collapse are judged by those before it."""
+    judge, calm = Judge(), Judge()
+    for _ in range(10):
+        judge.observe(look())
+        calm.observe(look())
+    guessing = replace(look(0.0, 0.0, 0.1, 0.1, 0.0), at_chance=True)
+    assert [judge.observe(guessing) for _ in range(5)] == [Reading()] * 5
+    assert judge.observe(look(**JUMP)) == calm.observe(look(**JUMP))
+    assert judge.observe(guessing) == Reading()
+    assert judge.observe(look()).recovered
+
+
 def test_a_judge_goes_on_from_its_state():
     one, two = Judge(), Judge()
     for k in range(12):

@@ -3,7 +3,8 @@
 Masking (Li et al., Figure 2) is a change: FOSC rises and SGCS falls together, PGD-10 leaves many more examples than the
 worst case of several attacks does, and an attack without gradients breaks many of them at once. Where PGD-10 leaves as
 many more in the run's calm epochs, there is none: the worst case is what counts, and no treatment changes it. Where
-FOSC and SGCS change alone the loss surface is rugged and PGD-10 is not deceived.
+FOSC and SGCS change alone the loss surface is rugged and PGD-10 is not deceived. A network that guesses has hardly a
+gradient, whose FOSC and SGCS say nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Judge:
         self._masked = False
 
     def observe(self, look: Look) -> Reading:
-        """Judge one epoch."""
+        """Judge one epoch; one at chance is nothing, and nobody's past."""
+        if look.at_chance:
+            return Reading()
         gaps = (look.gap, look.standing.black_box_gap)
         fosc, sgcs = look.measured.fosc_normalised, look.measured.sgcs
         misled = self._watch.judge(fosc, sgcs)
