@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from robaudit.torchrun import among_several
+
 T = TypeVar("T")
 
 
@@ -57,7 +59,7 @@ class Ranks:
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """The ranks that `torchrun` started this process among; alone without it."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
+    if not among_several():
         yield Ranks()
         return
     ours = not dist.is_initialized()

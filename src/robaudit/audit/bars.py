@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from robaudit.audit.outlook import Outlook
 from robaudit.audit.progress import Progress
 from robaudit.escaping import plain
 from robaudit.plan import title
+from robaudit.torchrun import is_first_process
 
 #: Seconds after which a line is written though nothing ended, where there is no terminal.
 QUIET_SECONDS = 30.0
@@ -183,7 +183,7 @@ def progress_bars(quiet: bool = False) -> Iterator[Progress | None]:
     A live view on a terminal and in a notebook that has ipywidgets; else lines, from the first process alone.
     """
     screen = Console(stderr=True, emoji=False)
-    if quiet or os.environ.get("RANK", "0") != "0":
+    if quiet or not is_first_process():
         yield None
         return
     widgets = screen.is_jupyter and importlib.util.find_spec("ipywidgets") is not None

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robaudit.cli.common import console, exists, exit_code, is_first_process, write_text
+from robaudit.cli.common import console, exists, exit_code, write_text
 from robaudit.cli.streams import complain
 from robaudit.cli.waiting import working
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.factory_names import is_factory, is_fetched
 from robaudit.files import read_text
+from robaudit.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from torch import nn

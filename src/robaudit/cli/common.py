@@ -29,12 +29,6 @@ _DATABASE = b"SQLite format 3\0"
 _EXIT_CODES = {"not-overestimated": 0, "overestimated": 1, "inconclusive": 3}
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one that prints and writes: there is no other, or `torchrun` calls it rank 0."""
-    several = os.environ.get("WORLD_SIZE", "1") != "1" and "MASTER_ADDR" in os.environ
-    return not several or os.environ.get("RANK", "0") == "0"
-
-
 def exit_code(verdict: Verdict, ignored: Collection[str] = ()) -> int:
     """1 when overestimated, or less is left than is claimed or demanded; 3 when that is open; else 0.
 

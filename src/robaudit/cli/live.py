@@ -133,7 +133,7 @@ def watched(quiet: bool) -> Iterator[TrainProgress]:
     from rich import progress as rich
     from rich.console import Console
 
-    from robaudit.cli.common import is_first_process
+    from robaudit.torchrun import is_first_process
     from robaudit.training import Silent
 
     screen = Console(stderr=True, highlight=False, emoji=False)

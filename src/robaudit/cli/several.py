@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.auditing import COULD_NOT_AUDIT, Checked, CheckRequest, check_safely
-from robaudit.cli.common import console, is_first_process, write_text
+from robaudit.cli.common import console, write_text
 from robaudit.errors import RobauditError
 from robaudit.escaping import json_text, plain
+from robaudit.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from robaudit.cli.check_reports import Outputs

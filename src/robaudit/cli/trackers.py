@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robaudit.cli.common import is_first_process
+from robaudit.torchrun import is_first_process
 from robaudit.cli.help import one_of
 from robaudit.cli.streams import complain
 from robaudit.errors import RobauditError

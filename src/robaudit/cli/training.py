@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.cli.common import console, is_first_process
+from robaudit.cli.common import console
 from robaudit.cli.live import watched
 from robaudit.cli.trackers import Tracked, tracked
 from robaudit.cli.train_settings import settings_for
@@ -21,6 +21,7 @@ from robaudit.inputs import DATASETS, Classifier, Images, is_factory, load_class
 from robaudit.plan import AuditPlan, Budget, ThreatModel
 from robaudit.plan import title as title_of
 from robaudit.reports.run_plots import draw_run
+from robaudit.torchrun import is_first_process
 from robaudit.training import TrainSettings, train
 from robaudit.training.checkpoints import BEST, LAST
 from robaudit.verdict import accuracy, judge, shared

@@ -2,7 +2,8 @@
 
 import pytest
 
-from robaudit.cli.common import is_first_process
+from robaudit.audit import progress_bars
+from robaudit.torchrun import is_first_process
 
 
 @pytest.mark.parametrize(
@@ -16,8 +17,11 @@ from robaudit.cli.common import is_first_process
     ],
 )
 def test_all_but_the_first_of_several_are_silent(monkeypatch, told, first):
+    """A batch queue gives tasks that know nothing of each other a RANK of their own."""
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     assert is_first_process() is first
+    with progress_bars() as told_of_it:
+        assert (told_of_it is not None) is first
