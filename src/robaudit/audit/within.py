@@ -52,7 +52,7 @@ LEAVES = {SCOUT_WIDE: 0.4, SCOUT_DEEP: 0.25}
 #: Beside the breaks that the steps at more classes found, those that are thought to be left; and of the candidates the
 #: part that is thought to break at least, for these steps may find few where many are left at the likeliest class.
 STILL_LEFT, STILL_EXPECTED = 0.6, 0.005
-#: Candidates on which Square's first queries are tried to see whether they are worth it on all.
+#: Candidates on which Square's first queries, and all steps at the likeliest class, are tried to see what they find.
 TRIED = 64
 #: Examples that are attacked to the end before the interval is looked at again, at least and at most.
 LEAST_DRAWS, MOST_DRAWS = 16, 64
@@ -123,10 +123,10 @@ class Sampling:
             found = left & ~passed(session.sync(), SCOUT_WIDE)
             left = left & ~found
             breaks = max(STILL_LEFT * float(found.sum()), STILL_EXPECTED * float(left.sum()))
-        by_square = 0.0 if self._chosen(SCOUT) is not None else self._square_finds(left)
-        if self._choose(SCOUT, left, breaks + by_square, breaks):
-            session.scout(self._places(left))
+        if self._choose(SCOUT, left, breaks + self._found_on_some(SCOUT, left), breaks):
+            self._scout(left, SCOUT)
             left = left & ~session.sync().broken_early(SCOUT)
+        breaks = max(breaks, self._found_on_some(SCOUT_DEEP, left))
         if self._choose(SCOUT_DEEP, left, breaks, LEAVES[SCOUT_DEEP] * breaks):
             self._scout(left, SCOUT_DEEP)
         self._keep(**{SCOUTED: 1})
@@ -153,25 +153,32 @@ class Sampling:
         else:
             targets, steps = begun(scout, plan)
             cost = 2 * steps * min(targets, self._others)
-            if scout == SCOUT_DEEP and steps <= begun(SCOUT_TARGETED, plan)[1]:
-                return self._keep(**{CHOSEN[scout]: 0})  # they have been made
+            if scout == SCOUT_DEEP and self._deep_is_made:
+                return self._keep(**{CHOSEN[scout]: 0})
         rest = count - round(before - after)
         saved = self._draws_wanted(count, before) - self._draws_wanted(rest, after)
         return self._keep(**{CHOSEN[scout]: int(saved * self._whole > count * cost)})
 
-    def _square_finds(self, left: np.ndarray) -> float:
-        """Of the candidates, how many Square's first queries would break, by some that they are tried on.
+    def _found_on_some(self, scout: str, left: np.ndarray) -> float:
+        """Of the candidates, how many this beginning would break, by some that it is tried on.
 
         Which ones says nothing of the order in which candidates are drawn, nor does then what is chosen by them: were
         it the first ones, the sample would be of those whose outcomes had led to the choice.
         """
+        if self._chosen(scout) is not None or (scout == SCOUT_DEEP and self._deep_is_made) or not left.any():
+            return 0.0
         ids = np.sort(self.session.sync().ids[left])
         draw = np.random.default_rng([self.session.plan.seed, len(ids)])
         tried = np.isin(self.session.sync().ids, draw.permutation(ids)[:TRIED])
-        self.session.scout(self._places(tried))
-        return float(
-            (self.session.sync().broken_early(SCOUT) & tried).sum() / max(tried.sum(), 1) * left.sum()
-        )
+        self._scout(tried, scout)
+        found = self.session.sync().broken_early(scout) & tried
+        return float(found.sum() / tried.sum() * left.sum())
+
+    @property
+    def _deep_is_made(self) -> bool:
+        """Whether a small budget ends where APGD-T's first steps do."""
+        plan = self.session.plan
+        return begun(SCOUT_DEEP, plan)[1] <= begun(SCOUT_TARGETED, plan)[1]
 
     @property
     def _others(self) -> int:
@@ -206,7 +213,10 @@ class Sampling:
         return min(left, math.log(2 / (1 - self.session.plan.confidence)) / max(grown, 1e-9))
 
     def _scout(self, wanted: np.ndarray, scout: str) -> None:
-        """The beginning of APGD-T that is called so on those of `wanted` of which it is not known how it ends."""
+        """The beginning of an attack on those of `wanted` of which it is not known how it ends."""
+        if scout == SCOUT:
+            self.session.scout(self._places(wanted))
+            return
         evidence, plan = self.session.sync(), self.session.plan
         targets, steps = begun(scout, plan)
         known = (

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from robaudit.torchrun import is_first_process
 from robaudit.cli.help import one_of
 from robaudit.cli.streams import complain
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
 from robaudit.spelling import unknown
+from robaudit.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from robaudit.training import StepResult, TrainProgress

@@ -14,6 +14,7 @@ from robaudit.evidence import (
     SCOUT_DEEP,
     SCOUT_TARGETED,
     SCOUT_WIDE,
+    SCOUTS,
     Outcome,
     begun,
     run_length,
@@ -51,7 +52,7 @@ def test_candidates_are_drawn_in_the_audits_order(found):
 @pytest.mark.parametrize("name", PATHS)
 def test_beginnings_that_are_worth_it_are_made_on_all(folder, models, images, split, name, monkeypatch):
     """Each of them, as if everything that it is tried on were thought to break by it."""
-    monkeypatch.setattr(within.Sampling, "_square_finds", lambda self, left: float(left.sum()))
+    monkeypatch.setattr(within.Sampling, "_found_on_some", lambda self, scout, left: float(left.sum()))
     monkeypatch.setattr(within, "EXPECTED", 0.5)
     monkeypatch.setattr(within, "STILL_LEFT", 50.0)
     plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=30, square_queries=300), within=0.03)
@@ -69,21 +70,39 @@ def test_beginnings_that_are_worth_it_are_made_on_all(folder, models, images, sp
     assert any("is a candidate that Square was not tried on" in text for text in found)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_the_likeliest_class_is_attacked_to_the_end_where_that_is_seen_to_break(
+    folder, models, images, share, monkeypatch
+):
+    """What is thought beforehand says no; what some candidates show decides."""
+    monkeypatch.setattr(within, "STILL_LEFT", 0.0)
+    monkeypatch.setattr(within, "STILL_EXPECTED", 0.0)
+    monkeypatch.setattr(
+        within.Sampling,
+        "_found_on_some",
+        lambda self, scout, left: share * float(left.sum()) * (scout == SCOUT_DEEP),
+    )
+    plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=30, square_queries=300), within=0.03)
+    evidence = audit(models["honest"], images, plan, path=folder / f"deep {share}")
+    assert evidence.header.early_stopping[CHOSEN[SCOUT_DEEP]] == bool(share)
+
+
 def turned(images):
     """The same examples, the last one first."""
     return replace(images, **{name: getattr(images, name).flip(0) for name in ("pixels", "labels", "ids")})
 
 
-def test_what_square_is_tried_on_does_not_depend_on_the_order(models, images, folder):
+@pytest.mark.parametrize("scout", [SCOUT, SCOUT_DEEP])
+def test_what_a_beginning_is_tried_on_does_not_depend_on_the_order(models, images, folder, scout):
     """Else the sample would be of candidates whose outcomes had led to what is chosen."""
     tried = []
+    plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=30))
     for order in ("as it is", "turned"):
         given = images if order == "as it is" else turned(images)
-        evidence = audit(models["honest"], given, PLAN, path=folder / f"order {order}")
+        evidence = audit(models["honest"], given, plan, path=folder / f"{scout} {order}")
         among = candidates(evidence)
-        scouted = evidence.attacks[SCOUT].outcome != Outcome.NOT_RUN
-        square = evidence.attacks["square"].outcome != Outcome.NOT_RUN
-        tried.append(set(evidence.ids[among & (scouted | square)].tolist()))
+        here = [evidence.attacks[name].outcome != Outcome.NOT_RUN for name in (scout, SCOUTS[scout])]
+        tried.append(set(evidence.ids[among & (here[0] | here[1])].tolist()))
     assert len(tried[0] & tried[1]) >= min(within.TRIED, among.sum())
 
 
