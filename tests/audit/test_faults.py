@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from robaudit.audit import audit, verify
 from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile, Outcome
 from robaudit.inputs import load_classifier, load_images
-from robaudit.plan import AuditPlan, Budget, ThreatModel
+from robaudit.plan import AUTO_DRAWS, AuditPlan, Budget, ThreatModel
 from robaudit.verdict import judge
+from tests.evidence.edits import editing, leave_half_written
 from tests.shipped import ADVERSARIAL
 
 BUDGET = Budget(10, 10, 10, 3, 60, 1)
@@ -78,6 +80,19 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path, classifier,
     assert kill_until_done(path, 4, np.random.default_rng(0)) >= 1
     assert outcomes(audit(classifier, images, PLAN, path=path)) == undisturbed
     assert not verify(path, classifier).failures
+
+
+@pytest.mark.parametrize("eot", [1, AUTO_DRAWS])
+def test_killed_in_the_middle_of_a_write_it_goes_on(tmp_path, classifier, images, undisturbed, eot):
+    """The number of draws that is looked up beforehand is read from the half-written file, too."""
+    path, plan = tmp_path / "half", replace(PLAN, eot=eot)
+    audit(classifier, images, plan, path=path)
+    with editing(path) as db:
+        db.execute("UPDATE header SET value = 'false' WHERE key = 'finished'")
+        db.execute("DELETE FROM outcomes WHERE attack = 'fab-t'")
+    leave_half_written(path)
+    assert outcomes(audit(classifier, images, plan, path=path)) == undisturbed
+    assert verify(path, classifier).failures == ()
 
 
 @pytest.mark.heavy

@@ -13,7 +13,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
 from robaudit.verdict import accuracy, compare
 from tests.cli.helpers import assert_clear
-from tests.evidence.edits import editing
+from tests.evidence.edits import editing, leave_half_written
 
 POLICY = """
 models = ["*.safetensors"]
@@ -147,6 +147,23 @@ def test_only_what_changed_is_audited_again(project, tmp_path, capsys, monkeypat
     (copy / "robaudit.toml").write_text(POLICY.replace("limit = 120", "limit = 119"))
     run(["gate", "--policy", str(copy / "robaudit.toml"), str(copy / "honest.safetensors")])
     assert seen == [str(copy / "honest.safetensors")], "another policy, another audit"
+
+
+@pytest.mark.parametrize("when", ["in the middle of a write", "before any example"])
+def test_a_gate_that_was_killed_goes_on(project, tmp_path, when):
+    _, folder = project
+    copy = tmp_path / "killed"
+    shutil.copytree(folder, copy)
+    (path,) = (copy / "kept").glob("honest-*")
+    before = read(path)
+    with editing(path) as db:
+        db.execute("UPDATE header SET value = 'false' WHERE key = 'finished'")
+        for table in ("outcomes", "answers", "images", "metrics", "examples"):
+            db.execute(f"DELETE FROM {table}" if when == "before any example" else "SELECT 1")
+    if when == "in the middle of a write":
+        leave_half_written(path)
+    assert run(["gate", "--policy", str(copy / "robaudit.toml"), str(copy / "honest.safetensors")]) == 0
+    assert accuracy(read(path), "autoattack") == accuracy(before, "autoattack")
 
 
 def test_evidence_made_elsewhere_is_only_re_checked(project, tmp_path, capsys):

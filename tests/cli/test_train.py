@@ -91,6 +91,9 @@ def test_heal_is_a_flag_and_takes_a_value(given, expected):
         (["--from", "nowhere.pt"], "nowhere.pt"),
         (["--select", "clean"], "select 'clean' is not known; use robust, pgd10"),
         (["--threads", "-1"], "threads -1 must be a whole number of at least 0"),
+        (["--threads", "100000"], "threads 100000 must be at most 1024"),
+        (["--lr", "1e308"], "lr 1e+308 must be a number above 0, at most 1e+06"),
+        (["--weight-decay", "1e308"], "weight-decay 1e+308 must be 0 or more, at most 1e+06"),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_written(arguments, message, tmp_path, capsys):
@@ -160,7 +163,17 @@ ROW = {
 }  # fmt: skip
 
 
+def weights_of(path, epoch):
+    save_file({"a": torch.zeros(1)}, path, metadata={"epoch": str(epoch)})
+
+
 def said_of(tmp_path, rows, **settings):
+    best = tmp_path / "best.json"
+    if (tmp_path / "best.safetensors").exists():
+        weights_of(
+            tmp_path / "best.safetensors", json.loads(best.read_text())["epoch"] if best.exists() else 2
+        )
+        weights_of(tmp_path / "last.safetensors", len(rows))
     request = training.TrainRequest("digits", tmp_path, None, False, None, False, False)
     found = training.settings_for("digits", {"seed": 0, **settings}, 1000)
     return summary([ROW | {"epoch": k, "best": 2} | row for k, row in enumerate(rows, 1)], found, request)
@@ -179,7 +192,10 @@ def test_the_last_line_says_what_was_kept_why_and_what_to_run_next(tmp_path):
     )
     assert "highest PGD-10 accuracy" in said_of(tmp_path, [{}, {}], select="pgd10")[-1]
     none = said_of(tmp_path, [{"best": 0}, {"best": 0}], heal="paper")[-1]
-    assert "last.safetensors (epoch 2, the last, for no epoch was fit to be the best)" in none
+    assert (
+        "(epoch 2, the last, for no epoch was fit to be the best: each has a FOSC above 0.1 (--threshold))"
+        in none
+    )
     best = ROW | {
         "asked": 200,
         "robust": 0.21,
@@ -237,15 +253,37 @@ def test_why_one_is_kept_though_an_epoch_has_a_larger_number(tmp_path):
     assert "epochs that guess do not count" in last
 
 
+@pytest.mark.parametrize("how", ["cut", "link", "other"])
+def test_weights_that_are_not_what_was_kept_are_not_announced(tmp_path, how):
+    request = training.TrainRequest("digits", tmp_path, None, False, None, False, False)
+    found = training.settings_for("digits", {"seed": 0}, 1000)
+    path = tmp_path / "best.safetensors"
+    weights_of(path, 2)
+    assert summary([ROW], found, request)[-1].endswith("put it back") is True
+    weights_of(path, 1)
+    assert summary([ROW], found, request)[-1].startswith("kept: ")
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:20])
+    elif how == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        weights_of(path, 7)
+    assert f"{path} is not what the run kept" in summary([ROW], found, request)[-1]
+
+
 @pytest.mark.parametrize(("rows", "heal", "lines"), [
     ([{}, {}], "auto", ["no epoch became masked, so the healer changed nothing"]),
-    ([{}, {"masked": True}], "off", ["became masked in epoch 2; --heal acts on that"]),
+    ([{}, {"masked": True}], "off", ["was masked in epoch 2; --heal acts on that"]),
     ([{"masked": True}, {"tried": {"untreated": 0.3}, "treatment": ""}], "auto",
-     ["became masked in epoch 1", "no treatment did better than none in epoch 2, and the run was left alone there"]),
+     ["was masked in epoch 1", "no treatment did better than none in epoch 2, and the run was left alone there"]),
     ([{"masked": True}, {"tried": {"untreated": 0.3}, "treatment": "noise", "healing": 8}], "auto",
-     ["became masked in epoch 1", "treatments that did better than none were kept for a while: noise from epoch 2 on"]),
+     ["was masked in epoch 1", "treatments that did better than none were kept for a while: noise from epoch 2 on"]),
+    ([{}, {"masked": True}], "auto",
+     ["was masked in epoch 2",
+      "the last epoch is masked, and there was none after it to treat that in: train for more epochs"]),
     ([{"masked": True}, {"healing": 8}], "paper",
-     ["became masked in epoch 1", "noise in the first batches of epoch 2"]),
+     ["was masked in epoch 1", "noise in the first batches of epoch 2"]),
     ([{"rugged": True}, {}], "auto", ["no epoch became masked, so the healer changed nothing",
                                       "the loss surface was rugged, without deceiving PGD-10, in epoch 1"]),
     ([{"rugged": True}, {"weak": True}], "off", []),

@@ -54,10 +54,43 @@ def test_legends_and_shades_are_beside_the_curves(tmp_path, epochs):
     assert drawn.startswith("<?xml")
     page = run_page(folder)
     assert page.count('<svg class="chart"') == 6
-    assert "shaded: became masked" in page
+    assert "shaded: masked" in page
     assert "shaded: treated by the healer" in page
     assert len(re.findall("<tr>", page)) == epochs + 1
     assert "script-src &#39;none&#39;" in page
+
+
+def test_a_single_epoch_is_seen_and_an_unfinished_run_named(tmp_path):
+    folder = folder_of(tmp_path, NEW | {"best": 1}, 1)
+    (folder / "settings.json").write_text(
+        json.dumps({"settings": {"epochs": 4, "validation": 1000}, "command": ""})
+    )
+    page = run_page(folder)
+    assert page.count('<circle class="dot') >= 9
+    assert "1 of 4 epochs: the run is not finished" in page
+    assert "of the 1000 held out" in page
+
+
+def test_a_value_that_dwarfs_the_others_does_not_flatten_them(tmp_path):
+    folder = folder_of(tmp_path, NEW, 8, fosc=9000.0)
+    assert [item.log for item in subjects(read_log(folder))] == [False] * 5 + [True]
+    assert ">1000</text>" in run_page(folder)
+    assert draw_run(folder, folder / "curves.png")[0].stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("value", [-1e10, 0.0])
+def test_numbers_below_zero_are_drawn(tmp_path, value):
+    assert run_page(folder_of(tmp_path, NEW | {"sgcs": value, "fosc": value, "fosc_normalised": value}))
+
+
+def test_what_algorithm_1_leaves_out_is_said(tmp_path):
+    rows = [NEW | {"epoch": k, "fosc": f, "robust": r} for k, f, r in ((1, 0.05, 0.3), (2, 0.2, 0.5))]
+    words = run_best.why_best(rows[0], rows, most_fosc=0.1)
+    assert (
+        words
+        == "epoch 1, of the highest robust accuracy; epochs with a FOSC above 0.1 do not count (--threshold)"
+    )
+    assert "--threshold" not in run_best.why_best(rows[0], rows[:1], most_fosc=0.1)
 
 
 def test_the_page_shows_the_audit_of_the_best_weights_and_of_no_others(tmp_path, audited):
@@ -203,7 +236,7 @@ def test_the_page_says_which_of_its_numbers_are_of_which_examples(tmp_path):
     assert "of 128 to 200 examples" in page
     assert "kept as the best: epoch 2</li>" in page
     assert '<td class="n">128</td>' in page
-    assert "<td>kept as the best</td>" in page
+    assert ">kept as the best</td>" in page
     (folder / "settings.json").write_text(json.dumps({"command": "", "settings": {"select": "pgd10"}}))
     assert "of the highest PGD-10 accuracy" in run_page(folder)
 

@@ -18,7 +18,7 @@ from robaudit.training.healer import (
 from robaudit.training.judging import Judge
 from robaudit.training.metrics import Measured
 from robaudit.training.treatments import NONE, TREATMENTS, treatments_for
-from robaudit.training.trials import Trial, best_of, logged, summary
+from robaudit.training.trials import Trial, best_of, logged, summary, untreated
 from robaudit.training.validation import Look
 from robaudit.training.watch import Reading
 from robaudit.training.worst_case import Standing
@@ -185,8 +185,8 @@ def test_only_what_makes_a_difference_is_tried(method, names):
     assert {item.name for item in found[1:]} == names
 
 
-def trial(number, robust):
-    return Trial(TREATMENTS[number], look(robust=robust), {})
+def trial(number, robust, **changes):
+    return Trial(TREATMENTS[number], replace(look(robust=robust), **changes), {})
 
 
 def test_the_trial_with_the_most_robust_examples_wins_and_a_tie_is_left_alone():
@@ -197,6 +197,41 @@ def test_the_trial_with_the_most_robust_examples_wins_and_a_tie_is_left_alone():
     row = logged(tie[1], tie)
     assert row["rolled_back"]
     assert row["tried"] == {"untreated": 0.4, "back": 0.4, "noise": 0.3}
+
+
+def test_a_trial_that_ends_in_guessing_is_no_better_than_one_that_does_not():
+    """A constant answer is right on a tenth of the examples, whatever the attack."""
+    found = [trial(0, 0.1, at_chance=True), trial(1, 0.06), trial(2, 0.08)]
+    assert best_of(found).treatment == TREATMENTS[2]
+    assert "untreated 10.0 by guessing, " in summary(best_of(found), found)
+    assert untreated(found) is None
+    assert untreated([trial(0, 0.1)]) is not None
+    alone = [trial(0, 0.1, at_chance=True)]
+    assert best_of(alone).treatment == NONE
+
+
+def test_trials_are_compared_and_shown_by_the_same_passes():
+    """Many passes leave fewer examples than few do; that one trial got them says nothing against it."""
+    thorough = trial(0, 0.45)
+    left = thorough.look.standing
+    harder = replace(left, robust=left.robust & (torch.arange(200) < 50), long=True)
+    thorough = replace(thorough, look=replace(thorough.look, standing=harder))
+    found = [thorough, trial(2, 0.4)]
+    assert best_of(found) is thorough
+    assert "untreated 45.0, noise 40.0" in summary(thorough, found)
+    assert logged(thorough, found)["tried"] == {"untreated": 0.45, "noise": 0.4}
+
+
+def test_masking_lasts_as_long_as_the_gaps_do():
+    """FOSC and SGCS may come back first; then it is not over, and what is masked is nobody's past."""
+    judge, gone = Judge(), JUMP | {"fosc": 0.09, "sgcs": 0.75}
+    for _ in range(10):
+        judge.observe(look())
+    assert judge.observe(look(**JUMP)).masked
+    readings = [judge.observe(look(**gone)) for _ in range(4)]
+    assert all(reading.masked and not reading.recovered for reading in readings)
+    assert "at most 5.0" in judge.observe(look(**JUMP)).reason
+    assert judge.observe(look()).recovered
 
 
 def test_healers_go_on_from_their_states():

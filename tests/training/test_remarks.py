@@ -17,6 +17,20 @@ def test_a_run_that_stays_at_chance_says_so_after_a_few_epochs_and_once():
     assert "smaller --lr (now 0.3)" in messages[EPOCHS_IN_A_ROW - 1][0]
 
 
+def test_what_is_advised_at_chance_is_what_may_help():
+    """A rate too small, or too few steps, are no reason for a smaller rate."""
+    slow, few = Remarks([20] * 10), Remarks([20] * 10, steps=8)
+    said = [slow.after(row(k, clean=0.1) | {"lr": 1e-9}) for k in range(1, 5)]
+    assert "larger --lr (now 1e-09)" in said[EPOCHS_IN_A_ROW - 1][0]
+    said = [few.after(row(k, clean=0.1)) for k in range(1, 5)]
+    assert "after 24 steps only: train for more epochs" in said[EPOCHS_IN_A_ROW - 1][0]
+
+
+def test_few_examples_for_autoattack_are_told_at_the_start():
+    assert "--confirm 10: of so few" in Remarks([20] * 10, confirmed=10).at_start()[0]
+    assert not Remarks([20] * 10, confirmed=0).at_start()
+
+
 def test_guessing_a_little_better_once_is_still_chance():
     """As with PGD-AT on digits at eps 0.3, rate 0.3: 13, 10, 16, 10, 10 % clean."""
     remarks = Remarks([20] * 10)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from robaudit.ranks import joined
 from robaudit.reports.run_best import read_best
 from robaudit.stats import at_chance
 from robaudit.training import Inner, NotFiniteError, Silent, TrainSettings, train
+from robaudit.training.checkpoints import Folder
 from robaudit.training.data import hold_out
 from robaudit.training.run import Run
 from tests.models import cnn
@@ -219,6 +221,39 @@ def test_a_run_goes_on_that_had_less_to_say(done, images, tmp_path):
         train(TINY, images, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("step",), 10**9),
+        (("slower",), -1.0),
+        (("slower",), math.nan),
+        (("treatment",), "evil\x1b[31m"),
+        (("seconds",), -1e300),
+        (("batches",), [5]),
+        (("batches",), [{"step": 1}]),
+        (("rows", 0, "robust"), 1e300),
+        (("rows", 0, "tried"), {"a": "b"}),
+        (("remarks", "chance"), [5, 6, 7]),
+        (("judge", "gaps"), [[1]]),
+        (("judge", "watch", "healthy"), [["a", "b"]]),
+        (("selection", "gaps"), [[1]]),
+        (("selection", "standing", "robust"), torch.zeros(3, dtype=torch.bool)),
+        (("selection", "standing", "total"), 10**18),
+        (("selection", "rivals"), [{"robust": torch.zeros(5)}]),
+    ],
+)
+def test_a_state_that_no_run_has_is_refused(done, images, tmp_path, place, value):
+    state = torch.load(done[0] / "resume.pt", weights_only=True)
+    part = state
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    torch.save(state, tmp_path / "resume.pt")
+    with pytest.raises(RobauditError, match=r"cannot be resumed .*remove it to begin anew") as caught:
+        train(TINY, images, tmp_path)
+    assert "\x1b" not in str(caught.value)
+
+
 def test_examples_of_one_class_are_refused_before_anything_is_written(images, tmp_path):
     one = replace(images, labels=torch.full_like(images.labels, 3))
     with pytest.raises(RobauditError, match="all 200 examples to train on are of class 3"):
@@ -271,6 +306,13 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(done, images
     monkeypatch.setattr(torch, "save", save)
     train(TINY, images, tmp_path)
     assert bits(tmp_path / "best.safetensors") == bits(done[0] / "best.safetensors")
+
+
+def test_two_runs_are_not_in_one_folder_at_once(images, tmp_path):
+    folder = Folder(tmp_path, TINY, images.sha256)
+    with folder.held(), pytest.raises(RobauditError, match="another run is under way in it"):
+        train(TINY, images, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_run_gives_the_same_bytes(done, images, tmp_path):

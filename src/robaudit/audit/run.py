@@ -24,11 +24,12 @@ from robaudit.audit.within import Sampling
 from robaudit.devices import failures_explained
 from robaudit.engine import on_threads
 from robaudit.errors import RobauditError
-from robaudit.evidence import Evidence
+from robaudit.evidence import Evidence, EvidenceFile
 from robaudit.fast import Averaged, before_softmax
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AuditPlan
 from robaudit.ranks import joined
+from robaudit.torchrun import is_first_process
 from robaudit.verdict import Claim, judge
 
 
@@ -57,6 +58,8 @@ def audit(  # noqa: PLR0913  one audit; all but three by keyword
 
     """
     where = torch.device(device)
+    if is_first_process():
+        EvidenceFile.repair(path)
     plan = choose_draws(with_helpers(plan, helpers or {}), classifier.to(where), images, where, path)
     if plan.limit is not None and plan.limit < len(images):
         raise RobauditError(

@@ -24,14 +24,14 @@ from robaudit.evidence import SCOUTS, Evidence, EvidenceFile, contradictions, do
 from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan
-from robaudit.verdict import Verdict, estimate, is_complete, judge
+from robaudit.verdict import Verdict, estimate, judge, left_over
 from robaudit.verdict.sample_claims import (
     odd_candidates,
     sample_contradictions,
     short_breaks,
     short_survivals,
 )
-from robaudit.verdict.sampling import MINIMUM
+from robaudit.verdict.sampling import MINIMUM, precise
 
 #: AutoAttack's survivors and candidates that another attack breaks are attacked again, whatever was asked for: so many
 #: pairs of them.
@@ -51,7 +51,10 @@ class Verification:
         survivors: (example, attack) pairs that the file calls survivors.
         doubtful: AutoAttack's survivors, and candidates of a sample, that another attack breaks, attacked again; None
             where there are none.
-        recomputed: a random part of the survivors, attacked again; None where nobody asked for it.
+        recomputed: a random part of the survivors, attacked again; None where nobody asked for it. Of a sample, of
+            AutoAttack's survivors among the examples that were drawn: each of them stands for many.
+        waiting: of a sample, a random part of the other survivors, attacked again; likewise: PGD-10's, and the short
+            attacks' on candidates that were not drawn.
         pgd: a random part of PGD-10's breaks, made again; likewise. A witness proves that an example is not robust, and
             not that PGD-10 found it, which is what a gap is measured from.
         short: of a sample, a random part of the short attacks' breaks, made again; likewise. They decide which examples
@@ -68,6 +71,7 @@ class Verification:
     survivors: int
     doubtful: Recomputation | None
     recomputed: Recomputation | None
+    waiting: Recomputation | None
     pgd: Recomputation | None
     short: Recomputation | None
     failures: tuple[str, ...]
@@ -139,7 +143,7 @@ def verify(
         )
 
     suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in searching]
-    first, second, pgd, short = None, None, None, None
+    first = second = waiting = pgd = short = None
     if not failures:
         seed = again.seed if again else secrets.randbits(32)
         first = attack_again(suspects, Recompute(DOUBTFUL_PAIRS, seed))
@@ -147,11 +151,17 @@ def verify(
         # What searched with another model cannot be repeated without it.
         own = [name for name in (*header.plan.attacks, *SCOUTS) if name not in header.plan.helpers]
         mine = [pair for pair in pairs if pair[0] in (own if again.engine == "robaudit" else AUTOATTACK)]
-        second = attack_again(mine, again)
+        if header.plan.within is None:
+            second = attack_again(mine, again)
+        else:
+            whole = [pair for pair in mine if pair[0] in header.plan.members]
+            second = attack_again(whole, again)
+            rest = [pair for pair in mine if pair[0] not in header.plan.members]
+            waiting = attack_again(rest, more_pairs(again))
         if "pgd10" in own:
             pgd = attack_again(_pgd_breaks(evidence), more_pairs(again), "break")
         short = attack_again(short_breaks(evidence), more_pairs(again), "break")
-    failures += [text for part in (first, second, pgd, short) if part for text in part.failures()]
+    failures += [text for part in (first, second, waiting, pgd, short) if part for text in part.failures()]
     failures += _undecided(evidence)
     return Verification(
         witnesses=len(rows),
@@ -162,6 +172,7 @@ def verify(
         survivors=len(pairs),
         doubtful=first,
         recomputed=second,
+        waiting=waiting,
         pgd=pgd,
         short=short,
         failures=tuple(failures),
@@ -170,7 +181,7 @@ def verify(
 
 def _undecided(evidence: Evidence) -> list[str]:
     """What the file says of its own decision, against the verdict that its outcomes give."""
-    stopping, wanted = evidence.header.early_stopping, int(evidence.header.data["n"])
+    stopping = evidence.header.early_stopping
     try:
         verdict = judge(evidence)
     except ValueError as error:
@@ -178,16 +189,8 @@ def _undecided(evidence: Evidence) -> list[str]:
     # A claim is decided by the sample, where there is one.
     alone = verdict if evidence.header.plan.within is None else replace(verdict, claim=None)
     found = sample_contradictions(evidence)
-    if evidence.header.finished and not verdict.settled and len(evidence) < wanted:
-        found.append(
-            f"verdict: is said to be finished, but {len(evidence)} of {wanted} examples do not settle it"
-        )
-    if evidence.header.finished and not verdict.settled and (left := _left_out(evidence)):
-        found.append(
-            f"verdict: is open, so every example was to be attacked, and {left} are not attacked to the end"
-        )
-    if evidence.header.finished and (wide := _too_wide(evidence, verdict)):
-        found.append(wide)
+    if evidence.header.finished:
+        found += _unfinished(evidence, verdict)
     if stopping.get("decided") and not (alone.settled and verdict.decided_after <= stopping["examples"]):
         found.append(
             f"verdict: is said to be decided by {stopping['examples']} examples, which the outcomes do not do"
@@ -195,29 +198,33 @@ def _undecided(evidence: Evidence) -> list[str]:
     return found
 
 
-def _too_wide(evidence: Evidence, verdict: Verdict) -> str:
-    """How a finished sample falls short of the precision that was asked for; empty where it does not.
-
-    One that ended with a policy's minimum may: the file says so, and its reports show the interval that was reached.
-    """
-    within = evidence.header.plan.within
-    if within is None or evidence.header.early_stopping.get(MINIMUM) or is_complete(evidence, verdict):
-        return ""
-    found, asked = estimate(evidence), f"within {100 * within:g} points"
-    if found is None:
-        return f"sample: is said to be finished {asked}, and its short attacks are not through"
-    if not verdict.settled:
-        return ""  # which is said already
-    low, high = 100 * found.low, 100 * found.high
-    return f"sample: is said to be finished {asked}, and only {low:.2f} … {high:.2f} % is known"
-
-
-def _left_out(evidence: Evidence) -> int:
-    """Examples of which it is not known whether AutoAttack breaks them, where the plan asks for all."""
-    plan = evidence.header.plan
-    if plan.within is not None or not set(plan.members) <= set(plan.attacks):
-        return 0
-    return int(evidence.open("autoattack").sum())
+def _unfinished(evidence: Evidence, verdict: Verdict) -> list[str]:
+    """How evidence that is said to be finished falls short of what its plan asks for."""
+    plan, wanted = evidence.header.plan, int(evidence.header.data["n"])
+    left = left_over(evidence)
+    if not left:
+        return []
+    if plan.examples == "all":
+        return [
+            f"plan: every attack was to be run on all {wanted} examples, and {left} are not attacked to the end"
+        ]
+    if plan.within is None:
+        if verdict.settled:
+            return []
+        if len(evidence) < wanted:
+            return [
+                f"verdict: is said to be finished, but {len(evidence)} of {wanted} examples do not settle it"
+            ]
+        return [
+            f"verdict: is open, so every example was to be attacked, and {left} are not attacked to the end"
+        ]
+    # One that ended with a policy's minimum may know less: the file says so, and so do its reports.
+    if evidence.header.early_stopping.get(MINIMUM) or precise(evidence):
+        return []
+    asked = f"within {100 * plan.within:g} points"
+    if estimate(evidence) is None:
+        return [f"sample: is said to be finished {asked}, and its short attacks are not through"]
+    return [f"sample: is said to be finished {asked}, and less is known of a number that was asked for"]
 
 
 def _survivors(evidence: Evidence) -> list[Pair]:

@@ -132,7 +132,8 @@ def recheck(
     if found.recomputed is None:
         return f"{done}; none of {found.survivors} survivors attacked again."
     part, breaks = found.recomputed, breaks_again(found)
-    done += f"; {len(part.pairs)} of {part.among} survivors attacked again, seed {part.seed}"
+    what = "survivors" if found.waiting is None else "drawn survivors"
+    done += f"; {len(part.pairs)} of {part.among} {what} attacked again, seed {part.seed}"
     for made, what in breaks:
         done += f"; {len(made.pairs)} of {made.among} {what} made again"
     close = sum(len(made.of("close")) for made in (part, *(made for made, _ in breaks)))

@@ -89,6 +89,7 @@ class Gate:
         return {name: why for name, why in self.rules.ignored_of(model).items() if name in codes_of(case)}
 
     def _case(self, model: Path, minimum: float | None) -> tuple[Case, str]:
+        from robaudit.evidence import EvidenceFile
         from robaudit.reports import open_case
         from robaudit.verdict import Claim, is_complete
 
@@ -114,12 +115,15 @@ class Gate:
                 )
             return replace(case, checked=done), "re-checked"
         if path.is_file():
-            known = open_case(path, claim=claim, unfinished=True)
-            expect_policy(path, known.evidence.header, self.rules)
-            expect_content(path, known.evidence.header, model, self.rules, self._images_at_hand())
-            complete = known.evidence.header.finished and is_complete(known.evidence, known.verdict)
-            if complete and precise_enough(known.evidence.header, self.rules):
-                return replace(known, checked=_KEPT), "unchanged"
+            EvidenceFile.repair(path)
+            with EvidenceFile.open(path) as file:
+                header = file.header()
+            expect_policy(path, header, self.rules)
+            expect_content(path, header, model, self.rules, self._images_at_hand())
+            if header.finished and precise_enough(header, self.rules):
+                known = open_case(path, claim=claim)
+                if is_complete(known.evidence, known.verdict):
+                    return replace(known, checked=_KEPT), "unchanged"
         self._audit(model, path, claim)
         return open_case(path, claim=claim), "audited"
 

@@ -100,7 +100,7 @@ def report_run(folder: Path, out: str | None, form: str = "terminal") -> int:
     from robaudit.cli.common import check_apart, check_writable, console, write_text
     from robaudit.reports import PICTURE_FORMATS
     from robaudit.reports.run_curves import read_log
-    from robaudit.reports.run_page import FILES
+    from robaudit.reports.run_page import FILES, unfinished_words
 
     check_writable(out)
     check_apart(inputs=[folder / name for name in FILES], out=out)
@@ -119,8 +119,11 @@ def report_run(folder: Path, out: str | None, form: str = "terminal") -> int:
         raise RobauditError(
             f"{picture}: unknown kind of picture; end its name in {' or '.join(PICTURE_FORMATS)}"
         )
-    for row in read_log(folder):
+    rows = read_log(folder)
+    for row in rows:
         screen.print(plain(line(row)), markup=False, soft_wrap=True)
+    if unfinished := unfinished_words(folder, rows):
+        screen.print(plain(unfinished), markup=False, soft_wrap=True)
     drawn = draw_run(folder, picture)
     for path in drawn:
         screen.print(plain(f"curves: {path}"), markup=False, soft_wrap=True)

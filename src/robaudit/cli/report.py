@@ -37,6 +37,8 @@ def report(
     if evidence.is_dir():
         from robaudit.cli.live import report_run
 
+        if landscape:
+            raise RobauditError(f"{evidence}: is a training run, which a landscape is not drawn with")
         return report_run(evidence, out, form)
     from robaudit.evidence import Surface
     from robaudit.reports import REPORTS, open_case, terminal

@@ -94,7 +94,9 @@ def _load_start(path: str, images: Images, given: dict[str, Any]) -> Classifier:
         found = load_classifier(path, arch=given.get("arch"), normalise=given.get("normalise"), images=few)
     except RobauditError as error:
         if "--trust-program" not in str(error):
-            raise
+            raise RobauditError(
+                str(error).replace(", or --force to go on", "")
+            ) from error  # nor is there that
         # Trusted or not, it could not be trained.
         raise RobauditError(
             f"--from {path}: is a program, whose weights cannot be trained here; {advice}"

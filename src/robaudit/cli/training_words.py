@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -46,8 +47,8 @@ def summary(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> 
     """
     last = rows[-1]
     ended = (
-        f"{len(rows)} epochs; the last: {worth(last)}, FOSC {last['fosc']:.4g} "
-        f"(normalised {last['fosc_normalised']:.3f}), SGCS {last['sgcs']:.3f}"
+        f"{len(rows)} epoch{'s' * (len(rows) > 1)}; the last: {worth(last, settings.validation)}, "
+        f"FOSC {last['fosc']:.4g} (normalised {last['fosc_normalised']:.3f}), SGCS {last['sgcs']:.3f}"
     )
     return [ended, *_masking(rows, settings), *_kept(rows, settings, request)]
 
@@ -55,7 +56,9 @@ def summary(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> 
 def _masking(rows: list[Row], settings: TrainSettings) -> Iterator[str]:
     masked = [row for row in rows if row["masked"]]
     if masked:
-        yield f"became masked in {_epochs(masked)}{'; --heal acts on that' * (settings.heal == 'off')}"
+        yield f"was masked in {_epochs(masked)}{'; --heal acts on that' * (settings.heal == 'off')}"
+        if settings.heal == "auto" and masked[-1] is rows[-1]:
+            yield "the last epoch is masked, and there was none after it to treat that in: train for more epochs"
     elif settings.heal == "auto":
         yield "no epoch became masked, so the healer changed nothing"
     weak = any(row.get("weak") for row in rows)  # where PGD-10 deceives anyway, whatever the surface
@@ -74,18 +77,23 @@ def _masking(rows: list[Row], settings: TrainSettings) -> Iterator[str]:
 
 
 def _kept(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> Iterator[str]:
-    from robaudit.training.checkpoints import BEST, LAST
+    from robaudit.training.checkpoints import BEST, LAST, unlike
 
     best = read_best(request.out)
     kept = next((row for row in rows if row["epoch"] == rows[-1]["best"]), None)
     row, file = (best or kept, BEST) if best or kept else (rows[-1], LAST)
     assert row is not None  # one of them
-    why = why_best(row, rows, by_pgd10=settings.select == "pgd10")
+    most = settings.threshold if settings.heal == "paper" else math.inf
+    why = why_best(row, rows, by_pgd10=settings.select == "pgd10", most_fosc=most)
     if file == LAST:
         why = f"epoch {row['epoch']}, the last, for no epoch was fit to be the best"
+        why += f": each has a FOSC above {most:g} (--threshold)" * (most < math.inf)
     path = request.out / file
     if not path.exists():
         yield f"{path} is gone: train anew under another --out, or put it back"
+        return
+    if wrong := unlike(path, row):
+        yield f"{path} is not what the run kept ({wrong}): train anew under another --out, or put it back"
         return
     check = [
         "robaudit",
@@ -101,7 +109,7 @@ def _kept(rows: list[Row], settings: TrainSettings, request: TrainRequest) -> It
         check += ["--data-dir", str(request.data_dir)]
     if best and why_less(best):
         yield why_less(best)
-    yield f"kept: {path} ({why}): {worth(row)}; next: {shlex.join(check)}"
+    yield f"kept: {path} ({why}): {worth(row, settings.validation)}; next: {shlex.join(check)}"
 
 
 def _epochs(rows: list[Row]) -> str:

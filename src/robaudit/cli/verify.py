@@ -156,7 +156,8 @@ def summary_lines(result: Verification, header: Header) -> list[str]:
     if result.doubtful:
         lines.append(f"Of AutoAttack's survivors that another attack breaks: {repeated(result.doubtful)}.")
     if result.recomputed:
-        lines.append(f"{repeated(result.recomputed)}. {assurance(result.recomputed)}")
+        what = "survivors" if result.waiting is None else "drawn survivors"
+        lines.append(f"{repeated(result.recomputed, what)}. {assurance(result.recomputed)}")
         lines += [f"{repeated(part, what)}. {assurance(part)}" for part, what in breaks_again(result)]
     else:
         lines.append(
@@ -171,8 +172,12 @@ def summary_lines(result: Verification, header: Header) -> list[str]:
 
 
 def breaks_again(result: Verification) -> list[tuple[Recomputation, str]]:
-    """The breaks that were made again, and what to call them."""
-    parts = ((result.pgd, "breaks of PGD-10"), (result.short, "breaks of short attacks"))
+    """What was made again besides, and what to call it: breaks, and survivors that a sample was drawn from."""
+    parts = (
+        (result.waiting, "survivors of PGD-10 and of short attacks"),
+        (result.pgd, "breaks of PGD-10"),
+        (result.short, "breaks of short attacks"),
+    )
     return [(part, what) for part, what in parts if part]
 
 
@@ -204,7 +209,7 @@ def assurance(found: Recomputation) -> str:
 
 def _as_json(result: Verification) -> str:
     data = asdict(result)
-    for name in ("doubtful", "recomputed", "pgd", "short"):
+    for name in ("doubtful", "recomputed", "waiting", "pgd", "short"):
         part = getattr(result, name)
         if part:
             data[name]["found_share"] = part.found_share

@@ -96,12 +96,13 @@ def _tail(journal: Path) -> bytes:
 
 def _whole(path: Path) -> bytes:
     """The file's bytes, of a moment at which nobody was writing."""
-    journal = path.with_name(f"{path.name}-journal")
     deadline = time.monotonic() + _PATIENCE
     while True:
-        if not _is_hot(journal):
+        if not left_half_written(path):
             data = _bytes(path)
-            if not _is_hot(journal) and _bytes(path, 100)[24:28] == data[24:28]:  # its count of changes
+            if (
+                not left_half_written(path) and _bytes(path, 100)[24:28] == data[24:28]
+            ):  # its count of changes
                 return data
         if time.monotonic() > deadline:
             raise RobauditError(
@@ -110,8 +111,9 @@ def _whole(path: Path) -> bytes:
         time.sleep(0.05)
 
 
-def _is_hot(journal: Path) -> bool:
-    """Whether the database has begun to change; until then SQLite leaves a journal's first byte 0."""
+def left_half_written(path: Path) -> bool:
+    """Whether the file has begun to change and is not whole; until then SQLite leaves its journal's first byte 0."""
+    journal = path.with_name(f"{path.name}-journal")
     try:
         return read_file(journal, LARGEST, 1) not in (b"", b"\0")
     except OSError:

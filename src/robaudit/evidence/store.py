@@ -16,7 +16,7 @@ from robaudit.evidence import digest
 from robaudit.evidence.evidence import Evidence, Header, Outcome
 from robaudit.evidence.guard import claim, explained, reading
 from robaudit.evidence.identity import IDENTITY, difference, from_rows, joined, same, to_rows, within_wanted
-from robaudit.evidence.opening import open_copy, refuse_foreign_journal
+from robaudit.evidence.opening import left_half_written, open_copy, refuse_foreign_journal
 from robaudit.evidence.reading import read_evidence, read_witnesses
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.tables import ANSWERS, make_database
@@ -67,6 +67,23 @@ class EvidenceFile:
         """
         db, sha256 = open_copy(path)
         return cls(path, db, sha256=sha256)
+
+    @staticmethod
+    def repair(path: Path) -> None:
+        """Roll back what an audit that was killed left half-written in its own file; nothing where that is whole.
+
+        Raises:
+            RobauditError: another process is writing the file, or it cannot be written to.
+
+        """
+        if not left_half_written(path):
+            return
+        held = claim(path)
+        try:
+            _writable(path).close()
+        finally:
+            if held:
+                held.close()
 
     @classmethod
     def _resume(cls, path: Path, header: Header, held: IO[bytes] | None) -> Self:

@@ -31,6 +31,8 @@ Engine = Literal["robaudit", "reference"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
+#: Beyond this a probability of error is no longer one that anything here keeps to.
+MOST_CONFIDENCE = 0.99999
 #: `AuditPlan.eot` where the number is chosen by a measurement when the audit begins.
 AUTO_DRAWS = 0
 _BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))
@@ -84,8 +86,10 @@ class AuditPlan:
         for name in self.own:
             self.budget_of(name)  # refuses bad parts
         self._check_attacks()
-        if not 0.5 <= self.confidence < 1:
-            raise ValueError(f"confidence {self.confidence:g} must be in [0.5, 1), for example 0.99")
+        if not 0.5 <= self.confidence <= MOST_CONFIDENCE:
+            raise ValueError(
+                f"confidence {self.confidence:.9g} must be in [0.5, {MOST_CONFIDENCE}], for example 0.99"
+            )
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit {self.limit} must be at least 1 example")
         if not 0 <= self.seed < 2**63:
@@ -114,6 +118,8 @@ class AuditPlan:
             raise ValueError(f"within is for the standard AutoAttack, not for version {self.version}")
         if self.examples == "all":
             raise ValueError("within is for a sample of the examples; it cannot go with examples all")
+        if self.cascade:
+            raise ValueError("within has an order of its own; it cannot go with a cascade")
         if self.engine != "robaudit":
             raise ValueError(f"within needs the engine robaudit, not {self.engine}")
 

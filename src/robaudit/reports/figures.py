@@ -70,10 +70,10 @@ def gap_chart(evidence: Evidence, data: dict[str, Any], name: str) -> Markup:
     return plot.svg()
 
 
-def curves_chart(evidence: Evidence) -> tuple[Markup, list[str]]:
+def curves_chart(evidence: Evidence) -> tuple[Markup, list[str], int]:
     """Accuracy left against model passes an example (a step of PGD is two, a query of Square one).
 
-    The drawing, and the attacks in it.
+    The drawing, the attacks in it, and the examples that all of its curves are of.
     """
     names = [
         name
@@ -90,8 +90,10 @@ def curves_chart(evidence: Evidence) -> tuple[Markup, list[str]]:
         True,
     )
     plot = Plot("Accuracy against model passes", x, Axis("accuracy left", 0, 1, PERCENT))
+    known = (
+        np.logical_and.reduce([evidence.known(name) for name in names]) if names else np.zeros(0, dtype=bool)
+    )
     for name in names:
-        known = evidence.known(name)
         passes = _passes(evidence, name)[known]
         broken = evidence.attacks[name].outcome[known] == Outcome.BROKEN
         total, correct = int(known.sum()), int(evidence.correct[known].sum())
@@ -100,7 +102,7 @@ def curves_chart(evidence: Evidence) -> tuple[Markup, list[str]]:
         left = (correct - np.searchsorted(ends, stops, side="right")) / total
         style = f"curve {colour_of(name)}"
         plot.line(np.repeat(stops, 2)[1:].astype(float), np.repeat(left, 2)[:-1], style)
-    return plot.svg(), names
+    return plot.svg(), names, int(known.sum())
 
 
 def _passes(evidence: Evidence, name: str) -> NDArray[np.int64]:

@@ -57,18 +57,32 @@ def asked_texts(data: dict[str, Any]) -> list[str]:
         found.append(claim_text(data["claim"]))
     if data["minimum"]:
         found.append(minimum_text(data["minimum"]))
-    return [*found, *filter(None, [exact_text(data)])]
+    return [*found, *filter(None, [precision_text(data), part_text(data)])]
 
 
-def exact_text(data: dict[str, Any]) -> str:
-    """One sentence where a sample was asked for, and all examples were attacked; else nothing."""
+def precision_text(data: dict[str, Any]) -> str:
+    """One sentence where AutoAttack's number came out other than as precisely as it was asked for; else nothing."""
     within, whole = data["plan"]["within"], data["accuracy"].get("autoattack")
-    if not (within and whole and data["finished"] and whole["method"] == "counted"):
+    if not (within and whole and data["finished"]):
         return ""
-    return (
-        f"AutoAttack's number was asked for within {100 * within:g} points; all {whole['n']} examples were attacked, "
-        "so it is exact for these."
-    )
+    asked = f"AutoAttack's number was asked for within {100 * within:g} point{'s' * (within != 0.01)}"
+    every = f"all {whole['n']} examples were" if whole["n"] > 1 else "the one example was"
+    if whole["method"] != "counted":
+        vague = whole["high"] - whole["low"] > 2 * within + 1e-9
+        return f"{asked}; the audit ended before, when the policy's minimum was decided." if vague else ""
+    if not data["accuracy"]["clean"]["high"]:
+        return f"{asked}; no example is classified correctly, so there was none to attack."
+    if whole["low"] < whole["high"]:
+        return f"{asked}; {every} attacked, and those that gave no usable answer leave it as open as its interval."
+    return f"{asked}; {every} attacked, so it is exact for these."
+
+
+def part_text(data: dict[str, Any]) -> str:
+    """One sentence where a sample was asked for, and taken of a part of the split only; else nothing."""
+    audited, total = data["data"]["audited"], data["data"]["total"]
+    if not data["plan"]["within"] or audited >= total:
+        return ""
+    return f"Accuracies and their intervals are about these {audited} examples, not all {total} of the split."
 
 
 def claim_text(claim: dict[str, Any]) -> str:
@@ -111,6 +125,4 @@ def table_caption(data: dict[str, Any]) -> str:
     text = f"Each attack alone, on the same {data['table']['examples']} examples, in %"
     sampled = any(row["method"] == "estimated" for row in data["table"]["rows"])
     text += "; estimated from a random sample of them where it says so" if sampled else ""
-    part = data["plan"]["within"] and data["data"]["audited"] < data["data"]["total"]
-    text += f", and about these, not all {data['data']['total']} of the split" if sampled and part else ""
     return text + ("; AutoAttack is the worst case of its four." if "autoattack" in data["accuracy"] else ".")

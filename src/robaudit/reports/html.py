@@ -120,8 +120,9 @@ def _against_eps(case: Case, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _curves(case: Case) -> dict[str, Any]:
-    chart, names = curves_chart(case.evidence)
-    return {"chart": chart, "names": [(colour_of(name), title_of(case.evidence, name)) for name in names]}
+    chart, names, examples = curves_chart(case.evidence)
+    titles = [(colour_of(name), title_of(case.evidence, name)) for name in names]
+    return {"chart": chart, "names": titles, "examples": examples}
 
 
 def _convergence(case: Case) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +57,43 @@ def read_best(folder: Path) -> dict[str, Any] | None:
     return {name: numbers[name] for name in (*_COUNTS, *shares, *optional)}
 
 
-def worth(row: dict[str, Any]) -> str:
-    """A network's accuracies: `row` is what `read_best` gave, or an epoch of the log."""
+def worth(row: dict[str, Any], held: int | None = None) -> str:
+    """A network's accuracies.
+
+    Args:
+        row: what `read_best` gave, or an epoch of the log.
+        held: the examples held out, of which clean and PGD-10's accuracy are; None where that is not known.
+
+    """
     low, high = (f"{100 * row[name]:.1f}" for name in ("robust_low", "robust_high"))
     by = "AutoAttack on" if "luck" in row else "of"
+    if held not in (None, row["robust_examples"]):  # then PGD-10's may be the lower one
+        return (
+            f"robust {_percent(row['robust'])} ({low} … {high}, {by} {row['robust_examples']} of the {held} held out), "
+            f"clean {_percent(row['clean'])} and PGD-10 {_percent(row['pgd10'])} of all {held}"
+        )
     return (
         f"clean {_percent(row['clean'])}, robust {_percent(row['robust'])} ({low} … {high}, "
         f"{by} {row['robust_examples']} held out), PGD-10 {_percent(row['pgd10'])}"
     )
 
 
-def why_best(row: dict[str, Any], rows: list[dict[str, Any]], *, by_pgd10: bool = False) -> str:
+def why_best(
+    row: dict[str, Any], rows: list[dict[str, Any]], *, by_pgd10: bool = False, most_fosc: float = math.inf
+) -> str:
     """Which network was kept and why, with the reason where an epoch of the log has a larger number.
 
     Args:
         row: the kept one's, of the log, or what `read_best` gave; epoch 0 is what the run began with.
         rows: the log.
         by_pgd10: whether the accuracy under PGD-10 chose.
+        most_fosc: epochs with a larger FOSC do not count (Algorithm 1).
 
     """
+    if beyond := [item for item in rows if _share(item.get("fosc")) > most_fosc]:
+        within = [item for item in rows if item not in beyond]
+        why = why_best(row, within, by_pgd10=by_pgd10)
+        return f"{why}; epochs with a FOSC above {most_fosc:g} do not count (--threshold)"
     name = "PGD-10 accuracy" if by_pgd10 else "robust accuracy"
     epoch, chosen = row["epoch"], row.get("robust_when_chosen", row.get("robust", 1.0))
     why = f"epoch {epoch}, of the highest {name}"

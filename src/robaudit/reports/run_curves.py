@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from robaudit.errors import RobauditError
@@ -30,6 +31,8 @@ NUMBERS = (
 _LONGEST, _MOST_EPOCHS, _MOST_BATCHES = 1 << 27, 10_000, 1_000_000
 #: Epochs and steps are counted to here, and no other finite number of a log is larger than this.
 _LAST, _LARGEST = 1_000_000_000, 1e39
+#: A value so many times the median leaves the others on the zero line.
+_DWARFS = 30
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,22 @@ class Curve:
 
 @dataclass(frozen=True)
 class Subject:
-    """Curves on one scale: what one sees, the scale's name, and whether it is of shares from 0 to 1."""
+    """Curves on one scale.
+
+    Attributes:
+        title: what one sees.
+        scale: its name.
+        curves: on it.
+        share: whether it is of shares from 0 to 1.
+        log: whether a few values dwarf the others, so that only a logarithmic scale shows both.
+
+    """
 
     title: str
     scale: str
     curves: list[Curve]
     share: bool = False
+    log: bool = False
 
 
 def read_log(folder: Path, name: str = LOG) -> Rows:
@@ -67,6 +80,10 @@ def read_log(folder: Path, name: str = LOG) -> Rows:
             raise RobauditError(f"{path}: has {len(lines):,} lines, more than the {most:,} that are shown")
         rows: Rows = [json.loads(line) for line in lines]
     except OSError as error:
+        if name == LOG and isinstance(error, FileNotFoundError) and (folder / "settings.json").exists():
+            raise RobauditError(
+                f"{path}: no epoch is finished yet; resume it with `robaudit train`"
+            ) from error
         raise RobauditError(f"{path}: cannot be read ({error.strerror}); give the folder of a run") from error
     except (ValueError, RecursionError) as error:
         raise RobauditError(f"{path}: is damaged ({error}); resume the run, which writes it anew") from error
@@ -133,7 +150,12 @@ def subjects(rows: Rows) -> list[Subject]:
             [Curve("clean", column(rows, "train_clean")), Curve("adversarial", column(rows, "train_adv"))],
             share=True,
         ),
-        Subject("FOSC as the paper plots it (Figure 3)", "FOSC", [Curve("FOSC", column(rows, "fosc"))]),
+        Subject(
+            "FOSC as the paper plots it (Figure 3)",
+            "FOSC",
+            [Curve("FOSC", column(rows, "fosc"))],
+            log=_wide(column(rows, "fosc")),
+        ),
         Subject(
             "The weights' gradient grows before a collapse (Figure 5)",
             "gradient norm",
@@ -141,7 +163,13 @@ def subjects(rows: Rows) -> list[Subject]:
         ),
     ]
     kept = ((item, [curve for curve in item.curves if _any(curve)]) for item in found)
-    return [Subject(item.title, item.scale, curves, item.share) for item, curves in kept if curves]
+    return [replace(item, curves=curves) for item, curves in kept if curves]
+
+
+def _wide(values: list[float]) -> bool:
+    """Whether the largest is `_DWARFS` times the median, all being above 0."""
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0 and max(finite) > _DWARFS * median(finite)
 
 
 def _of(rows: Rows) -> str:

@@ -25,6 +25,8 @@ EVIDENCE, SETTINGS = "best.evidence", "settings.json"
 WEIGHTS, LAST_WEIGHTS = "best.safetensors", "last.safetensors"
 #: What a run's folder holds beside its picture.
 FILES = (LOG, BEST, WEIGHTS, LAST_WEIGHTS, SETTINGS, EVIDENCE, "batches.jsonl", "resume.pt")
+#: Examples and epochs that a settings file may speak of.
+_MOST = 1_000_000_000
 _TABLE = {
     "epoch": ("epoch", "d"),
     "clean": ("clean", "%"),
@@ -50,7 +52,10 @@ def run_page(folder: Path) -> str:
     """
     rows, style = read_log(folder), asset("page.css")
     case, stale = _audit(folder)
-    best = best_epoch(rows)
+    best, settings = best_epoch(rows), _of_run(folder)
+    held = settings.get("validation")
+    held = held if type(held) is int and 0 < held <= _MOST else None
+    made = unfinished_words(folder, rows) or f"{len(rows)} epoch{'s' * (len(rows) > 1)}"
     epoch = next((row for row in rows if row["epoch"] == best), {})
     kept = read_best(folder) or {name: epoch[name] for name in ("epoch", *SHOWN) if name in epoch}
     return render(
@@ -59,8 +64,8 @@ def run_page(folder: Path) -> str:
         style=Markup(style),
         name=folder.resolve().name,
         outcome=case.data["verdict"]["outcome"] if case else "",
-        ended=f"{len(rows)} epochs; the last: {_accuracies(rows[-1])}",
-        kept=_kept(kept, rows, by_pgd10=_chosen_by(folder) == "pgd10")
+        ended=f"{made}; the last: {_accuracies(rows[-1], held)}",
+        kept=_kept(kept, rows, settings, held)
         if kept
         else "No epoch was fit to be the best; the last is kept.",
         audit=_about(case) if case else None,
@@ -77,8 +82,23 @@ def run_page(folder: Path) -> str:
     )
 
 
-def _kept(row: dict[str, Any], rows: Rows, *, by_pgd10: bool) -> str:
-    words = f"Kept as the best: {why_best(row, rows, by_pgd10=by_pgd10)}: {_accuracies(row)}"
+def unfinished_words(folder: Path, rows: Rows) -> str:
+    """How far a run is that is not over; empty where it is, or its settings do not say."""
+    epochs = _of_run(folder).get("epochs")
+    if type(epochs) is not int or not len(rows) < epochs <= _MOST:
+        return ""
+    return f"{len(rows)} of {epochs} epochs: the run is not finished, the same `robaudit train` resumes it"
+
+
+def _kept(row: dict[str, Any], rows: Rows, settings: dict[str, Any], held: int | None) -> str:
+    most: Any = settings.get("threshold") if settings.get("heal") == "paper" else None
+    why = why_best(
+        row,
+        rows,
+        by_pgd10=settings.get("select") == "pgd10",
+        most_fosc=float(most) if type(most) in (int, float) and most > 0 else math.inf,
+    )
+    words = f"Kept as the best: {why}: {_accuracies(row, held)}"
     return f"{words}; {why_less(row)}." if why_less(row) else f"{words}."
 
 
@@ -109,22 +129,42 @@ def _about(case: Case) -> dict[str, Any]:
 
 def _panel(rows: Rows, subject: Subject) -> dict[str, Any]:
     places = [float(row["epoch"]) for row in rows]
-    every = [value for curve in subject.curves for value in curve.values if math.isfinite(value)]
-    low, high = (0.0, 1.0) if subject.share else (min(0.0, *every), max(every))
-    ticks = PERCENT if subject.share else tick_steps(high)
+    seen = math.log10 if subject.log else float
+    every = [seen(value) for curve in subject.curves for value in curve.values if math.isfinite(value)]
+    low, high, ticks = _scale(every, share=subject.share, log=subject.log)
     end = max(places[-1], 2.0)
     whole = tuple((value, words) for value, words in tick_steps(end, 10) if value == int(value) and value > 0)
     plot = Plot(subject.title, Axis("epoch", 0, end, whole), Axis(subject.scale, low, high, ticks), 220)
     _shade(plot, rows, low, high)
-    styles = [f"curve {_COLOURS.get(curve.name.partition(' (')[0], 'a-other')}" for curve in subject.curves]
-    for curve, style in zip(subject.curves, styles, strict=True):
-        if curve.low:
-            here = np.isfinite(curve.low)
-            plot.band(_at(places, here), _at(curve.low, here), _at(curve.high, here), "band")
+    colours = [_COLOURS.get(curve.name.partition(" (")[0], "a-other") for curve in subject.curves]
+    styles = [f"curve {colour}" for colour in colours]
+    for curve, colour, style in zip(subject.curves, colours, styles, strict=True):
         here = np.isfinite(curve.values)
-        plot.line(_at(places, here), _at(curve.values, here), style)
+        heights = np.array([seen(value) for value in _at(curve.values, here)])
+        if len(heights) == 1:  # no line
+            x, y = float(_at(places, here)[0]), float(heights[0])
+            low_end, high_end = (float(_at(side, here)[0]) if side else y for side in (curve.low, curve.high))
+            plot.point(x, y, low_end, high_end, f"dot {colour}")
+            continue
+        if curve.low:
+            known = np.isfinite(curve.low)
+            plot.band(_at(places, known), _at(curve.low, known), _at(curve.high, known), "band")
+        plot.line(_at(places, here), heights, style)
     names = [(style, curve.name) for style, curve in zip(styles, subject.curves, strict=True)]
     return {"title": subject.title, "chart": plot.svg(), "names": names}
+
+
+def _scale(
+    values: list[float], *, share: bool, log: bool
+) -> tuple[float, float, tuple[tuple[float, str], ...]]:
+    """From where to where an axis goes, and its ticks; `log`: the values are logarithms to base 10."""
+    if share:
+        return 0.0, 1.0, PERCENT
+    if log:
+        powers = range(math.floor(min(values)), math.ceil(max(values)) + 1)
+        return powers[0], powers[-1], tuple((float(power), f"{10.0**power:g}") for power in powers)
+    low, high = min(0.0, *values), max(0.0, *values)
+    return low, high or low + 1.0, tick_steps(high)
 
 
 #: What is measured has the colour that it has in every other report.
@@ -146,7 +186,7 @@ def _at(values: Any, here: Any) -> Floats:
 
 
 _SHADES = {
-    "masked": ("shade1", "shaded: became masked"),
+    "masked": ("shade1", "shaded: masked"),
     "healing": ("shade2", "shaded: treated by the healer"),
 }
 
@@ -164,9 +204,9 @@ def _shade(plot: Plot, rows: Rows, low: float, high: float) -> None:
         plot.line([best, best], [low, high], "stop")
 
 
-def _accuracies(row: dict[str, Any]) -> str:
+def _accuracies(row: dict[str, Any], held: int | None) -> str:
     if all(isinstance(row.get(name), int | float) for name in SHOWN):
-        return worth(row)
+        return worth(row, held)
     return f"clean {_cell(row.get('clean'), '%')} %, PGD-10 {_cell(row.get('pgd10'), '%')} %"
 
 
@@ -181,7 +221,7 @@ def _remarks(row: dict[str, Any], best: int | None) -> str:
     words += ["no better than guessing"] if row.get("at_chance") else []
     words += [f"treated: {row.get('treatment') or 'noise'}"] if row.get("healing") else []
     words += ["went back to earlier weights"] if row.get("rolled_back") else []
-    words += [f"became masked: {row.get('reason')}"] if row.get("masked") else []
+    words += [f"masked: {row.get('reason')}"] if row.get("masked") else []
     return "; ".join(words)
 
 
@@ -193,9 +233,10 @@ def _command(folder: Path) -> str:
         raise _damaged(folder / SETTINGS, error) from error
 
 
-def _chosen_by(folder: Path) -> str:
+def _of_run(folder: Path) -> dict[str, Any]:
+    """The run's settings, as the file says: any value may be of any kind."""
     settings = _settings(folder).get("settings")
-    return str(settings.get("select")) if isinstance(settings, dict) else ""
+    return settings if isinstance(settings, dict) else {}
 
 
 def _settings(folder: Path) -> dict[str, Any]:

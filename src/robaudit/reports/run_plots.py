@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Epochs that are shaded, and what the shade says.
-SHADES = {"masked": ("#c2410c", "became masked"), "healing": ("#2e7d32", "treated by the healer")}
+SHADES = {"masked": ("#c2410c", "masked"), "healing": ("#2e7d32", "treated by the healer")}
 #: Of a curve over the batches.
 _MOST_POINTS = 20_000
 _GREY, _ORANGE, _BLUE, _GREEN = "#5d5f66", "#c2410c", "#3566c0", "#15803d"
@@ -102,10 +102,15 @@ def _panel(plot: Any, panel: Subject, places: list[int]) -> None:
         marker = "o" if len(places) == 1 else ""
         label = curve.name.replace(", ", ",\n")  # the legend stands beside the panel, and takes its place
         plot.plot(places, curve.values, label=label, color=colour, marker=marker)
-        if curve.low:
+        if curve.low and marker:
+            plot.vlines(places, curve.low, curve.high, color=colour, alpha=0.4)
+        elif curve.low:
             plot.fill_between(places, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
     if panel.share:
         plot.set_ylim(0, 1)
+    if panel.log:
+        plot.set_yscale("log")
+    plot.xaxis.get_major_locator().set_params(integer=True)
     plot.set_title(panel.title, fontsize=10)
     plot.set_ylabel(panel.scale, fontsize=9)
     plot.grid(alpha=0.3)

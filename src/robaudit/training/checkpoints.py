@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 import robaudit
 from robaudit.errors import RobauditError
@@ -24,6 +27,9 @@ from robaudit.reports.run_best import BEST as CONFIRMED
 from robaudit.reports.run_best import read_best
 from robaudit.training.network import TOLD, Shape, Trained, save
 from robaudit.training.settings import TrainSettings
+
+if sys.platform != "win32":
+    import fcntl
 
 LOG, RESUME, BEST, LAST, BATCHES, SETTINGS = (
     "log.jsonl",
@@ -53,20 +59,40 @@ class Folder:
     def __init__(self, path: Path, settings: TrainSettings, data: str) -> None:
         self.path, self._settings, self._data = path, settings, data
 
-    def make(self) -> None:
-        """Create it where it is missing; what a killed run was writing in it is removed.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For this process alone while the block runs, made where it is missing; what a killed run half wrote goes.
 
         Raises:
-            RobauditError: it cannot be created.
+            RobauditError: it cannot be created, or another run is under way in it.
 
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            clear_leftovers(self.path, 0)
+            held = os.open(self.path, os.O_RDONLY) if sys.platform != "win32" else None
         except OSError as error:
             raise RobauditError(
                 f"{self.path}: cannot be created ({error.strerror}); choose another --out"
             ) from error
+        try:
+            if held is not None:
+                self._lock(held)
+            clear_leftovers(self.path, 0)
+            yield
+        finally:
+            if held is not None:
+                os.close(held)
+
+    def _lock(self, descriptor: int) -> None:
+        """A process that dies lets go of it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RobauditError(
+                f"{self.path}: another run is under way in it; wait for that or choose another --out"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
 
     def write_settings(self, command: str) -> None:
         """Everything that fixes the run, for people and programs: nothing is read from it again.
@@ -197,6 +223,18 @@ class Folder:
             raise RobauditError(
                 f"{self.path}: holds a run on other data of the same name; choose another --out"
             )
+
+
+def unlike(path: Path, row: Row) -> str:
+    """In what a file of weights is not that of the epoch `row`; empty where it is."""
+    if path.is_symlink() or not path.is_file():
+        return "it is no plain file"
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        return f"it is damaged: {str(error).splitlines()[0]:.80}"
+    return "" if told.get("epoch") == str(row["epoch"]) else "it is of another epoch"
 
 
 @contextmanager

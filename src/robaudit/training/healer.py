@@ -127,6 +127,10 @@ class PaperHealer(NoHealer):
         """Line 17."""
         return judged.fosc <= self.threshold
 
+    def load(self, state: dict[str, Any]) -> None:
+        """The batches that are left; the threshold is a setting."""
+        self.left = state["left"]
+
 
 class AutoHealer(NoHealer):
     """Has the treatments tried where an epoch became masked, and keeps to the best for some epochs.

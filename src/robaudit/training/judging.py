@@ -36,12 +36,13 @@ class Judge:
         fosc, sgcs = look.measured.fosc_normalised, look.measured.sgcs
         misled = self._watch.judge(fosc, sgcs)
         suspect = misled or self._watch.suspect(fosc, sgcs)
-        reason = self._jumped(gaps) if suspect else ""
+        # Masking lasts as long as the gaps do, whatever FOSC and SGCS become.
+        reason = self._jumped(gaps) if suspect or self._masked else ""
         weak = gaps[0] >= WEAK_GAP
         rugged = misled if len(self._gaps) >= LEAST_PAST_EPOCHS and not weak else ""
         recovered, self._masked = self._masked and not reason, bool(reason)
         if reason:
-            return Reading(masked=True, reason=f"{suspect}; {reason}")
+            return Reading(masked=True, reason=f"{suspect}; {reason}" if suspect else reason)
         self._watch.remember(fosc, sgcs)
         self._gaps = [*self._gaps, gaps][-REMEMBERED_EPOCHS:]
         return Reading(reason=rugged, recovered=recovered, rugged=bool(rugged), weak=weak)

@@ -15,6 +15,8 @@ FEWEST = 20
 EPOCHS_IN_A_ROW = 3
 #: `EPOCHS_IN_A_ROW` are enough if they are among this many: weights that learn nothing may guess a little better once.
 RECENT_EPOCHS = 4
+#: Steps below which a network may not have learnt anything yet, and a rate that teaches it hardly anything.
+MANY_STEPS, SMALL_RATE = 60, 1e-4
 #: What numbers were called that runs of earlier versions have kept.
 _FORMER = {"said_chance": "warned_chance", "said_weak": "warned_weak"}
 
@@ -32,11 +34,13 @@ class Remarks:
 
     Args:
         labels: how many of the held-out examples are of each class.
+        steps: of an epoch.
+        confirmed: held-out examples that the kept network will meet AutoAttack on; 0 for none.
 
     """
 
-    def __init__(self, labels: list[int]) -> None:
-        self._labels = labels
+    def __init__(self, labels: list[int], *, steps: int = MANY_STEPS, confirmed: int = 0) -> None:
+        self._labels, self._steps, self._confirmed = labels, steps, confirmed
         self.chance: list[bool] = []
         self.weak, self.rugged = 0, 0
         self.warned_chance, self.warned_weak, self.warned_rugged = False, False, False
@@ -51,6 +55,11 @@ class Remarks:
             messages.append(
                 f"only {held} held out: robust accuracy is known to about {min(wide, 100):.0f} points "
                 "either way, and the best epoch is chosen by little more than luck; raise --validation"
+            )
+        elif 0 < self._confirmed < FEW_EXAMPLES:
+            messages.append(
+                f"--confirm {self._confirmed}: of so few examples what the kept network is worth is known to about "
+                f"{min(100 / math.sqrt(self._confirmed), 100):.0f} points either way"
             )
         if present < 2:
             messages.append("the held-out examples are all of one class: their accuracies mean nothing")
@@ -68,10 +77,19 @@ class Remarks:
         if sum(self.chance) < EPOCHS_IN_A_ROW or self.warned_chance:
             return ""
         self.warned_chance = True
-        return (
+        found = (
             f"{sum(self.chance)} of {len(self.chance)} epochs at chance (clean {100 * row['clean']:.1f} %, "
-            f"guessing gives {100 * guess:.1f} %): the network learns nothing; stop, and train with a smaller --lr "
-            f"(now {row['lr']:g}) or a smaller --eps"
+            f"guessing gives {100 * guess:.1f} %)"
+        )
+        if (made := row["epoch"] * self._steps) < MANY_STEPS:
+            return f"{found}, after {made} steps only: train for more epochs, or with a smaller --batch-size"
+        if row["lr"] < SMALL_RATE:
+            return (
+                f"{found}: the network learns nothing; stop, and train with a larger --lr (now {row['lr']:g})"
+            )
+        return (
+            f"{found}: the network learns nothing; stop, and train with a smaller --lr (now {row['lr']:g}) or a "
+            "smaller --eps"
         )
 
     def _weak(self, row: dict[str, Any]) -> str:
@@ -80,8 +98,9 @@ class Remarks:
             return ""
         self.warned_weak = True
         return (
-            f"epoch {row['epoch']}: PGD-10 leaves {100 * row['gap']:.1f} points more than the worst case, and did "
-            "not begin to all at once: it is too weak a measure for this network at this --eps; go by `robust`"
+            f"epoch {row['epoch']}: PGD-10 leaves {100 * row['gap']:.1f} points more than the worst case, where FOSC, "
+            "SGCS and the gaps did not all change at once: it is too weak a measure for this network at this --eps; "
+            "go by `robust`"
         )
 
     def _rugged(self, row: dict[str, Any]) -> str:
@@ -91,8 +110,8 @@ class Remarks:
         self.warned_rugged = True
         return (
             f"epoch {row['epoch']}: the loss surface is rugged ({row['reason']}), yet PGD-10 leaves only "
-            f"{100 * row['gap']:.1f} points more than the worst case: nothing is overestimated at this --eps, so "
-            "nothing is treated; it may be at a smaller one, where `check` shows it"
+            f"{100 * row['gap']:.1f} points more than the worst case: nothing is overestimated at this --eps so far, "
+            "and nothing is treated; it may be at a smaller one, where `check` shows it"
         )
 
     def started_again(self) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from robaudit.reports.run_curves import wrong_in
+from robaudit.training.stepping import NORMS
+from robaudit.training.treatments import BY_NAME
+from robaudit.training.worst_case import MOST_EXAMPLES
 
 #: Letters of a text in a state.
 _LONGEST = 10_000
+#: Seconds of a run: a century.
+_LONGEST_RUN = 3e9
 #: Numbers of a look at the examples held out, and of an epoch beside them.
 _LOOK = (
     *("epoch", "clean", "pgd10", "robust", "robust_low", "robust_high", "robust_examples"),
@@ -17,16 +26,17 @@ _LOOK = (
 _EPOCH = (*_LOOK, "train_clean", "train_adv", "lr")
 
 
-def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int) -> None:
+def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int, steps: int) -> None:
     """Nothing, if a run can be resumed from `found`.
 
     Args:
         found: what was stored.
         own: the state of the same run before its first step.
         epochs: of the whole run.
+        steps: of an epoch.
 
     Raises:
-        ValueError: it has another form, or rows that are not epochs'.
+        ValueError: it has another form, rows that are not epochs', or a number that no run has.
 
     """
     _check_form(own, {name: found.get(name) for name in own}, "")
@@ -46,6 +56,60 @@ def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int) -
         numbers = isinstance(row, dict) and all(type(row.get(name)) in (int, float) for name in names)
         if not numbers or row["epoch"] != number or not isinstance(row.get("best"), (int, type(None))):
             raise ValueError(f"row {number} is not an epoch's")
+        if wrong := wrong_in(row, _LOOK):
+            raise ValueError(f"row {number}: {wrong}")
+    if wrong := _odd_value(found, steps):
+        raise ValueError(f"'{wrong}' has a value that no run has")
+
+
+def _odd_value(found: Mapping[str, Any], steps: int) -> str:
+    """The name of something that cannot be so; empty where all can."""
+    selection, judge, healer = found["selection"], found["judge"], found["healer"]
+    standings = [
+        item for item in (selection["standing"], selection["untreated"], *selection["rivals"]) if item
+    ]
+    examples = found["sums"]["examples"]
+    tried = [row.get("tried", {}) for row in found["rows"]]
+    checks: dict[str, bool] = {
+        "step": found["step"] <= steps and bool(found["step"]) == (examples > 0),
+        "sums": all(math.isfinite(value) for value in found["sums"].values()),
+        "seconds": 0 <= found["seconds"] < _LONGEST_RUN,
+        "slower": 0 < found["slower"] <= 1,
+        "treated": 0 <= found["treated"] <= steps,
+        "treatment": {found["treatment"], healer.get("name", "")} <= {*BY_NAME, ""},
+        "batches": all(_numbers(item, ("step", "epoch", *NORMS)) for item in found["batches"]),
+        "rows.tried": all(isinstance(item, dict) and _numbers(item, tuple(item)) for item in tried),
+        "rows.robust": all(0 <= row["robust"] <= 1 for row in found["rows"]),
+        "remarks.chance": all(type(item) is bool for item in found["remarks"]["chance"]),
+        "judge.gaps": all(_pair(item) for item in judge["gaps"]),
+        "judge.watch": all(_pair(item) for item in judge["watch"]["healthy"]),
+        "selection.gaps": all(_finite(item) for item in selection["gaps"]),
+        "selection": all(_is_standing(item) for item in standings)
+        and len({len(item["robust"]) for item in selection["rivals"]}) <= 1,
+    }
+    return next((name for name, fits in checks.items() if not fits), "")
+
+
+def _finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_finite, value))
+
+
+def _numbers(value: Any, names: tuple[str, ...]) -> bool:
+    return isinstance(value, dict) and all(type(value.get(name)) in (int, float) for name in names)
+
+
+def _is_standing(value: Any) -> bool:
+    """Whether it is what `Standing.state` gives."""
+    parts = [value.get(name) for name in ("robust", "few", "square")]
+    if not all(isinstance(part, Tensor) and part.dtype == torch.bool and part.dim() == 1 for part in parts):
+        return False
+    count, total = len(parts[0]), value.get("total")
+    fits = type(total) is int and 0 < count <= total <= MOST_EXAMPLES
+    return fits and {len(part) for part in parts} == {count} and _finite(value.get("first_gap"))
 
 
 def _check_form(own: Any, found: Any, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,9 @@ class Run:
         self.training = TrainingState(settings, self.shape, data, ranks)
         self.folder = Folder(folder, settings, images.sha256)
         self.validation = Validation(held, settings, self.shape, ranks)
-        self.remarks = Remarks(self.validation.labels)
         self.trained = len(data)
+        confirmed = examples_for(settings, len(held), self.trained)
+        self.remarks = Remarks(self.validation.labels, steps=self.training.steps, confirmed=confirmed)
         for message in begin_from(self.network, start, held.float(slice(0, 64)).to(device)):
             progress.note(message)
         self.retreat = Retreat(self.training) if start is not None else None
@@ -78,6 +80,10 @@ class Run:
 
     def run(self, command: str = "") -> list[Row]:
         """All epochs that are not done yet."""
+        with self.folder.held() if self.ranks.first else nullcontext():
+            return self._run(command)
+
+    def _run(self, command: str) -> list[Row]:
         self._resume()
         if self.ranks.first:
             self.folder.write_settings(command)
@@ -159,7 +165,7 @@ class Run:
         began = time.perf_counter()
         result = self.training.step(order, self.epoch, self.step, treatment)
         if not result.finite:
-            raise NotFiniteError(self.epoch, self.step, self.folder.path / LAST)
+            raise NotFiniteError(self.epoch, self.step, self.folder.path / LAST, self.settings)
         self.step += 1
         self.healer.on_batch()
         self.threads.step(time.perf_counter() - began, self.training.passes)
@@ -170,7 +176,7 @@ class Run:
         assert self.healthy is not None  # without healthy weights nothing is tried
         found = try_out(treatments, self.training, self.healthy, self._try)
         if not found:
-            raise NotFiniteError(self.epoch, 0, self.folder.path / LAST)
+            raise NotFiniteError(self.epoch, 0, self.folder.path / LAST, self.settings)
         best = best_of(found)
         self.training.load(best.state)
         self.healer.on_trials(best.treatment)
@@ -197,7 +203,10 @@ class Run:
         judged = Judged(reading, look.measured.fosc)
         self.healer.on_epoch(judged)
         if reading.masked:
-            self.progress.note(f"epoch {self.epoch + 1}: became masked; {reading.reason}")
+            still = bool(self.rows) and self.rows[-1]["masked"]
+            self.progress.note(
+                f"epoch {self.epoch + 1}: {'is still' if still else 'became'} masked; {reading.reason}"
+            )
         elif self.settings.heal == "auto":
             self.healthy = self.training.taken()
         if self.healer.treatment().changes and self.selection.below_untreated(look):
@@ -234,7 +243,8 @@ class Run:
         row["best"] = self.selection.epoch
         if self.ranks.first:
             self.folder.save_weights(self.network, self.shape, row, (LAST, BEST)[: 1 + best])
-        message = self.retreat.after(look) if self.retreat else ""
+        over = self.epoch >= self.settings.epochs  # then there is no epoch to go back for
+        message = self.retreat.after(look) if self.retreat and not over else ""
         self._save_state()
         self._write_logs()
         return [message] if message else []
@@ -254,14 +264,12 @@ class Run:
             self.folder.save_state(self._state())
 
     def _resume(self) -> None:
-        if self.ranks.first:
-            self.folder.make()
         state = self.ranks.agree(self.folder.load_state())
         if state is None:
             return
         with self.folder.resuming():
             state["remarks"] = self.remarks.completed(state.get("remarks"))
-            check_state(state, self._state(), self.settings.epochs)
+            check_state(state, self._state(), self.settings.epochs, self.training.steps)
             self.training.load(state)
             for name in KEPT:
                 setattr(self, name, state[name])

@@ -7,7 +7,6 @@ The defaults are the paper's (Li et al., Section 3.1 and Appendix B): TRADES wit
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -23,6 +22,8 @@ TrainExecution = Literal["auto", "eager", "graphs", "compile"]
 
 #: Settings that may differ when a run is resumed: they change no weight by more than rounding.
 FREE = ("save_every", "device", "execution", "threads", "confirm")
+#: The largest rate, weight or length that is no slip, and threads of the CPU likewise.
+LARGEST, MOST_THREADS = 1e6, 1024
 #: The radius in the paper's Appendix H.
 AWP_RADIUS = 0.005
 
@@ -145,11 +146,18 @@ class TrainSettings:
                 f"limit {self.limit} is less than one batch of {self.batch_size}; raise it{smaller}"
             )
         for name in ("lr", "threshold"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} {getattr(self, name):g} must be a number above 0")
+            if not 0 < getattr(self, name) <= LARGEST:
+                raise ValueError(
+                    f"{name} {getattr(self, name):g} must be a number above 0, at most {LARGEST:g}"
+                )
         for name in ("beta", "awp", "weight_decay", "clip", "save_every"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name.replace('_', '-')} {getattr(self, name):g} must be 0 or more")
+            if not 0 <= getattr(self, name) <= LARGEST:
+                words = f"{name.replace('_', '-')} {getattr(self, name):g}"
+                raise ValueError(f"{words} must be 0 or more, at most {LARGEST:g}")
+        if self.threads > MOST_THREADS:
+            raise ValueError(
+                f"threads {self.threads} must be at most {MOST_THREADS}; 0 finds how many are fastest"
+            )
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum {self.momentum:g} must be in [0, 1), for example 0.9")
         if not 0 <= self.seed < 2**63:

@@ -35,12 +35,24 @@ NORMS = ("w_grad_norm", "ce_norm", "kl_norm", "grad_cosine_similarity")
 class NotFiniteError(RobauditError):
     """The loss was NaN or infinite; the run stopped before the weights were touched by it."""
 
-    def __init__(self, epoch: int, step: int, last: Path) -> None:
+    def __init__(self, epoch: int, step: int, last: Path, settings: TrainSettings) -> None:
         done = f"{last} is of epoch {epoch}" if epoch else "no epoch was finished"
         super().__init__(
             f"epoch {epoch + 1}, step {step + 1}: the loss is not finite (NaN or infinite), the run stops; "
-            f"{done}\nlower --lr, or pass --precision fp32; the same command would meet it again"
+            f"{done}\n{_calmer(settings)}; the same command would meet it again"
         )
+
+
+#: Beyond these a setting is a likelier reason than the rate.
+_WILD = {"beta": 100.0, "awp": 0.1, "weight_decay": 0.1}
+
+
+def _calmer(settings: TrainSettings) -> str:
+    """What to change, the likeliest first."""
+    wild = [name for name, most in _WILD.items() if getattr(settings, name) > most]
+    words = [f"lower --{name.replace('_', '-')} (now {getattr(settings, name):g})" for name in (*wild, "lr")]
+    words += ["pass --precision fp32"] if settings.precision != "fp32" else []
+    return ", or ".join(words)
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,6 @@ class Trial:
     look: Look
     state: dict[str, Any]
 
-    @property
-    def robust(self) -> float:
-        """Its robust accuracy, on all examples."""
-        return self.look.standing.interval.value
-
 
 def try_out(
     treatments: tuple[Treatment, ...],
@@ -54,24 +49,36 @@ def try_out(
     return found
 
 
+def robust_of(found: list[Trial]) -> list[float]:
+    """The robust accuracy of each, of as many examples and by as many passes for all of them."""
+    long = all(item.look.standing.long for item in found)
+    left = [item.look.standing.robust if long else item.look.standing.few for item in found]
+    count = min(map(len, left))
+    return [float(item[:count].double().mean()) for item in left]
+
+
 def best_of(found: list[Trial]) -> Trial:
-    """The trial with the most examples robust; of equals the first, which is that without treatment if it is there."""
-    best = found[0]
-    for other in found[1:]:
-        plus, minus = other.look.standing.lead(best.look.standing)
-        if plus > minus:
-            best = other
-    return best
+    """The trial with the most examples robust; of equals the first, which is that without treatment if it is there.
+
+    A network that guesses is no better than one that does not, however many of its constant answers are right.
+    """
+    worth = [(not item.look.at_chance, robust) for item, robust in zip(found, robust_of(found), strict=True)]
+    return found[worth.index(max(worth))]
 
 
 def untreated(found: list[Trial]) -> Standing | None:
-    """What is robust without treatment; None where the loss was not finite."""
-    return next((item.look.standing for item in found if item.treatment == NONE), None)
+    """What is robust without treatment; None where the loss was not finite, or the network only guesses."""
+    return next(
+        (item.look.standing for item in found if item.treatment == NONE and not item.look.at_chance), None
+    )
 
 
 def summary(best: Trial, found: list[Trial]) -> str:
     """What was tried and what the run continues from."""
-    accuracies = ", ".join(f"{item.treatment.name or 'untreated'} {100 * item.robust:.1f}" for item in found)
+    accuracies = ", ".join(
+        f"{item.treatment.name or 'untreated'} {100 * robust:.1f}{' by guessing' * item.look.at_chance}"
+        for item, robust in zip(found, robust_of(found), strict=True)
+    )
     if best.treatment == NONE:
         return f"no treatment does better than none ({accuracies} % robust); the run is left alone, the best is kept"
     return f"continues with {best.treatment.name} ({accuracies} % robust)"
@@ -79,5 +86,6 @@ def summary(best: Trial, found: list[Trial]) -> str:
 
 def logged(best: Trial, found: list[Trial]) -> dict[str, Any]:
     """For the epoch's row."""
-    tried = {item.treatment.name or "untreated": item.robust for item in found}
+    names = [item.treatment.name or "untreated" for item in found]
+    tried = dict(zip(names, robust_of(found), strict=True))
     return {"treatment": best.treatment.name, "rolled_back": best.treatment.back, "tried": tried}

@@ -6,7 +6,7 @@ from robaudit.verdict.claim import Claim, ClaimResult, judge_claim, make_claim
 from robaudit.verdict.comparison import Difference, compare
 from robaudit.verdict.curve import CurvePoint, curve
 from robaudit.verdict.findings import ADVICE, Finding, finding
-from robaudit.verdict.judge import Verdict, gap_sides, is_complete, judge
+from robaudit.verdict.judge import Verdict, gap_sides, is_complete, judge, left_over
 from robaudit.verdict.pages import DOCUMENTATION, Page, pages
 from robaudit.verdict.sampling import estimate, narrow
 from robaudit.verdict.table import (
@@ -54,6 +54,7 @@ __all__ = [
     "is_complete",
     "judge",
     "judge_claim",
+    "left_over",
     "make_claim",
     "narrow",
     "pages",

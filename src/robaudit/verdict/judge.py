@@ -16,7 +16,7 @@ from robaudit.verdict.causes import causes_of
 from robaudit.verdict.claim import Claim, ClaimResult, claim_kept, judge_claim
 from robaudit.verdict.curve import curve_causes
 from robaudit.verdict.findings import Finding, finding, from_dict
-from robaudit.verdict.sampling import narrow
+from robaudit.verdict.sampling import precise
 
 Integers = NDArray[np.int64]
 #: With PGD-10 breaking all of these, at most 13 % of all examples can stand up to it, at confidence 0.99.
@@ -110,12 +110,28 @@ def judge(evidence: Evidence, claim: Claim | None = None) -> Verdict:
 
 def is_complete(evidence: Evidence, verdict: Verdict) -> bool:
     """Whether an audit that gave this verdict has nothing left to do."""
-    wanted, minimum, plan = int(evidence.header.data["n"]), verdict.minimum, evidence.header.plan
-    attacked = set(plan.members) & set(plan.attacks)
-    if len(evidence) == wanted and not (attacked and evidence.open("autoattack").any()):
+    plan, minimum = evidence.header.plan, verdict.minimum
+    if not left_over(evidence):
         return True
+    if plan.examples == "all":  # whatever is decided on the way
+        return False
     decided = minimum is not None and minimum.outcome != "inconclusive"  # needs no more precision than that
-    return verdict.settled and (plan.within is None or decided or narrow(evidence))
+    return verdict.settled and (plan.within is None or decided or precise(evidence))
+
+
+def left_over(evidence: Evidence) -> int:
+    """How many examples are not looked at yet, or have an attack before them that every example is to meet.
+
+    Each attack, where each is run alone on all; else AutoAttack's as far as none of them has broken the example.
+    """
+    plan, wanted = evidence.header.plan, int(evidence.header.data["n"])
+    members = set(plan.members) & set(plan.attacks)
+    alone = not members or (plan.examples == "all" and not plan.cascade)
+    names = plan.attacks if alone else ("autoattack", *(set(plan.attacks) - members if plan.cascade else ()))
+    left = np.zeros(len(evidence), dtype=bool)
+    for name in names:
+        left |= evidence.open(name)
+    return int(left.sum()) + wanted - len(evidence)
 
 
 def _each_once(first: list[Finding], more: list[Finding]) -> list[Finding]:

@@ -18,7 +18,7 @@ from robaudit.evidence import (
     begun,
 )
 from robaudit.plan import title
-from robaudit.verdict.sampling import CHOSEN, Bools, candidates, drawn, passed
+from robaudit.verdict.sampling import CHOSEN, MINIMUM, SCOUTED, Bools, candidates, drawn, passed
 
 
 def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
@@ -72,7 +72,11 @@ def sample_contradictions(evidence: Evidence) -> list[str]:
     """What cannot be true of a sample that was drawn as `audit.within` draws; empty where there is none."""
     among = candidates(evidence)
     if among is None:
-        return []
+        state = evidence.header.early_stopping
+        odd = evidence.header.plan.within is None and (state.get(SCOUTED) or state.get(MINIMUM))
+        return (
+            ["sample: short attacks are said to be through, and the plan asks for no sample"] if odd else []
+        )
     found, left = [], waiting(evidence)
     if len(evidence) < (wanted := int(evidence.header.data["n"])):
         found.append(

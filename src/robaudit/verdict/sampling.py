@@ -30,7 +30,7 @@ def passed(evidence: Evidence, scout: str) -> Bools:
 def candidates(evidence: Evidence) -> Bools | None:
     """(n,) bool: the examples that the short attacks left, all that nothing broke; None where they are not through."""
     state = evidence.header.early_stopping
-    if not state.get(SCOUTED):
+    if evidence.header.plan.within is None or not state.get(SCOUTED):
         return None
     left = passed(evidence, SCOUT_TARGETED)
     for scout in (SCOUT_WIDE, SCOUT_DEEP):
@@ -69,7 +69,7 @@ def estimate(
     sure = evidence.header.plan.confidence if confidence is None else confidence
     if attack == "autoattack":
         return _from_sample(evidence, attack, among, sure)
-    if not drawn(evidence, evidence.correct, attack).any():
+    if evidence.correct.any() and not drawn(evidence, evidence.correct, attack).any():
         return None
     asked = attack in (evidence.header.plan.estimate, evidence.header.claim.get("attack"))
     part = attack in evidence.header.plan.members
@@ -98,6 +98,17 @@ def _from_sample(
     most = float(unbroken.mean())  # whatever was drawn
     value = min(found.value, most)
     return replace(found, value=value, low=min(found.low, value), high=max(min(found.high, most), value))
+
+
+def precise(evidence: Evidence) -> bool:
+    """Whether each number that the plan or the claim asks for is known as precisely as the plan asks, or can be."""
+    plan, claimed = evidence.header.plan, evidence.header.claim.get("attack")
+    asked = [
+        "autoattack",
+        *(name for name in plan.attacks if name in (plan.estimate, claimed) and name != "pgd10"),
+    ]
+    whole = len(evidence) == int(evidence.header.data["n"])
+    return all(narrow(evidence, name) or (whole and not evidence.open(name).any()) for name in asked)
 
 
 def narrow(evidence: Evidence, attack: str = "autoattack") -> bool:

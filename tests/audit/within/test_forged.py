@@ -1,5 +1,6 @@
 """Evidence of a sample is verified, and what is forged in it is found."""
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -13,11 +14,12 @@ from robaudit.evidence import (
     SCOUT_DEEP,
     SCOUT_TARGETED,
     SCOUT_WIDE,
+    SCOUTS,
     EvidenceFile,
     begun,
 )
 from robaudit.evidence.consistency import contradictions
-from robaudit.verdict import accuracy
+from robaudit.verdict import accuracy, is_complete, judge
 from robaudit.verdict.sampling import candidates, drawn
 from tests.audit.within.plans import BUDGET, PATHS, PLAN
 from tests.evidence.edits import editing
@@ -77,6 +79,29 @@ def test_a_claim_that_short_attacks_left_an_example_is_tried_again(forged, model
     assert sum("is said to survive, but the attack breaks it" in text for text in found) >= len(quick)
 
 
+def test_drawn_survivors_are_attacked_again_apart_from_what_was_not_drawn(found, folder, models, split):
+    """Each of them stands for many examples: among all pairs a few forged ones would hardly ever be met."""
+    evidence = found["masked"]
+    made = verify(folder / "masked", models["masked"], images=split, again=Recompute(8, 1))
+    whole = [name for name in evidence.header.plan.attacks if name != "pgd10"]
+    assert made.recomputed.among == sum(int(evidence.survives(name).sum()) for name in whole)
+    assert {pair.attack for pair in made.recomputed.pairs} <= set(whole)
+    assert len(made.recomputed.pairs) == 8
+    assert len(made.waiting.pairs) == 32
+    assert {pair.attack for pair in made.waiting.pairs} <= {"pgd10", *SCOUTS}
+
+
+def test_a_precision_that_another_attacks_number_does_not_have(forged, models, split):
+    path, evidence, *_ = forged
+    assert evidence.open("square").any()
+    with editing(path) as db:
+        plan = evidence.header.plan.to_dict() | {"estimate": "square"}
+        db.execute("UPDATE header SET value = ? WHERE key = 'plan'", (json.dumps(plan),))
+    with EvidenceFile.open(path) as file:
+        assert not is_complete(file.read(), judge(file.read()))
+    assert any("less is known of a number" in text for text in problems(path, models, split))
+
+
 def test_drawn_candidates_that_did_not_survive_stay_candidates(forged, models, split):
     path, evidence, _, here = forged
     lost = evidence.ids[here & ~evidence.survives("autoattack")]
@@ -98,7 +123,7 @@ def test_its_file_hangs_together_and_is_verified(folder, models, split, found, n
     made = verify(folder / name, models[name], images=split, again=Recompute(40, 1))
     assert not made.failures
     assert made.short.of("stands")
-    assert any(pair.attack == SCOUT_TARGETED for pair in made.recomputed.pairs)
+    assert any(pair.attack == SCOUT_TARGETED for pair in made.waiting.pairs)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+import robaudit
 from robaudit.audit import audit
 from robaudit.evidence import (
     AttackRecord,
@@ -13,11 +15,12 @@ from robaudit.evidence import (
 )
 from robaudit.reports import headline, side_by_side, summary
 from robaudit.reports.commands import check_command
-from robaudit.reports.formatting import table_caption
+from robaudit.reports.formatting import asked_texts, table_caption
 from robaudit.stats import sampled_share
 from robaudit.verdict import Claim, accuracy, gap, judge, judge_claim
 from robaudit.verdict.sampling import drawn
 from tests.audit.within.plans import PATHS, PLAN
+from tests.models import Wrapped
 
 
 def test_reports_say_how_the_number_was_got(found):
@@ -123,7 +126,31 @@ def test_a_claim_is_about_the_split_and_not_the_limit(found, full):
     assert answer.interval.low < whole.low <= whole.high < answer.interval.high
     assert judge_claim(evidence, Claim(min(whole.high + 0.2, 1.0))).outcome == "refuted"
     data = summary(evidence, judge(evidence))
-    assert "not all 797 of the split" in table_caption(data)
+    assert any("these 300 examples, not all 797 of the split" in text for text in asked_texts(data))
+
+
+def test_where_no_example_is_right_nothing_is_estimated_and_nothing_said_to_be_attacked():
+    x, y = (
+        torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0)),
+        torch.zeros(60, dtype=torch.int64),
+    )
+    model = Wrapped(lambda x: torch.tensor([0.0, 1.0]) + 0 * x.flatten(1)[:, :2])
+    found = robaudit.check(model, x, y, eps=0.1, within=3, limit=40, force=True)
+    data = found.to_dict()
+    assert {(item["low"], item["high"]) for item in data["accuracy"].values()} == {(0.0, 0.0)}
+    assert any("no example is classified correctly" in text for text in asked_texts(data))
+    assert not any("attacked, so it is exact" in text for text in asked_texts(data))
+
+
+def test_what_gave_no_usable_answer_is_not_called_exact(found):
+    data = summary(found["honest"], judge(found["honest"]))
+    whole = data["accuracy"]["autoattack"] | {"method": "counted", "low": 0.1, "high": 0.9}
+    data = data | {"accuracy": data["accuracy"] | {"autoattack": whole}}
+    assert any("leave it as open as its interval" in text for text in asked_texts(data))
+    exact = data | {"accuracy": data["accuracy"] | {"autoattack": whole | {"low": 0.9}}}
+    assert any("so it is exact for these" in text for text in asked_texts(exact))
+    vague = data | {"accuracy": data["accuracy"] | {"autoattack": whole | {"method": "estimated"}}}
+    assert any("when the policy's minimum was decided" in text for text in asked_texts(vague))
 
 
 def test_rows_of_a_limited_audit_are_all_of_what_was_audited(found):
