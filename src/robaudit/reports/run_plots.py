@@ -110,7 +110,10 @@ def _panel(plot: Any, panel: Subject, places: list[int]) -> None:
         plot.set_ylim(0, 1)
     if panel.log:
         plot.set_yscale("log")
-    plot.xaxis.get_major_locator().set_params(integer=True)
+    plot.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    if len(places) == 1:
+        plot.set_xlim(places[0] - 1, places[0] + 1)
+        plot.set_ylim(bottom=min(0.0, plot.get_ylim()[0]))
     plot.set_title(panel.title, fontsize=10)
     plot.set_ylabel(panel.scale, fontsize=9)
     plot.grid(alpha=0.3)
