@@ -39,7 +39,7 @@ from robaudit.evidence import Outcome
 from robaudit.fast import search_model
 from robaudit.files import write_text
 from robaudit.inputs import Classifier, Images, load_classifier, load_images
-from robaudit.plan import AuditPlan, ThreatModel
+from robaudit.plan import AuditPlan, ThreatModel, parse_fraction
 from robaudit.reports.run_curves import read_log
 from robaudit.training import TrainSettings, train
 from robaudit.training.checkpoints import BEST, LAST
@@ -95,7 +95,8 @@ class Lab:
 
     def load(self, setting: Setting, split: str, seed: int, limit: int | None = None) -> Images:
         """A split of a setting's data set, at its size."""
-        images = load_images(setting.dataset, data_dir=self.data_dir, split=split, seed=seed, limit=limit)
+        place = setting.dataset.replace("{split}", split)
+        images = load_images(place, data_dir=self.data_dir, split=split, seed=seed, limit=limit)
         if not setting.side:
             return images
         small = F.interpolate(images.float(), size=(setting.side, setting.side), mode="area")
@@ -255,7 +256,10 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13, 21, 22])
     parser.add_argument("--images", type=int, default=1000, help="test examples of an audit")
     parser.add_argument("--from", dest="start", type=Path, help="a checkpoint, in place of the settings")
-    parser.add_argument("--dataset", default="cifar10", help="of that checkpoint")
+    parser.add_argument(
+        "--dataset", default="cifar10", help="of that checkpoint; a path with {split} for each"
+    )
+    parser.add_argument("--eps", help="radius for that checkpoint; the data set's usual by default")
     parser.add_argument("--epochs", type=int, default=8, help="from that checkpoint on")
     parser.add_argument("--limit", type=int, help="training examples for that checkpoint")
     parser.add_argument("--validation", type=int, help="examples held out for that checkpoint")
@@ -269,7 +273,8 @@ def main() -> None:
     settings = {name: SETTINGS[name] for name in options.settings}
     if options.start:
         changes = {"epochs": options.epochs, "limit": options.limit}
-        given = {"lr": options.lr, "validation": options.validation, "confirm": options.confirm}
+        eps = options.eps and parse_fraction(options.eps)
+        given = {"eps": eps, "lr": options.lr, "validation": options.validation, "confirm": options.confirm}
         changes |= {name: value for name, value in given.items() if value is not None}
         settings = {options.start.stem: Setting(options.dataset, changes, start=str(options.start))}
     try:

@@ -261,11 +261,11 @@ class Sampling:
         places = self._places(among & evidence.open("autoattack"))
         if not len(places):
             return False
-        done = int(drawn(evidence, among).sum())
-        # Half of what is thought to be missing: a look costs less than an attack that was not needed.
-        lost = int((drawn(evidence, among) & evidence.broken("autoattack")).sum())
-        missing = self._draws_wanted(int(among.sum()), lost / max(done, 1) * int(among.sum())) - done
+        here, count = drawn(evidence, among), int(among.sum())
+        done, lost = int(here.sum()), int((here & evidence.broken("autoattack")).sum())
+        missing = self._draws_wanted(count, lost / max(done, 1) * count) - done
         self._tell(evidence, done, missing)
+        # Half of what is thought to be missing: a look costs less than an attack that was not needed.
         group = places[: int(np.clip(missing / 2, LEAST_DRAWS, MOST_DRAWS))]
         self.session.attack("square", self.session.pending("square", group))
         for name in ("apgd-t", "apgd-ce", "fab-t"):

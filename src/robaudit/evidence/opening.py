@@ -100,9 +100,8 @@ def _whole(path: Path) -> bytes:
     while True:
         if not left_half_written(path):
             data = _bytes(path)
-            if (
-                not left_half_written(path) and _bytes(path, 100)[24:28] == data[24:28]
-            ):  # its count of changes
+            unchanged = _bytes(path, 100)[24:28] == data[24:28]  # its count of changes
+            if unchanged and not left_half_written(path):
                 return data
         if time.monotonic() > deadline:
             raise RobauditError(

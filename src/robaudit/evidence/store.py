@@ -76,7 +76,7 @@ class EvidenceFile:
             RobauditError: another process is writing the file, or it cannot be written to.
 
         """
-        if not left_half_written(path):
+        if not (path.is_file() and left_half_written(path)):
             return
         held = claim(path)
         try:
