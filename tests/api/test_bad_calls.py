@@ -45,6 +45,7 @@ BAD = [
     ((X, Y), {"seed": "0"}, TypeError, "seed is '0'; expected a whole number"),
     ((X, Y), {"confidence": "high"}, TypeError, "confidence is 'high'; expected a number"),
     ((X, Y), {"confidence": 99}, RobauditError, "confidence 99 must be in"),
+    ((X, Y), {"confidence": 1 - 1e-15}, RobauditError, "must be at most 0.99999"),
     ((X, Y), {"attacks": "pdg10"}, RobauditError, "attack 'pdg10' is not known"),
     ((X, Y), {"attacks": [1]}, TypeError, "expected names of attacks"),
     ((X, Y), {"claim": 45.0}, RobauditError, "did you mean 0.45"),

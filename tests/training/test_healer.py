@@ -1,6 +1,7 @@
 """When an epoch became masked, what the healers make of it, and which trial is kept, on made-up runs."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -103,6 +104,17 @@ def test_a_network_that_guesses_is_neither_rugged_nor_any_epochs_past():
     assert judge.observe(look(**JUMP)) == calm.observe(look(**JUMP))
     assert judge.observe(guessing) == Reading()
     assert judge.observe(look()).recovered
+
+
+def test_an_epoch_that_diverged_is_no_past():
+    """Its FOSC is not a number; earlier versions kept it."""
+    judge, again = Judge(), Judge()
+    for value in (0.09, math.nan, 0.1, 0.09, 0.1):
+        judge.observe(look(fosc=value))
+    state = json.loads(json.dumps(judge.state()))
+    assert len(state["watch"]["healthy"]) == 4
+    again.load(state | {"watch": state["watch"] | {"healthy": [*state["watch"]["healthy"], [math.nan, 0.9]]}})
+    assert again.observe(look(**JUMP)) == judge.observe(look(**JUMP))
 
 
 def test_a_judge_goes_on_from_its_state():

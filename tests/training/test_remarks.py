@@ -11,16 +11,16 @@ def row(epoch, clean=0.9, weak=False, rugged=False):
 
 
 def test_a_run_that_stays_at_chance_says_so_after_a_few_epochs_and_once():
-    remarks = Remarks([20] * 10)
-    messages = [remarks.after(row(k, clean=0.1 + 0.01 * (k % 2))) for k in range(1, 33)]
+    remarks = Remarks([20] * 10, lr=0.3)
+    messages = [remarks.after(row(k, clean=0.1 + 0.01 * (k % 2)) | {"lr": 1e-5}) for k in range(1, 33)]
     assert [k for k, texts in enumerate(messages, 1) if texts] == [EPOCHS_IN_A_ROW]
     assert "smaller --lr (now 0.3)" in messages[EPOCHS_IN_A_ROW - 1][0]
 
 
 def test_what_is_advised_at_chance_is_what_may_help():
     """A rate too small, or too few steps, are no reason for a smaller rate."""
-    slow, few = Remarks([20] * 10), Remarks([20] * 10, steps=8)
-    said = [slow.after(row(k, clean=0.1) | {"lr": 1e-9}) for k in range(1, 5)]
+    slow, few = Remarks([20] * 10, lr=1e-9), Remarks([20] * 10, lr=0.3, steps=8)
+    said = [slow.after(row(k, clean=0.1)) for k in range(1, 5)]
     assert "larger --lr (now 1e-09)" in said[EPOCHS_IN_A_ROW - 1][0]
     said = [few.after(row(k, clean=0.1)) for k in range(1, 5)]
     assert "after 24 steps only: train for more epochs" in said[EPOCHS_IN_A_ROW - 1][0]

@@ -26,6 +26,7 @@ from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.verdict import Verdict, estimate, judge, left_over
 from robaudit.verdict.sample_claims import (
+    drawn_survivors,
     odd_candidates,
     sample_contradictions,
     short_breaks,
@@ -53,8 +54,8 @@ class Verification:
             where there are none.
         recomputed: a random part of the survivors, attacked again; None where nobody asked for it. Of a sample, of
             AutoAttack's survivors among the examples that were drawn: each of them stands for many.
-        waiting: of a sample, a random part of the other survivors, attacked again; likewise: PGD-10's, and the short
-            attacks' on candidates that were not drawn.
+        waiting: of a sample, a random part of the other survivors, attacked again; likewise: above all PGD-10's, and
+            the short attacks' on candidates that were not drawn.
         pgd: a random part of PGD-10's breaks, made again; likewise. A witness proves that an example is not robust, and
             not that PGD-10 found it, which is what a gap is measured from.
         short: of a sample, a random part of the short attacks' breaks, made again; likewise. They decide which examples
@@ -154,9 +155,10 @@ def verify(
         if header.plan.within is None:
             second = attack_again(mine, again)
         else:
-            whole = [pair for pair in mine if pair[0] in header.plan.members]
+            here = set(evidence.ids[drawn_survivors(evidence)].tolist())
+            whole = [pair for pair in mine if pair[0] in header.plan.members and pair[1] in here]
             second = attack_again(whole, again)
-            rest = [pair for pair in mine if pair[0] not in header.plan.members]
+            rest = sorted(set(mine) - set(whole))
             waiting = attack_again(rest, more_pairs(again))
         if "pgd10" in own:
             pgd = attack_again(_pgd_breaks(evidence), more_pairs(again), "break")

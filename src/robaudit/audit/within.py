@@ -158,7 +158,7 @@ class Sampling:
             cost = 2 * steps * min(targets, self._others)
             if scout == SCOUT_DEEP and self._deep_is_made:
                 return self._keep(**{CHOSEN[scout]: 0})
-        rest = count - round(before - after)
+        rest = max(count - round(before - after), 0)
         saved = self._draws_wanted(count, before) - self._draws_wanted(rest, after)
         return self._keep(**{CHOSEN[scout]: int(saved * self._whole > count * cost)})
 

@@ -175,6 +175,8 @@ def _tell_resumed(path: Path) -> None:
     if not path.is_file():
         return
     try:
+        if is_first_process():
+            EvidenceFile.repair(path)
         with EvidenceFile.open(path) as file:
             found = file.read()
     except RobauditError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robaudit.cli.audited import load_audited
-from robaudit.cli.verify import breaks_again
+from robaudit.cli.verify import made_again
 from robaudit.errors import RobauditError
 from robaudit.files import file_digest
 from robaudit.places import expanded
@@ -129,14 +129,14 @@ def recheck(
         raise RobauditError(f"{path}: {wrong}: {found.failures[0]}")
     done = f"Checked: {found.witnesses} witnesses"
     done += ", all clean predictions" if found.with_data else f", {found.predictions} clean predictions"
-    if found.recomputed is None:
+    repeated = made_again(found)
+    if not repeated:
         return f"{done}; none of {found.survivors} survivors attacked again."
-    part, breaks = found.recomputed, breaks_again(found)
-    what = "survivors" if found.waiting is None else "drawn survivors"
-    done += f"; {len(part.pairs)} of {part.among} {what} attacked again, seed {part.seed}"
-    for made, what in breaks:
-        done += f"; {len(made.pairs)} of {made.among} {what} made again"
-    close = sum(len(made.of("close")) for made in (part, *(made for made, _ in breaks)))
+    for part, what in repeated:
+        how = "attacked" if "survivors" in what else "made"
+        done += f"; {len(part.pairs)} of {part.among} {what} {how} again"
+    done += f", seed {repeated[0][0].seed}"
+    close = sum(len(part.of("close")) for part, _ in repeated)
     return done + (f"; rounding decides {close} of them." if close else ".")
 
 

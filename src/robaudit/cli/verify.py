@@ -155,11 +155,9 @@ def summary_lines(result: Verification, header: Header) -> list[str]:
         )
     if result.doubtful:
         lines.append(f"Of AutoAttack's survivors that another attack breaks: {repeated(result.doubtful)}.")
-    if result.recomputed:
-        what = "survivors" if result.waiting is None else "drawn survivors"
-        lines.append(f"{repeated(result.recomputed, what)}. {assurance(result.recomputed)}")
-        lines += [f"{repeated(part, what)}. {assurance(part)}" for part, what in breaks_again(result)]
-    else:
+    again = made_again(result)
+    lines += [f"{repeated(part, what)}. {assurance(part)}" for part, what in again]
+    if not again:
         lines.append(
             f"That {result.survivors} attacks found nothing is the file's word: none of them was made again "
             "(--recompute does)."
@@ -171,10 +169,11 @@ def summary_lines(result: Verification, header: Header) -> list[str]:
     return lines
 
 
-def breaks_again(result: Verification) -> list[tuple[Recomputation, str]]:
-    """What was made again besides, and what to call it: breaks, and survivors that a sample was drawn from."""
+def made_again(result: Verification) -> list[tuple[Recomputation, str]]:
+    """What was made again by chance, and what to call it."""
     parts = (
-        (result.waiting, "survivors of PGD-10 and of short attacks"),
+        (result.recomputed, "survivors" if result.waiting is None else "drawn survivors"),
+        (result.waiting, "other survivors"),
         (result.pgd, "breaks of PGD-10"),
         (result.short, "breaks of short attacks"),
     )

@@ -31,8 +31,8 @@ Engine = Literal["robaudit", "reference"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
-#: Beyond this a probability of error is no longer one that anything here keeps to.
-MOST_CONFIDENCE = 0.99999
+#: The largest confidence that may be asked for, and that rounding leaves below 1.
+ASKED_CONFIDENCE, MOST_CONFIDENCE = 0.99999, 1 - 1e-9
 #: `AuditPlan.eot` where the number is chosen by a measurement when the audit begins.
 AUTO_DRAWS = 0
 _BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))
@@ -87,9 +87,7 @@ class AuditPlan:
             self.budget_of(name)  # refuses bad parts
         self._check_attacks()
         if not 0.5 <= self.confidence <= MOST_CONFIDENCE:
-            raise ValueError(
-                f"confidence {self.confidence:.9g} must be in [0.5, {MOST_CONFIDENCE}], for example 0.99"
-            )
+            raise ValueError(f"confidence {self.confidence:g} must be in [0.5, 1), for example 0.99")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit {self.limit} must be at least 1 example")
         if not 0 <= self.seed < 2**63:
@@ -152,6 +150,9 @@ class AuditPlan:
             ValueError: a bad value.
 
         """
+        confidence = flags.get("confidence")
+        if isinstance(confidence, float) and ASKED_CONFIDENCE < confidence < 1:
+            raise ValueError(f"confidence {confidence!r} must be at most {ASKED_CONFIDENCE}")
         flags |= precision_wanted(flags.pop("within", None), flags.get("examples", "auto"))
         budget = Budget(**{name: flags.pop(name) for name in _BUDGET_FLAGS if name in flags})
         bounds = {field: flags.pop(name) for name, field in _BOUND_FLAGS.items() if name in flags}

@@ -80,6 +80,8 @@ def curves_chart(evidence: Evidence) -> tuple[Markup, list[str], int]:
         for name in evidence.header.plan.attacks
         if name in evidence.attacks and evidence.known(name).any() and not evidence.header.plan.before(name)
     ]
+    known = np.logical_and.reduce([np.ones(len(evidence), dtype=bool), *map(evidence.known, names)])
+    names = names if known.any() else []
     most = max([10, *(int(_passes(evidence, name).max(initial=1)) for name in names)])
     decades = range(math.ceil(math.log10(most)) + 1)
     x = Axis(
@@ -90,9 +92,6 @@ def curves_chart(evidence: Evidence) -> tuple[Markup, list[str], int]:
         True,
     )
     plot = Plot("Accuracy against model passes", x, Axis("accuracy left", 0, 1, PERCENT))
-    known = (
-        np.logical_and.reduce([evidence.known(name) for name in names]) if names else np.zeros(0, dtype=bool)
-    )
     for name in names:
         passes = _passes(evidence, name)[known]
         broken = evidence.attacks[name].outcome[known] == Outcome.BROKEN

@@ -80,9 +80,12 @@ def precision_text(data: dict[str, Any]) -> str:
 def part_text(data: dict[str, Any]) -> str:
     """One sentence where a sample was asked for, and taken of a part of the split only; else nothing."""
     audited, total = data["data"]["audited"], data["data"]["total"]
-    if not data["plan"]["within"] or audited >= total:
+    if not (data["plan"]["within"] and data["finished"] and audited < total):
         return ""
-    return f"Accuracies and their intervals are about these {audited} examples, not all {total} of the split."
+    asked = "; what was claimed or demanded is held against all of it" * bool(
+        data["claim"] or data["minimum"]
+    )
+    return f"The table's intervals are about these {audited} examples, not all {total} of the split{asked}."
 
 
 def claim_text(claim: dict[str, Any]) -> str:

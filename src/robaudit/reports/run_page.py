@@ -143,7 +143,8 @@ def _panel(rows: Rows, subject: Subject) -> dict[str, Any]:
         heights = np.array([seen(value) for value in _at(curve.values, here)])
         if len(heights) == 1:  # no line
             x, y = float(_at(places, here)[0]), float(heights[0])
-            low_end, high_end = (float(_at(side, here)[0]) if side else y for side in (curve.low, curve.high))
+            ends = [float(_at(side, here)[0]) if side else y for side in (curve.low, curve.high)]
+            low_end, high_end = (end if math.isfinite(end) else y for end in ends)
             plot.point(x, y, low_end, high_end, f"dot {colour}")
             continue
         if curve.low:

@@ -50,7 +50,7 @@ class Folder:
     """A run's folder.
 
     Args:
-        path: made by `make`.
+        path: made by `held`.
         settings: the run's, which a resumed run must repeat.
         data: the sha256 of the data.
 

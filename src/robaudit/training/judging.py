@@ -9,6 +9,7 @@ gradient, whose FOSC and SGCS say nothing.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from robaudit.training.validation import Look
@@ -43,7 +44,8 @@ class Judge:
         recovered, self._masked = self._masked and not reason, bool(reason)
         if reason:
             return Reading(masked=True, reason=f"{suspect}; {reason}" if suspect else reason)
-        self._watch.remember(fosc, sgcs)
+        if math.isfinite(fosc) and math.isfinite(sgcs):
+            self._watch.remember(fosc, sgcs)
         self._gaps = [*self._gaps, gaps][-REMEMBERED_EPOCHS:]
         return Reading(reason=rugged, recovered=recovered, rugged=bool(rugged), weak=weak)
 

@@ -34,13 +34,16 @@ class Remarks:
 
     Args:
         labels: how many of the held-out examples are of each class.
+        lr: the run's highest rate.
         steps: of an epoch.
         confirmed: held-out examples that the kept network will meet AutoAttack on; 0 for none.
 
     """
 
-    def __init__(self, labels: list[int], *, steps: int = MANY_STEPS, confirmed: int = 0) -> None:
-        self._labels, self._steps, self._confirmed = labels, steps, confirmed
+    def __init__(
+        self, labels: list[int], *, lr: float = 0.1, steps: int = MANY_STEPS, confirmed: int = 0
+    ) -> None:
+        self._labels, self._lr, self._steps, self._confirmed = labels, lr, steps, confirmed
         self.chance: list[bool] = []
         self.weak, self.rugged = 0, 0
         self.warned_chance, self.warned_weak, self.warned_rugged = False, False, False
@@ -83,13 +86,11 @@ class Remarks:
         )
         if (made := row["epoch"] * self._steps) < MANY_STEPS:
             return f"{found}, after {made} steps only: train for more epochs, or with a smaller --batch-size"
-        if row["lr"] < SMALL_RATE:
-            return (
-                f"{found}: the network learns nothing; stop, and train with a larger --lr (now {row['lr']:g})"
-            )
+        found += f": the network learns nothing; stop, and train with a {{}} --lr (now {self._lr:g})"
         return (
-            f"{found}: the network learns nothing; stop, and train with a smaller --lr (now {row['lr']:g}) or a "
-            "smaller --eps"
+            found.format("larger")
+            if self._lr < SMALL_RATE
+            else f"{found.format('smaller')} or a smaller --eps"
         )
 
     def _weak(self, row: dict[str, Any]) -> str:

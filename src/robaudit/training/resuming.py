@@ -82,7 +82,7 @@ def _odd_value(found: Mapping[str, Any], steps: int) -> str:
         "rows.robust": all(0 <= row["robust"] <= 1 for row in found["rows"]),
         "remarks.chance": all(type(item) is bool for item in found["remarks"]["chance"]),
         "judge.gaps": all(_pair(item) for item in judge["gaps"]),
-        "judge.watch": all(_pair(item) for item in judge["watch"]["healthy"]),
+        "judge.watch": all(_pair(item, finite=False) for item in judge["watch"]["healthy"]),
         "selection.gaps": all(_finite(item) for item in selection["gaps"]),
         "selection": all(_is_standing(item) for item in standings)
         and len({len(item["robust"]) for item in selection["rivals"]}) <= 1,
@@ -94,8 +94,10 @@ def _finite(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_finite, value))
+def _pair(value: Any, *, finite: bool = True) -> bool:
+    if not (isinstance(value, list | tuple) and len(value) == 2):
+        return False
+    return all(type(item) in (int, float) and (math.isfinite(item) or not finite) for item in value)
 
 
 def _numbers(value: Any, names: tuple[str, ...]) -> bool:

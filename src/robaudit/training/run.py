@@ -59,7 +59,9 @@ class Run:
         self.validation = Validation(held, settings, self.shape, ranks)
         self.trained = len(data)
         confirmed = examples_for(settings, len(held), self.trained)
-        self.remarks = Remarks(self.validation.labels, steps=self.training.steps, confirmed=confirmed)
+        self.remarks = Remarks(
+            self.validation.labels, lr=settings.lr, steps=self.training.steps, confirmed=confirmed
+        )
         for message in begin_from(self.network, start, held.float(slice(0, 64)).to(device)):
             progress.note(message)
         self.retreat = Retreat(self.training) if start is not None else None
@@ -207,7 +209,7 @@ class Run:
             self.progress.note(
                 f"epoch {self.epoch + 1}: {'is still' if still else 'became'} masked; {reading.reason}"
             )
-        elif self.settings.heal == "auto":
+        elif self.settings.heal == "auto" and not look.at_chance:
             self.healthy = self.training.taken()
         if self.healer.treatment().changes and self.selection.below_untreated(look):
             self.healer.give_up()

@@ -7,6 +7,7 @@ The defaults are the paper's (Li et al., Section 3.1 and Appendix B): TRADES wit
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -145,12 +146,17 @@ class TrainSettings:
             raise ValueError(
                 f"limit {self.limit} is less than one batch of {self.batch_size}; raise it{smaller}"
             )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for name in ("lr", "threshold"):
             if not 0 < getattr(self, name) <= LARGEST:
                 raise ValueError(
                     f"{name} {getattr(self, name):g} must be a number above 0, at most {LARGEST:g}"
                 )
-        for name in ("beta", "awp", "weight_decay", "clip", "save_every"):
+        if not (math.isfinite(self.save_every) and self.save_every >= 0):
+            raise ValueError(f"save-every {self.save_every:g} must be 0 or more")
+        for name in ("beta", "awp", "weight_decay", "clip"):
             if not 0 <= getattr(self, name) <= LARGEST:
                 words = f"{name.replace('_', '-')} {getattr(self, name):g}"
                 raise ValueError(f"{words} must be 0 or more, at most {LARGEST:g}")

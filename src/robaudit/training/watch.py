@@ -112,7 +112,8 @@ class Watch:
 
     def load(self, state: dict[str, Any]) -> None:
         """What `state` gave."""
-        self._healthy = [(fosc, sgcs) for fosc, sgcs in state["healthy"]]
+        # Earlier versions remembered an epoch that had diverged, too.
+        self._healthy = [pair for pair in map(tuple, state["healthy"]) if all(map(math.isfinite, pair))]
         self._masked = state["masked"]
 
 

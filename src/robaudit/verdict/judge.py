@@ -183,7 +183,7 @@ def _nothing_to_lose(evidence: Evidence) -> tuple[Result, str, int] | None:
         "not-overestimated",
         f"{_title(evidence, 'pgd10')} leaves none of {n} examples standing (so at most {100 * most:.1f} % of all, at "
         "this confidence): there is no robustness that could be overestimated.",
-        n,
+        FEWEST_BROKEN,
     )
 
 

@@ -60,6 +60,13 @@ def waiting(evidence: Evidence) -> Bools:
     return nothing if among is None else among & evidence.open("autoattack")
 
 
+def drawn_survivors(evidence: Evidence) -> Bools:
+    """(n,) bool: the candidates that were drawn and survive all of AutoAttack: each of them stands for many."""
+    among = candidates(evidence)
+    nothing = np.zeros(len(evidence), dtype=bool)
+    return nothing if among is None else drawn(evidence, among) & evidence.survives("autoattack")
+
+
 def odd_candidates(evidence: Evidence) -> Bools:
     """(n,) bool: those that wait, though another attack breaks them. That can be, though seldom."""
     broken = np.zeros(len(evidence), dtype=bool)

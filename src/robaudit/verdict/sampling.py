@@ -101,14 +101,13 @@ def _from_sample(
 
 
 def precise(evidence: Evidence) -> bool:
-    """Whether each number that the plan or the claim asks for is known as precisely as the plan asks, or can be."""
-    plan, claimed = evidence.header.plan, evidence.header.claim.get("attack")
-    asked = [
-        "autoattack",
-        *(name for name in plan.attacks if name in (plan.estimate, claimed) and name != "pgd10"),
-    ]
+    """Whether each number that the plan asks for is known as precisely as it asks, or as it can be.
+
+    The number that a claim is about may be left as soon as the claim is decided.
+    """
     whole = len(evidence) == int(evidence.header.data["n"])
-    return all(narrow(evidence, name) or (whole and not evidence.open(name).any()) for name in asked)
+    asked = [name for name in ("autoattack", evidence.header.plan.estimate) if name not in (None, "pgd10")]
+    return all(narrow(evidence, name) or (whole and not evidence.open(name).any()) for name in asked if name)
 
 
 def narrow(evidence: Evidence, attack: str = "autoattack") -> bool:

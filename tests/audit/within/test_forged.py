@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robaudit.audit import Recompute, audit, verify
+from robaudit.cli.verify import summary_lines
 from robaudit.errors import RobauditError
 from robaudit.evidence import (
     SCOUT_DEEP,
@@ -19,7 +20,8 @@ from robaudit.evidence import (
     begun,
 )
 from robaudit.evidence.consistency import contradictions
-from robaudit.verdict import accuracy, is_complete, judge
+from robaudit.plan import ThreatModel
+from robaudit.verdict import Claim, accuracy, is_complete, judge
 from robaudit.verdict.sampling import candidates, drawn
 from tests.audit.within.plans import BUDGET, PATHS, PLAN
 from tests.evidence.edits import editing
@@ -83,12 +85,30 @@ def test_drawn_survivors_are_attacked_again_apart_from_what_was_not_drawn(found,
     """Each of them stands for many examples: among all pairs a few forged ones would hardly ever be met."""
     evidence = found["masked"]
     made = verify(folder / "masked", models["masked"], images=split, again=Recompute(8, 1))
-    whole = [name for name in evidence.header.plan.attacks if name != "pgd10"]
-    assert made.recomputed.among == sum(int(evidence.survives(name).sum()) for name in whole)
-    assert {pair.attack for pair in made.recomputed.pairs} <= set(whole)
+    whole = drawn(evidence, candidates(evidence)) & evidence.survives("autoattack")
+    assert made.recomputed.among == 4 * whole.sum() > 0
+    assert {pair.id for pair in made.recomputed.pairs} <= set(evidence.ids[whole].tolist())
+    assert not {pair.attack for pair in made.recomputed.pairs} & {"pgd10", *SCOUTS}
     assert len(made.recomputed.pairs) == 8
     assert len(made.waiting.pairs) == 32
-    assert {pair.attack for pair in made.waiting.pairs} <= {"pgd10", *SCOUTS}
+    text = " ".join(summary_lines(made, evidence.header))
+    assert f"8 of {made.recomputed.among} drawn survivors were attacked again" in text
+    assert f"32 of {made.waiting.among} other survivors were attacked again" in text
+    without = " ".join(summary_lines(replace(made, recomputed=None), evidence.header))
+    assert "other survivors" in without
+    assert "none of them was made again" not in without
+
+
+@pytest.mark.parametrize("eps", [0.1, 0.5])
+def test_honest_evidence_is_verified_whatever_it_was_asked_for(models, split, tmp_path, eps):
+    """A claim that an earlier call left in the file, then a sample; a network that PGD-10 breaks completely."""
+    path, plan = tmp_path / "a", replace(PLAN, threat=ThreatModel("Linf", eps), within=None, limit=150)
+    images = split.subset(150, plan.seed)
+    audit(models["masked"], images, plan, path=path, claim=Claim(0.95, "square"))
+    assert verify(path, models["masked"], images=split).failures == ()
+    found = audit(models["masked"], images, replace(plan, within=0.05), path=path)
+    assert is_complete(found, judge(found))
+    assert verify(path, models["masked"], images=split, again=Recompute(4, 1)).failures == ()
 
 
 def test_a_precision_that_another_attacks_number_does_not_have(forged, models, split):
