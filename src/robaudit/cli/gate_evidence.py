@@ -134,8 +134,8 @@ def recheck(
         return f"{done}; none of {found.survivors} survivors attacked again."
     for part, what in repeated:
         how = "attacked" if "survivors" in what else "made"
-        done += f"; {len(part.pairs)} of {part.among} {what} {how} again"
-    done += f", seed {repeated[0][0].seed}"
+        seed = f", seed {part.seed}" if part is repeated[0][0] else ""  # the same for all
+        done += f"; {len(part.pairs)} of {part.among} {what} {how} again{seed}"
     close = sum(len(part.of("close")) for part, _ in repeated)
     return done + (f"; rounding decides {close} of them." if close else ".")
 

@@ -32,7 +32,7 @@ Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
 #: The largest confidence that may be asked for, and that rounding leaves below 1.
-ASKED_CONFIDENCE, MOST_CONFIDENCE = 0.99999, 1 - 1e-9
+ASKED_CONFIDENCE, MOST_CONFIDENCE = 0.99999, 1 - 1e-13
 #: `AuditPlan.eot` where the number is chosen by a measurement when the audit begins.
 AUTO_DRAWS = 0
 _BUDGET_FLAGS = tuple(item.name for item in dataclasses.fields(Budget))

@@ -26,17 +26,16 @@ _LOOK = (
 _EPOCH = (*_LOOK, "train_clean", "train_adv", "lr")
 
 
-def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int, steps: int) -> None:
+def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int) -> None:
     """Nothing, if a run can be resumed from `found`.
 
     Args:
         found: what was stored.
         own: the state of the same run before its first step.
         epochs: of the whole run.
-        steps: of an epoch.
 
     Raises:
-        ValueError: it has another form, rows that are not epochs', or a number that no run has.
+        ValueError: it has another form, or rows that are not epochs'.
 
     """
     _check_form(own, {name: found.get(name) for name in own}, "")
@@ -58,12 +57,19 @@ def check_state(found: Mapping[str, Any], own: Mapping[str, Any], epochs: int, s
             raise ValueError(f"row {number} is not an epoch's")
         if wrong := wrong_in(row, _LOOK):
             raise ValueError(f"row {number}: {wrong}")
-    if wrong := _odd_value(found, steps):
-        raise ValueError(f"'{wrong}' has a value that no run has")
 
 
-def _odd_value(found: Mapping[str, Any], steps: int) -> str:
-    """The name of something that cannot be so; empty where all can."""
+def check_values(found: Mapping[str, Any], steps: int) -> None:
+    """Nothing, if a state of the run's own form holds only values that a run may have.
+
+    Args:
+        found: what `check_state` let pass.
+        steps: of an epoch.
+
+    Raises:
+        ValueError: some value cannot be so.
+
+    """
     selection, judge, healer = found["selection"], found["judge"], found["healer"]
     standings = [
         item for item in (selection["standing"], selection["untreated"], *selection["rivals"]) if item
@@ -87,7 +93,9 @@ def _odd_value(found: Mapping[str, Any], steps: int) -> str:
         "selection": all(_is_standing(item) for item in standings)
         and len({len(item["robust"]) for item in selection["rivals"]}) <= 1,
     }
-    return next((name for name, fits in checks.items() if not fits), "")
+    wrong = [name for name, fits in checks.items() if not fits]
+    if wrong:
+        raise ValueError(f"'{wrong[0]}' has a value that no run has")
 
 
 def _finite(value: Any) -> bool:

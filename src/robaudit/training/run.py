@@ -20,7 +20,7 @@ from robaudit.training.judging import Judge
 from robaudit.training.network import Shape, begin_from
 from robaudit.training.progress import TrainProgress
 from robaudit.training.remarks import Remarks, in_percent
-from robaudit.training.resuming import check_state
+from robaudit.training.resuming import check_state, check_values
 from robaudit.training.retreat import Retreat
 from robaudit.training.selection import Selection
 from robaudit.training.settings import TrainSettings
@@ -271,7 +271,8 @@ class Run:
             return
         with self.folder.resuming():
             state["remarks"] = self.remarks.completed(state.get("remarks"))
-            check_state(state, self._state(), self.settings.epochs, self.training.steps)
+            check_state(state, self._state(), self.settings.epochs)
+            check_values(state, self.training.steps)
             self.training.load(state)
             for name in KEPT:
                 setattr(self, name, state[name])
