@@ -16,7 +16,8 @@ def end(runs, row, turn, broken=False, steps=10):
     """One run over; whether its example is, too."""
     flag, count = tensor([False]), tensor([steps])
     witness = torch.full((int(broken), 1, 2, 2), float(turn))
-    report = Ended(tensor([row]), tensor([turn]), count, count, flag, flag, tensor([broken]), witness)
+    met = tensor([-float(turn)])
+    report = Ended(tensor([row]), tensor([turn]), count, count, flag, flag, met, tensor([broken]), witness)
     return bool(runs.end(report))
 
 

@@ -13,6 +13,7 @@ from robaudit.attacks.objectives import (
     cross_entropy,
     dlr,
     evaluate,
+    margin,
     misclassified,
     nearly_misclassified,
     targeted_dlr,
@@ -51,6 +52,7 @@ class APGDState:
     iteration: Tensor
     fooled: Tensor
     near_miss: Tensor
+    closest: Tensor
     finished: Tensor
     nonfinite: Tensor
 
@@ -122,6 +124,7 @@ class APGD:
             iteration=zeros.clone(),
             fooled=flag,
             near_miss=flag.clone(),
+            closest=lowest.clone(),
             finished=flag.clone(),
             nonfinite=flag.clone(),
         )
@@ -175,6 +178,7 @@ class APGD:
             iteration=s.iteration + 1,
             fooled=misclassified(result.logits, s.y),
             near_miss=s.near_miss | nearly_misclassified(result.logits, s.y),
+            closest=torch.fmax(s.closest, margin(result.logits, s.y)),
             finished=s.iteration >= (self.steps if self.stop_after is None else self.stop_after),
             nonfinite=s.nonfinite | ~result.logits.isfinite().all(1),
         )

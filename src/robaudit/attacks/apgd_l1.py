@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robaudit.attacks import geometry
 from robaudit.attacks.apgd import APGD, APGDState
-from robaudit.attacks.objectives import Model, evaluate, misclassified, nearly_misclassified
+from robaudit.attacks.objectives import Model, evaluate, margin, misclassified, nearly_misclassified
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.state import Examples
 
@@ -118,6 +118,7 @@ class APGDL1(APGD):
                 "iteration": following,
                 "fooled": within & misclassified(result.logits, s.y),
                 "near_miss": s.near_miss | (within & nearly_misclassified(result.logits, s.y)),
+                "closest": torch.where(within, torch.fmax(s.closest, margin(result.logits, s.y)), s.closest),
                 "finished": following >= end,
                 "nonfinite": s.nonfinite | (within & ~result.logits.isfinite().all(1)),
             }

@@ -40,6 +40,7 @@ class Retired:
         steps: (n,) int64, the steps each took, all its runs together.
         forwards, backwards: (n,) int64, the passes that took, steps tried in vain included.
         near_misses: (n, runs) bool, the runs that came close to a break and ended without one.
+        closest: (n,), the largest margin that any run met, for attacks whose states keep it; else -inf.
         witness: (n, C, H, W) float32 of broken examples; (0,) of others.
         state: the attack's own state of these slots.
 
@@ -51,12 +52,13 @@ class Retired:
     forwards: Tensor
     backwards: Tensor
     near_misses: Tensor
+    closest: Tensor
     witness: Tensor
     state: Any
 
     def part(self, rows: Tensor) -> Self:
         """Those at `rows` (m,) int64."""
-        tensors = ("rows", "outcome", "steps", "forwards", "backwards", "near_misses")
+        tensors = ("rows", "outcome", "steps", "forwards", "backwards", "near_misses", "closest")
         return dataclasses.replace(
             self,
             **{name: getattr(self, name)[rows] for name in tensors},
@@ -71,7 +73,7 @@ class State(Protocol):
     `candidate` is an input inside the ball; where `fooled` the search model misclassifies it; where `near_miss` the
     run came so near to a break that arithmetic in half precision may have hidden one; where `finished` the run's
     budget is used up; `nonfinite` marks rows that met logits that are not finite; `iteration` counts the steps
-    done; one call of `step` may do several.
+    done; one call of `step` may do several. APGD's also keeps `closest`, the largest margin so far.
     """
 
     candidate: Tensor

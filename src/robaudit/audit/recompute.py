@@ -23,11 +23,12 @@ from robaudit.audit.reference import run_reference
 from robaudit.audit.witnesses import batch_of
 from robaudit.devices import in_parts
 from robaudit.engine import Engine, on_threads, tune
-from robaudit.evidence import SCOUTS, Header, Outcome
+from robaudit.evidence import SCOUT_TARGETED, SCOUT_WIDE, SCOUTS, Header, Outcome
 from robaudit.fast import Averaged, SearchModel, before_softmax, search_model, strict_arithmetic
 from robaudit.inputs import Classifier
 from robaudit.plan import AUTOATTACK, title
 from robaudit.plan import Engine as EngineName
+from robaudit.verdict.sampling import CHOSEN
 
 #: (attack, id of the example)
 Pair = tuple[str, int]
@@ -39,6 +40,9 @@ _ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**
 BREAK_PAIRS = 4
 #: Of the pairs drawn, the share that rounding may decide, and a number that it always may.
 _ROUNDED_SHARE, _ROUNDED_LEAST = 1 / 8, 2
+#: Of examples that are said to be further from a break than another, the share that rounding may bring nearer, and a
+#: number that it always may.
+_NEARER_SHARE, _NEARER_LEAST = 1 / 20, 1
 #: The probability with which a share of forged survivors would have been found.
 CONFIDENCE = 0.99
 
@@ -169,6 +173,43 @@ def recompute(
     return Recomputation(tuple(found), len(among), request.seed, engine, stronger)
 
 
+def nearer_than(
+    models: tuple[Classifier, nn.Module],
+    header: Header,
+    examples: Examples,
+    groups: tuple[list[int], list[int]],
+    request: Recompute,
+    device: str,
+) -> list[str]:
+    """Examples that are said to have been among the nearest to a break, though others are nearer; as sentences.
+
+    Args:
+        models: as of `recompute`, like all but `groups`.
+        header: of the evidence.
+        examples: clean images.
+        groups: ids of examples that are said to be nearer, and of others.
+        request: how many of each to draw, and by which seed.
+        device: where to compute.
+
+    """
+    chosen = random.Random(request.seed)
+    near, others = (sorted(chosen.sample(sorted(ids), min(request.pairs, len(ids)))) for ids in groups)
+    if not near or not others:
+        return []
+    session = _RecomputeSession(models, header, examples, torch.device(device))
+    place = {int(key): row for row, key in enumerate(examples.ids.tolist())}
+    with on_threads(session.threads):
+        margins = session.margins(take(examples, torch.tensor([place[key] for key in near + others])))
+    beyond = (margins[None, len(near) :] > margins[: len(near), None]).sum(1)
+    most = max(_NEARER_LEAST, int(_NEARER_SHARE * len(others)))
+    return [
+        f"sample: example {key} is said to have been among the nearest to a break, and {count} of {len(others)} that "
+        "were not are nearer"
+        for key, count in zip(near, beyond.tolist(), strict=True)
+        if count > most
+    ]
+
+
 class _RecomputeSession:
     """The model in the form that attacks search with, in float32, and its attacks."""
 
@@ -199,6 +240,18 @@ class _RecomputeSession:
         else:
             self._run(name, examples, retire)
         return broken
+
+    def margins(self, examples: Examples) -> Tensor:
+        """(n,) the largest that each meets in the beginnings of APGD-T that every candidate got."""
+        met = torch.full((len(examples),), float("-inf"))
+
+        def retire(retired: Retired) -> None:
+            met[retired.rows] = torch.maximum(met[retired.rows], retired.closest)
+
+        for name in (SCOUT_TARGETED, SCOUT_WIDE):
+            if name == SCOUT_TARGETED or self.header.early_stopping.get(CHOSEN[name]):
+                self._run(name, examples, retire)
+        return met
 
     def _run(self, name: str, examples: Examples, retire: Callable[[Retired], None]) -> None:
         tuned = self.tuning

@@ -63,6 +63,7 @@ def run_reference(
                 kept = torch.full((len(some),), int(outcome))
                 uncounted = torch.zeros_like(some)
                 never = torch.zeros(len(some), 1, dtype=torch.bool)
+                unknown = torch.full((len(some),), float("-inf"))
                 found = witness[some] if outcome == Outcome.BROKEN else torch.zeros(0)
                 retire(
                     Retired(
@@ -72,6 +73,7 @@ def run_reference(
                         forwards=uncounted,
                         backwards=uncounted,
                         near_misses=never,
+                        closest=unknown,
                         witness=found,
                         state=None,
                     )

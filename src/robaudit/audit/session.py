@@ -191,13 +191,40 @@ class Session:
         places = self.pending("square", self.pending(SCOUT, places))
         self._run("square", self.ranks.share(places), SCOUT, beginning_of(SCOUT, self.plan))
 
-    def scout_targets(self, places: Tensor, scout: str) -> None:
-        """The beginning of APGD-T that is called `scout`, likewise."""
-        self._run("apgd-t", self.ranks.share(places), scout, beginning_of(scout, self.plan))
+    def scout_targets(self, places: Tensor, scout: str) -> Tensor:
+        """The beginning of APGD-T that is called `scout`, likewise.
 
-    def _run(self, name: str, places: Tensor, unbroken: str, beginning: Beginning | None = None) -> None:
+        Returns:
+            (n,) the largest margin that each of `places` met, on every rank.
+
+        """
+        mine = self.ranks.share(places)
+        return self._gathered(places, mine, self._run("apgd-t", mine, scout, beginning_of(scout, self.plan)))
+
+    def margins(self, places: Tensor, scout: str) -> Tensor:
+        """What `scout_targets` returns, of a beginning whose outcomes are known; nothing is written down."""
+        mine = self.ranks.share(places)
+        met = torch.full((len(mine),), float("-inf"))
+
+        def retire(retired: Retired) -> None:
+            met[retired.rows] = retired.closest
+
+        if len(mine):
+            engine = replace(self.engine(self.search, self.plan.threat), exact=None)
+            engine.run(beginning_of(scout, self.plan).of("apgd-t", self.plan), self.examples(mine), retire)
+        return self._gathered(places, mine, met)
+
+    def _gathered(self, places: Tensor, mine: Tensor, met: Tensor) -> Tensor:
+        every = torch.full((len(self.images),), float("-inf"))
+        for here, margins in self.ranks.gather((mine, met)):
+            every[here] = margins
+        return every[places]
+
+    def _run(self, name: str, places: Tensor, unbroken: str, beginning: Beginning | None = None) -> Tensor:
+        """(n,) the largest margin that each of `places` met, of attacks that keep it."""
+        met = torch.full((len(places),), float("-inf"))
         if not len(places):
-            return
+            return met
         recorder = Recorder(
             file=self.file, images=self.images, correct=self.correct, plan=self.plan, strict=self.strict,
             device=self.device, progress=self.progress,
@@ -224,6 +251,7 @@ class Session:
                 attack = beginning.of(name, self.plan) if beginning else ATTACKS[name](self.plan)
 
                 def retire(retired: Retired) -> None:
+                    met[retired.rows] = retired.closest
                     numbered = beginning.numbered(retired, self.plan) if beginning else retired
                     recorder.add(name, places, numbered, unbroken)
 
@@ -231,6 +259,7 @@ class Session:
         finally:
             recorder.flush()
         self.progress.end(name)
+        return met
 
     def open(self, attack: Attacks, places: Tensor) -> Tensor:
         """Those of `places` that are correctly classified and of which `attack` has not said what becomes of them."""

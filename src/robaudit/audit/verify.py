@@ -18,7 +18,7 @@ from robaudit.audit.against_data import (
     stored_images,
 )
 from robaudit.audit.header import expect_model
-from robaudit.audit.recompute import Pair, Recomputation, Recompute, more_pairs, recompute
+from robaudit.audit.recompute import Pair, Recomputation, Recompute, more_pairs, nearer_than, recompute
 from robaudit.audit.witnesses import failing_witnesses
 from robaudit.evidence import SCOUTS, Evidence, EvidenceFile, contradictions, doubtful
 from robaudit.fast import Averaged
@@ -27,6 +27,7 @@ from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.verdict import Verdict, estimate, judge, left_over
 from robaudit.verdict.sample_claims import (
     drawn_survivors,
+    nearest_and_others,
     odd_candidates,
     sample_contradictions,
     short_breaks,
@@ -162,7 +163,10 @@ def verify(
             waiting = attack_again(rest, more_pairs(again))
         if "pgd10" in own:
             pgd = attack_again(_pgd_breaks(evidence), more_pairs(again), "break")
-        short = attack_again(short_breaks(evidence), more_pairs(again), "break")
+        explained = [pair for pair in short_breaks(evidence) if pair[0]]  # the others contradict the sample
+        short = attack_again(explained, more_pairs(again), "break")
+        near, others = (evidence.ids[rows].tolist() for rows in nearest_and_others(evidence))
+        failures += nearer_than(models, header, examples, (near, others), more_pairs(again), device)
     failures += [text for part in (first, second, waiting, pgd, short) if part for text in part.failures()]
     failures += _undecided(evidence)
     return Verification(

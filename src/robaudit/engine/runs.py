@@ -18,6 +18,7 @@ class Ended:
         steps: (k,) int64, the steps done; counted where the run decides or comes before the one that does.
         tried: (k,) int64, the steps tried, always counted.
         near_miss, bad: (k,) bool, whether it came close to a break; whether it met logits that are not finite.
+        closest: (k,), the largest margin that it met; -inf where that is not kept.
         broken: (k,) bool.
         witness: (m, C, H, W), of the m broken ones.
 
@@ -29,6 +30,7 @@ class Ended:
     tried: Tensor
     near_miss: Tensor
     bad: Tensor
+    closest: Tensor
     broken: Tensor
     witness: Tensor
 
@@ -47,6 +49,7 @@ class Runs:
         broken: (n,) int64, the first run so far that broke; the number of runs where none did.
         steps, tried: (n,) int64 once an example is over: up to the break, and of all runs.
         near_misses: (n, runs) bool, the runs that came close to a break and ended without one.
+        closest: (n,), the largest margin that any run of an example met; -inf where that is not kept.
         bad: (n,) bool, whether logits were met that are not finite.
         closed: whether the workers are to stop at their next step.
 
@@ -62,6 +65,7 @@ class Runs:
         self.broken = torch.full((n,), runs)
         self.tried = torch.zeros(n, dtype=torch.int64)
         self.near_misses = torch.zeros(n, runs, dtype=torch.bool)
+        self.closest = torch.full((n,), float("-inf"))
         self.bad = torch.zeros(n, dtype=torch.bool)
         self.closed = False
 
@@ -109,6 +113,7 @@ class Runs:
             self._steps[row, turn] = ended.steps
             self.near_misses[row, turn] = ended.near_miss & ~ended.broken
             self.tried.index_add_(0, row, ended.tried)
+            self.closest.scatter_reduce_(0, row, ended.closest, "amax")
             self.bad[row[ended.bad]] = True
             self._under_way.index_add_(0, row, -torch.ones_like(row))
             breaks = zip(row[ended.broken].tolist(), turn[ended.broken].tolist(), ended.witness, strict=True)

@@ -167,6 +167,7 @@ class Slots:
                     tried=self.tried[slots],
                     near_miss=near_miss[slots],
                     bad=bad[slots],
+                    closest=self._closest(slots),
                     broken=broken[slots],
                     witness=witness,
                 )
@@ -185,6 +186,13 @@ class Slots:
         if len(begun):
             self._begin(begun)
         self._close_ranks()
+
+    def _closest(self, slots: Tensor) -> Tensor:
+        """(k,): the largest margin that the runs in `slots` met, of an attack that keeps it."""
+        if not hasattr(self.state, "closest"):
+            return torch.full(slots.shape, float("-inf"))
+        closest: Tensor = self.state.closest[slots.to(self.task.device)]
+        return closest.float().cpu()
 
     def _recheck(self, fooled: Tensor, finished: Tensor, iteration: Tensor) -> Breaks | None:
         """Take in the slots that are `fooled` now, and look at all that wait where it is time to."""
@@ -213,6 +221,7 @@ class Slots:
                     forwards=runs.tried[here] * self.attack.forwards,
                     backwards=runs.tried[here] * self.attack.backwards,
                     near_misses=runs.near_misses[here],
+                    closest=runs.closest[here],
                     witness=runs.witnesses(here) if group is broken else torch.zeros(0),
                     state=take(self.state, slots[group].to(self.task.device)),
                 )

@@ -16,12 +16,16 @@ from robaudit.evidence.identity import same_model, within_wanted
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.scouts import (
     FIRST_QUERIES,
+    NEAREST,
     SCOUT,
     SCOUT_DEEP,
+    SCOUT_EVERY,
+    SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
     SCOUTS,
     begun,
+    length_of,
     run_length,
 )
 from robaudit.evidence.store import EvidenceFile
@@ -29,10 +33,13 @@ from robaudit.evidence.surface import Surface
 
 __all__ = [
     "FIRST_QUERIES",
+    "NEAREST",
     "SCHEMA",
     "SCOUT",
     "SCOUTS",
     "SCOUT_DEEP",
+    "SCOUT_EVERY",
+    "SCOUT_QUERIES",
     "SCOUT_TARGETED",
     "SCOUT_WIDE",
     "WITNESS_LEVELS",
@@ -57,6 +64,7 @@ __all__ = [
     "encode_witness",
     "full_steps",
     "inside",
+    "length_of",
     "one_each",
     "run_length",
     "same_model",

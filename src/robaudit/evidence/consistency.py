@@ -132,7 +132,7 @@ def _outcomes(evidence: Evidence, rows: list[_Row]) -> Iterator[tuple[str, list[
 
 def _sooner(rows: list[_Row], scout: str, attack: str, plan: AuditPlan) -> list[str]:
     """Breaks that the scout should have met, where there are more than rounding explains."""
-    first = {row.id for row in rows if row.attack == scout and row.outcome == Outcome.ROBUST}
+    first = {row.id for row in rows if row.attack == scout and row.outcome == Outcome.ROBUST and row.steps}
     broken = [
         row for row in rows if row.attack == attack and row.outcome == Outcome.BROKEN and row.id in first
     ]

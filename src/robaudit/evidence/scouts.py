@@ -9,15 +9,28 @@ from robaudit.plan import AuditPlan
 
 #: Square's first queries.
 SCOUT = "square-scout"
-#: APGD-T's first steps at the likeliest class; fewer at more classes; more at the likeliest again.
-SCOUT_TARGETED, SCOUT_WIDE, SCOUT_DEEP = "apgd-t-scout", "apgd-t-scout-wide", "apgd-t-scout-deep"
+#: All of its queries.
+SCOUT_QUERIES = "square-scout-whole"
+#: APGD-T's first steps at the likeliest class; fewer at more classes; more at the likeliest again; some at every class.
+SCOUT_TARGETED, SCOUT_WIDE = "apgd-t-scout", "apgd-t-scout-wide"
+SCOUT_DEEP, SCOUT_EVERY = "apgd-t-scout-deep", "apgd-t-scout-every"
 #: Whose beginning each is.
-SCOUTS = {SCOUT: "square", SCOUT_TARGETED: "apgd-t", SCOUT_WIDE: "apgd-t", SCOUT_DEEP: "apgd-t"}
+SCOUTS = {
+    SCOUT: "square",
+    SCOUT_QUERIES: "square",
+    SCOUT_TARGETED: "apgd-t",
+    SCOUT_WIDE: "apgd-t",
+    SCOUT_DEEP: "apgd-t",
+    SCOUT_EVERY: "apgd-t",
+}
+#: Those that are made on the examples which came nearest to a break; of another one the outcome says `ROBUST` after 0
+#: steps.
+NEAREST = (SCOUT_DEEP, SCOUT_EVERY, SCOUT_QUERIES)
 #: Square's queries.
 FIRST_QUERIES = 100
 #: APGD-T's targets, and the steps at each. Of what its first 20 steps leave and it breaks later, half breaks within 8
 #: steps at the second class or the third, and most of the rest later at the first (docs/results/within.md).
-BEGINNINGS = {SCOUT_TARGETED: (1, 20), SCOUT_WIDE: (3, 8), SCOUT_DEEP: (1, 100)}
+BEGINNINGS = {SCOUT_TARGETED: (1, 20), SCOUT_WIDE: (3, 8), SCOUT_DEEP: (1, 100), SCOUT_EVERY: (9, 30)}
 
 
 def run_length(plan: AuditPlan) -> int:
@@ -32,11 +45,21 @@ def begun(scout: str, plan: AuditPlan) -> tuple[int, int]:
     return min(targets, plan.budget.targets), length if plan.threat.norm == "L1" else min(steps + 1, length)
 
 
+def length_of(scout: str, plan: AuditPlan, classes: int) -> int:
+    """The steps that an example which survives a scout has taken, as outcomes count them."""
+    if SCOUTS[scout] == "square":
+        budget = plan.budget_of("square")
+        whole = budget.square_queries * budget.restarts
+        return whole if scout == SCOUT_QUERIES else min(FIRST_QUERIES, whole)
+    targets, steps = begun(scout, plan)
+    return steps * min(targets, max(classes - 1, 1))
+
+
 def within_beginning(scout: str, steps: ArrayLike, plan: AuditPlan) -> NDArray[np.bool_]:
     """Whether what an attack broke after this many steps of its own, its beginning breaks as well."""
     counted = np.asarray(steps)
-    if scout == SCOUT:
-        return np.asarray(counted <= FIRST_QUERIES)
+    if SCOUTS[scout] == "square":
+        return np.asarray(counted <= FIRST_QUERIES) | (scout == SCOUT_QUERIES)
     targets, most = begun(scout, plan)
     run, step = np.divmod(counted - 1, run_length(plan))
     return np.asarray((run < targets) & (step < most))

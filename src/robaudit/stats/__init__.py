@@ -4,7 +4,7 @@ from robaudit.stats.decision import Decision, Side, decide
 from robaudit.stats.fixed import paired_gap, proportion
 from robaudit.stats.guessing import at_chance, near_chance
 from robaudit.stats.interval import Interval
-from robaudit.stats.sampled import LOWER_PART, sampled_share
+from robaudit.stats.sampled import LOWER_PART, draws_wanted, sampled_share
 from robaudit.stats.sequences import bounded_gap_sequence, gap_path, gap_sequence, proportion_sequence
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "at_chance",
     "bounded_gap_sequence",
     "decide",
+    "draws_wanted",
     "gap_path",
     "gap_sequence",
     "near_chance",

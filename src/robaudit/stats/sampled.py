@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -9,6 +11,9 @@ from robaudit.stats.betting import PROPORTION_STAKES
 from robaudit.stats.interval import Integers, Interval, error_rate, outcomes
 from robaudit.stats.sequences import lower_limit
 
+#: How many times as many draws an interval takes that may be looked at whenever one likes: where none breaks, more for
+#: each that does, and at most (simulated with `sampled_share`: 1.1 to 1.3 times, and 1.5 to 2.5).
+_ANYTIME, _ANYTIME_BROKEN, _ANYTIME_MOST = 1.25, 30.0, 2.0
 #: The part of the error that the lower limit may spend. Nearly all candidates survive, and the upper limit then is
 #: nearly their number, which is known; compared with its neighbours in docs/results/coverage.md.
 LOWER_PART = 0.8
@@ -68,4 +73,29 @@ def sampled_share(
         low, high = min(low, high, value), max(low, high, value)  # as in `sequences`
     return Interval(
         value / total, low / total, high / total + 0.0, total, "estimated" if t < candidates else "counted"
+    )
+
+
+def draws_wanted(candidates: int, breaks: float, total: int, within: float, confidence: float) -> float:
+    """About how many draws make the interval of `sampled_share` narrow enough.
+
+    Args:
+        candidates: at least 0.
+        breaks: of these, how many are thought not to survive.
+        total: examples that the share is of.
+        within: half the interval's length, a fraction.
+        confidence: in (0, 1).
+
+    """
+    share = min(breaks / max(candidates, 1), 0.5)
+    apart = min(2 * within * total / max(candidates, 1), 0.99 - share)
+    worse = share + apart
+    grown = (1 - share) * math.log((1 - share) / (1 - worse)) + (
+        share * math.log(share / worse) if share else 0
+    )
+    alone = math.log(2 / (1 - confidence)) / max(grown, 1e-9)
+    # Without replacement fewer are needed; for an interval that holds at every number of draws more.
+    return min(
+        candidates,
+        alone / (1 + alone / max(candidates, 1)) * min(_ANYTIME + _ANYTIME_BROKEN * share, _ANYTIME_MOST),
     )

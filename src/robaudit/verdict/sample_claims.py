@@ -9,13 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from robaudit.evidence import (
-    FIRST_QUERIES,
+    NEAREST,
     SCOUT,
+    SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUTS,
     Evidence,
     Outcome,
-    begun,
+    length_of,
 )
 from robaudit.plan import title
 from robaudit.verdict.sampling import CHOSEN, MINIMUM, SCOUTED, Bools, candidates, drawn, passed
@@ -26,14 +27,11 @@ def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
 
     Up to the last candidate that was drawn; a break by no short attack takes nothing out.
     """
-    among = candidates(evidence)
-    if among is None:
-        return []
-    here = drawn(evidence, among)
-    last = int(np.flatnonzero(here).max(initial=-1))
-    out = evidence.broken("autoattack") & ~among & (np.arange(len(evidence)) <= last)
+    out = _taken_out(evidence)
     ways = {"apgd-ce": evidence.broken("pgd10") & evidence.broken("apgd-ce")}
-    ways |= {name: evidence.broken_early(name) for name in _made(evidence)}
+    ways |= {
+        "square" if name == SCOUT_QUERIES else name: evidence.broken_early(name) for name in _made(evidence)
+    }
     found = []
     for row in np.flatnonzero(out):
         name = next((name for name, broke in ways.items() if broke[row]), "")
@@ -41,16 +39,38 @@ def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
     return found
 
 
+def _taken_out(evidence: Evidence) -> Bools:
+    """(n,) bool: broken, no candidates, and before the last that was drawn."""
+    among = candidates(evidence)
+    if among is None:
+        return np.zeros(len(evidence), dtype=bool)
+    last = int(np.flatnonzero(drawn(evidence, among)).max(initial=-1))
+    return evidence.broken("autoattack") & ~among & (np.arange(len(evidence)) <= last)
+
+
+def nearest_and_others(evidence: Evidence) -> tuple[Bools, Bools]:
+    """(n,) bool each: what only an attack on the nearest examples took out; the candidates that no such attack got."""
+    made, out, among = _made(evidence), _taken_out(evidence), candidates(evidence)
+    out &= ~(evidence.broken("pgd10") & evidence.broken("apgd-ce"))
+    others = np.zeros_like(out) if among is None or not set(made) & set(NEAREST) else among
+    for name in made:
+        if name in NEAREST:
+            others = others & ~_survived(evidence, name)
+        else:
+            out &= ~evidence.broken_early(name)
+    return out, others
+
+
 def _made(evidence: Evidence) -> list[str]:
-    """The beginnings that every example got which those before them had left."""
+    """The beginnings that every example got which those before them had left, or of these the nearest."""
     state = evidence.header.early_stopping
     return [name for name in SCOUTS if name == SCOUT_TARGETED or state.get(CHOSEN[name])]
 
 
 def short_survivals(evidence: Evidence) -> list[tuple[str, int]]:
     """(short attack, id) of each candidate that no whole attack has been run on: it is one by the file's word."""
-    here, names = waiting(evidence), _made(evidence)
-    return [(name, int(key)) for name in names for key in evidence.ids[here & passed(evidence, name)]]
+    here, names = waiting(evidence), [name for name in _made(evidence) if name != SCOUT_QUERIES]
+    return [(name, int(key)) for name in names for key in evidence.ids[here & _survived(evidence, name)]]
 
 
 def waiting(evidence: Evidence) -> Bools:
@@ -104,21 +124,20 @@ def sample_contradictions(evidence: Evidence) -> list[str]:
     return found
 
 
-def _went_through(evidence: Evidence, scout: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """(n,) bool: survived as many steps as this beginning has, or the whole attack was run."""
-    plan, record, whole = (
-        evidence.header.plan,
-        evidence.attacks.get(scout),
-        evidence.attacks.get(SCOUTS[scout]),
-    )
-    if scout == SCOUT:
-        least = min(FIRST_QUERIES, plan.budget_of("square").square_queries)
-    else:
-        targets, steps = begun(scout, plan)
-        least = steps * min(targets, max(int(evidence.header.data["classes"]) - 1, 1))
+def _survived(evidence: Evidence, scout: str) -> Bools:
+    """(n,) bool: it was made on this example, which it did not break."""
+    record = evidence.attacks.get(scout)
+    return passed(evidence, scout) if record is None else passed(evidence, scout) & (record.steps > 0)
+
+
+def _went_through(evidence: Evidence, scout: str) -> Bools:
+    """(n,) bool: survived as many steps as this beginning has, or the whole attack was run, or others were nearer."""
+    record, whole = evidence.attacks.get(scout), evidence.attacks.get(SCOUTS[scout])
+    least = length_of(scout, evidence.header.plan, int(evidence.header.data["classes"]))
     found = np.zeros(len(evidence), dtype=bool)
     if record is not None:
-        found |= (record.outcome != Outcome.NOT_RUN) & (record.steps >= least)
+        enough = (record.steps >= least) | ((scout in NEAREST) & (record.steps == 0))
+        found |= (record.outcome != Outcome.NOT_RUN) & enough
     if scout == SCOUT and whole is not None:
         found |= whole.outcome != Outcome.NOT_RUN
     return found

@@ -7,7 +7,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.evidence import SCOUT, SCOUT_DEEP, SCOUT_TARGETED, SCOUT_WIDE, Evidence, Outcome
+from robaudit.evidence import (
+    NEAREST,
+    SCOUT,
+    SCOUT_DEEP,
+    SCOUT_EVERY,
+    SCOUT_QUERIES,
+    SCOUT_TARGETED,
+    SCOUT_WIDE,
+    Evidence,
+    Outcome,
+)
 from robaudit.stats import LOWER_PART, Interval, sampled_share
 
 Bools = NDArray[np.bool_]
@@ -15,12 +25,18 @@ Bools = NDArray[np.bool_]
 _ALONE, _REST = (LOWER_PART, 1 - LOWER_PART), ((1 - LOWER_PART) / 2, (1 - LOWER_PART) / 2)
 #: Where `early_stopping` keeps that the short attacks are through, and that the draws ended with a policy's minimum.
 SCOUTED, MINIMUM = "scouted", "minimum"
-#: Likewise whether each of these was worth its price, and so made on every candidate: 0 or 1.
-CHOSEN = {SCOUT_WIDE: "wide", SCOUT: "queried", SCOUT_DEEP: "deep"}
+#: Likewise whether each of these was worth its price, and so made on every candidate, or on the nearest: 0 or 1.
+CHOSEN = {
+    SCOUT_WIDE: "wide",
+    SCOUT: "queried",
+    SCOUT_DEEP: "deep",
+    SCOUT_EVERY: "every",
+    SCOUT_QUERIES: "searched",
+}
 
 
 def passed(evidence: Evidence, scout: str) -> Bools:
-    """(n,) bool: not broken by this beginning of an attack."""
+    """(n,) bool: not broken by this beginning of an attack, or passed over by one that only the nearest get."""
     record = evidence.attacks.get(scout)
     if record is None:
         return np.zeros(len(evidence), dtype=bool)
@@ -33,7 +49,7 @@ def candidates(evidence: Evidence) -> Bools | None:
     if evidence.header.plan.within is None or not state.get(SCOUTED):
         return None
     left = passed(evidence, SCOUT_TARGETED)
-    for scout in (SCOUT_WIDE, SCOUT_DEEP):
+    for scout in (SCOUT_WIDE, *NEAREST):
         if state.get(CHOSEN[scout]):
             left = left & passed(evidence, scout)
     if state.get(CHOSEN[SCOUT]):

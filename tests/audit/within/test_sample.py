@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from robaudit.attacks import Retired
-from robaudit.audit import Recompute, Silent, audit, verify, within
+from robaudit.audit import Recompute, Silent, audit, short_attacks, verify
 from robaudit.audit.beginnings import beginning_of
 from robaudit.evidence import (
+    NEAREST,
     SCOUT,
     SCOUT_DEEP,
     SCOUT_TARGETED,
@@ -50,16 +51,14 @@ def test_candidates_are_drawn_in_the_audits_order(found):
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_beginnings_that_are_worth_it_are_made_on_all(folder, models, images, split, name, monkeypatch):
-    """Each of them, as if everything that it is tried on were thought to break by it."""
-    monkeypatch.setattr(within.Sampling, "_found_on_some", lambda self, scout, left: float(left.sum()))
-    monkeypatch.setattr(within, "EXPECTED", 0.5)
-    monkeypatch.setattr(within, "STILL_LEFT", 50.0)
-    plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=30, square_queries=300), within=0.03)
+def test_beginnings_that_are_worth_it_are_made(folder, models, images, split, name, monkeypatch):
+    """Each of them, as if it saved more than all passes there are."""
+    monkeypatch.setattr(short_attacks.ShortAttacks, "_saved", lambda self, left, before, after: 1e12)
+    plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=35, square_queries=300), within=0.03)
     evidence = audit(models[name], images, plan, path=folder / f"{name}.all")
     state, among = evidence.header.early_stopping, candidates(evidence)
     assert {state[key] for key in CHOSEN.values()} == {1}
-    for scout in (SCOUT_TARGETED, SCOUT_WIDE, SCOUT_DEEP):
+    for scout in (SCOUT_TARGETED, SCOUT_WIDE, *NEAREST):
         assert (evidence.attacks[scout].outcome[among] == Outcome.ROBUST).all()
     assert not (evidence.broken_early(SCOUT) & among).any()
     made = verify(folder / f"{name}.all", models[name], images=split, again=Recompute(1_000_000, 1))
@@ -70,40 +69,22 @@ def test_beginnings_that_are_worth_it_are_made_on_all(folder, models, images, sp
     assert any("is a candidate that Square was not tried on" in text for text in found)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3])
-def test_the_likeliest_class_is_attacked_to_the_end_where_that_is_seen_to_break(
-    folder, models, images, share, monkeypatch
-):
-    """What is thought beforehand says no; what some candidates show decides."""
-    monkeypatch.setattr(within, "STILL_LEFT", 0.0)
-    monkeypatch.setattr(within, "STILL_EXPECTED", 0.0)
-    monkeypatch.setattr(
-        within.Sampling,
-        "_found_on_some",
-        lambda self, scout, left: share * float(left.sum()) * (scout == SCOUT_DEEP),
-    )
-    plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=30, square_queries=300), within=0.03)
-    evidence = audit(models["honest"], images, plan, path=folder / f"deep {share}")
-    assert evidence.header.early_stopping[CHOSEN[SCOUT_DEEP]] == bool(share)
-
-
 def turned(images):
     """The same examples, the last one first."""
     return replace(images, **{name: getattr(images, name).flip(0) for name in ("pixels", "labels", "ids")})
 
 
-@pytest.mark.parametrize("scout", [SCOUT, SCOUT_DEEP])
-def test_what_a_beginning_is_tried_on_does_not_depend_on_the_order(models, images, folder, scout):
+def test_what_a_beginning_is_tried_on_does_not_depend_on_the_order(models, images, folder):
     """Else the sample would be of candidates whose outcomes had led to what is chosen."""
     tried = []
     plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=30))
     for order in ("as it is", "turned"):
         given = images if order == "as it is" else turned(images)
-        evidence = audit(models["honest"], given, plan, path=folder / f"{scout} {order}")
+        evidence = audit(models["honest"], given, plan, path=folder / f"tried {order}")
         among = candidates(evidence)
-        here = [evidence.attacks[name].outcome != Outcome.NOT_RUN for name in (scout, SCOUTS[scout])]
+        here = [evidence.attacks[name].outcome != Outcome.NOT_RUN for name in (SCOUT, SCOUTS[SCOUT])]
         tried.append(set(evidence.ids[among & (here[0] | here[1])].tolist()))
-    assert len(tried[0] & tried[1]) >= min(within.TRIED, among.sum())
+    assert len(tried[0] & tried[1]) >= min(short_attacks.TRIED, among.sum())
 
 
 def test_steps_of_a_beginning_are_counted_as_the_whole_attack_counts_them(full):
@@ -117,7 +98,8 @@ def test_steps_of_a_beginning_are_counted_as_the_whole_attack_counts_them(full):
     beginning = beginning_of(SCOUT_WIDE, plan)
     retired = Retired(
         torch.arange(4), torch.tensor([1, 1, 0, 1]), torch.tensor([1, most + 2, 3 * most, 5 * most]),
-        *torch.zeros(2, 4, dtype=torch.int64), torch.zeros(4, 3, dtype=torch.bool), torch.zeros(0), None,
+        *torch.zeros(2, 4, dtype=torch.int64), torch.zeros(4, 3, dtype=torch.bool), torch.zeros(4), torch.zeros(0),
+        None,
     )  # fmt: skip
     numbered = beginning.numbered(retired, plan).steps.tolist()
     assert numbered == [1, length + 2, 3 * most, 2 * length + most]

@@ -1,0 +1,298 @@
+"""The short attacks of an audit to a stated precision: they break, for few passes, nearly all that AutoAttack breaks.
+
+Each is the beginning of one of AutoAttack's attacks:
+
+1. on every example, as far as each is thought to be worth its price: APGD-CE on what PGD-10 broke, APGD-T's first steps
+   at the likeliest class, then at more classes, Square's first queries;
+2. on the examples that came nearest to a break, as long as breaks are found there: more of APGD-T's steps, some of them
+   at every class, and from the nearest outward all of Square's queries.
+
+How near an example came is the largest margin that APGD-T's first steps met. It says well which of them break later
+(docs/results/within.md); where it does not, more has to be drawn, and that is all. Nothing here depends on the order in
+which candidates are drawn, so these are drawn at random whatever is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robaudit.audit.session import Session
+from robaudit.evidence import (
+    SCOUT,
+    SCOUT_DEEP,
+    SCOUT_EVERY,
+    SCOUT_QUERIES,
+    SCOUT_TARGETED,
+    SCOUT_WIDE,
+    SCOUTS,
+    Evidence,
+    Outcome,
+    OutcomeRow,
+    begun,
+    length_of,
+    run_length,
+)
+from robaudit.stats import draws_wanted
+from robaudit.verdict.sampling import CHOSEN, SCOUTED, Bools, passed
+
+#: Of the candidates after APGD-T's first steps, the part that is thought to break; and of what is thought to break, the
+#: part that its first steps at more classes are thought to leave.
+EXPECTED, LEAVES = 0.035, 0.4
+#: Beside the breaks that the steps at more classes found, those that are thought to be left; and of the candidates the
+#: part that is thought to break at least, for these steps may find few where many are left at the likeliest class.
+STILL_LEFT, STILL_EXPECTED = 0.6, 0.005
+#: Candidates on which Square's first queries are tried, and those nearest to a break on which more of APGD-T's steps
+#: are, to see what they find; the part of the candidates that gets these where that is worth it; and how many times as
+#: many breaks as were seen are thought to be found then.
+TRIED, NEAR, FURTHER = 64, 0.2, 2.0
+#: Candidates that all of Square's queries are made on before it is looked whether that pays: at first, and then.
+FIRST_BLOCK, BLOCK = 16, 64
+#: The part of the candidates that is thought to break when it is asked how many draws a break costs.
+_BREAKING = 0.01
+
+
+class ShortAttacks:
+    """On one audit's examples.
+
+    Args:
+        session: what an earlier part of the audit has found so far is in its file.
+        within: the precision that is wanted, a fraction.
+
+    """
+
+    def __init__(self, session: Session, within: float) -> None:
+        self.session, self.plan, self.within = session, session.plan, within
+        self.total = len(session.images)
+        self.everything = torch.arange(self.total)
+        # The largest margin that each example met so far, and the passes of steps that were made for it alone.
+        self.margins: NDArray[np.float32] = np.full(self.total, -np.inf, np.float32)
+        self.extra = np.zeros(self.total, np.int64)
+
+    def run(self) -> None:
+        """All that are worth it; a run that resumes another chooses as that did."""
+        session, everything = self.session, self.everything
+        session.attack("pgd10", session.pending("pgd10", everything))
+        lost = session.sync().broken("pgd10")
+        session.attack("apgd-ce", session.pending("apgd-ce", self._places(lost)))
+        evidence = session.sync()
+        first = evidence.correct & ~(lost & evidence.broken("apgd-ce"))
+        self._scout(first, SCOUT_TARGETED)
+        left = passed(session.sync(), SCOUT_TARGETED)
+        breaks = EXPECTED * float(left.sum())
+        if self._choose(SCOUT_WIDE, left, breaks, LEAVES * breaks):
+            self._scout(left, SCOUT_WIDE)
+            found = left & ~passed(session.sync(), SCOUT_WIDE)
+            left = left & ~found
+            breaks = max(STILL_LEFT * float(found.sum()), STILL_EXPECTED * float(left.sum()))
+        if self._choose(SCOUT, left, breaks + self._found_on_some(left), breaks):
+            self._scout(left, SCOUT)
+            left = left & ~session.sync().broken_early(SCOUT)
+        for scout in (SCOUT_DEEP, SCOUT_EVERY):
+            left = self._on_the_near(scout, left, breaks)
+        self._queries(left)
+        self._keep(**{SCOUTED: 1})
+
+    def _chosen(self, scout: str) -> int | None:
+        """What a run that this one resumes has chosen."""
+        return self.session.ranks.agree(self.session.file.header().early_stopping).get(CHOSEN[scout])
+
+    def _choose(self, scout: str, left: Bools, before: float, after: float) -> bool:
+        """Whether what an earlier run has chosen, else what is thought to save more passes than it takes, is made.
+
+        Args:
+            scout: the beginning of an attack.
+            left: (n,) the candidates.
+            before: of the candidates, how many are thought to break without it.
+            after: with it.
+
+        """
+        if (chosen := self._chosen(scout)) is not None:
+            return bool(chosen)
+        cost = int(left.sum()) * self._cost(scout)
+        return self._keep(**{CHOSEN[scout]: int(self._saved(left, before, after) > cost)})
+
+    def _saved(self, left: Bools, before: float, after: float) -> float:
+        """Passes that the draws are thought to take less, if so many of the candidates broke before and after."""
+        count, confidence = int(left.sum()), self.plan.confidence
+        rest = max(count - round(before - after), 0)
+        draws = draws_wanted(count, before, self.total, self.within, confidence)
+        return (draws - draws_wanted(rest, after, self.total, self.within, confidence)) * self._whole
+
+    def _worth(self, left: Bools) -> float:
+        """Passes that the draws are thought to take less for each break found, where one in a hundred breaks."""
+        few = max(_BREAKING * float(left.sum()), 1.0)
+        return self._saved(left, few, 0) / few
+
+    def _cost(self, scout: str) -> int:
+        """Passes of a beginning on an example that survives it."""
+        if SCOUTS[scout] == "square":
+            return length_of(scout, self.plan, self._classes)
+        targets, steps = begun(scout, self.plan)
+        return 2 * steps * min(targets, self._classes - 1)
+
+    def _found_on_some(self, left: Bools) -> float:
+        """Of the candidates, how many Square's first queries would break, by some that they are tried on.
+
+        Which ones says nothing of the order in which candidates are drawn, nor does then what is chosen by them: were
+        it the first ones, the sample would be of those whose outcomes had led to the choice.
+        """
+        if self._chosen(SCOUT) is not None or not left.any():
+            return 0.0
+        ids = np.sort(self.session.sync().ids[left])
+        draw = np.random.default_rng([self.plan.seed, len(ids)])
+        tried = np.isin(self.session.sync().ids, draw.permutation(ids)[:TRIED])
+        self._scout(tried, SCOUT)
+        found = self.session.sync().broken_early(SCOUT) & tried
+        return float(found.sum() / tried.sum() * left.sum())
+
+    def _on_the_near(self, scout: str, left: Bools, breaks: float) -> Bools:
+        """Make a beginning on the candidates that came nearest to a break.
+
+        Args:
+            scout: the beginning of an attack.
+            left: (n,) the candidates.
+            breaks: of these, how many are thought to break later.
+
+        Returns:
+            (n,) the candidates that it leaves.
+
+        """
+        chosen = self._chosen(scout)
+        if chosen is None:
+            worth_trying = self._saved(left, breaks, 0) > TRIED * self._cost(scout)
+            if not worth_trying or (scout == SCOUT_DEEP and self._deep_is_made):
+                self._keep(**{CHOSEN[scout]: 0})
+                return left
+            order = self._nearest_first(left)
+            near = self._rows(order[:TRIED])
+            self._scout(near, scout)
+            found = int((self.session.sync().broken_early(scout) & near).sum())
+            more = max(round(NEAR * len(order)) - TRIED, 0)
+            if FURTHER * found * self._worth(left) > more * self._cost(scout):
+                near = self._rows(order[: TRIED + more])
+                self._scout(near, scout)
+            self._note(left & ~near, scout, 0)
+            self._keep(**{CHOSEN[scout]: 1})
+        return left & passed(self.session.sync(), scout) if chosen != 0 else left
+
+    def _queries(self, left: Bools) -> None:
+        """All of Square's queries, on the nearest candidates and outward while that saves more than it takes."""
+        if self._chosen(SCOUT_QUERIES) is not None:
+            return
+        worth, cost = self._worth(left), self._cost(SCOUT_QUERIES)
+        if worth <= cost:
+            self._keep(**{CHOSEN[SCOUT_QUERIES]: 0})
+            return
+        near = np.zeros_like(left)
+        for block in _blocks(self._nearest_first(left)):
+            rows = self._rows(block)
+            near |= rows
+            self.session.attack("square", self.session.pending("square", self._places(rows)))
+            if (self.session.sync().broken("square") & rows).sum() * worth < len(block) * cost:
+                break
+        evidence = self.session.sync()
+        survived = near & evidence.survives("square")
+        self._note(survived, SCOUT_QUERIES, length_of(SCOUT_QUERIES, self.plan, self._classes))
+        self._note(left & ~near, SCOUT_QUERIES, 0)
+        self._keep(**{CHOSEN[SCOUT_QUERIES]: 1})
+
+    def _nearest_first(self, left: Bools) -> NDArray[np.int64]:
+        """(k,) the places of the candidates, those that came nearest to a break first.
+
+        Of examples that an earlier part of the audit has attacked to the end, or that a run which this one resumes has
+        scouted, the margins are not known: they are met again.
+        """
+        unknown = left & np.isneginf(self.margins)
+        made = [SCOUT_TARGETED] + [SCOUT_WIDE] * bool(self._chosen(SCOUT_WIDE))
+        for scout in made:
+            places = self._places(unknown)
+            self._met(places, self.session.margins(places, scout))
+            self.extra[unknown] += self._cost(scout) // 2
+        order = np.argsort(-self.margins[left], kind="stable")
+        return np.asarray(np.flatnonzero(left)[order], np.int64)
+
+    def _met(self, places: Tensor, margins: Tensor) -> None:
+        here = places.numpy()
+        self.margins[here] = np.maximum(self.margins[here], margins.numpy())
+
+    @property
+    def _deep_is_made(self) -> bool:
+        """Whether a small budget ends where APGD-T's first steps do."""
+        return begun(SCOUT_DEEP, self.plan)[1] <= begun(SCOUT_TARGETED, self.plan)[1]
+
+    @property
+    def _classes(self) -> int:
+        return int(self.session.logits.shape[1])
+
+    @property
+    def _whole(self) -> int:
+        """Passes that all of AutoAttack takes on an example that survives."""
+        budget, targets = self.plan.budget, min(self.plan.budget.targets, self._classes - 1)
+        return (
+            2 * (1 + targets) * run_length(self.plan) + 3 * targets * budget.fab_steps + budget.square_queries
+        ) * budget.restarts
+
+    def _keep(self, **values: int) -> bool:
+        """Write down what has been chosen, for a run that resumes this one; whether any of it is to be made."""
+        if self.session.ranks.first:
+            state = self.session.file.header().early_stopping
+            self.session.file.update(early_stopping=state | values)
+        return any(values.values())
+
+    def _scout(self, wanted: Bools, scout: str) -> None:
+        """The beginning of an attack on those of `wanted` of which it is not known how it ends."""
+        if scout == SCOUT:
+            self.session.scout(self._places(wanted))
+            return
+        evidence = self.session.sync()
+        known = (
+            self._known(evidence, scout) if "apgd-t" in evidence.attacks else np.zeros(len(evidence), bool)
+        )
+        noted = passed(evidence, scout)
+        survived = wanted & known & ~evidence.broken_early(scout) & ~noted
+        self._note(survived, scout, length_of(scout, self.plan, self._classes))
+        places = self._places(wanted & ~known & ~noted)
+        self._met(places, self.session.scout_targets(places, scout))
+
+    def _known(self, evidence: Evidence, scout: str) -> Bools:
+        """(n,) bool: the whole APGD-T has said how its beginning ends: it broke there, or went through all of it."""
+        whole, length = evidence.attacks["apgd-t"], run_length(self.plan)
+        targets = min(self.plan.budget.targets, self._classes - 1)
+        run = (whole.steps - 1) // length
+        # Runs that came close are made again in float32, which counts as more steps than all.
+        beyond = (run >= begun(scout, self.plan)[0] - 1) & (
+            whole.steps <= length * targets * self.plan.budget.restarts
+        )
+        broken = whole.outcome == Outcome.BROKEN
+        return np.asarray(
+            (whole.outcome != Outcome.NOT_RUN) & (~broken | beyond | evidence.broken_early(scout))
+        )
+
+    def _note(self, rows: Bools, scout: str, steps: int) -> None:
+        """That these survive so many steps of a beginning, which is known without making it."""
+        if self.session.ranks.first:
+            ids, extra = self.session.images.ids.numpy()[rows], self.extra[rows]
+            self.session.file.add_outcomes(
+                OutcomeRow(scout, int(key), Outcome.ROBUST, steps, int(passes), int(passes))
+                for key, passes in zip(ids, extra, strict=True)
+            )
+        self.extra[rows] = 0
+
+    def _rows(self, places: NDArray[np.int64]) -> Bools:
+        rows = np.zeros(self.total, dtype=bool)
+        rows[places] = True
+        return rows
+
+    def _places(self, rows: Bools) -> Tensor:
+        return self.everything[torch.from_numpy(rows)]
+
+
+def _blocks(order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    yield order[:FIRST_BLOCK]
+    for start in range(FIRST_BLOCK, len(order), BLOCK):
+        yield order[start : start + BLOCK]

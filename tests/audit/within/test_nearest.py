@@ -1,0 +1,164 @@
+"""The short attacks that only the examples nearest to a break get: who that is says nothing of the order."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from robaudit.attacks import Examples, forward
+from robaudit.attacks.objectives import margin
+from robaudit.audit import Recompute, audit, short_attacks, verify
+from robaudit.audit.beginnings import beginning_of
+from robaudit.engine import Engine
+from robaudit.evidence import (
+    NEAREST,
+    SCOUT_DEEP,
+    SCOUT_EVERY,
+    SCOUT_QUERIES,
+    SCOUT_TARGETED,
+    SCOUT_WIDE,
+    EvidenceFile,
+    Outcome,
+)
+from robaudit.plan import ThreatModel
+from robaudit.verdict import accuracy
+from robaudit.verdict.sampling import CHOSEN, candidates, drawn
+from tests.audit.within.plans import BUDGET, PATHS, PLAN
+from tests.audit.within.test_sample import Kill, Killed, turned
+from tests.evidence.edits import editing
+
+#: Room for 30 steps at every class, and for queries after the first hundred.
+LONGER = replace(PLAN, budget=replace(BUDGET, apgd_steps=40, square_queries=300), within=0.03)
+
+
+@pytest.fixture(scope="module")
+def eager():
+    """More is found worth it than so few examples deserve, and a fifth is more than what it is tried on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(short_attacks.ShortAttacks, "_worth", lambda self, left: 1e5)
+        patch.setattr(short_attacks, "TRIED", 16)
+        patch.setattr(short_attacks, "STILL_EXPECTED", 0.3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def nearest(eager, models, images, folder):
+    return {name: audit(models[name], images, LONGER, path=folder / f"near-{name}") for name in PATHS}
+
+
+def examples_of(model, images):
+    x = images.float()
+    return Examples(x, images.labels, images.ids, forward(model, x))
+
+
+def margins_of(model, images, plan, scout):
+    """(n,) the largest over the beginning's steps, walked one by one."""
+    attack, examples = beginning_of(scout, plan).of("apgd-t", plan), examples_of(model, images)
+    largest = torch.full((len(examples),), float("-inf"))
+    for run in range(attack.runs(10)):
+        state = attack.start(examples, torch.full((len(examples),), run))
+        while not bool(state.finished.all()):
+            state = attack.step(model, state)
+            largest = torch.maximum(largest, margin(forward(model, state.candidate), examples.y))
+    return largest
+
+
+@pytest.mark.parametrize("scout", [SCOUT_TARGETED, SCOUT_WIDE])
+def test_the_engine_says_how_near_each_example_came(models, images, scout):
+    model, few = models["honest"], images.subset(60, 0)
+    walked, met, robust = margins_of(model, few, LONGER, scout), torch.zeros(60), []
+    engine = Engine(model, model, LONGER.threat, 16, torch.device("cpu"), workers=2)
+
+    def retire(retired):
+        met[retired.rows] = retired.closest
+        robust.extend(retired.rows[retired.outcome == int(Outcome.ROBUST)].tolist())
+
+    engine.run(beginning_of(scout, LONGER).of("apgd-t", LONGER), examples_of(model, few), retire)
+    assert len(robust) > 30
+    assert torch.allclose(met[robust], walked[robust], atol=1e-4)
+
+
+def sides(evidence, model, images):
+    """The margins of the candidates that a tier was made on, and of those that it passed over."""
+    margins = torch.maximum(
+        *(margins_of(model, images, LONGER, scout) for scout in (SCOUT_TARGETED, SCOUT_WIDE))
+    ).numpy()
+    record = evidence.attacks[SCOUT_DEEP]
+    made = (record.outcome == Outcome.ROBUST) & (record.steps > 0)
+    passed_over = (record.outcome == Outcome.ROBUST) & (record.steps == 0)
+    return margins[made], margins[passed_over]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_the_nearest_get_more_steps(nearest, models, images, name):
+    evidence = nearest[name]
+    assert {evidence.header.early_stopping[CHOSEN[scout]] for scout in NEAREST} == {1}
+    near, others = sides(evidence, models[name], images)
+    assert len(near) > 3
+    assert len(others) > 3
+    assert np.quantile(others, 0.95) <= near.min() + 1e-3
+    among = candidates(evidence)
+    for scout in NEAREST:
+        assert (evidence.attacks[scout].outcome[among] == Outcome.ROBUST).all()
+        assert not (among & evidence.broken_early(scout) & (evidence.attacks[scout].steps > 0)).any()
+    whole = evidence.attacks["square"].outcome != Outcome.NOT_RUN
+    queried = evidence.attacks[SCOUT_QUERIES]
+    assert whole[(queried.outcome == Outcome.ROBUST) & (queried.steps > 0)].all()
+
+
+def test_who_is_near_does_not_depend_on_the_order(eager, nearest, models, images, folder):
+    """What the verdict took came first in the order: it is among the nearest where its margin says so."""
+    other = audit(models["honest"], turned(images), LONGER, path=folder / "near-turned")
+    kept = []
+    for evidence in (nearest["honest"], other):
+        among, record = candidates(evidence), evidence.attacks[SCOUT_EVERY]
+        kept.append((set(evidence.ids[among]), set(evidence.ids[among & (record.steps > 0)])))
+    (one, near), (two, near_too) = kept
+    assert len(one ^ two) <= 2, "but for rounding"
+    assert len(near ^ near_too) <= 2
+
+
+@pytest.mark.parametrize("stage, times", [("apgd-t", 4), ("apgd-t", 8), ("square", 3)])
+def test_a_run_killed_between_the_nearest_ends_the_same(eager, nearest, models, images, folder, stage, times):
+    path = folder / f"near-killed-{stage}-{times}"
+    with pytest.raises(Killed):
+        audit(models["honest"], images, LONGER, path=path, progress=Kill(stage, times))
+    again, whole = audit(models["honest"], images, LONGER, path=path), nearest["honest"]
+    assert (candidates(again) ^ candidates(whole)).sum() <= 2
+    one, other = accuracy(again, "autoattack"), accuracy(whole, "autoattack")
+    assert abs(one.low - other.low) < 0.01
+    assert abs(one.high - other.high) < 0.01
+    with EvidenceFile.open(path) as file:
+        assert file.header().finished
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_evidence_with_tiers_is_verified(nearest, models, split, folder, name):
+    assert not verify(folder / f"near-{name}", models[name], images=split, again=Recompute(1_000, 3)).failures
+
+
+def test_a_break_that_is_said_to_have_been_near_is_looked_at(
+    eager, models, images, split, tmp_path, monkeypatch
+):
+    """Candidates that did not survive are called broken among the nearest, so that the sample has none of them."""
+    monkeypatch.setattr(short_attacks, "FURTHER", 0.0)
+    monkeypatch.setattr(short_attacks, "EXPECTED", 0.3)
+    monkeypatch.setattr(
+        short_attacks.ShortAttacks, "_choose", lambda self, scout, *_: self._keep(**{CHOSEN[scout]: 0})
+    )
+    monkeypatch.setattr(short_attacks, "TRIED", 1)
+    path = tmp_path / "forged"
+    plan = replace(LONGER, threat=ThreatModel("Linf", 0.2))
+    evidence = audit(models["honest"], images, plan, path=path)
+    among = candidates(evidence)
+    lost = evidence.ids[drawn(evidence, among) & evidence.broken_early(SCOUT_EVERY) & among].tolist()
+    assert evidence.header.early_stopping[CHOSEN[SCOUT_EVERY]] == 1
+    assert len(lost) > 3, "some that were drawn would have broken"
+    assert not verify(path, models["honest"], images=split, again=Recompute(1_000, 3)).failures
+    with editing(path) as db:
+        for scout in NEAREST:
+            delete = f"DELETE FROM outcomes WHERE attack = '{scout}' AND id = ?"
+            db.executemany(delete, [(key,) for key in lost])
+    failures = verify(path, models["honest"], images=split, again=Recompute(1_000, 3)).failures
+    assert any("is said to have been among the nearest" in text for text in failures)
