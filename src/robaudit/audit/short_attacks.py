@@ -23,6 +23,7 @@ from torch import Tensor
 
 from robaudit.audit.session import Session
 from robaudit.evidence import (
+    NEAREST,
     SCOUT,
     SCOUT_DEEP,
     SCOUT_EVERY,
@@ -46,14 +47,12 @@ EXPECTED, LEAVES = 0.035, 0.4
 #: Beside the breaks that the steps at more classes found, those that are thought to be left; and of the candidates the
 #: part that is thought to break at least, for these steps may find few where many are left at the likeliest class.
 STILL_LEFT, STILL_EXPECTED = 0.6, 0.005
-#: Candidates on which Square's first queries are tried, and those nearest to a break on which more of APGD-T's steps
-#: are, to see what they find; the part of the candidates that gets these where that is worth it; and how many times as
-#: many breaks as were seen are thought to be found then.
-TRIED, NEAR, FURTHER = 64, 0.2, 2.0
-#: Candidates that all of Square's queries are made on before it is looked whether that pays: at first, and then.
-FIRST_BLOCK, BLOCK = 16, 64
+#: Candidates on which Square's first queries are tried to see what they find.
+TRIED = 64
+#: Of the candidates nearest to a break, so many are attacked before it is looked whether that pays; then twice as many.
+FIRST = {SCOUT_DEEP: 64, SCOUT_EVERY: 64, SCOUT_QUERIES: 8}
 #: The part of the candidates that is thought to break when it is asked how many draws a break costs.
-_BREAKING = 0.01
+_BREAKING = 0.005
 
 
 class ShortAttacks:
@@ -92,9 +91,8 @@ class ShortAttacks:
         if self._choose(SCOUT, left, breaks + self._found_on_some(left), breaks):
             self._scout(left, SCOUT)
             left = left & ~session.sync().broken_early(SCOUT)
-        for scout in (SCOUT_DEEP, SCOUT_EVERY):
-            left = self._on_the_near(scout, left, breaks)
-        self._queries(left)
+        for scout in NEAREST:
+            left = self._outward(scout, left, breaks)
         self._keep(**{SCOUTED: 1})
 
     def _chosen(self, scout: str) -> int | None:
@@ -124,7 +122,7 @@ class ShortAttacks:
         return (draws - draws_wanted(rest, after, self.total, self.within, confidence)) * self._whole
 
     def _worth(self, left: Bools) -> float:
-        """Passes that the draws are thought to take less for each break found, where one in a hundred breaks."""
+        """Passes that the draws are thought to take less for each break found, where one in two hundred breaks."""
         few = max(_BREAKING * float(left.sum()), 1.0)
         return self._saved(left, few, 0) / few
 
@@ -150,8 +148,8 @@ class ShortAttacks:
         found = self.session.sync().broken_early(SCOUT) & tried
         return float(found.sum() / tried.sum() * left.sum())
 
-    def _on_the_near(self, scout: str, left: Bools, breaks: float) -> Bools:
-        """Make a beginning on the candidates that came nearest to a break.
+    def _outward(self, scout: str, left: Bools, breaks: float) -> Bools:
+        """Make a beginning on the candidates that came nearest to a break, and outward as long as that pays.
 
         Args:
             scout: the beginning of an attack.
@@ -164,42 +162,21 @@ class ShortAttacks:
         """
         chosen = self._chosen(scout)
         if chosen is None:
-            worth_trying = self._saved(left, breaks, 0) > TRIED * self._cost(scout)
-            if not worth_trying or (scout == SCOUT_DEEP and self._deep_is_made):
+            worth, cost, first = self._worth(left), self._cost(scout), FIRST[scout]
+            if self._saved(left, breaks, 0) <= first * cost or (scout == SCOUT_DEEP and self._deep_is_made):
                 self._keep(**{CHOSEN[scout]: 0})
                 return left
-            order = self._nearest_first(left)
-            near = self._rows(order[:TRIED])
-            self._scout(near, scout)
-            found = int((self.session.sync().broken_early(scout) & near).sum())
-            more = max(round(NEAR * len(order)) - TRIED, 0)
-            if FURTHER * found * self._worth(left) > more * self._cost(scout):
-                near = self._rows(order[: TRIED + more])
-                self._scout(near, scout)
+            near = np.zeros_like(left)
+            for group in _doubling(self._nearest_first(left), first):
+                rows = self._rows(group)
+                near |= rows
+                self._scout(rows, scout)
+                found = int((self.session.sync().broken_early(scout) & rows).sum())
+                if found * worth < len(group) * cost:
+                    break
             self._note(left & ~near, scout, 0)
             self._keep(**{CHOSEN[scout]: 1})
         return left & passed(self.session.sync(), scout) if chosen != 0 else left
-
-    def _queries(self, left: Bools) -> None:
-        """All of Square's queries, on the nearest candidates and outward while that saves more than it takes."""
-        if self._chosen(SCOUT_QUERIES) is not None:
-            return
-        worth, cost = self._worth(left), self._cost(SCOUT_QUERIES)
-        if worth <= cost:
-            self._keep(**{CHOSEN[SCOUT_QUERIES]: 0})
-            return
-        near = np.zeros_like(left)
-        for block in _blocks(self._nearest_first(left)):
-            rows = self._rows(block)
-            near |= rows
-            self.session.attack("square", self.session.pending("square", self._places(rows)))
-            if (self.session.sync().broken("square") & rows).sum() * worth < len(block) * cost:
-                break
-        evidence = self.session.sync()
-        survived = near & evidence.survives("square")
-        self._note(survived, SCOUT_QUERIES, length_of(SCOUT_QUERIES, self.plan, self._classes))
-        self._note(left & ~near, SCOUT_QUERIES, 0)
-        self._keep(**{CHOSEN[SCOUT_QUERIES]: 1})
 
     def _nearest_first(self, left: Bools) -> NDArray[np.int64]:
         """(k,) the places of the candidates, those that came nearest to a break first.
@@ -249,29 +226,31 @@ class ShortAttacks:
         if scout == SCOUT:
             self.session.scout(self._places(wanted))
             return
+        if scout == SCOUT_QUERIES:
+            self.session.attack("square", self.session.pending("square", self._places(wanted)))
         evidence = self.session.sync()
-        known = (
-            self._known(evidence, scout) if "apgd-t" in evidence.attacks else np.zeros(len(evidence), bool)
-        )
-        noted = passed(evidence, scout)
+        known, noted = self._known(evidence, scout), passed(evidence, scout)
         survived = wanted & known & ~evidence.broken_early(scout) & ~noted
         self._note(survived, scout, length_of(scout, self.plan, self._classes))
         places = self._places(wanted & ~known & ~noted)
-        self._met(places, self.session.scout_targets(places, scout))
+        if len(places):
+            self._met(places, self.session.scout_targets(places, scout))
 
     def _known(self, evidence: Evidence, scout: str) -> Bools:
-        """(n,) bool: the whole APGD-T has said how its beginning ends: it broke there, or went through all of it."""
-        whole, length = evidence.attacks["apgd-t"], run_length(self.plan)
+        """(n,) bool: the whole attack has said how its beginning ends: it broke there, or went through all of it."""
+        whole, length = evidence.attacks.get(SCOUTS[scout]), run_length(self.plan)
+        if whole is None:
+            return np.zeros(len(evidence), dtype=bool)
+        run = np.asarray(whole.outcome != Outcome.NOT_RUN)
+        if SCOUTS[scout] == "square":
+            return run
         targets = min(self.plan.budget.targets, self._classes - 1)
-        run = (whole.steps - 1) // length
         # Runs that came close are made again in float32, which counts as more steps than all.
-        beyond = (run >= begun(scout, self.plan)[0] - 1) & (
+        beyond = ((whole.steps - 1) // length >= begun(scout, self.plan)[0] - 1) & (
             whole.steps <= length * targets * self.plan.budget.restarts
         )
         broken = whole.outcome == Outcome.BROKEN
-        return np.asarray(
-            (whole.outcome != Outcome.NOT_RUN) & (~broken | beyond | evidence.broken_early(scout))
-        )
+        return np.asarray(run & (~broken | beyond | evidence.broken_early(scout)))
 
     def _note(self, rows: Bools, scout: str, steps: int) -> None:
         """That these survive so many steps of a beginning, which is known without making it."""
@@ -292,7 +271,8 @@ class ShortAttacks:
         return self.everything[torch.from_numpy(rows)]
 
 
-def _blocks(order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    yield order[:FIRST_BLOCK]
-    for start in range(FIRST_BLOCK, len(order), BLOCK):
-        yield order[start : start + BLOCK]
+def _doubling(order: NDArray[np.int64], first: int) -> Iterator[NDArray[np.int64]]:
+    """Parts of `order`, each twice as long as the one before."""
+    while len(order):
+        yield order[:first]
+        order, first = order[first:], 2 * first

@@ -34,10 +34,10 @@ LONGER = replace(PLAN, budget=replace(BUDGET, apgd_steps=40, square_queries=300)
 
 @pytest.fixture(scope="module")
 def eager():
-    """More is found worth it than so few examples deserve, and a fifth is more than what it is tried on."""
+    """More is found worth it than so few examples deserve."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(short_attacks.ShortAttacks, "_worth", lambda self, left: 1e5)
-        patch.setattr(short_attacks, "TRIED", 16)
+        patch.setattr(short_attacks, "FIRST", dict.fromkeys(NEAREST, 16))
         patch.setattr(short_attacks, "STILL_EXPECTED", 0.3)
         yield
 
@@ -142,12 +142,12 @@ def test_a_break_that_is_said_to_have_been_near_is_looked_at(
     eager, models, images, split, tmp_path, monkeypatch
 ):
     """Candidates that did not survive are called broken among the nearest, so that the sample has none of them."""
-    monkeypatch.setattr(short_attacks, "FURTHER", 0.0)
+    monkeypatch.setattr(short_attacks.ShortAttacks, "_worth", lambda self, left: 0.0)
     monkeypatch.setattr(short_attacks, "EXPECTED", 0.3)
     monkeypatch.setattr(
         short_attacks.ShortAttacks, "_choose", lambda self, scout, *_: self._keep(**{CHOSEN[scout]: 0})
     )
-    monkeypatch.setattr(short_attacks, "TRIED", 1)
+    monkeypatch.setattr(short_attacks, "FIRST", dict.fromkeys(NEAREST, 1))
     path = tmp_path / "forged"
     plan = replace(LONGER, threat=ThreatModel("Linf", 0.2))
     evidence = audit(models["honest"], images, plan, path=path)
