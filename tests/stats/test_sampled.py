@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robaudit.stats import sampled_share
+from robaudit.stats import draws_wanted, sampled_share
 
 
 def test_with_every_candidate_known_it_is_counted():
@@ -47,3 +47,27 @@ def test_the_truth_is_excluded_at_any_stop_as_seldom_as_promised(breaks):
                 missed += 1
                 break
     assert missed <= 12, "more than 10 % of 60 by what chance explains at 99 %"
+
+
+@pytest.mark.parametrize(
+    "candidates, within, breaks", [(400, 0.02, 0), (400, 0.02, 4), (900, 0.01, 0), (900, 0.03, 45)]
+)
+def test_the_draws_that_are_wanted_are_about_those_that_it_takes(candidates, within, breaks):
+    rng, needed = np.random.default_rng(breaks), []
+    values = np.repeat([0, 1], [breaks, candidates - breaks])
+    for _ in range(8):
+        order, t = rng.permutation(values), 0
+        while True:
+            found = sampled_share(order[:t], order[:t], candidates, 1000, 0.99)
+            if found.high - found.low <= 2 * within:
+                break
+            t += 8
+        needed.append(t)
+    thought = draws_wanted(candidates, breaks, 1000, within, 0.99)
+    assert 0.6 * np.median(needed) <= thought <= 1.7 * np.median(needed)
+
+
+def test_no_more_draws_are_wanted_than_there_are_candidates():
+    assert draws_wanted(0, 1.0, 1000, 0.01, 0.99) == 0
+    assert draws_wanted(50, 20, 1000, 1e-4, 0.99) <= 50
+    assert draws_wanted(50, 0, 1000, 0.5, 0.99) <= 50

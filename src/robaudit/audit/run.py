@@ -15,10 +15,11 @@ from robaudit.audit.early_stopping import EarlyStopping, can_stop_early, growing
 from robaudit.audit.eps_curve import measure_curve
 from robaudit.audit.header import make_header
 from robaudit.audit.helpers import helper_notes, searched_with, with_helpers
+from robaudit.audit.models import Models
 from robaudit.audit.parts import check_examples, discard_part, finished_unwritable, hand_over, open_part
 from robaudit.audit.preflight import preflight
 from robaudit.audit.progress import Progress, Silent, tell_gaps, tell_work
-from robaudit.audit.session import Models, Session
+from robaudit.audit.session import Session
 from robaudit.audit.verify import judging
 from robaudit.audit.within import Sampling
 from robaudit.devices import failures_explained

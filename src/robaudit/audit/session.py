@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robaudit.attacks import ATTACKS, Examples, Retired, forward
 from robaudit.audit.beginnings import Beginning, beginning_of
+from robaudit.audit.models import Models
 from robaudit.audit.parts import hand_over
 from robaudit.audit.probes import EXPERIMENTS, PROBE_EXAMPLES, compare_trajectories, merged, probe, summed_up
 from robaudit.audit.progress import Progress
@@ -28,25 +28,6 @@ from robaudit.verdict import failure_sentence
 _CLEAN_BATCH = 256
 #: Always in float32: its gradients are measured.
 _EXACT = ("pgd10",)
-
-
-@dataclass(frozen=True)
-class Models:
-    """The forms of the model under audit, each from inputs in [0, 1] to answers (n, K).
-
-    Attributes:
-        strict: that judges.
-        search: that attacks search with; another one for a randomised model only.
-        bare: `search` without its last softmax, if it has one: all attacks but PGD-10, the usual test, search with it.
-
-        helped: by the name of an attack that has its own, what that searches with.
-
-    """
-
-    strict: nn.Module
-    search: nn.Module
-    bare: nn.Module | None = None
-    helped: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 class Session:
@@ -191,34 +172,15 @@ class Session:
         places = self.pending("square", self.pending(SCOUT, places))
         self._run("square", self.ranks.share(places), SCOUT, beginning_of(SCOUT, self.plan))
 
-    def scout_targets(self, places: Tensor, scout: str) -> Tensor:
+    def scout_targets(self, places: Tensor, scout: str) -> tuple[Tensor, Tensor]:
         """The beginning of APGD-T that is called `scout`, likewise.
 
         Returns:
-            (n,) the largest margin that each of `places` met, on every rank.
+            places, margins: (n,) each, this rank's share of `places`, and the largest margin that each met.
 
         """
         mine = self.ranks.share(places)
-        return self._gathered(places, mine, self._run("apgd-t", mine, scout, beginning_of(scout, self.plan)))
-
-    def margins(self, places: Tensor, scout: str) -> Tensor:
-        """What `scout_targets` returns, of a beginning whose outcomes are known; nothing is written down."""
-        mine = self.ranks.share(places)
-        met = torch.full((len(mine),), float("-inf"))
-
-        def retire(retired: Retired) -> None:
-            met[retired.rows] = retired.closest
-
-        if len(mine):
-            engine = replace(self.engine(self.search, self.plan.threat), exact=None)
-            engine.run(beginning_of(scout, self.plan).of("apgd-t", self.plan), self.examples(mine), retire)
-        return self._gathered(places, mine, met)
-
-    def _gathered(self, places: Tensor, mine: Tensor, met: Tensor) -> Tensor:
-        every = torch.full((len(self.images),), float("-inf"))
-        for here, margins in self.ranks.gather((mine, met)):
-            every[here] = margins
-        return every[places]
+        return mine, self._run("apgd-t", mine, scout, beginning_of(scout, self.plan))
 
     def _run(self, name: str, places: Tensor, unbroken: str, beginning: Beginning | None = None) -> Tensor:
         """(n,) the largest margin that each of `places` met, of attacks that keep it."""

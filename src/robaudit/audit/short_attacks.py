@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robaudit.audit.nearness import Nearness
+from robaudit.audit.prices import Prices
 from robaudit.audit.session import Session
 from robaudit.evidence import (
     NEAREST,
@@ -38,7 +40,6 @@ from robaudit.evidence import (
     length_of,
     run_length,
 )
-from robaudit.stats import draws_wanted
 from robaudit.verdict.sampling import CHOSEN, SCOUTED, Bools, passed
 
 #: Of the candidates after APGD-T's first steps, the part that is thought to break; and of what is thought to break, the
@@ -51,8 +52,6 @@ STILL_LEFT, STILL_EXPECTED = 0.6, 0.005
 TRIED = 64
 #: Of the candidates nearest to a break, so many are attacked before it is looked whether that pays; then twice as many.
 FIRST = {SCOUT_DEEP: 64, SCOUT_EVERY: 64, SCOUT_QUERIES: 8}
-#: The part of the candidates that is thought to break when it is asked how many draws a break costs.
-_BREAKING = 0.005
 
 
 class ShortAttacks:
@@ -60,17 +59,15 @@ class ShortAttacks:
 
     Args:
         session: what an earlier part of the audit has found so far is in its file.
-        within: the precision that is wanted, a fraction.
 
     """
 
-    def __init__(self, session: Session, within: float) -> None:
-        self.session, self.plan, self.within = session, session.plan, within
-        self.total = len(session.images)
+    def __init__(self, session: Session) -> None:
+        self.session, self.plan, self.total = session, session.plan, len(session.images)
+        self.classes = int(session.logits.shape[1])
+        self.prices = Prices(self.plan, self.total, self.classes)
         self.everything = torch.arange(self.total)
-        # The largest margin that each example met so far, and the passes of steps that were made for it alone.
-        self.margins: NDArray[np.float32] = np.full(self.total, -np.inf, np.float32)
-        self.extra = np.zeros(self.total, np.int64)
+        self.nearness = Nearness(session)
 
     def run(self) -> None:
         """All that are worth it; a run that resumes another chooses as that did."""
@@ -111,27 +108,8 @@ class ShortAttacks:
         """
         if (chosen := self._chosen(scout)) is not None:
             return bool(chosen)
-        cost = int(left.sum()) * self._cost(scout)
-        return self._keep(**{CHOSEN[scout]: int(self._saved(left, before, after) > cost)})
-
-    def _saved(self, left: Bools, before: float, after: float) -> float:
-        """Passes that the draws are thought to take less, if so many of the candidates broke before and after."""
-        count, confidence = int(left.sum()), self.plan.confidence
-        rest = max(count - round(before - after), 0)
-        draws = draws_wanted(count, before, self.total, self.within, confidence)
-        return (draws - draws_wanted(rest, after, self.total, self.within, confidence)) * self._whole
-
-    def _worth(self, left: Bools) -> float:
-        """Passes that the draws are thought to take less for each break found, where one in two hundred breaks."""
-        few = max(_BREAKING * float(left.sum()), 1.0)
-        return self._saved(left, few, 0) / few
-
-    def _cost(self, scout: str) -> int:
-        """Passes of a beginning on an example that survives it."""
-        if SCOUTS[scout] == "square":
-            return length_of(scout, self.plan, self._classes)
-        targets, steps = begun(scout, self.plan)
-        return 2 * steps * min(targets, self._classes - 1)
+        cost = int(left.sum()) * self.prices.cost(scout)
+        return self._keep(**{CHOSEN[scout]: int(self.prices.saved(int(left.sum()), before, after) > cost)})
 
     def _found_on_some(self, left: Bools) -> float:
         """Of the candidates, how many Square's first queries would break, by some that they are tried on.
@@ -162,17 +140,21 @@ class ShortAttacks:
         """
         chosen = self._chosen(scout)
         if chosen is None:
-            worth, cost, first = self._worth(left), self._cost(scout), FIRST[scout]
-            if self._saved(left, breaks, 0) <= first * cost or (scout == SCOUT_DEEP and self._deep_is_made):
+            count, cost = int(left.sum()), self.prices.cost(scout)
+            made = scout == SCOUT_DEEP and self._deep_is_made
+            if made or self.prices.saved(count, breaks, 0) <= FIRST[scout] * cost:
                 self._keep(**{CHOSEN[scout]: 0})
                 return left
             near = np.zeros_like(left)
-            for group in _doubling(self._nearest_first(left), first):
+            for group in _doubling(self._nearest_first(left), FIRST[scout]):
                 rows = self._rows(group)
                 near |= rows
-                self._scout(rows, scout)
-                found = int((self.session.sync().broken_early(scout) & rows).sum())
-                if found * worth < len(group) * cost:
+                made_now = self._scout(rows, scout)
+                broken = self.session.sync().broken_early(scout) & rows
+                if SCOUTS[scout] == "apgd-t" and (known := rows & ~made_now & ~broken).any():
+                    self.nearness.meet(known, scout)
+                found = int(broken.sum())
+                if found * self.prices.worth(count) < len(group) * cost:
                     break
             self._note(left & ~near, scout, 0)
             self._keep(**{CHOSEN[scout]: 1})
@@ -182,37 +164,19 @@ class ShortAttacks:
         """(k,) the places of the candidates, those that came nearest to a break first.
 
         Of examples that an earlier part of the audit has attacked to the end, or that a run which this one resumes has
-        scouted, the margins are not known: they are met again.
+        scouted, the margins are not known yet.
         """
-        unknown = left & np.isneginf(self.margins)
-        made = [SCOUT_TARGETED] + [SCOUT_WIDE] * bool(self._chosen(SCOUT_WIDE))
-        for scout in made:
-            places = self._places(unknown)
-            self._met(places, self.session.margins(places, scout))
-            self.extra[unknown] += self._cost(scout) // 2
-        order = np.argsort(-self.margins[left], kind="stable")
-        return np.asarray(np.flatnonzero(left)[order], np.int64)
-
-    def _met(self, places: Tensor, margins: Tensor) -> None:
-        here = places.numpy()
-        self.margins[here] = np.maximum(self.margins[here], margins.numpy())
+        unknown = left & np.isneginf(self.nearness.margins)
+        if unknown.any():
+            self.nearness.meet(unknown, SCOUT_TARGETED)
+            if self._chosen(SCOUT_WIDE):
+                self.nearness.meet(unknown, SCOUT_WIDE)
+        return self.nearness.order(left)
 
     @property
     def _deep_is_made(self) -> bool:
         """Whether a small budget ends where APGD-T's first steps do."""
         return begun(SCOUT_DEEP, self.plan)[1] <= begun(SCOUT_TARGETED, self.plan)[1]
-
-    @property
-    def _classes(self) -> int:
-        return int(self.session.logits.shape[1])
-
-    @property
-    def _whole(self) -> int:
-        """Passes that all of AutoAttack takes on an example that survives."""
-        budget, targets = self.plan.budget, min(self.plan.budget.targets, self._classes - 1)
-        return (
-            2 * (1 + targets) * run_length(self.plan) + 3 * targets * budget.fab_steps + budget.square_queries
-        ) * budget.restarts
 
     def _keep(self, **values: int) -> bool:
         """Write down what has been chosen, for a run that resumes this one; whether any of it is to be made."""
@@ -221,20 +185,26 @@ class ShortAttacks:
             self.session.file.update(early_stopping=state | values)
         return any(values.values())
 
-    def _scout(self, wanted: Bools, scout: str) -> None:
-        """The beginning of an attack on those of `wanted` of which it is not known how it ends."""
+    def _scout(self, wanted: Bools, scout: str) -> Bools:
+        """The beginning of an attack on those of `wanted` of which it is not known how it ends.
+
+        Returns:
+            (n,) those that it was made on now.
+
+        """
         if scout == SCOUT:
             self.session.scout(self._places(wanted))
-            return
+            return wanted
         if scout == SCOUT_QUERIES:
             self.session.attack("square", self.session.pending("square", self._places(wanted)))
         evidence = self.session.sync()
         known, noted = self._known(evidence, scout), passed(evidence, scout)
         survived = wanted & known & ~evidence.broken_early(scout) & ~noted
-        self._note(survived, scout, length_of(scout, self.plan, self._classes))
-        places = self._places(wanted & ~known & ~noted)
-        if len(places):
-            self._met(places, self.session.scout_targets(places, scout))
+        self._note(survived, scout, length_of(scout, self.plan, self.classes))
+        fresh = wanted & ~known & ~noted
+        if fresh.any():
+            self.nearness.scout(fresh, scout)
+        return np.asarray(fresh)
 
     def _known(self, evidence: Evidence, scout: str) -> Bools:
         """(n,) bool: the whole attack has said how its beginning ends: it broke there, or went through all of it."""
@@ -244,7 +214,7 @@ class ShortAttacks:
         run = np.asarray(whole.outcome != Outcome.NOT_RUN)
         if SCOUTS[scout] == "square":
             return run
-        targets = min(self.plan.budget.targets, self._classes - 1)
+        targets = min(self.plan.budget.targets, self.classes - 1)
         # Runs that came close are made again in float32, which counts as more steps than all.
         beyond = ((whole.steps - 1) // length >= begun(scout, self.plan)[0] - 1) & (
             whole.steps <= length * targets * self.plan.budget.restarts
@@ -255,12 +225,12 @@ class ShortAttacks:
     def _note(self, rows: Bools, scout: str, steps: int) -> None:
         """That these survive so many steps of a beginning, which is known without making it."""
         if self.session.ranks.first:
-            ids, extra = self.session.images.ids.numpy()[rows], self.extra[rows]
+            ids, extra = self.session.images.ids.numpy()[rows], self.nearness.steps[rows]
             self.session.file.add_outcomes(
                 OutcomeRow(scout, int(key), Outcome.ROBUST, steps, int(passes), int(passes))
                 for key, passes in zip(ids, extra, strict=True)
             )
-        self.extra[rows] = 0
+        self.nearness.steps[rows] = 0  # counted
 
     def _rows(self, places: NDArray[np.int64]) -> Bools:
         rows = np.zeros(self.total, dtype=bool)

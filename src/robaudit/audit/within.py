@@ -46,7 +46,7 @@ class Sampling:
         if session.prepared < len(self.everything):  # by this process, whatever the file holds
             session.prepare(self.everything[session.prepared :])
         if not session.sync().header.early_stopping.get(SCOUTED):
-            ShortAttacks(session, self.within).run()
+            ShortAttacks(session).run()
         elif wrong := sample_contradictions(session.sync()):
             raise RobauditError(
                 f"{session.file.path}: holds what is not true: {wrong[0]}; choose another --evidence"

@@ -136,6 +136,18 @@ def test_drawn_candidates_that_did_not_survive_stay_candidates(forged, models, s
     assert any("is said to be broken, but the attack does not break it" in text for text in found), found
 
 
+def test_breaks_by_no_short_attack_are_named_where_some_are_made_again(forged, models, split):
+    path, evidence, among, here = forged
+    lost = evidence.ids[here & among & ~evidence.survives("autoattack")].tolist()
+    assert lost
+    with editing(path) as db:
+        for key in lost:
+            db.execute(f"DELETE FROM outcomes WHERE id = {key} AND attack LIKE '%-scout%'")
+    again = Recompute(4, 1)
+    found = verify(path, models["masked"], images=split, again=again).failures
+    assert any("were broken by no short attack" in text for text in found), found
+
+
 @pytest.mark.parametrize("name", PATHS)
 def test_its_file_hangs_together_and_is_verified(folder, models, split, found, name):
     with EvidenceFile.open(folder / name) as file:

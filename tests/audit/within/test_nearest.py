@@ -10,6 +10,7 @@ from robaudit.attacks import Examples, forward
 from robaudit.attacks.objectives import margin
 from robaudit.audit import Recompute, audit, short_attacks, verify
 from robaudit.audit.beginnings import beginning_of
+from robaudit.audit.prices import Prices
 from robaudit.engine import Engine
 from robaudit.evidence import (
     NEAREST,
@@ -35,11 +36,18 @@ LONGER = replace(PLAN, budget=replace(BUDGET, apgd_steps=40, square_queries=300)
 @pytest.fixture(scope="module")
 def eager():
     """More is found worth it than so few examples deserve."""
+    runs, run = [], short_attacks.ShortAttacks.run
+
+    def kept(self):
+        runs.append(self)
+        run(self)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(short_attacks.ShortAttacks, "_worth", lambda self, left: 1e5)
+        patch.setattr(short_attacks.ShortAttacks, "run", kept)
+        patch.setattr(Prices, "worth", lambda self, candidates: 1e5)
         patch.setattr(short_attacks, "FIRST", dict.fromkeys(NEAREST, 16))
         patch.setattr(short_attacks, "STILL_EXPECTED", 0.3)
-        yield
+        yield runs
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +127,20 @@ def test_who_is_near_does_not_depend_on_the_order(eager, nearest, models, images
     assert len(near ^ near_too) <= 2
 
 
+def test_what_was_attacked_before_is_ranked_by_the_same_margins(eager, models, images, folder):
+    """These come first in the order; with fewer margins they would seem further from a break than the rest."""
+    model, path = models["honest"], folder / "near-margins"
+    evidence, attacks = audit(model, images, LONGER, path=path), eager[-1]
+    made = {scout: evidence.attacks[scout] for scout in (SCOUT_DEEP, SCOUT_EVERY)}
+    here = candidates(evidence) & np.all([record.steps > 0 for record in made.values()], axis=0)
+    scouts = (SCOUT_TARGETED, SCOUT_WIDE, *made)
+    walked = torch.stack([margins_of(model, images, LONGER, scout) for scout in scouts]).amax(0).numpy()
+    before = here & (np.arange(len(evidence)) < evidence.header.early_stopping["examples"])
+    assert before.any()
+    assert (here & ~before).any()
+    assert np.allclose(attacks.nearness.margins[here], walked[here], atol=1e-3)
+
+
 @pytest.mark.parametrize("stage, times", [("apgd-t", 4), ("apgd-t", 8), ("square", 3)])
 def test_a_run_killed_between_the_nearest_ends_the_same(eager, nearest, models, images, folder, stage, times):
     path = folder / f"near-killed-{stage}-{times}"
@@ -142,7 +164,7 @@ def test_a_break_that_is_said_to_have_been_near_is_looked_at(
     eager, models, images, split, tmp_path, monkeypatch
 ):
     """Candidates that did not survive are called broken among the nearest, so that the sample has none of them."""
-    monkeypatch.setattr(short_attacks.ShortAttacks, "_worth", lambda self, left: 0.0)
+    monkeypatch.setattr(Prices, "worth", lambda self, candidates: 0.0)
     monkeypatch.setattr(short_attacks, "EXPECTED", 0.3)
     monkeypatch.setattr(
         short_attacks.ShortAttacks, "_choose", lambda self, scout, *_: self._keep(**{CHOSEN[scout]: 0})

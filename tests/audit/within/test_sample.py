@@ -9,6 +9,7 @@ import torch
 from robaudit.attacks import Retired
 from robaudit.audit import Recompute, Silent, audit, short_attacks, verify
 from robaudit.audit.beginnings import beginning_of
+from robaudit.audit.prices import Prices
 from robaudit.evidence import (
     NEAREST,
     SCOUT,
@@ -53,7 +54,7 @@ def test_candidates_are_drawn_in_the_audits_order(found):
 @pytest.mark.parametrize("name", PATHS)
 def test_beginnings_that_are_worth_it_are_made(folder, models, images, split, name, monkeypatch):
     """Each of them, as if it saved more than all passes there are."""
-    monkeypatch.setattr(short_attacks.ShortAttacks, "_saved", lambda self, left, before, after: 1e12)
+    monkeypatch.setattr(Prices, "saved", lambda self, candidates, before, after: 1e12)
     plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=35, square_queries=300), within=0.03)
     evidence = audit(models[name], images, plan, path=folder / f"{name}.all")
     state, among = evidence.header.early_stopping, candidates(evidence)
