@@ -6,8 +6,8 @@ Each argument is data set, checkpoint, radius and number of examples. Evidence i
 The full audit runs each attack alone; what a cascade costs (an example leaves when one attack broke it) is counted from
 its records, in the order that is cheapest; `--cascade` runs a cascade instead, which takes less. `--peer` runs
 `pyautoattack` on all of them too. `--beyond 10000` runs `--within` on so many examples besides, and says what share
-that is of a cascade extrapolated from the first one's passes (a cascade's passes are a sum over examples). Prints
-Markdown.
+that is of a cascade extrapolated from the first one's passes: a cascade's passes are a sum over examples, so those of
+survivors and of the others are each taken as many times as there are. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from vs_reference import by_pyautoattack
 
 from robaudit.attacks import Examples, forward
@@ -57,19 +60,30 @@ class Case:
         return audit(self.classifier, images, plan, path=path, force=True)
 
 
-def cascade(full: Evidence) -> tuple[int, tuple[str, ...]]:
-    """Passes of the cheapest cascade of AutoAttack's attacks, counted from an audit that ran each alone; its order."""
-    order = min(itertools.permutations(AUTOATTACK), key=lambda names: _passes(full, names))
+def cascade(full: Evidence) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """(n,) passes of each example in the cheapest cascade of AutoAttack's attacks, and its order.
+
+    They are counted from an audit that ran each attack alone.
+    """
+    order = min(itertools.permutations(AUTOATTACK), key=lambda names: int(_passes(full, names).sum()))
     return _passes(full, order), order
 
 
-def _passes(full: Evidence, names: tuple[str, ...]) -> int:
-    left, total = full.correct.copy(), len(full)
+def _passes(full: Evidence, names: tuple[str, ...]) -> NDArray[np.int64]:
+    left, costs = full.correct.copy(), np.ones(len(full), np.int64)
     for name in names:
         record = full.attacks[name]
-        total += int((record.forwards + record.backwards)[left].sum())
+        costs += np.where(left, record.forwards + record.backwards, 0)
         left &= record.outcome != Outcome.BROKEN
-    return total
+    return costs
+
+
+def extrapolated(costs: NDArray[np.int64], survives: NDArray[np.bool_], n: int, value: float) -> float:
+    """Passes of the cascade on `n` examples of which the share `value` survives: a sum over examples of both kinds."""
+    means = [
+        float(costs[rows].mean()) if rows.any() else float(costs.mean()) for rows in (survives, ~survives)
+    ]
+    return n * (value * means[0] + (1 - value) * means[1])
 
 
 def rows_of(case: Case, peer: bool, beyond: int, cascaded: bool = False) -> list[str]:
@@ -77,27 +91,31 @@ def rows_of(case: Case, peer: bool, beyond: int, cascaded: bool = False) -> list
     if cascaded:
         plan = AuditPlan.from_flags(case.plan.threat, attacks="autoattack", limit=case.plan.limit)
         full = case.audited(plan, "cascade")
-        whole, order = sum(full.passes), plan.members
+        costs, order = _passes(full, plan.members), plan.members
     else:
         full = case.audited(replace(case.plan, examples="all"), "full")
-        whole, order = cascade(full)
-    truth = float(full.survives("autoattack").mean())
-    n = len(full)
+        costs, order = cascade(full)
+    survives = full.survives("autoattack")
+    truth, n, whole = float(survives.mean()), len(full), float(costs.sum())
     rows = [_row(case.name, f"cascade of {', '.join(order)}", n, f"{100 * truth:.2f}", "", "", 1.0)]
-    rows += [_within(case, points, n, whole, truth) for points in WITHIN]
+    rows += [_within(case, points, n, lambda _: whole, truth) for points in WITHIN]
     if n > USUAL:
         some = np.random.default_rng(0).choice(n, USUAL, replace=False)
-        usual = proportion(int(full.survives("autoattack")[some].sum()), USUAL, case.plan.confidence)
+        usual = proportion(int(survives[some].sum()), USUAL, case.plan.confidence)
         limits = f"{100 * usual.low:.2f} … {100 * usual.high:.2f}"
         value = f"{100 * usual.value:.2f}"
         rows.append(_row(case.name, f"{USUAL} random examples", USUAL, value, limits, "", USUAL / n))
     if beyond:
-        rows += [_within(case, points, beyond, whole * beyond / n, None) for points in WITHIN]
+        beyond_whole = partial(extrapolated, costs, survives, beyond)
+        rows += [_within(case, points, beyond, beyond_whole, None) for points in WITHIN]
     return rows + ([_peer(case, whole)] if peer else [])
 
 
-def _within(case: Case, points: float, n: int, whole: float, truth: float | None) -> str:
-    """The row of `--within` on `n` examples, whose cascade takes `whole` passes and, if known, gives `truth`."""
+def _within(case: Case, points: float, n: int, whole: Callable[[float], float], truth: float | None) -> str:
+    """The row of `--within` on `n` examples, whose cascade gives `truth`, if known.
+
+    `whole` says how many passes that takes, given the share that survives.
+    """
     kind = f"within{points:g}" if truth is not None else f"within{points:g}of{n}"
     found = case.audited(replace(case.plan, within=points / 100, limit=n), kind)
     measured = accuracy(found, "autoattack")
@@ -109,10 +127,10 @@ def _within(case: Case, points: float, n: int, whole: float, truth: float | None
         inside = "yes" if measured.low - 1e-9 <= truth <= measured.high + 1e-9 else "NO"
         limits += f", the cascade's inside: {inside}"
     value, seconds = f"{100 * measured.value:.2f}", f"{found.header.seconds:.0f}"
-    return _row(case.name, how, n, value, limits, seconds, sum(found.passes) / whole)
+    return _row(case.name, how, n, value, limits, seconds, sum(found.passes) / whole(measured.value))
 
 
-def _peer(case: Case, whole: int) -> str:
+def _peer(case: Case, whole: float) -> str:
     x = case.images.float(slice(None))
     logits = forward(case.classifier, x)
     right = logits.argmax(1) == case.images.labels
