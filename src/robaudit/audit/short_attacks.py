@@ -153,8 +153,8 @@ class ShortAttacks:
                 broken = self.session.sync().broken_early(scout) & rows
                 if SCOUTS[scout] == "apgd-t" and (known := rows & ~made_now & ~broken).any():
                     self.nearness.meet(known, scout)
-                found = int(broken.sum())
-                if found * self.prices.worth(count) < len(group) * cost:
+                # The next group is twice as long, and thought to show as many breaks as this one.
+                if int(broken.sum()) * self.prices.worth(count) < 2 * len(group) * cost:
                     break
             self._note(left & ~near, scout, 0)
             self._keep(**{CHOSEN[scout]: 1})
