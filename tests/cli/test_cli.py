@@ -212,3 +212,16 @@ def test_verify_believes_no_break_without_a_witness(report, tmp_path, capsys):
     ):
         path = edited(report, tmp_path, statement)
         assert_clear(capsys, run(["verify", str(path), str(DISTILLED)]), str(path))
+
+
+def test_verify_loads_bare_tensors_of_any_image_size(audited, tmp_path):
+    """A state dict tells its architecture but not the images' size; the evidence does."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(audited / "masked.safetensors"), tmp_path / "bare.pt")
+    evidence = str(tmp_path / "bare.evidence")
+    short = ["--apgd-steps=3", "--fab-steps=2", "--square-queries=30", "--targets=2", "--limit=30"]
+    code = run(["check", str(tmp_path / "bare.pt"), "--dataset", "digits", *short, "--evidence", evidence])
+    assert code in (1, 3)
+    assert run(["verify", evidence, str(tmp_path / "bare.pt")]) == code

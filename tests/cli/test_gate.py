@@ -1,4 +1,4 @@
-"""`robaudit compare` and `robaudit gate`: exit codes, policies, what is audited again and what is not."""
+"""`robaudit gate`: exit codes, exceptions, what is audited again and what is not."""
 
 import datetime
 import json
@@ -9,9 +9,8 @@ import pytest
 
 from robaudit.cli import run
 from robaudit.cli.policy import read_policies
-from robaudit.errors import RobauditError
 from robaudit.evidence import EvidenceFile
-from robaudit.verdict import accuracy, compare
+from robaudit.verdict import accuracy
 from tests.cli.helpers import assert_clear
 from tests.evidence.edits import editing, leave_half_written
 
@@ -34,80 +33,6 @@ YESTERDAY = TOMORROW - datetime.timedelta(days=2)
 def read(path):
     with EvidenceFile.open(path) as file:
         return file.read()
-
-
-def test_a_model_is_not_worse_than_itself_and_the_masked_one_is_worse(audited, capsys):
-    honest, masked = str(audited / "honest.evidence"), str(audited / "masked.evidence")
-    assert run(["compare", honest, honest, "--margin", "0.2"]) == 0
-    assert "NOT WORSE" in capsys.readouterr().out
-    assert run(["compare", honest, masked]) == 1
-    out = capsys.readouterr().out
-    assert "not-overestimated → overestimated" in out
-    assert "new findings: " in out
-
-
-def test_the_loss_is_counted_pair_by_pair(audited, tmp_path):
-    old, new = read(audited / "honest.evidence"), read(audited / "masked.evidence")
-    found = compare(old, new)
-    by_hand = []
-    for key in new.ids[: min(len(old), len(new))]:
-        stands = [bool(item.survives("autoattack")[item.ids == key][0]) for item in (old, new)]
-        known = [bool(item.known("autoattack")[item.ids == key][0]) for item in (old, new)]
-        if all(known):
-            by_hand.append((key, int(stands[0]) - int(stands[1])))
-    assert found.losses["autoattack"].value == pytest.approx(sum(v for _, v in by_hand) / len(by_hand))
-    assert found.broken == tuple(key for key, value in by_hand if value > 0)
-    assert found.fixed == tuple(key for key, value in by_hand if value < 0)
-    assert compare(new, old).losses["autoattack"].value == -found.losses["autoattack"].value
-
-
-def test_few_examples_leave_a_small_margin_open(audited):
-    honest = str(audited / "honest.evidence")
-    assert run(["compare", honest, honest, "--margin", "0.0001"]) in (0, 3)
-    assert run(["compare", honest, honest, "--margin", "0.005"]) == 3
-
-
-@pytest.mark.parametrize("form", ["json", "markdown"])
-def test_a_comparison_as_a_file(form, audited, tmp_path):
-    target = tmp_path / "out"
-    paths = [str(audited / f"{name}.evidence") for name in ("honest", "masked")]
-    assert run(["compare", *paths, "--format", form, "--out", str(target)]) == 1
-    text = target.read_text()
-    if form == "json":
-        assert json.loads(text)["outcome"] == "worse"
-    else:
-        assert text.startswith("## WORSE")
-
-
-@pytest.mark.parametrize(
-    ("statement", "says"),
-    [
-        ("UPDATE header SET value = json_set(value, '$.sha256', 'other') WHERE key = 'data'", "another data"),
-        ("UPDATE header SET value = json_set(value, '$.threat.eps', 0.2) WHERE key = 'plan'", "another eps"),
-        (
-            "UPDATE header SET value = json_set(value, '$.budget.targets', 3) WHERE key = 'plan'",
-            "another budget",
-        ),
-        ("UPDATE examples SET position = 1000 - position", "another order"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused(statement, says, audited, tmp_path, capsys):
-    path = tmp_path / "other.evidence"
-    shutil.copy(audited / "honest.evidence", path)
-    with editing(path) as db:
-        db.execute(statement)
-    code = run(["compare", str(path), str(audited / "honest.evidence")])
-    error = capsys.readouterr().err
-    assert code == 2
-    assert says in error
-    assert error.startswith(str(path))
-
-
-def test_bad_comparisons(audited, tmp_path, capsys):
-    honest = str(audited / "honest.evidence")
-    assert_clear(capsys, run(["compare", honest, str(tmp_path / "none")]), str(tmp_path / "none"))
-    assert_clear(capsys, run(["compare", honest, honest, "--margin", "2"]), "margin 2")
-    assert_clear(capsys, run(["compare", honest, honest, "--format", "html"]), "format 'html'")
 
 
 @pytest.fixture(scope="module")
@@ -266,73 +191,6 @@ def test_an_exception_lets_pass_until_it_expires(project, tmp_path, capsys):
 def test_an_exception_with_a_minimum_excuses_nothing_else(project, tmp_path):
     lower = waiver(TOMORROW) + "min-robust-accuracy = 0.01\n"
     assert gate_with(project, tmp_path, lower) == 1, "overestimated all the same"
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("datset = 'digits'", "did you mean 'dataset'"),
-        ("dataset = 'digits'\nnonsense = 1", "unknown key 'nonsense'"),
-        ("dataset = 'digits'\nlimit = 'many'", "limit is a str"),
-        ("dataset = 'digits'\nlimit = true", "limit is a bool"),
-        ("dataset = 'digits'\nmin-robust-accuracy = 41", "did you mean 0.41"),
-        ("dataset = 'digits'\neps = '8'", "did you mean 8/255"),
-        ("dataset = 'digits'\nconfidence = 99", "confidence 99"),
-        ("dataset = 'digits'\nmax-gap = 8.0", "pgd_square bound 8"),
-        ("dataset = 'digits'\n[budget]\nsteps = 3", "unknown key 'budget.steps'"),
-        ("dataset = 'nosuch'", "no such data set"),
-        ("limit = 3", "names no dataset"),
-        ("dataset = ", "not TOML"),
-        ("dataset = 'digits'\n[[exceptions]]\nmodel = 'a'", "without 'reason'"),
-        (
-            "dataset = 'digits'\n[[exceptions]]\nmodel='a'\nreason='b'\nexpires='soon'",
-            "exceptions.expires is a str",
-        ),
-        ("dataset = 'digits'\nexceptions = ['a']", "must be a table"),
-    ],
-)
-def test_bad_policies_are_refused(text, says, tmp_path):
-    path = tmp_path / "robaudit.toml"
-    path.write_text(text)
-    with pytest.raises(RobauditError, match=r"robaudit\.toml") as error:
-        read_policies(path)[0]
-    assert says in str(error.value)
-
-
-def test_a_policy_in_pyproject(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert_clear(capsys, run(["gate"]), "no policy here")
-    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
-    assert_clear(capsys, run(["gate"]), "pyproject.toml: has no [tool.robaudit]")
-    (tmp_path / "pyproject.toml").write_text("[tool.robaudit]\ndataset = 'digits'\nmodels = ['*.pt']\n")
-    assert_clear(capsys, run(["gate"]), "pyproject.toml: models '*.pt' fits no file")
-    (tmp_path / "bad.pt").write_text("no")
-    assert run(["gate", "--junit", "j.xml"]) == 2
-    assert "could not audit" in capsys.readouterr().out
-    assert 'errors="1"' in (tmp_path / "j.xml").read_text()
-
-
-def test_paths_of_a_policy_lie_beside_it(tmp_path):
-    (tmp_path / "data.npz").write_bytes(b"")
-    (tmp_path / "robaudit.toml").write_text("dataset = 'data.npz'\neps = '8/255'\ndata-dir = 'there'\n")
-    found = read_policies(tmp_path / "robaudit.toml")[0]
-    assert found.dataset == str(tmp_path / "data.npz")
-    assert found.data_dir == tmp_path / "there"
-    assert found.evidence == tmp_path / ".robaudit"
-    assert found.plan.threat.eps == pytest.approx(8 / 255)
-
-
-def test_verify_loads_bare_tensors_of_any_image_size(audited, tmp_path):
-    """A state dict tells its architecture but not the images' size; the evidence does."""
-    import torch
-    from safetensors.torch import load_file
-
-    torch.save(load_file(audited / "masked.safetensors"), tmp_path / "bare.pt")
-    evidence = str(tmp_path / "bare.evidence")
-    short = ["--apgd-steps=3", "--fab-steps=2", "--square-queries=30", "--targets=2", "--limit=30"]
-    code = run(["check", str(tmp_path / "bare.pt"), "--dataset", "digits", *short, "--evidence", evidence])
-    assert code in (1, 3)
-    assert run(["verify", evidence, str(tmp_path / "bare.pt")]) == code
 
 
 SEVERAL = """
