@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import defaultdict
 
 import numpy as np
 import torch
@@ -12,63 +12,97 @@ from torch import Tensor
 from robaudit.attacks import Retired
 from robaudit.audit.beginnings import beginning_of
 from robaudit.audit.session import Session
+from robaudit.evidence import SCOUT_TARGETED, Outcome, OutcomeRow
 from robaudit.verdict.sampling import Bools
+
+#: Keeps the order of equal margins apart from other draws of the same seed.
+_TIES = 0x6E656172
 
 
 class Nearness:
     """Of one audit's examples, on every rank.
 
+    Nothing here may depend on the order of the examples, in which candidates are drawn: equal margins are ranked by a
+    draw of their own, and examples are compared by margins of the same beginnings (`meet`).
+
     Attributes:
         margins: (n,) the largest so far; -inf where none is known.
-        steps: (n,) int64, those of APGD-T that were made for a margin alone, the outcome being known; each is a forward
-            and a backward pass, of every draw of a randomised model.
+        met: by the name of a beginning of APGD-T: (n,) whether its margins are among them.
 
     """
 
     def __init__(self, session: Session) -> None:
         self.session, total = session, len(session.images)
         self.margins: NDArray[np.float32] = np.full(total, -np.inf, np.float32)
-        self.steps = np.zeros(total, np.int64)
+        self.met: defaultdict[str, Bools] = defaultdict(lambda: np.zeros(total, dtype=bool))
+        self._key = np.empty(total, np.int64)
+        draw = np.random.default_rng([session.plan.seed, total, _TIES])
+        self._key[np.argsort(session.images.ids.numpy())] = draw.permutation(total)
 
     def scout(self, rows: Bools, scout: str) -> None:
-        """Make a beginning of APGD-T, and note what it met.
+        """Make a beginning of APGD-T.
 
         Args:
             rows: (n,) the examples.
             scout: the beginning.
 
         """
-        self._note(*self.session.scout_targets(_places(rows), scout))
+        self._note(rows, scout, *self.session.scout_targets(_places(rows), scout))
 
     def meet(self, rows: Bools, scout: str) -> None:
-        """The margins of examples of which the outcome of this beginning is known without it.
+        """The margins of a beginning whose outcome is known without it, where they are not known yet.
 
-        Else those that an earlier part of the audit attacked, which are the first in the order, would seem further
-        from a break.
+        Those that an earlier part of the audit attacked, which are the first in the order, are ranked like the others
+        by this; so are those that a run which this one resumes has scouted.
         """
+        rows = rows & ~self.met[scout]
+        if not rows.any():
+            return
         session, mine = self.session, self.session.ranks.share(_places(rows))
-        met, taken = torch.full((len(mine),), float("-inf")), torch.zeros(len(mine), dtype=torch.int64)
+        met, passes = torch.full((len(mine),), float("-inf")), torch.zeros(len(mine), 2, dtype=torch.int64)
 
         def retire(retired: Retired) -> None:
-            met[retired.rows], taken[retired.rows] = retired.closest, session.plan.eot * retired.forwards
+            met[retired.rows] = retired.closest
+            passes[retired.rows] = session.plan.eot * torch.stack([retired.forwards, retired.backwards], 1)
+            session.progress.advance("apgd-t", len(retired.rows), 0, int(passes[retired.rows].sum()))
 
+        session.progress.begin("apgd-t", len(mine))
         if len(mine):
-            engine = replace(session.engine(session.search, session.plan.threat), exact=None)
             attack = beginning_of(scout, session.plan).of("apgd-t", session.plan)
+            engine = session.engine(session.search, session.plan.threat)
             engine.run(attack, session.examples(mine), retire)
-        self._note(mine, met, taken)
+        session.progress.end("apgd-t")
+        self._note(rows, scout, mine, met)
+        self._count(mine, passes)
 
     def order(self, rows: Bools) -> NDArray[np.int64]:
         """(k,) the places of these examples, those that came nearest to a break first."""
-        order = np.argsort(-self.margins[rows], kind="stable")
+        order = np.lexsort((self._key[rows], -self.margins[rows]))
         return np.asarray(np.flatnonzero(rows)[order], np.int64)
 
-    def _note(self, mine: Tensor, met: Tensor, taken: Tensor | None = None) -> None:
-        for places, margins, steps in self.session.ranks.gather((mine, met, taken)):
+    def _note(self, rows: Bools, scout: str, mine: Tensor, met: Tensor) -> None:
+        for places, margins in self.session.ranks.gather((mine, met)):
             here = places.numpy()
             self.margins[here] = np.maximum(self.margins[here], margins.numpy())
-            if steps is not None:
-                self.steps[here] += steps.numpy()
+        self.met[scout] |= rows
+
+    def _count(self, mine: Tensor, passes: Tensor) -> None:
+        """Add passes to what the first of the beginnings took, which all have that are ranked."""
+        evidence = self.session.sync()
+        first, rows = evidence.attacks[SCOUT_TARGETED], []
+        for places, taken in self.session.ranks.gather((mine, passes)):
+            for place, (forwards, backwards) in zip(places.tolist(), taken.tolist(), strict=True):
+                row = OutcomeRow(
+                    SCOUT_TARGETED,
+                    int(evidence.ids[place]),
+                    Outcome(int(first.outcome[place])),
+                    int(first.steps[place]),
+                    int(first.forwards[place]) + forwards,
+                    int(first.backwards[place]) + backwards,
+                )
+                rows.append(row)
+        if self.session.ranks.first:
+            self.session.file.add_outcomes(rows)
 
 
 def _places(rows: Bools) -> Tensor:

@@ -22,6 +22,7 @@ from robaudit.evidence import Header
 from robaudit.inputs import Classifier
 from robaudit.plan import AUTOATTACK, title
 from robaudit.plan import Engine as EngineName
+from robaudit.verdict.sample_claims import Tier
 
 #: (attack, id of the example)
 Pair = tuple[str, int]
@@ -166,29 +167,39 @@ def nearer_than(
     models: tuple[Classifier, nn.Module],
     header: Header,
     examples: Examples,
-    groups: tuple[list[int], list[int]],
+    tier: Tier,
     request: Recompute,
     device: str,
 ) -> list[str]:
     """Examples that are said to have been among the nearest to a break, though others are nearer; as sentences.
 
     Args:
-        models: as of `recompute`, like all but `groups`.
+        models: as of `recompute`, like all but `tier`.
         header: of the evidence.
         examples: clean images.
-        groups: ids of examples that are said to be nearer, and of others.
+        tier: what was taken out for being near, and what was further.
         request: how many of each to draw, and by which seed.
         device: where to compute.
 
     """
     chosen = random.Random(request.seed)
-    near, others = (sorted(chosen.sample(sorted(ids), min(request.pairs, len(ids)))) for ids in groups)
+    near, others = (
+        sorted(chosen.sample(sorted(ids), min(request.pairs, len(ids)))) for ids in (tier.taken, tier.others)
+    )
     if not near or not others:
         return []
     session = Repeating(models, header, examples, torch.device(device))
     place = {int(key): row for row, key in enumerate(examples.ids.tolist())}
+    margins = torch.full((len(near + others),), float("-inf"))
     with on_threads(session.threads):
-        margins = session.margins(take(examples, torch.tensor([place[key] for key in near + others])))
+        for name, ids in tier.met.items():
+            # What was taken out was ranked by all of them that it survived: by none on which it is not noted.
+            rows = torch.tensor(
+                [row for row, key in enumerate(near + others) if key in ids], dtype=torch.int64
+            )
+            if len(rows):
+                some = torch.tensor([place[(near + others)[row]] for row in rows.tolist()])
+                margins[rows] = torch.maximum(margins[rows], session.margins(name, take(examples, some)))
     beyond = (margins[None, len(near) :] > margins[: len(near), None]).sum(1)
     most = max(_NEARER_LEAST, int(_NEARER_SHARE * len(others)))
     return [

@@ -16,10 +16,9 @@ from robaudit.audit.reference import run_reference
 from robaudit.audit.witnesses import batch_of
 from robaudit.devices import in_parts
 from robaudit.engine import Engine, tune
-from robaudit.evidence import SCOUT_TARGETED, SCOUT_WIDE, SCOUTS, Header, Outcome
+from robaudit.evidence import SCOUTS, Header, Outcome
 from robaudit.fast import Averaged, SearchModel, before_softmax, search_model, strict_arithmetic
 from robaudit.inputs import Classifier
-from robaudit.verdict.sampling import CHOSEN
 
 #: Further runs of an example that did not come out as recorded.
 _RUNS = 16
@@ -58,16 +57,14 @@ class Repeating:
             self._run(name, examples, retire)
         return broken
 
-    def margins(self, examples: Examples) -> Tensor:
-        """(n,) the largest that each meets in the beginnings of APGD-T that every candidate got."""
+    def margins(self, name: str, examples: Examples) -> Tensor:
+        """(n,) the largest margin that each meets in a beginning of APGD-T."""
         met = torch.full((len(examples),), float("-inf"))
 
         def retire(retired: Retired) -> None:
-            met[retired.rows] = torch.maximum(met[retired.rows], retired.closest)
+            met[retired.rows] = retired.closest
 
-        for name in (SCOUT_TARGETED, SCOUT_WIDE):
-            if name == SCOUT_TARGETED or self.header.early_stopping.get(CHOSEN[name]):
-                self._run(name, examples, retire)
+        self._run(name, examples, retire)
         return met
 
     def _run(self, name: str, examples: Examples, retire: Callable[[Retired], None]) -> None:

@@ -173,7 +173,7 @@ class Session:
         self._run("square", self.ranks.share(places), SCOUT, beginning_of(SCOUT, self.plan))
 
     def scout_targets(self, places: Tensor, scout: str) -> tuple[Tensor, Tensor]:
-        """The beginning of APGD-T that is called `scout`, likewise.
+        """The beginning of APGD-T that is called `scout`, on all of `places`; what it leaves is kept likewise.
 
         Returns:
             places, margins: (n,) each, this rank's share of `places`, and the largest margin that each met.

@@ -50,8 +50,9 @@ EXPECTED, LEAVES = 0.035, 0.4
 STILL_LEFT, STILL_EXPECTED = 0.6, 0.005
 #: Candidates on which Square's first queries are tried to see what they find.
 TRIED = 64
-#: Of the candidates nearest to a break, so many are attacked before it is looked whether that pays; then twice as many.
-FIRST = {SCOUT_DEEP: 64, SCOUT_EVERY: 64, SCOUT_QUERIES: 8}
+#: Of the candidates nearest to a break, so many are attacked before it is looked whether that pays; then, further out,
+#: this many times as many.
+FIRST, GROWS = {SCOUT_DEEP: 64, SCOUT_EVERY: 64, SCOUT_QUERIES: 8}, 1.5
 
 
 class ShortAttacks:
@@ -139,44 +140,43 @@ class ShortAttacks:
 
         """
         chosen = self._chosen(scout)
-        if chosen is None:
+        if chosen:  # a run of an earlier version may have been killed there
+            self._scout(left & ~passed(self.session.sync(), scout), scout)
+        elif chosen is None:
             count, cost = int(left.sum()), self.prices.cost(scout)
-            made = scout == SCOUT_DEEP and self._deep_is_made
-            if made or self.prices.saved(count, breaks, 0) <= FIRST[scout] * cost:
+            if self._is_made(scout) or self.prices.saved(count, breaks, 0) <= FIRST[scout] * cost:
                 self._keep(**{CHOSEN[scout]: 0})
                 return left
             near = np.zeros_like(left)
-            for group in _doubling(self._nearest_first(left), FIRST[scout]):
+            for group in _growing(self._nearest_first(left), FIRST[scout]):
                 rows = self._rows(group)
                 near |= rows
-                made_now = self._scout(rows, scout)
+                self._scout(rows, scout)
                 broken = self.session.sync().broken_early(scout) & rows
-                if SCOUTS[scout] == "apgd-t" and (known := rows & ~made_now & ~broken).any():
-                    self.nearness.meet(known, scout)
-                # The next group is twice as long, and thought to show as many breaks as this one.
-                if int(broken.sum()) * self.prices.worth(count) < 2 * len(group) * cost:
+                # The next group is longer, and thought to show as many breaks as this one.
+                if int(broken.sum()) * self.prices.worth(count) < GROWS * len(group) * cost:
                     break
-            self._note(left & ~near, scout, 0)
+            self._note(left & ~near & ~passed(self.session.sync(), scout), scout, 0)
             self._keep(**{CHOSEN[scout]: 1})
         return left & passed(self.session.sync(), scout) if chosen != 0 else left
 
     def _nearest_first(self, left: Bools) -> NDArray[np.int64]:
-        """(k,) the places of the candidates, those that came nearest to a break first.
-
-        Of examples that an earlier part of the audit has attacked to the end, or that a run which this one resumes has
-        scouted, the margins are not known yet.
-        """
-        unknown = left & np.isneginf(self.nearness.margins)
-        if unknown.any():
-            self.nearness.meet(unknown, SCOUT_TARGETED)
-            if self._chosen(SCOUT_WIDE):
-                self.nearness.meet(unknown, SCOUT_WIDE)
+        """(k,) the places of the candidates, those that came nearest to a break first."""
+        self.nearness.meet(left, SCOUT_TARGETED)
+        if self._chosen(SCOUT_WIDE):
+            self.nearness.meet(left, SCOUT_WIDE)
+        evidence = self.session.sync()
+        for scout in NEAREST:
+            if SCOUTS[scout] == "apgd-t" and self._chosen(scout):
+                self.nearness.meet(left & (evidence.attacks[scout].steps > 0), scout)
         return self.nearness.order(left)
 
-    @property
-    def _deep_is_made(self) -> bool:
-        """Whether a small budget ends where APGD-T's first steps do."""
-        return begun(SCOUT_DEEP, self.plan)[1] <= begun(SCOUT_TARGETED, self.plan)[1]
+    def _is_made(self, scout: str) -> bool:
+        """Whether this beginning goes no further than those before it, for a small budget or few classes."""
+        targets, steps = begun(scout, self.plan) if SCOUTS[scout] == "apgd-t" else (0, 0)
+        if scout == SCOUT_EVERY:
+            return min(targets, self.classes - 1) == 1
+        return scout == SCOUT_DEEP and steps <= begun(SCOUT_TARGETED, self.plan)[1]
 
     def _keep(self, **values: int) -> bool:
         """Write down what has been chosen, for a run that resumes this one; whether any of it is to be made."""
@@ -185,16 +185,11 @@ class ShortAttacks:
             self.session.file.update(early_stopping=state | values)
         return any(values.values())
 
-    def _scout(self, wanted: Bools, scout: str) -> Bools:
-        """The beginning of an attack on those of `wanted` of which it is not known how it ends.
-
-        Returns:
-            (n,) those that it was made on now.
-
-        """
+    def _scout(self, wanted: Bools, scout: str) -> None:
+        """The beginning of an attack on those of `wanted` of which it is not known how it ends."""
         if scout == SCOUT:
             self.session.scout(self._places(wanted))
-            return wanted
+            return
         if scout == SCOUT_QUERIES:
             self.session.attack("square", self.session.pending("square", self._places(wanted)))
         evidence = self.session.sync()
@@ -202,9 +197,8 @@ class ShortAttacks:
         survived = wanted & known & ~evidence.broken_early(scout) & ~noted
         self._note(survived, scout, length_of(scout, self.plan, self.classes))
         fresh = wanted & ~known & ~noted
-        if fresh.any():
+        if fresh.any() and scout != SCOUT_QUERIES:
             self.nearness.scout(fresh, scout)
-        return np.asarray(fresh)
 
     def _known(self, evidence: Evidence, scout: str) -> Bools:
         """(n,) bool: the whole attack has said how its beginning ends: it broke there, or went through all of it."""
@@ -225,12 +219,8 @@ class ShortAttacks:
     def _note(self, rows: Bools, scout: str, steps: int) -> None:
         """That these survive so many steps of a beginning, which is known without making it."""
         if self.session.ranks.first:
-            ids, extra = self.session.images.ids.numpy()[rows], self.nearness.steps[rows]
-            self.session.file.add_outcomes(
-                OutcomeRow(scout, int(key), Outcome.ROBUST, steps, int(passes), int(passes))
-                for key, passes in zip(ids, extra, strict=True)
-            )
-        self.nearness.steps[rows] = 0  # counted
+            ids = self.session.images.ids.numpy()[rows].tolist()
+            self.session.file.add_outcomes(OutcomeRow(scout, key, Outcome.ROBUST, steps, 0, 0) for key in ids)
 
     def _rows(self, places: NDArray[np.int64]) -> Bools:
         rows = np.zeros(self.total, dtype=bool)
@@ -241,8 +231,9 @@ class ShortAttacks:
         return self.everything[torch.from_numpy(rows)]
 
 
-def _doubling(order: NDArray[np.int64], first: int) -> Iterator[NDArray[np.int64]]:
-    """Parts of `order`, each twice as long as the one before."""
+def _growing(order: NDArray[np.int64], first: int) -> Iterator[NDArray[np.int64]]:
+    """Parts of `order`, each `GROWS` times as long as the one before."""
+    size = float(first)
     while len(order):
-        yield order[:first]
-        order, first = order[first:], 2 * first
+        yield order[: round(size)]
+        order, size = order[round(size) :], GROWS * size

@@ -27,11 +27,11 @@ from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.verdict import Verdict, estimate, judge, left_over
 from robaudit.verdict.sample_claims import (
     drawn_survivors,
-    nearest_and_others,
     odd_candidates,
     sample_contradictions,
     short_breaks,
     short_survivals,
+    tiers,
 )
 from robaudit.verdict.sampling import MINIMUM, precise
 
@@ -165,8 +165,8 @@ def verify(
             pgd = attack_again(_pgd_breaks(evidence), more_pairs(again), "break")
         explained = [pair for pair in short_breaks(evidence) if pair[0]]  # the others contradict the sample
         short = attack_again(explained, more_pairs(again), "break")
-        near, others = (evidence.ids[rows].tolist() for rows in nearest_and_others(evidence))
-        failures += nearer_than(models, header, examples, (near, others), more_pairs(again), device)
+        for tier in tiers(evidence):
+            failures += nearer_than(models, header, examples, tier, more_pairs(again), device)
     failures += [text for part in (first, second, waiting, pgd, short) if part for text in part.failures()]
     failures += _undecided(evidence)
     return Verification(

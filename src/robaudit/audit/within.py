@@ -16,7 +16,7 @@ from torch import Tensor
 from robaudit.audit.session import Session
 from robaudit.audit.short_attacks import ShortAttacks
 from robaudit.errors import RobauditError
-from robaudit.evidence import Evidence
+from robaudit.evidence import Attacks, Evidence
 from robaudit.stats import draws_wanted
 from robaudit.verdict import Claim, judge
 from robaudit.verdict.sample_claims import sample_contradictions
@@ -56,7 +56,7 @@ class Sampling:
                 places = self._places(session.sync().open(name))
                 if not len(places):
                     break
-                session.attack(name, session.pending(name, places[:MOST_DRAWS]))
+                self._attack((name,), name, places[:MOST_DRAWS])
         while not self._enough(evidence := self.session.sync()):
             if not self._draw(evidence):
                 return
@@ -93,11 +93,19 @@ class Sampling:
         self._tell(evidence, done, missing)
         # Half of what is thought to be missing: a look costs less than an attack that was not needed.
         group = places[: int(np.clip(missing / 2, LEAST_DRAWS, MOST_DRAWS))]
-        self.session.attack("square", self.session.pending("square", group))
-        for name in ("apgd-t", "apgd-ce", "fab-t"):
-            still = torch.from_numpy(self.session.sync().open("autoattack"))[group]
-            self.session.attack(name, self.session.pending(name, group[still]))
+        self._attack(("square", "apgd-t", "apgd-ce", "fab-t"), "autoattack", group)
         return True
+
+    def _attack(self, names: tuple[str, ...], whole: Attacks, places: Tensor) -> None:
+        """One attack after the other, until it is known of each of `places` what becomes of it under `whole`."""
+        session = self.session
+        for name in names:
+            still = torch.from_numpy(session.sync().open(whole))[places]
+            session.attack(name, session.pending(name, places[still]))
+        if session.sync().open(whole)[places.numpy()].any():
+            raise RobauditError(
+                f"{session.file.path}: holds an attack on an example with no outcome; choose another --evidence"
+            )
 
     def _tell(self, evidence: Evidence, done: int, missing: float) -> None:
         """How precise the number is so far, and how much of the sample is drawn, to whoever watches."""

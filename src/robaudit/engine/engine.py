@@ -79,9 +79,9 @@ class Engine:
         """Make the runs of `doubtful` that came close again."""
         if not doubtful:
             return
-        rows, wanted, steps, forwards, backwards = (
+        rows, wanted, closest, steps, forwards, backwards = (
             torch.cat([getattr(retired, name) for retired in doubtful])
-            for name in ("rows", "near_misses", "steps", "forwards", "backwards")
+            for name in ("rows", "near_misses", "closest", "steps", "forwards", "backwards")
         )
 
         def add_up(retired: Retired) -> None:
@@ -90,6 +90,7 @@ class Engine:
                 replace(
                     retired,
                     rows=rows[here],
+                    closest=torch.maximum(closest[here], retired.closest),
                     steps=steps[here] + retired.steps,
                     forwards=forwards[here] + retired.forwards,
                     backwards=backwards[here] + retired.backwards,

@@ -6,6 +6,8 @@ drawn candidates that did not survive broken by the short attacks. `verify` make
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from robaudit.evidence import (
@@ -13,6 +15,7 @@ from robaudit.evidence import (
     SCOUT,
     SCOUT_QUERIES,
     SCOUT_TARGETED,
+    SCOUT_WIDE,
     SCOUTS,
     Evidence,
     Outcome,
@@ -22,49 +25,78 @@ from robaudit.plan import title
 from robaudit.verdict.sampling import CHOSEN, MINIMUM, SCOUTED, Bools, candidates, drawn, passed
 
 
+@dataclass(frozen=True)
+class Tier:
+    """What a beginning that only the examples nearest to a break get did to a sample.
+
+    Attributes:
+        scout: its name.
+        taken: ids of what it took out.
+        others: ids of the candidates that it passed over, for they were further from a break.
+        met: by the name of each beginning that this is judged by, the ids on which it was made.
+
+    """
+
+    scout: str
+    taken: list[int]
+    others: list[int]
+    met: dict[str, set[int]]
+
+
 def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
     """What took the examples among which the sample was drawn out of it: (short attack, id) of each.
 
     Up to the last candidate that was drawn; a break by no short attack takes nothing out.
     """
-    out = _taken_out(evidence)
-    ways = {"apgd-ce": evidence.broken("pgd10") & evidence.broken("apgd-ce")}
-    ways |= {
-        "square" if name == SCOUT_QUERIES else name: evidence.broken_early(name) for name in _made(evidence)
-    }
+    attacks = {SCOUT_QUERIES: "square"}
+    return [(attacks.get(name, name), key) for name, key in _ways_out(evidence)]
+
+
+def tiers(evidence: Evidence) -> list[Tier]:
+    """Each of the beginnings on the nearest that took out what is no candidate for it."""
+    among, out = candidates(evidence), _ways_out(evidence)
+    every = set(evidence.ids.tolist())
+    met = {name: every for name in _made(evidence) if name in {SCOUT_TARGETED, SCOUT_WIDE}}
     found = []
-    for row in np.flatnonzero(out):
-        name = next((name for name, broke in ways.items() if broke[row]), "")
-        found.append((name, int(evidence.ids[row])))
+    for scout in _made(evidence):
+        if scout in NEAREST and among is not None:
+            survived = _survived(evidence, scout)
+            taken = [key for name, key in out if name == scout]
+            others = evidence.ids[among & ~survived & passed(evidence, scout)].tolist()
+            found.append(Tier(scout, taken, others, dict(met)))
+            met[scout] = set(evidence.ids[survived].tolist())
     return found
 
 
-def _taken_out(evidence: Evidence) -> Bools:
-    """(n,) bool: broken, no candidates, and before the last that was drawn."""
+def _ways_out(evidence: Evidence) -> list[tuple[str, int]]:
+    """(short attack, id) of what is broken, no candidate, and before the last that was drawn; "" for no such attack.
+
+    Each short attack leaves a row of what it did not break. So the first that left none has to have broken it.
+    """
     among = candidates(evidence)
     if among is None:
-        return np.zeros(len(evidence), dtype=bool)
+        return []
     last = int(np.flatnonzero(drawn(evidence, among)).max(initial=-1))
-    return evidence.broken("autoattack") & ~among & (np.arange(len(evidence)) <= last)
-
-
-def nearest_and_others(evidence: Evidence) -> tuple[Bools, Bools]:
-    """(n,) bool each: what only an attack on the nearest examples took out; the candidates that no such attack got."""
-    made, out, among = _made(evidence), _taken_out(evidence), candidates(evidence)
-    out &= ~(evidence.broken("pgd10") & evidence.broken("apgd-ce"))
-    others = np.zeros_like(out) if among is None or not set(made) & set(NEAREST) else among
-    for name in made:
-        if name in NEAREST:
-            others = others & ~_survived(evidence, name)
-        else:
-            out &= ~evidence.broken_early(name)
-    return out, others
+    out = evidence.broken("autoattack") & ~among & (np.arange(len(evidence)) <= last)
+    first = evidence.broken("pgd10") & evidence.broken("apgd-ce")
+    ways = [(name, evidence.broken_early(name), passed(evidence, name)) for name in _made(evidence)]
+    found = []
+    for row in np.flatnonzero(out).tolist():
+        way = "apgd-ce" if first[row] else ""
+        for name, broke, left in ways if not way else ():
+            if broke[row] and (name == SCOUT or not left[row]):
+                way = name
+            if way or (name != SCOUT and not left[row]):
+                break
+        found.append((way, int(evidence.ids[row])))
+    return found
 
 
 def _made(evidence: Evidence) -> list[str]:
-    """The beginnings that every example got which those before them had left, or of these the nearest."""
+    """The beginnings that were made, in that order: each on what those before it left, or on the nearest of these."""
     state = evidence.header.early_stopping
-    return [name for name in SCOUTS if name == SCOUT_TARGETED or state.get(CHOSEN[name])]
+    order = (SCOUT_TARGETED, SCOUT_WIDE, SCOUT, *NEAREST)
+    return [name for name in order if name == SCOUT_TARGETED or state.get(CHOSEN[name])]
 
 
 def short_survivals(evidence: Evidence) -> list[tuple[str, int]]:
@@ -136,7 +168,10 @@ def _went_through(evidence: Evidence, scout: str) -> Bools:
     least = length_of(scout, evidence.header.plan, int(evidence.header.data["classes"]))
     found = np.zeros(len(evidence), dtype=bool)
     if record is not None:
-        enough = (record.steps >= least) | ((scout in NEAREST) & (record.steps == 0))
+        enough = record.steps >= least
+        if scout == SCOUT_QUERIES:
+            enough &= evidence.survives("square")
+        enough |= (scout in NEAREST) & (record.steps == 0)
         found |= (record.outcome != Outcome.NOT_RUN) & enough
     if scout == SCOUT and whole is not None:
         found |= whole.outcome != Outcome.NOT_RUN

@@ -1,6 +1,8 @@
 """The short attacks that only the examples nearest to a break get: who that is says nothing of the order."""
 
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from robaudit.attacks import Examples, forward
 from robaudit.attacks.objectives import margin
 from robaudit.audit import Recompute, audit, short_attacks, verify
 from robaudit.audit.beginnings import beginning_of
+from robaudit.audit.nearness import Nearness
 from robaudit.audit.prices import Prices
 from robaudit.engine import Engine
 from robaudit.evidence import (
@@ -21,9 +24,11 @@ from robaudit.evidence import (
     SCOUT_WIDE,
     EvidenceFile,
     Outcome,
+    length_of,
 )
 from robaudit.plan import ThreatModel
 from robaudit.verdict import accuracy
+from robaudit.verdict.sample_claims import waiting
 from robaudit.verdict.sampling import CHOSEN, candidates, drawn
 from tests.audit.within.plans import BUDGET, PATHS, PLAN
 from tests.audit.within.test_sample import Kill, Killed, turned
@@ -127,6 +132,17 @@ def test_who_is_near_does_not_depend_on_the_order(eager, nearest, models, images
     assert len(near ^ near_too) <= 2
 
 
+def test_equal_margins_are_ranked_apart_from_the_order(images):
+    """Of a model whose answers are all alike each example is as near as any other."""
+    found = []
+    for given in (images, turned(images)):
+        session = SimpleNamespace(images=given, plan=PLAN)
+        near = Nearness(session).order(np.ones(300, dtype=bool))[:40]
+        assert 80 < near.mean() < 220
+        found.append(set(given.ids[near].tolist()))
+    assert found[0] == found[1]
+
+
 def test_what_was_attacked_before_is_ranked_by_the_same_margins(eager, models, images, folder):
     """These come first in the order; with fewer margins they would seem further from a break than the rest."""
     model, path = models["honest"], folder / "near-margins"
@@ -160,27 +176,64 @@ def test_evidence_with_tiers_is_verified(nearest, models, split, folder, name):
     assert not verify(folder / f"near-{name}", models[name], images=split, again=Recompute(1_000, 3)).failures
 
 
-def test_a_break_that_is_said_to_have_been_near_is_looked_at(
-    eager, models, images, split, tmp_path, monkeypatch
-):
-    """Candidates that did not survive are called broken among the nearest, so that the sample has none of them."""
-    monkeypatch.setattr(Prices, "worth", lambda self, candidates: 0.0)
-    monkeypatch.setattr(short_attacks, "EXPECTED", 0.3)
-    monkeypatch.setattr(
-        short_attacks.ShortAttacks, "_choose", lambda self, scout, *_: self._keep(**{CHOSEN[scout]: 0})
-    )
-    monkeypatch.setattr(short_attacks, "FIRST", dict.fromkeys(NEAREST, 1))
-    path = tmp_path / "forged"
-    plan = replace(LONGER, threat=ThreatModel("Linf", 0.2))
-    evidence = audit(models["honest"], images, plan, path=path)
+@pytest.fixture(scope="module")
+def few_near(eager, models, images, folder):
+    """One example of each tier was near, so that many candidates that were drawn break; its file and these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Prices, "worth", lambda self, candidates: 0.0)
+        patch.setattr(short_attacks, "EXPECTED", 0.3)
+        patch.setattr(
+            short_attacks.ShortAttacks, "_choose", lambda self, scout, *_: self._keep(**{CHOSEN[scout]: 0})
+        )
+        patch.setattr(short_attacks, "FIRST", dict.fromkeys(NEAREST, 1))
+        plan = replace(LONGER, threat=ThreatModel("Linf", 0.2))
+        evidence = audit(models["honest"], images, plan, path=folder / "few-near")
     among = candidates(evidence)
-    lost = evidence.ids[drawn(evidence, among) & evidence.broken_early(SCOUT_EVERY) & among].tolist()
-    assert evidence.header.early_stopping[CHOSEN[SCOUT_EVERY]] == 1
-    assert len(lost) > 3, "some that were drawn would have broken"
-    assert not verify(path, models["honest"], images=split, again=Recompute(1_000, 3)).failures
+    late = (
+        drawn(evidence, among)
+        & evidence.broken_early(SCOUT_EVERY)
+        & ~evidence.broken_early(SCOUT_DEEP)
+        & among
+    )
+    assert late.sum() > 3, "some that were drawn would have broken"
+    return evidence, evidence.ids[late].tolist()
+
+
+@pytest.mark.parametrize(
+    "taken, claimed, says",
+    [
+        ((), None, ""),
+        ((SCOUT_EVERY, SCOUT_QUERIES), None, "is said to have been among the nearest"),
+        ((SCOUT_EVERY, SCOUT_QUERIES), SCOUT_DEEP, "is said to have been among the nearest"),
+        (NEAREST, None, "were broken by no short attack"),
+    ],
+)
+def test_breaks_that_are_said_to_have_been_near_are_looked_at(
+    few_near, models, split, folder, tmp_path, taken, claimed, says
+):
+    """Candidates that did not survive are called broken among the nearest, so that the sample has none of them.
+
+    With `claimed` a tier is said to have been made on all, so that none was passed over by it.
+    """
+    evidence, lost = few_near
+    path = shutil.copy(folder / "few-near", tmp_path / "forged")
     with editing(path) as db:
-        for scout in NEAREST:
+        for scout in taken:
             delete = f"DELETE FROM outcomes WHERE attack = '{scout}' AND id = ?"
             db.executemany(delete, [(key,) for key in lost])
+        if claimed:
+            steps = length_of(claimed, evidence.header.plan, 10)
+            db.execute(f"UPDATE outcomes SET steps = {steps} WHERE attack = '{claimed}'")
     failures = verify(path, models["honest"], images=split, again=Recompute(1_000, 3)).failures
-    assert any("is said to have been among the nearest" in text for text in failures)
+    assert any(says in text for text in failures) == bool(says), failures
+    assert bool(failures) == bool(says)
+
+
+def test_all_of_squares_queries_are_believed_where_square_says_so(nearest, models, split, folder, tmp_path):
+    evidence, path = nearest["honest"], shutil.copy(folder / "near-honest", tmp_path / "forged")
+    assert waiting(evidence).any()
+    with editing(path) as db:
+        steps = length_of(SCOUT_QUERIES, evidence.header.plan, 10)
+        db.execute(f"UPDATE outcomes SET steps = {steps} WHERE attack = '{SCOUT_QUERIES}'")
+    failures = verify(path, models["honest"], images=split).failures
+    assert any("is a candidate that Square was not tried on" in text for text in failures), failures
