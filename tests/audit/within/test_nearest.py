@@ -29,7 +29,7 @@ from robaudit.evidence import (
 from robaudit.plan import ThreatModel
 from robaudit.verdict import accuracy
 from robaudit.verdict.sample_claims import waiting
-from robaudit.verdict.sampling import CHOSEN, candidates, drawn
+from robaudit.verdict.sampling import CHOSEN, SCOUTED, candidates, drawn
 from tests.audit.within.plans import BUDGET, PATHS, PLAN
 from tests.audit.within.test_sample import Kill, Killed, turned
 from tests.evidence.edits import editing
@@ -169,6 +169,45 @@ def test_a_run_killed_between_the_nearest_ends_the_same(eager, nearest, models, 
     assert abs(one.high - other.high) < 0.01
     with EvidenceFile.open(path) as file:
         assert file.header().finished
+
+
+class Passes(Kill):
+    """Adds up the passes that it is told of, and may end the audit."""
+
+    def __init__(self, stage="", times=-1):
+        super().__init__(stage, times)
+        self.passes = 0
+
+    def advance(self, stage, examples, broken, passes):
+        self.passes += passes
+        super().advance(stage, examples, broken, passes)
+
+
+@pytest.mark.parametrize("threat", [LONGER.threat, ThreatModel("Linf", 0.2)])
+def test_steps_that_were_made_for_a_margin_alone_are_counted(eager, models, images, tmp_path, threat):
+    told = Passes()
+    plan = replace(LONGER, threat=threat)
+    evidence = audit(models["honest"], images, plan, path=tmp_path / "counted", progress=told)
+    assert told.passes == sum(evidence.passes) - len(evidence), "beside the clean pass"
+
+
+def test_what_a_run_before_meant_for_all_candidates_is_made_on_all(eager, models, images, split, tmp_path):
+    """Earlier versions said so first, and then made all of APGD-T's steps at the likeliest class on every candidate."""
+    path = tmp_path / "before"
+    with pytest.raises(Killed):
+        audit(models["honest"], images, LONGER, path=path, progress=Kill("square", 4))
+    with EvidenceFile.create(path, EvidenceFile.open(path).header()) as file:
+        state = file.header().early_stopping
+        assert not state.get(SCOUTED)
+        kept = {name: value for name, value in state.items() if name not in set(CHOSEN.values())}
+        file.update(early_stopping=kept | {CHOSEN[SCOUT_WIDE]: 0, CHOSEN[SCOUT_DEEP]: 1})
+    with editing(path) as db:
+        db.execute(f"DELETE FROM outcomes WHERE attack LIKE '%-scout-%' AND attack != '{SCOUT_DEEP}'")
+        db.execute(f"DELETE FROM outcomes WHERE attack = '{SCOUT_DEEP}' AND steps = 0")
+    evidence = audit(models["honest"], images, LONGER, path=path)
+    among, deep = candidates(evidence), evidence.attacks[SCOUT_DEEP]
+    assert (deep.steps[among] > 0).all()
+    assert not verify(path, models["honest"], images=split, again=Recompute(50, 3)).failures
 
 
 @pytest.mark.parametrize("name", PATHS)
