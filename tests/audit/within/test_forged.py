@@ -17,6 +17,7 @@ from robaudit.evidence import (
     SCOUT_WIDE,
     SCOUTS,
     EvidenceFile,
+    Outcome,
     begun,
 )
 from robaudit.evidence.consistency import contradictions
@@ -223,3 +224,18 @@ def test_a_claim_of_an_attack_that_was_not_asked_for_is_damage(forged):
         db.execute("INSERT OR REPLACE INTO header VALUES ('claim', ?)", (value,))
     with EvidenceFile.open(path) as file, pytest.raises(RobauditError, match="its claim is about an attack"):
         file.header()
+
+
+def test_an_attack_with_no_outcome_is_refused_instead_of_waited_for(found, models, images, folder, tmp_path):
+    """Of a candidate that is still to be drawn: nothing would run the attack, nor say what came of it."""
+    path = shutil.copy(folder / "honest", tmp_path / "forged")
+    with EvidenceFile.open(path) as file:
+        evidence = file.read()
+    waiting = evidence.ids[candidates(evidence) & evidence.open("autoattack")]
+    assert len(waiting)
+    with editing(path) as db:
+        rows = [("fab-t", key, int(Outcome.NOT_RUN), 0, 0, 0) for key in waiting.tolist()]
+        names = "(attack, id, outcome, steps, forwards, backwards)"
+        db.executemany(f"INSERT OR REPLACE INTO outcomes {names} VALUES (?, ?, ?, ?, ?, ?)", rows)
+    with pytest.raises(RobauditError, match="with no outcome"):
+        audit(models["honest"], images, replace(PLAN, within=0.01), path=path)
