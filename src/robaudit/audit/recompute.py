@@ -193,7 +193,7 @@ def nearer_than(
     margins = torch.full((len(near + others),), float("-inf"))
     with on_threads(session.threads):
         for name, ids in tier.met.items():
-            # What was taken out was ranked by all of them that it survived: by none on which it is not noted.
+            # An example was ranked by the margins of the beginnings that were made on it.
             rows = torch.tensor(
                 [row for row, key in enumerate(near + others) if key in ids], dtype=torch.int64
             )
