@@ -44,6 +44,11 @@ class SquareState:
     finished: Tensor
     nonfinite: Tensor
 
+    @property
+    def closest(self) -> Tensor:
+        """(n,) the largest margin so far."""
+        return self.margin_best
+
 
 @dataclass(frozen=True)
 class Square:

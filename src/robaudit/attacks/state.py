@@ -73,7 +73,7 @@ class State(Protocol):
     `candidate` is an input inside the ball; where `fooled` the search model misclassifies it; where `near_miss` the
     run came so near to a break that arithmetic in half precision may have hidden one; where `finished` the run's
     budget is used up; `nonfinite` marks rows that met logits that are not finite; `iteration` counts the steps
-    done; one call of `step` may do several. APGD's also keeps `closest`, the largest margin so far.
+    done; one call of `step` may do several. APGD's and Square's also have `closest`, the largest margin so far.
     """
 
     candidate: Tensor

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from robaudit.attacks import APGD, ATTACKS, Attack, Retired
-from robaudit.evidence import FIRST_QUERIES, SCOUT, Outcome, begun, run_length
+from robaudit.evidence import QUERIES, SCOUTS, Outcome, begun, run_length
 from robaudit.plan import AuditPlan
 
 
@@ -28,14 +28,14 @@ class Beginning:
 
     def of(self, name: str, plan: AuditPlan) -> Attack:
         """The attack of this name with its budget so cut, and one restart."""
-        budget = plan.budget
+        budget = plan.budget_of(name)
         short = replace(
             budget,
             square_queries=self.square_queries or budget.square_queries,
             targets=self.targets or budget.targets,
             restarts=1,
         )
-        attack = ATTACKS[name](replace(plan, budget=short))
+        attack = ATTACKS[name](replace(plan, budget=short, own={}))
         if self.steps is None or not isinstance(attack, APGD):
             return attack
         return replace(attack, stop_after=self.steps - 1)
@@ -53,7 +53,7 @@ class Beginning:
 
 def beginning_of(scout: str, plan: AuditPlan) -> Beginning:
     """What is run under the name of a scout."""
-    if scout == SCOUT:
-        return Beginning(square_queries=FIRST_QUERIES)
+    if SCOUTS[scout] == "square":
+        return Beginning(square_queries=QUERIES.get(scout))
     targets, steps = begun(scout, plan)
     return Beginning(targets=targets, steps=steps)

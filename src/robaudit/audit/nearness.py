@@ -1,4 +1,4 @@
-"""How near to a break each example of an audit came: the largest margin that it met in what was run of APGD-T."""
+"""How near to a break each example of an audit came: the largest margin that it met in short attacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from robaudit.attacks import Retired
 from robaudit.audit.beginnings import beginning_of
 from robaudit.audit.session import Session
-from robaudit.evidence import SCOUT_TARGETED, Outcome, OutcomeRow
+from robaudit.evidence import SCOUT_TARGETED, SCOUTS, Outcome, OutcomeRow
 from robaudit.verdict.sampling import Bools
 
 #: Keeps the order of equal margins apart from other draws of the same seed.
@@ -27,7 +27,7 @@ class Nearness:
 
     Attributes:
         margins: (n,) the largest so far; -inf where none is known.
-        met: by the name of a beginning of APGD-T: (n,) whether its margins are among them.
+        met: by the name of a beginning of an attack: (n,) whether its margins are among them.
 
     """
 
@@ -40,14 +40,14 @@ class Nearness:
         self._key[np.argsort(session.images.ids.numpy())] = draw.permutation(total)
 
     def scout(self, rows: Bools, scout: str) -> None:
-        """Make a beginning of APGD-T.
+        """Make a beginning of an attack.
 
         Args:
             rows: (n,) the examples.
             scout: the beginning.
 
         """
-        self._note(rows, scout, *self.session.scout_targets(_places(rows), scout))
+        self._note(rows, scout, *self.session.begin(_places(rows), scout))
 
     def meet(self, rows: Bools, scout: str) -> None:
         """The margins of a beginning whose outcome is known without it, where they are not known yet.
@@ -58,20 +58,20 @@ class Nearness:
         rows = rows & ~self.met[scout]
         if not rows.any():
             return
-        session, mine = self.session, self.session.ranks.share(_places(rows))
+        session, name, mine = self.session, SCOUTS[scout], self.session.ranks.share(_places(rows))
         met, passes = torch.full((len(mine),), float("-inf")), torch.zeros(len(mine), 2, dtype=torch.int64)
 
         def retire(retired: Retired) -> None:
             met[retired.rows] = retired.closest
             passes[retired.rows] = session.plan.eot * torch.stack([retired.forwards, retired.backwards], 1)
-            session.progress.advance("apgd-t", len(retired.rows), 0, int(passes[retired.rows].sum()))
+            session.progress.advance(name, len(retired.rows), 0, int(passes[retired.rows].sum()))
 
-        session.progress.begin("apgd-t", len(mine))
+        session.progress.begin(name, len(mine))
         if len(mine):
-            attack = beginning_of(scout, session.plan).of("apgd-t", session.plan)
+            attack = beginning_of(scout, session.plan).of(name, session.plan)
             engine = session.engine(session.search, session.plan.threat)
             engine.run(attack, session.examples(mine), retire)
-        session.progress.end("apgd-t")
+        session.progress.end(name)
         self._note(rows, scout, mine, met)
         self._count(mine, passes)
 

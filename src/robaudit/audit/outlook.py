@@ -10,23 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from robaudit.evidence import Evidence, full_steps
-from robaudit.plan import AuditPlan
+from robaudit.evidence import Evidence
 from robaudit.verdict import GAPS, gap, gap_sides
 
-#: Model passes of one step of an attack, both ways; a query of Square is one.
-_PASSES = {"square": 1, "fab": 3, "fab-t": 3}
 #: Of the passes of a survivor, what a broken example takes; and how many survive, before anything is known.
 _BROKEN_SHARE, _SURVIVE = 0.1, 0.5
 #: Examples of which the gap says too little to foresee anything.
 _LEAST_EXAMPLES = 16
 #: Seconds before which nothing is said: of so little one cannot tell.
 _LEAST_SECONDS = 2.0
-
-
-def survivors_passes(plan: AuditPlan, attack: str, classes: int) -> int:
-    """Model passes of an attack on one example that survives it."""
-    return full_steps(plan, attack, classes) * _PASSES.get(attack, 2) * plan.eot
 
 
 def examples_wanted(evidence: Evidence) -> tuple[int, float] | None:

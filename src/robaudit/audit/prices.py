@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robaudit.evidence import SCOUTS, length_of, run_length
-from robaudit.plan import AuditPlan
+from robaudit.evidence import SCOUTS, full_steps, length_of
+from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.stats import draws_wanted
 
+#: Model passes of one step of an attack, both ways; a query of Square is one.
+_PASSES = {"square": 1, "fab": 3, "fab-t": 3}
 #: The part of the candidates that is thought to break when it is asked how many draws a break costs.
 _BREAKING = 0.005
+
+
+def survivors_passes(plan: AuditPlan, attack: str, classes: int) -> int:
+    """Model passes of an attack on one example that survives it."""
+    return full_steps(plan, attack, classes) * _PASSES.get(attack, 2) * plan.eot
 
 
 @dataclass(frozen=True)
@@ -29,9 +36,8 @@ class Prices:
 
     def cost(self, scout: str) -> int:
         """Passes of a beginning on an example that survives it."""
-        if SCOUTS[scout] == "square":
-            return length_of(scout, self.plan, self.classes)
-        return 2 * length_of(scout, self.plan, self.classes)
+        steps = length_of(scout, self.plan, self.classes)
+        return steps * _PASSES.get(SCOUTS[scout], 2) * self.plan.eot
 
     def saved(self, candidates: int, before: float, after: float) -> float:
         """Passes that the draws take less, if of the candidates so many would break before and after."""
@@ -51,7 +57,4 @@ class Prices:
     @property
     def whole(self) -> int:
         """Passes that all of AutoAttack takes on an example that survives."""
-        budget, targets = self.plan.budget, min(self.plan.budget.targets, self.classes - 1)
-        return (
-            2 * (1 + targets) * run_length(self.plan) + 3 * targets * budget.fab_steps + budget.square_queries
-        ) * budget.restarts
+        return sum(survivors_passes(self.plan, name, self.classes) for name in AUTOATTACK)

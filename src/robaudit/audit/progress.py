@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from robaudit.audit.outlook import examples_wanted, survivors_passes
+from robaudit.audit.outlook import examples_wanted
+from robaudit.audit.prices import survivors_passes
 from robaudit.evidence import Evidence
 from robaudit.plan import AuditPlan, title
 from robaudit.verdict import GAPS, gap, gaps

@@ -16,7 +16,7 @@ from torch import nn
 
 from robaudit.attacks import Examples
 from robaudit.attacks.state import take
-from robaudit.audit.repeating import Repeating
+from robaudit.audit.repeating import ROUNDING, Repeating
 from robaudit.engine import on_threads
 from robaudit.evidence import Header
 from robaudit.inputs import Classifier
@@ -33,6 +33,8 @@ _ROUNDED_SHARE, _ROUNDED_LEAST = 1 / 8, 2
 #: Of examples that are said to be further from a break than another, the share that rounding may bring nearer, and a
 #: number that it always may.
 _NEARER_SHARE, _NEARER_LEAST = 1 / 20, 1
+#: Margins are told apart beyond this many units in the last place of the largest logit, in the recorded arithmetic.
+_UNITS = 4
 #: The probability with which a share of forged survivors would have been found.
 CONFIDENCE = 0.99
 
@@ -200,7 +202,9 @@ def nearer_than(
             if len(rows):
                 some = torch.tensor([place[(near + others)[row]] for row in rows.tolist()])
                 margins[rows] = torch.maximum(margins[rows], session.margins(name, take(examples, some)))
-    beyond = (margins[None, len(near) :] > margins[: len(near), None]).sum(1)
+    unit = ROUNDING.get(header.precision, ROUNDING["fp32"])
+    apart = _UNITS * unit * float(examples.logits.abs().amax())
+    beyond = (margins[None, len(near) :] > margins[: len(near), None] + apart).sum(1)
     most = max(_NEARER_LEAST, int(_NEARER_SHARE * len(others)))
     return [
         f"sample: example {key} is said to have been among the nearest to a break, and {count} of {len(others)} that "

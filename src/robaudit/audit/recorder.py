@@ -36,11 +36,12 @@ _JUDGED_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class _Broken:
-    """One break that waits for its witness to be coded."""
+    """One break that waits for its witness to be coded; `unbroken` is the name it is kept under if it is none."""
 
     row: OutcomeRow
     place: int
     witness: NDArray[np.float32]
+    unbroken: str
 
 
 class Recorder:
@@ -82,7 +83,7 @@ class Recorder:
             row = OutcomeRow(name, key, kept, *cost)
             if row.outcome == Outcome.BROKEN:
                 broken += 1
-                self._broken.append(_Broken(row, int(here[k]), retired.witness[k].numpy()))
+                self._broken.append(_Broken(row, int(here[k]), retired.witness[k].numpy(), unbroken))
             else:
                 self._rows.append(row)
         passes = int((forwards + backwards).sum())
@@ -148,4 +149,4 @@ class Recorder:
                     done.append(replace(item.row, witness=blob, image=image, prediction=answer))
             waiting = [item for item, good in zip(waiting, fools, strict=True) if not good]
         # Misclassified a moment ago, and with the very same input not any more: neither robust nor broken.
-        return done + [replace(item.row, outcome=Outcome.NONFINITE) for item in waiting]
+        return done + [replace(item.row, attack=item.unbroken, outcome=Outcome.NONFINITE) for item in waiting]

@@ -23,7 +23,7 @@ from robaudit.inputs import Classifier
 #: Further runs of an example that did not come out as recorded.
 _RUNS = 16
 #: How far the image is moved in them, by what attacks are said to have searched in: a few units in the last place.
-_ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-9}
+ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-9}
 
 
 class Repeating:
@@ -100,6 +100,6 @@ class Repeating:
         copies = take(self.examples, torch.full((_RUNS,), row))
         size = copies.x[0].numel()
         signs = Draws(self.plan.seed, "rounding").signs(torch.arange(_RUNS), 0, size).reshape(copies.x.shape)
-        moved = (copies.x + _ROUNDING.get(self.header.precision, _ROUNDING["fp32"]) * signs).clamp(0, 1)
+        moved = (copies.x + ROUNDING.get(self.header.precision, ROUNDING["fp32"]) * signs).clamp(0, 1)
         broken = self.breaks(name, Examples(moved, copies.y, copies.ids, copies.logits))
         return bool((broken == lost).all())

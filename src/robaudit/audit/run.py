@@ -122,8 +122,9 @@ def _carry_out(session: Session, claim: Claim | None) -> None:
         hand_over(session.file, session.ranks)
         session.file.update(finished=False)
         if session.plan.within is not None:
+            sampling = Sampling(session, claim)  # refuses evidence of a sample that cannot be
             EarlyStopping(session, lambda evidence: replace(judge(evidence), claim=None), None).run()
-            Sampling(session, claim).run()
+            sampling.run()
         elif can_stop_early(session.plan):
             EarlyStopping(session, partial(judge, claim=claim), claim.attack if claim else None).run()
         elif session.plan.cascade:

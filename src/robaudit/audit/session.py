@@ -18,7 +18,7 @@ from robaudit.audit.recorder import Recorder
 from robaudit.audit.reference import run_reference
 from robaudit.devices import in_parts
 from robaudit.engine import Engine, Tuning, tune
-from robaudit.evidence import FIRST_QUERIES, SCOUT, Attacks, Evidence, EvidenceFile, ExampleRow
+from robaudit.evidence import FIRST_QUERIES, SCOUT, SCOUTS, Attacks, Evidence, EvidenceFile, ExampleRow
 from robaudit.fast import SearchModel, search_model, strict_arithmetic
 from robaudit.inputs import Images
 from robaudit.plan import AuditPlan, ThreatModel
@@ -170,17 +170,17 @@ class Session:
             self.attack("square", self.pending("square", places))
             return
         places = self.pending("square", self.pending(SCOUT, places))
-        self._run("square", self.ranks.share(places), SCOUT, beginning_of(SCOUT, self.plan))
+        self.begin(places, SCOUT)
 
-    def scout_targets(self, places: Tensor, scout: str) -> tuple[Tensor, Tensor]:
-        """The beginning of APGD-T that is called `scout`, on all of `places`; what it leaves is kept likewise.
+    def begin(self, places: Tensor, scout: str) -> tuple[Tensor, Tensor]:
+        """The beginning of an attack that is called `scout`, on all of `places`; what it leaves is kept likewise.
 
         Returns:
             places, margins: (n,) each, this rank's share of `places`, and the largest margin that each met.
 
         """
         mine = self.ranks.share(places)
-        return mine, self._run("apgd-t", mine, scout, beginning_of(scout, self.plan))
+        return mine, self._run(SCOUTS[scout], mine, scout, beginning_of(scout, self.plan))
 
     def _run(self, name: str, places: Tensor, unbroken: str, beginning: Beginning | None = None) -> Tensor:
         """(n,) the largest margin that each of `places` met, of attacks that keep it."""

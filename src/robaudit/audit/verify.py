@@ -224,12 +224,12 @@ def _unfinished(evidence: Evidence, verdict: Verdict) -> list[str]:
         return [
             f"verdict: is open, so every example was to be attacked, and {left} are not attacked to the end"
         ]
-    # One that ended with a policy's minimum may know less: the file says so, and so do its reports.
-    if evidence.header.early_stopping.get(MINIMUM) or precise(evidence):
-        return []
     asked = f"within {100 * plan.within:g} points"
     if estimate(evidence) is None:
         return [f"sample: is said to be finished {asked}, and its short attacks are not through"]
+    # One that ended with a policy's minimum may know less: the file says so, and so do its reports.
+    if evidence.header.early_stopping.get(MINIMUM) or precise(evidence):
+        return []
     return [f"sample: is said to be finished {asked}, and less is known of a number that was asked for"]
 
 

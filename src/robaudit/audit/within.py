@@ -19,6 +19,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Attacks, Evidence
 from robaudit.stats import draws_wanted
 from robaudit.verdict import Claim, judge
+from robaudit.verdict.claim import claim_kept
 from robaudit.verdict.sample_claims import sample_contradictions
 from robaudit.verdict.sampling import MINIMUM, SCOUTED, candidates, drawn, estimate, narrow
 
@@ -39,6 +40,10 @@ class Sampling:
         assert session.plan.within is not None
         self.session, self.claim, self.within = session, claim, session.plan.within
         self.everything = torch.arange(len(session.images))
+        if wrong := sample_contradictions(session.sync()):
+            raise RobauditError(
+                f"{session.file.path}: holds what is not true: {wrong[0]}; choose another --evidence"
+            )
 
     def run(self) -> None:
         """As far as it takes."""
@@ -47,13 +52,9 @@ class Sampling:
             session.prepare(self.everything[session.prepared :])
         if not session.sync().header.early_stopping.get(SCOUTED):
             ShortAttacks(session).run()
-        elif wrong := sample_contradictions(session.sync()):
-            raise RobauditError(
-                f"{session.file.path}: holds what is not true: {wrong[0]}; choose another --evidence"
-            )
         for name in self._others_wanted():
-            while not narrow(self.session.sync(), name):
-                places = self._places(session.sync().open(name))
+            while self._is_wanted(evidence := session.sync(), name):
+                places = self._places(evidence.open(name))
                 if not len(places):
                     break
                 self._attack((name,), name, places[:MOST_DRAWS])
@@ -63,8 +64,20 @@ class Sampling:
 
     def _others_wanted(self) -> list[str]:
         """The attacks whose own number is wanted besides: the plan's, and that of the claim."""
-        names = {self.session.plan.estimate, self.claim.attack if self.claim else None}
+        claims = (self.claim, claim_kept(self.session.sync()))
+        names = {self.session.plan.estimate, *(claim.attack for claim in claims if claim)}
         return sorted(name for name in names if name not in (None, "autoattack", "pgd10"))
+
+    def _is_wanted(self, evidence: Evidence, attack: str) -> bool:
+        """Whether more has to be known of an attack's number: for its precision, or for a claim about it.
+
+        What is said of the split is not known from a part of it, however much is attacked of that.
+        """
+        if not narrow(evidence, attack):
+            return True
+        verdict, data = judge(evidence, self.claim), evidence.header.data
+        asked = [item for item in (verdict.claim, verdict.minimum) if item and item.claim.attack == attack]
+        return data["n"] == data["total"] and any(item.outcome == "inconclusive" for item in asked)
 
     def _enough(self, evidence: Evidence) -> bool:
         """Whether all is known that was asked; what a policy's minimum needs is enough for a policy."""
@@ -76,7 +89,7 @@ class Sampling:
                 state = self.session.file.header().early_stopping
                 self.session.file.update(early_stopping=state | {MINIMUM: 1})
             return True
-        return verdict.answered and narrow(evidence)
+        return not self._is_wanted(evidence, "autoattack")
 
     def _draw(self, evidence: Evidence) -> bool:
         """Attack the next candidates to the end; whether there were any."""

@@ -16,10 +16,13 @@ from robaudit.evidence.identity import same_model, within_wanted
 from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRow
 from robaudit.evidence.scouts import (
     FIRST_QUERIES,
+    LEAST_NEAR,
     NEAREST,
+    QUERIES,
     SCOUT,
     SCOUT_DEEP,
     SCOUT_EVERY,
+    SCOUT_MORE,
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
@@ -33,12 +36,15 @@ from robaudit.evidence.surface import Surface
 
 __all__ = [
     "FIRST_QUERIES",
+    "LEAST_NEAR",
     "NEAREST",
+    "QUERIES",
     "SCHEMA",
     "SCOUT",
     "SCOUTS",
     "SCOUT_DEEP",
     "SCOUT_EVERY",
+    "SCOUT_MORE",
     "SCOUT_QUERIES",
     "SCOUT_TARGETED",
     "SCOUT_WIDE",

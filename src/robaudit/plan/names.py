@@ -32,6 +32,7 @@ TITLES: dict[str, str] = {
     "transfer": "Transfer",
     "autoattack": "AutoAttack",
     "square-scout": "Square's first queries",
+    "square-scout-more": "More of Square's queries",
     "square-scout-whole": "All of Square's queries",
     "apgd-t-scout": "APGD-T's first steps",
     "apgd-t-scout-wide": "APGD-T's first steps at more classes",

@@ -72,6 +72,8 @@ def precision_text(data: dict[str, Any]) -> str:
         return f"{asked}; the audit ended before, when the policy's minimum was decided." if vague else ""
     if not data["accuracy"]["clean"]["high"]:
         return f"{asked}; no example is classified correctly, so there was none to attack."
+    if whole["n"] < data["data"]["audited"]:
+        return f"{asked}; only {whole['n']} of {data['data']['audited']} examples are attacked to the end."
     if whole["low"] < whole["high"]:
         return f"{asked}; {every} attacked, and those that gave no usable answer leave it as open as its interval."
     return f"{asked}; {every} attacked, so it is exact for these."

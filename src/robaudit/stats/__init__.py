@@ -1,5 +1,6 @@
 """Counts in, intervals out: what a number of examples says about the accuracy or the gap they stand for."""
 
+from robaudit.stats.betting import PROPORTION_STAKES, SURVIVAL_STAKES
 from robaudit.stats.decision import Decision, Side, decide
 from robaudit.stats.fixed import paired_gap, proportion
 from robaudit.stats.guessing import at_chance, near_chance
@@ -9,6 +10,8 @@ from robaudit.stats.sequences import bounded_gap_sequence, gap_path, gap_sequenc
 
 __all__ = [
     "LOWER_PART",
+    "PROPORTION_STAKES",
+    "SURVIVAL_STAKES",
     "Decision",
     "Interval",
     "Side",

@@ -48,6 +48,9 @@ PROPORTION_STAKES = stakes(0.5, 0.5)
 #: For gaps, more on bold bets: few pairs are discordant, and they decide clear cases quickly. Compared with
 #: its neighbours in docs/results/coverage.md.
 GAP_STAKES = stakes(1.0, 0.5)
+#: For a share that is thought to be nearly one: three quarters of the capital on the boldest bets (Beta(3, 1/2)), and a
+#: quarter as for any proportion, for where it is not.
+SURVIVAL_STAKES = np.sort(np.concatenate([PROPORTION_STAKES[2::4], np.delete(stakes(3.0, 0.5), np.s_[2::4])]))
 
 
 def first_refuted(

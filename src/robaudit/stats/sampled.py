@@ -7,16 +7,16 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from robaudit.stats.betting import PROPORTION_STAKES
-from robaudit.stats.interval import Integers, Interval, error_rate, outcomes
+from robaudit.stats.betting import PROPORTION_STAKES, SURVIVAL_STAKES
+from robaudit.stats.interval import Floats, Integers, Interval, error_rate, outcomes
 from robaudit.stats.sequences import lower_limit
 
-#: How many times as many draws an interval takes that may be looked at whenever one likes: where none breaks, more for
-#: each that does, and at most (simulated with `sampled_share`: 1.1 to 1.3 times, and 1.5 to 2.5).
-_ANYTIME, _ANYTIME_BROKEN, _ANYTIME_MOST = 1.25, 30.0, 2.0
+#: How many times as many draws an interval takes that may be looked at whenever one likes: a polynomial in the share
+#: that breaks over the interval's length (simulated with `sampled_share`: 1.05 where none breaks, 1.4 for a third).
+_ANYTIME = (1.05, 1.3, 0.5)
 #: The part of the error that the lower limit may spend. Nearly all candidates survive, and the upper limit then is
-#: nearly their number, which is known; compared with its neighbours in docs/results/coverage.md.
-LOWER_PART = 0.8
+#: nearly their number, which is known; compared with its neighbours in docs/results/coverage.md, as are the stakes.
+LOWER_PART = 0.85
 
 
 def sampled_share(
@@ -27,6 +27,7 @@ def sampled_share(
     confidence: float,
     *,
     spent: tuple[float, float] = (LOWER_PART, 1 - LOWER_PART),
+    lower: Floats = SURVIVAL_STAKES,
 ) -> Interval:
     """Interval for the share of ones among `total` examples, all but `candidates` of which are known to be zeros.
 
@@ -41,6 +42,7 @@ def sampled_share(
         total: at least `candidates`, and at least 1.
         confidence: in (0, 1).
         spent: the parts of the error that the lower limit and the upper one may spend.
+        lower: the stakes of the lower limit, chosen before an outcome is known.
 
     Returns:
         `value` estimates the share, `n` is `total`.
@@ -62,12 +64,11 @@ def sampled_share(
     else:
         exact = bool((low_values == high_values).all())
 
-        def limit(values: Integers, ends: tuple[int, int], part: float) -> float:
-            return candidates * lower_limit(
-                values, ends, candidates, part * alpha, PROPORTION_STAKES, exact=exact
-            )
+        def limit(values: Integers, ends: tuple[int, int], part: float, bets: Floats) -> float:
+            return candidates * lower_limit(values, ends, candidates, part * alpha, bets, exact=exact)
 
-        low, high = limit(low_values, (0, 1), spent[0]), -limit(-high_values, (-1, 0), spent[1])
+        low = limit(low_values, (0, 1), spent[0], lower)
+        high = -limit(-high_values, (-1, 0), spent[1], PROPORTION_STAKES)
         seen = (low_values.mean() + high_values.mean()) / 2 if t else 0.5
         value = float(np.clip(candidates * seen, low, high)) if low <= high else candidates * seen
         low, high = min(low, high, value), max(low, high, value)  # as in `sequences`
@@ -94,8 +95,5 @@ def draws_wanted(candidates: int, breaks: float, total: int, within: float, conf
         share * math.log(share / worse) if share else 0
     )
     alone = math.log(2 / (1 - confidence)) / max(grown, 1e-9)
-    # Without replacement fewer are needed; for an interval that holds at every number of draws more.
-    return min(
-        candidates,
-        alone / (1 + alone / max(candidates, 1)) * min(_ANYTIME + _ANYTIME_BROKEN * share, _ANYTIME_MOST),
-    )
+    anytime = alone * np.polynomial.Polynomial(_ANYTIME)(share / apart)
+    return float(min(candidates, anytime / (1 + anytime / max(candidates, 1))))  # without replacement fewer

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from robaudit.evidence import (
+    LEAST_NEAR,
     NEAREST,
     SCOUT,
+    SCOUT_MORE,
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
@@ -22,7 +24,7 @@ from robaudit.evidence import (
     length_of,
 )
 from robaudit.plan import title
-from robaudit.verdict.sampling import CHOSEN, MINIMUM, SCOUTED, Bools, candidates, drawn, passed
+from robaudit.verdict.sampling import CHOSEN, MINIMUM, SCOUTED, Bools, candidates, drawn, passed, queried
 
 
 @dataclass(frozen=True)
@@ -48,47 +50,54 @@ def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
 
     Up to the last candidate that was drawn; a break by no short attack takes nothing out.
     """
-    attacks = {SCOUT_QUERIES: "square"}
-    return [(attacks.get(name, name), key) for name, key in _ways_out(evidence)]
+    attacks, last = {SCOUT_QUERIES: "square"}, _last_drawn(evidence)
+    return [
+        (attacks.get(name, name), int(evidence.ids[row])) for row, name in _ways_out(evidence) if row <= last
+    ]
 
 
 def tiers(evidence: Evidence) -> list[Tier]:
     """Each of the beginnings on the nearest that took out what is no candidate for it."""
-    among, out = candidates(evidence), _ways_out(evidence)
+    among, out, last = candidates(evidence), _ways_out(evidence), _last_drawn(evidence)
     every = set(evidence.ids.tolist())
     met = {name: every for name in _made(evidence) if name in {SCOUT_TARGETED, SCOUT_WIDE}}
     found = []
     for scout in _made(evidence):
         if scout in NEAREST and among is not None:
             survived = _survived(evidence, scout)
-            taken = [key for name, key in out if name == scout]
+            taken = [int(evidence.ids[row]) for row, name in out if name == scout and row <= last]
             others = evidence.ids[among & ~survived & passed(evidence, scout)].tolist()
             found.append(Tier(scout, taken, others, dict(met)))
             met[scout] = set(evidence.ids[survived].tolist())
     return found
 
 
-def _ways_out(evidence: Evidence) -> list[tuple[str, int]]:
-    """(short attack, id) of what is broken, no candidate, and before the last that was drawn; "" for no such attack.
+def _last_drawn(evidence: Evidence) -> int:
+    """The place of the last candidate that was drawn; -1 where none was."""
+    among = candidates(evidence)
+    return -1 if among is None else int(np.flatnonzero(drawn(evidence, among)).max(initial=-1))
+
+
+def _ways_out(evidence: Evidence) -> list[tuple[int, str]]:
+    """(place, short attack) of what is broken, and no candidate; "" where no short attack broke it.
 
     Each short attack leaves a row of what it did not break. So the first that left none has to have broken it.
     """
     among = candidates(evidence)
     if among is None:
         return []
-    last = int(np.flatnonzero(drawn(evidence, among)).max(initial=-1))
-    out = evidence.broken("autoattack") & ~among & (np.arange(len(evidence)) <= last)
     first = evidence.broken("pgd10") & evidence.broken("apgd-ce")
-    ways = [(name, evidence.broken_early(name), passed(evidence, name)) for name in _made(evidence)]
+    ways = [
+        (name, queried(evidence), ~queried(evidence))
+        if name == SCOUT
+        else (name, evidence.broken_early(name), passed(evidence, name))
+        for name in _made(evidence)
+    ]
     found = []
-    for row in np.flatnonzero(out).tolist():
-        way = "apgd-ce" if first[row] else ""
-        for name, broke, left in ways if not way else ():
-            if broke[row] and (name == SCOUT or not left[row]):
-                way = name
-            if way or (name != SCOUT and not left[row]):
-                break
-        found.append((way, int(evidence.ids[row])))
+    for row in np.flatnonzero(evidence.broken("autoattack") & ~among).tolist():
+        left_none = ((name, broke[row]) for name, broke, left in ways if not left[row])
+        name, broke = ("apgd-ce", True) if first[row] else next(left_none, ("", False))
+        found.append((row, name if broke else ""))
     return found
 
 
@@ -132,27 +141,49 @@ def sample_contradictions(evidence: Evidence) -> list[str]:
     among = candidates(evidence)
     if among is None:
         state = evidence.header.early_stopping
-        odd = evidence.header.plan.within is None and (state.get(SCOUTED) or state.get(MINIMUM))
-        return (
-            ["sample: short attacks are said to be through, and the plan asks for no sample"] if odd else []
-        )
+        asked = evidence.header.plan.within is not None
+        if state.get(SCOUTED) and not asked:
+            return ["sample: short attacks are said to be through, and the plan asks for no sample"]
+        if state.get(MINIMUM):
+            return [
+                "sample: a policy's minimum is said to be decided by it, and its short attacks are not through"
+            ]
+        return []
     found, left = [], waiting(evidence)
     if len(evidence) < (wanted := int(evidence.header.data["n"])):
         found.append(
             f"sample: the short attacks are said to be through, on {len(evidence)} of {wanted} examples"
         )
-    tried = [(SCOUTS[name], _went_through(evidence, name)) for name in _made(evidence)]
+    tried = [(name, _went_through(evidence, name)) for name in _made(evidence)]
     tried.append(("apgd-ce", ~(evidence.broken("pgd10") & evidence.open("apgd-ce"))))
     for name, rows in tried:
         missing = evidence.ids[left & ~rows]
         if len(missing):
-            found.append(f"sample: example {missing[0]} is a candidate that {title(name)} was not tried on")
+            found.append(
+                f"sample: example {missing[0]} is a candidate that was not attacked by: {title(name)}"
+            )
     unexplained = [key for name, key in short_breaks(evidence) if not name]
     if unexplained:
         found.append(
             f"sample: example {unexplained[0]} and {len(unexplained) - 1} others were broken by no short attack, and "
             "are not among the candidates"
         )
+    return found + _too_few_near(evidence, among)
+
+
+def _too_few_near(evidence: Evidence, among: Bools) -> list[str]:
+    """Beginnings that are said to have been made on fewer of the nearest candidates than that is ever done on."""
+    ways, found = [name for _, name in _ways_out(evidence)], []
+    # What broke within a part of Square's queries is said to be broken by these, whichever were made.
+    counts = {SCOUT_QUERIES: ways.count(SCOUT_QUERIES) + ways.count(SCOUT_MORE)}
+    for scout in NEAREST:
+        record = evidence.attacks.get(scout)
+        if scout in _made(evidence) and record is not None:
+            made = int(((record.outcome != Outcome.NOT_RUN) & (record.steps > 0)).sum()) + counts.get(
+                scout, ways.count(scout)
+            )
+            if made < min(LEAST_NEAR[scout], int(among.sum())):
+                found.append(f"sample: {title(scout)}: is said to have been tried on {made} candidates only")
     return found
 
 
@@ -165,12 +196,13 @@ def _survived(evidence: Evidence, scout: str) -> Bools:
 def _went_through(evidence: Evidence, scout: str) -> Bools:
     """(n,) bool: survived as many steps as this beginning has, or the whole attack was run, or others were nearer."""
     record, whole = evidence.attacks.get(scout), evidence.attacks.get(SCOUTS[scout])
-    least = length_of(scout, evidence.header.plan, int(evidence.header.data["classes"]))
+    classes = int(evidence.header.model["classes"]) or int(evidence.header.data["classes"])
+    least = length_of(scout, evidence.header.plan, classes)
     found = np.zeros(len(evidence), dtype=bool)
     if record is not None:
         enough = record.steps >= least
         if scout == SCOUT_QUERIES:
-            enough &= evidence.survives("square")
+            enough &= evidence.survives("square") | evidence.unanswered("square")
         enough |= (scout in NEAREST) & (record.steps == 0)
         found |= (record.outcome != Outcome.NOT_RUN) & enough
     if scout == SCOUT and whole is not None:

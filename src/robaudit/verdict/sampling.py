@@ -12,13 +12,14 @@ from robaudit.evidence import (
     SCOUT,
     SCOUT_DEEP,
     SCOUT_EVERY,
+    SCOUT_MORE,
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
     Evidence,
     Outcome,
 )
-from robaudit.stats import LOWER_PART, Interval, sampled_share
+from robaudit.stats import LOWER_PART, PROPORTION_STAKES, SURVIVAL_STAKES, Interval, sampled_share
 
 Bools = NDArray[np.bool_]
 #: The parts of the error that a lower limit and an upper one spend; and what AutoAttack's lower limit leaves of it.
@@ -31,6 +32,7 @@ CHOSEN = {
     SCOUT: "queried",
     SCOUT_DEEP: "deep",
     SCOUT_EVERY: "every",
+    SCOUT_MORE: "more",
     SCOUT_QUERIES: "searched",
 }
 
@@ -43,17 +45,22 @@ def passed(evidence: Evidence, scout: str) -> Bools:
     return np.asarray(record.outcome != Outcome.NOT_RUN)
 
 
+def queried(evidence: Evidence) -> Bools:
+    """(n,) bool: broken by Square's first queries, when these were made or when all were."""
+    return np.asarray(evidence.broken_early(SCOUT) & ~passed(evidence, SCOUT))
+
+
 def candidates(evidence: Evidence) -> Bools | None:
     """(n,) bool: the examples that the short attacks left, all that nothing broke; None where they are not through."""
     state = evidence.header.early_stopping
-    if evidence.header.plan.within is None or not state.get(SCOUTED):
+    if evidence.header.plan.within is None or not state.get(SCOUTED) or not len(evidence):
         return None
     left = passed(evidence, SCOUT_TARGETED)
     for scout in (SCOUT_WIDE, *NEAREST):
         if state.get(CHOSEN[scout]):
             left = left & passed(evidence, scout)
     if state.get(CHOSEN[SCOUT]):
-        left = left & ~evidence.broken_early(SCOUT)
+        left = left & ~queried(evidence)
     return left | (evidence.correct & ~evidence.broken("autoattack"))  # whatever a file leaves out
 
 
@@ -110,6 +117,7 @@ def _from_sample(
         len(evidence),
         confidence,
         spent=spent,
+        lower=SURVIVAL_STAKES if attack == "autoattack" else PROPORTION_STAKES,
     )
     most = float(unbroken.mean())  # whatever was drawn
     value = min(found.value, most)

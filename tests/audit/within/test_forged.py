@@ -56,7 +56,7 @@ def test_what_pgd_broke_is_no_candidate_unless_the_short_attacks_left_it(forged,
     with EvidenceFile.open(path) as file:
         assert accuracy(file.read(), "autoattack").value > accuracy(evidence, "autoattack").value
     assert any(
-        "is a candidate that APGD-CE was not tried on" in text for text in problems(path, models, split)
+        "is a candidate that was not attacked by: APGD-CE" in text for text in problems(path, models, split)
     )
     with editing(path) as db:
         for key in lost.tolist():
@@ -73,7 +73,7 @@ def test_a_claim_that_short_attacks_left_an_example_is_tried_again(forged, model
         for key in quick.tolist():
             call_candidate(db, key, (SCOUT_TARGETED, 1))
     assert any(
-        "is a candidate that APGD-T was not tried on" in text for text in problems(path, models, split)
+        "is a candidate that was not attacked by: APGD-T" in text for text in problems(path, models, split)
     )
     with editing(path) as db:
         for key in quick.tolist():
@@ -201,7 +201,7 @@ def test_what_a_file_leaves_out_is_no_break(forged, models, split, images):
     with EvidenceFile.open(path) as file:
         found = accuracy(file.read(), "autoattack")
     assert found.high >= accuracy(evidence, "autoattack").value
-    assert any("was not tried on" in text for text in problems(path, models, split))
+    assert any("was not attacked by" in text for text in problems(path, models, split))
     with pytest.raises(RobauditError, match="holds what is not true: sample: example"):
         audit(models["masked"], images, replace(PLAN, within=0.01), path=path)
 

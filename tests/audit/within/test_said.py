@@ -16,7 +16,7 @@ from robaudit.evidence import (
 from robaudit.reports import headline, side_by_side, summary
 from robaudit.reports.commands import check_command
 from robaudit.reports.formatting import asked_texts, table_caption
-from robaudit.stats import sampled_share
+from robaudit.stats import PROPORTION_STAKES, sampled_share
 from robaudit.verdict import Claim, accuracy, gap, judge, judge_claim
 from robaudit.verdict.sampling import drawn
 from tests.audit.within.plans import PATHS, PLAN
@@ -70,7 +70,7 @@ def test_a_number_that_was_asked_for_keeps_its_own_lower_limit(found):
         *(values[drawn(evidence, evidence.correct, "square")] for values in (
             evidence.survives("square"), evidence.correct & ~evidence.broken("square")
         )),
-        int(evidence.correct.sum()), len(evidence), PLAN.confidence,
+        int(evidence.correct.sum()), len(evidence), PLAN.confidence, lower=PROPORTION_STAKES,
     )  # fmt: skip
     assert own.method == "estimated"
     assert accuracy(evidence, "square").low == accuracy(evidence, "autoattack").low
