@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import linprog, minimize
 
-from robaudit.attacks import geometry
+from robaudit.attacks import geometry, pgd
 from robaudit.attacks.fab import project_onto_plane
 from robaudit.attacks.randomness import Draws
 from robaudit.attacks.windows import pattern, patterns, window, window_side
@@ -36,8 +36,8 @@ def test_starts(norm):
 
 def test_steepest_has_a_direction_however_small_the_gradient():
     tiny = torch.full((1, 1, 2, 2), 1e-30)
-    assert torch.allclose(geometry.steepest(tiny, "L2"), torch.full((1, 1, 2, 2), 0.5))
-    assert not bool(geometry.steepest(torch.zeros(1, 1, 2, 2), "L2").any())
+    assert torch.allclose(geometry.steepest(tiny, tiny, "L2"), torch.full((1, 1, 2, 2), 0.5))
+    assert not bool(geometry.steepest(torch.zeros(1, 1, 2, 2), tiny, "L2").any())
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -88,9 +88,10 @@ def test_plane_projection_is_the_smallest_l1(seed):
 
 def test_steepest_in_l1_moves_few_pixels_and_one_at_least():
     gradient = torch.arange(1, 301, dtype=torch.float32).reshape(1, 3, 10, 10)
-    assert geometry.steepest(gradient, "L1").flatten().nonzero().flatten().tolist() == [297, 298, 299]
-    assert float(geometry.steepest(gradient[:, :, :2, :2], "L1").abs().sum()) == 1
-    assert not bool(geometry.steepest(torch.zeros(1, 1, 2, 2), "L1").any())
+    at = torch.full((1, 3, 10, 10), 0.5)
+    assert geometry.steepest(gradient, at, "L1").flatten().nonzero().flatten().tolist() == [297, 298, 299]
+    assert float(geometry.steepest(gradient[:, :, :2, :2], at[:, :, :2, :2], "L1").abs().sum()) == 1
+    assert not bool(geometry.steepest(torch.zeros(1, 1, 2, 2), at[:, :1, :2, :2], "L1").any())
 
 
 def project(x, w, shortfall, norm):
@@ -217,3 +218,16 @@ def test_patterns_stand_where_their_windows_are(height, width):
         top, left = corner[row, :2].tolist()
         expected[top : top + size, left : left + size] = one
         assert torch.equal(found[row, 0], expected)
+
+
+def test_pgd_in_l1_goes_on_where_the_box_stops_the_largest_gradients():
+    """Of a linear model each step moves the pixel that raises the loss most, among those that can be moved."""
+    weight = torch.arange(16.0, 0, -1)
+
+    def model(x):
+        return torch.stack([x.flatten(1) @ weight, torch.full((len(x),), 120.0)], 1)
+
+    x = torch.full((1, 1, 4, 4), 0.9)
+    moved = pgd(model, x, torch.tensor([0]), eps=16.0, norm="L1", steps=40, step_size=0.5)
+    assert bool((model(moved).argmax(1) == 1).all())
+    assert int((moved < 0.1).sum()) >= 10

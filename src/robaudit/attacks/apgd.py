@@ -187,7 +187,7 @@ class APGD:
         """Equations 2 and 3 of the paper: a projected gradient step, then momentum, projected again."""
         size = geometry.per_row(step_size, s.x)
         stepped = geometry.project(
-            x_from + size * geometry.steepest(gradient, self.norm), s.x, self.eps, self.norm
+            x_from + size * geometry.steepest(gradient, x_from, self.norm), s.x, self.eps, self.norm
         )
         weight = geometry.per_row(torch.where(s.iteration == 0, 1.0, _MOMENTUM), s.x)
         blended = x_from + weight * (stepped - x_from) + (1 - weight) * (x_from - s.x_old)

@@ -44,11 +44,22 @@ def dual_norm(gradient: Tensor, norm: str) -> Tensor:
     return torch.linalg.vector_norm(gradient.flatten(1), ord=_ORDERS[DUAL[norm]], dim=1)
 
 
-def steepest(gradient: Tensor, norm: str) -> Tensor:
-    """The unit step of steepest ascent: the sign for Linf, the normalised gradient for L2, few entries for L1."""
+def steepest(gradient: Tensor, at: Tensor, norm: str) -> Tensor:
+    """The unit step of steepest ascent: the sign for Linf, the normalised gradient for L2, few entries for L1.
+
+    In L1 (SLIDE, https://arxiv.org/abs/1904.13000) what the box stops is left out: the few would be stuck there.
+
+    Args:
+        gradient: (n, C, H, W).
+        at: (n, C, H, W) in [0, 1], the points that the steps are made from.
+        norm: Linf, L2 or L1.
+
+    """
     if norm == "Linf":
         return gradient.sign()
     if norm == "L1":
+        stopped = ((at <= 0) & (gradient < 0)) | ((at >= 1) & (gradient > 0))
+        gradient = gradient.masked_fill(stopped, 0.0)
         return sparse_step(gradient, torch.full((len(gradient),), _SPARSE, device=gradient.device))
     # Divided by its largest entry first: a gradient of 1e-30 has a direction, but its square is 0.
     scaled = gradient / per_row(gradient.flatten(1).abs().amax(1).clamp_min(1e-38), gradient)

@@ -94,8 +94,9 @@ class PGD:
         sign = result.gradient.sign()
         length = geometry.l2(sign)
         unit = sign / geometry.per_row(length.clamp_min(1), sign)
+        uphill = geometry.steepest(result.gradient, state.candidate, self.norm)
         moved = geometry.project(
-            state.candidate + self.step_size * geometry.steepest(result.gradient, self.norm),
+            state.candidate + self.step_size * uphill,
             state.x,
             self.eps,
             self.norm,

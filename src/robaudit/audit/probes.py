@@ -109,7 +109,7 @@ def _without_engine(
     """What one or a few passes tell, by the names of `probe`."""
     x, y = examples.x, examples.y
     at = evaluate(model, x, lambda logits: cross_entropy(logits, y))
-    step = threat.eps * geometry.steepest(at.gradient, threat.norm)
+    step = threat.eps * geometry.steepest(at.gradient, x, threat.norm)
     found = {
         "fgsm": ~misclassified(forward(model, (x + step).clamp(0, 1)), y),
         "noise": _noise(model, examples, threat, seed),
@@ -243,7 +243,7 @@ def _linearity_error(
     x, y = examples.x, examples.y
     random = Draws(seed, "linearity").signs(examples.ids, 0, x[0].numel()).reshape(x.shape)
     errors = []
-    for delta in (step, threat.eps * geometry.steepest(random, threat.norm)):
+    for delta in (step, threat.eps * geometry.steepest(random, x, threat.norm)):
         moved = (x + delta).clamp(0, 1) - x
         there = cross_entropy(forward(model, x + moved), y)
         tangent = at.loss + (moved * at.gradient).flatten(1).sum(1)
@@ -260,6 +260,6 @@ def _noise(model: Callable[[Tensor], Tensor], examples: Examples, threat: Threat
         noise = draws.signs(examples.ids, number, x[0].numel())
         if threat.norm == "L1":  # whose corners are few pixels
             noise = draws.uniform(examples.ids, number, x[0].numel()) * 2 - 1
-        delta = threat.eps * geometry.steepest(noise.reshape(x.shape), threat.norm)
+        delta = threat.eps * geometry.steepest(noise.reshape(x.shape), x, threat.norm)
         right &= ~misclassified(forward(model, (x + delta).clamp(0, 1)), y)
     return right
