@@ -192,19 +192,19 @@ def nearer_than(
         return []
     session = Repeating(models, header, examples, torch.device(device))
     place = {int(key): row for row, key in enumerate(examples.ids.tolist())}
-    margins = torch.full((len(near + others),), float("-inf"))
+    both = near + others
+    here = take(examples, torch.tensor([place[key] for key in both]))
+    margins, beyond = torch.full((len(both),), float("-inf")), torch.full((len(near),), len(others))
     with on_threads(session.threads):
+        apart = _UNITS * ROUNDING.get(header.precision, ROUNDING["fp32"]) * session.largest_logit(here)
         for name, ids in tier.met.items():
             # An example was ranked by the margins of the beginnings that were made on it.
-            rows = torch.tensor(
-                [row for row, key in enumerate(near + others) if key in ids], dtype=torch.int64
-            )
+            rows = torch.tensor([row for row, key in enumerate(both) if key in ids], dtype=torch.int64)
             if len(rows):
-                some = torch.tensor([place[(near + others)[row]] for row in rows.tolist()])
-                margins[rows] = torch.maximum(margins[rows], session.margins(name, take(examples, some)))
-    unit = ROUNDING.get(header.precision, ROUNDING["fp32"])
-    apart = _UNITS * unit * float(examples.logits.abs().amax())
-    beyond = (margins[None, len(near) :] > margins[: len(near), None] + apart).sum(1)
+                margins[rows] = torch.maximum(margins[rows], session.margins(name, take(here, rows)))
+            if name in tier.ranked_after:
+                nearer = (margins[None, len(near) :] > margins[: len(near), None] + apart).sum(1)
+                beyond = torch.minimum(beyond, nearer)
     most = max(_NEARER_LEAST, int(_NEARER_SHARE * len(others)))
     return [
         f"sample: example {key} is said to have been among the nearest to a break, and {count} of {len(others)} that "

@@ -45,11 +45,12 @@ class Repeating:
         self.threads = self.tuning.threads
 
     def breaks(self, name: str, examples: Examples, *, reference: bool = False) -> Tensor:
-        """(n,) bool: which of the examples the attack breaks."""
+        """(n,) bool: which of the examples the attack breaks, or meets no number on; a beginning only breaks."""
         broken = torch.zeros(len(examples), dtype=torch.bool)
+        left = [Outcome.ROBUST, Outcome.NONFINITE] if name in SCOUTS else [Outcome.ROBUST]
 
         def retire(retired: Retired) -> None:
-            broken[retired.rows] = retired.outcome != int(Outcome.ROBUST)
+            broken[retired.rows] = ~torch.isin(retired.outcome, torch.tensor([int(item) for item in left]))
 
         if reference:
             run_reference(name, self.plan, self.strict, examples, self.device, retire)
@@ -58,7 +59,7 @@ class Repeating:
         return broken
 
     def margins(self, name: str, examples: Examples) -> Tensor:
-        """(n,) the largest margin that each meets in a beginning of APGD-T."""
+        """(n,) the largest margin that each meets in a beginning of an attack."""
         met = torch.full((len(examples),), float("-inf"))
 
         def retire(retired: Retired) -> None:
@@ -66,6 +67,10 @@ class Repeating:
 
         self._run(name, examples, retire)
         return met
+
+    def largest_logit(self, examples: Examples) -> float:
+        """In absolute value, of what attacks search in."""
+        return float(self._logits(self.search, examples.x).abs().amax())
 
     def _run(self, name: str, examples: Examples, retire: Callable[[Retired], None]) -> None:
         tuned = self.tuning

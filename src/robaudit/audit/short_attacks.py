@@ -117,7 +117,7 @@ class ShortAttacks:
         Which ones says nothing of the order in which candidates are drawn, nor does then what is chosen by them: were
         it the first ones, the sample would be of those whose outcomes had led to the choice.
         """
-        if self._chosen(SCOUT) is not None or not left.any():
+        if self._chosen(SCOUT) is not None or self._is_made(SCOUT) or not left.any():
             return 0.0
         ids = np.sort(self.session.sync().ids[left])
         draw = np.random.default_rng([self.plan.seed, len(ids)])
@@ -240,7 +240,8 @@ class ShortAttacks:
         targets, steps = begun(scout, self.plan)
         if scout == SCOUT_DEEP:
             return steps <= begun(SCOUT_TARGETED, self.plan)[1]
-        return min(targets, self.classes - 1) == 1
+        known = scout == SCOUT_EVERY and self._chosen(SCOUT_WIDE) and begun(SCOUT_WIDE, self.plan)
+        return min(targets, self.classes - 1) == 1 or known == (targets, steps)
 
     def _keep(self, **values: int) -> bool:
         """Write down what has been chosen, for a run that resumes this one; whether any of it is to be made."""

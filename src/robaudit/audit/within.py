@@ -19,7 +19,7 @@ from robaudit.errors import RobauditError
 from robaudit.evidence import Attacks, Evidence
 from robaudit.stats import draws_wanted
 from robaudit.verdict import Claim, judge
-from robaudit.verdict.claim import claim_kept
+from robaudit.verdict.claim import claim_kept, could_be_decided
 from robaudit.verdict.sample_claims import sample_contradictions
 from robaudit.verdict.sampling import MINIMUM, SCOUTED, candidates, drawn, estimate, narrow
 
@@ -69,15 +69,12 @@ class Sampling:
         return sorted(name for name in names if name not in (None, "autoattack", "pgd10"))
 
     def _is_wanted(self, evidence: Evidence, attack: str) -> bool:
-        """Whether more has to be known of an attack's number: for its precision, or for a claim about it.
-
-        What is said of the split is not known from a part of it, however much is attacked of that.
-        """
+        """Whether more has to be known of an attack's number: for its precision, or for a claim about it."""
         if not narrow(evidence, attack):
             return True
-        verdict, data = judge(evidence, self.claim), evidence.header.data
+        verdict = judge(evidence, self.claim)
         asked = [item for item in (verdict.claim, verdict.minimum) if item and item.claim.attack == attack]
-        return data["n"] == data["total"] and any(item.outcome == "inconclusive" for item in asked)
+        return any(item.outcome == "inconclusive" and could_be_decided(evidence, item) for item in asked)
 
     def _enough(self, evidence: Evidence) -> bool:
         """Whether all is known that was asked; what a policy's minimum needs is enough for a policy."""

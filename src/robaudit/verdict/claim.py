@@ -11,6 +11,7 @@ from robaudit.spelling import unknown
 from robaudit.stats import Interval
 from robaudit.verdict import table
 
+ClaimOutcome = Literal["refuted", "consistent", "inconclusive"]
 #: An interval around the claim no wider than this, on either side, makes it consistent rather than open.
 CONSISTENT_WIDTH = 0.03
 
@@ -78,7 +79,7 @@ class ClaimResult:
     """What the evidence says of a claim: `refuted` when the whole interval lies below it."""
 
     claim: Claim
-    outcome: Literal["refuted", "consistent", "inconclusive"]
+    outcome: ClaimOutcome
     interval: Interval | None
 
 
@@ -95,12 +96,23 @@ def judge_claim(evidence: Evidence, claim: Claim) -> ClaimResult:
     if claim.attack not in table.rows(evidence):
         raise ValueError(f"claim attack '{claim.attack}' was not run; add it to --attacks")
     interval = table.accuracy_of_split(evidence, claim.attack)
+    return ClaimResult(claim, _outcome(claim, interval), interval)
+
+
+def could_be_decided(evidence: Evidence, found: ClaimResult) -> bool:
+    """Whether a claim would be decided were its attack's number known of all examples, if that is what it seems.
+
+    With `--limit` it need not be: these are a sample of the split, however much is attacked of them.
+    """
+    known = table.accuracy_of_split(evidence, found.claim.attack, as_known=True)
+    return _outcome(found.claim, known) != "inconclusive"
+
+
+def _outcome(claim: Claim, interval: Interval | None) -> ClaimOutcome:
     if interval is None:
-        return ClaimResult(claim, "inconclusive", None)
+        return "inconclusive"
     if interval.high < claim.value:
-        return ClaimResult(claim, "refuted", interval)
+        return "refuted"
     apart = max(interval.high - claim.value, claim.value - interval.low)
     close = not claim.demanded and apart <= CONSISTENT_WIDTH
-    return ClaimResult(
-        claim, "consistent" if claim.value <= interval.low or close else "inconclusive", interval
-    )
+    return "consistent" if claim.value <= interval.low or close else "inconclusive"

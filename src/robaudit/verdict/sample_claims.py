@@ -33,9 +33,10 @@ class Tier:
 
     Attributes:
         scout: its name.
-        taken: ids of what it took out.
+        taken: ids of what it took out, or a later tier of what it was made on.
         others: ids of the candidates that it passed over, for they were further from a break.
-        met: by the name of each beginning that this is judged by, the ids on which it was made.
+        met: by the name of each beginning that this is judged by, in their order, the ids on which it was made.
+        ranked_after: the beginnings after which there was a ranking for it; to be near by one of these is enough.
 
     """
 
@@ -43,6 +44,7 @@ class Tier:
     taken: list[int]
     others: list[int]
     met: dict[str, set[int]]
+    ranked_after: frozenset[str]
 
 
 def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
@@ -60,14 +62,21 @@ def tiers(evidence: Evidence) -> list[Tier]:
     """Each of the beginnings on the nearest that took out what is no candidate for it."""
     among, out, last = candidates(evidence), _ways_out(evidence), _last_drawn(evidence)
     every = set(evidence.ids.tolist())
-    met = {name: every for name in _made(evidence) if name in {SCOUT_TARGETED, SCOUT_WIDE}}
+    made = _made(evidence)
+    met = {name: every for name in made if name in {SCOUT_TARGETED, SCOUT_WIDE}}
     found = []
-    for scout in _made(evidence):
+    for number, scout in enumerate(made):
         if scout in NEAREST and among is not None:
-            survived = _survived(evidence, scout)
-            taken = [int(evidence.ids[row]) for row, name in out if name == scout and row <= last]
+            survived, later = _survived(evidence, scout), made[number + 1 :]
+            taken = [
+                int(evidence.ids[row])
+                for row, name in out
+                if row <= last and (name == scout or (name in later and survived[row]))
+            ]
             others = evidence.ids[among & ~survived & passed(evidence, scout)].tolist()
-            found.append(Tier(scout, taken, others, dict(met)))
+            # Square's queries were made on the nearest both before and after a part of them said who that is.
+            rankings = [name for name in met if name != SCOUT_MORE][-1:] + list(met)[-1:]
+            found.append(Tier(scout, taken, others, dict(met), frozenset(rankings)))
             met[scout] = set(evidence.ids[survived].tolist())
     return found
 
@@ -200,7 +209,7 @@ def _went_through(evidence: Evidence, scout: str) -> Bools:
     least = length_of(scout, evidence.header.plan, classes)
     found = np.zeros(len(evidence), dtype=bool)
     if record is not None:
-        enough = record.steps >= least
+        enough = (record.steps >= least) | (record.outcome == Outcome.NONFINITE)
         if scout == SCOUT_QUERIES:
             enough &= evidence.survives("square") | evidence.unanswered("square")
         enough |= (scout in NEAREST) & (record.steps == 0)

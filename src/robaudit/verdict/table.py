@@ -151,11 +151,18 @@ def _of_audited(evidence: Evidence, name: str, confidence: float | None = None) 
     return Interval(value, value, value, len(evidence))
 
 
-def accuracy_of_split(evidence: Evidence, name: str) -> Interval | None:
-    """`accuracy`, about the whole split where it else is about the `--limit` of it that was audited."""
+def accuracy_of_split(evidence: Evidence, name: str, *, as_known: bool = False) -> Interval | None:
+    """`accuracy`, about the whole split where it else is about the `--limit` of it that was audited.
+
+    With `as_known` what it would be if the attack were run on all of these to the end, and left what is estimated.
+    """
     n, total = len(evidence), population(evidence)
     confidence = 1 - (1 - evidence.header.plan.confidence) / 2  # half of the error for either step
     found = _of_audited(evidence, name, confidence)
+    if found is not None and as_known:
+        found = replace(found, low=found.value, high=found.value)
+        if n == total:
+            return found
     if found is None or n == total:
         return accuracy(evidence, name)
     least, most = math.floor(n * found.low + 1e-6), math.ceil(n * found.high - 1e-6)

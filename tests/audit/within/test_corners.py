@@ -9,24 +9,31 @@ import torch
 from robaudit import check
 from robaudit.audit import Recompute, audit, verify
 from robaudit.audit.beginnings import beginning_of
+from robaudit.audit.prices import Prices
 from robaudit.audit.recorder import Recorder
+from robaudit.audit.short_attacks import ShortAttacks
 from robaudit.errors import RobauditError
 from robaudit.evidence import (
+    QUERIES,
     SCOUT,
     SCOUT_DEEP,
     SCOUT_EVERY,
+    SCOUT_MORE,
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
     EvidenceFile,
     Outcome,
 )
+from robaudit.inputs.classifier import Classifier
+from robaudit.inputs.normalisation import parse_normalisation
 from robaudit.plan import AuditPlan, ThreatModel
 from robaudit.reports import summary
 from robaudit.reports.formatting import precision_text
 from robaudit.verdict import Claim, accuracy, judge
-from robaudit.verdict.sample_claims import sample_contradictions
+from robaudit.verdict.sample_claims import sample_contradictions, waiting
 from robaudit.verdict.sampling import CHOSEN, MINIMUM, candidates, drawn, narrow
+from robaudit.verdict.table import accuracy_of_split
 from tests.audit.within.plans import BUDGET, PLAN
 from tests.audit.within.test_sample import turned
 from tests.evidence.edits import editing
@@ -88,12 +95,45 @@ def test_answers_that_are_no_numbers_contradict_nothing(odd_network, tmp_path):
     assert sample_contradictions(evidence) == []
 
 
-@pytest.mark.parametrize("few", [{"classes": 2}, {"targets": 1}])
-def test_more_classes_are_not_tried_where_there_is_one(odd_network, tmp_path, few):
+def through(network, change):
+    """A classifier that is another, and something done to its images and answers."""
+
+    class Changed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x):
+            return change(self.inner, x)
+
+    return Classifier(Changed().eval(), parse_normalisation("none", 1), network.info)
+
+
+def test_beginnings_that_met_no_number_are_made_again(models, split, tmp_path):
+    """They left what they met it on, and so does whoever makes them again."""
+    draw = torch.Generator().manual_seed(3)
+    weight = torch.randn(64, generator=draw).sign() * (torch.rand(64, generator=draw) < 0.4)
+    most = float((split.float().flatten(1) @ weight).amax()) - 1
+
+    def change(network, x):
+        return network(x) + torch.where((x.flatten(1) @ weight)[:, None] > most, float("nan"), 0.0)
+
+    network, plan = through(models["honest"], change), replace(PLAN, limit=None)
+    evidence = audit(network, split, plan, path=tmp_path / "nan", force=True)
+    here = waiting(evidence)
+    assert any((here & evidence.unanswered(name)).any() for name in evidence.attacks if "scout" in name)
+    assert not verify(tmp_path / "nan", network, images=split, again=Recompute(1000, 1)).failures
+
+
+@pytest.mark.parametrize("few", [{"classes": 2}, {"targets": 1}, {"targets": 3, "apgd_steps": 8}])
+def test_what_goes_no_further_than_what_was_made_is_not_made(odd_network, tmp_path, few):
+    """One class is the likeliest one; and three with all of eight steps are every class that there is."""
     settings = {"eps": 0.05, "apgd_steps": 40, "fab_steps": 2, "square_queries": 120, "within": 3}
     asked = odd_network(few.pop("classes", 10))
-    state = check(*asked, evidence=tmp_path / "few", **settings, **few).evidence.header.early_stopping
-    assert [state[CHOSEN[scout]] for scout in (SCOUT_WIDE, SCOUT_EVERY)] == [0, 0]
+    found = check(*asked, evidence=tmp_path / "few", **(settings | few))
+    state = found.evidence.header.early_stopping
+    assert state[CHOSEN[SCOUT_EVERY]] == 0
+    assert state[CHOSEN[SCOUT_WIDE]] == int(few.get("targets") == 3)
 
 
 def edited(evidence, name, rows, outcome, steps):
@@ -122,29 +162,26 @@ def test_what_a_draw_breaks_stays_a_candidate(found, steps):
 def test_a_short_attack_whose_break_does_not_come_again_is_no_outcome_of_the_whole(
     models, images, tmp_path, monkeypatch
 ):
-    judge_points, failed = Recorder._judge, []
+    code, failed = Recorder._code, []
 
-    def judge_once(self, points, labels):
-        fools, answers = judge_points(self, points, labels)
-        if not failed and self.scouting_now:
-            failed.append(True)
-            fools = [False] * len(fools)
-        return fools, answers
+    def once(self, waiting):
+        late = [item for item in waiting if item.place >= 200 and item.unbroken != item.row.attack][
+            : not failed
+        ]
+        failed.extend(late)
+        with monkeypatch.context() as patch:
+            patch.setattr(Recorder, "_judge", lambda self, x, y: ([False] * len(x), [0] * len(x)))
+            lost = code(self, late)
+        return code(self, [item for item in waiting if item not in late]) + lost
 
-    add = Recorder.add
-
-    def noted(self, attack, places, retired, unbroken):
-        self.scouting_now = attack != unbroken
-        add(self, attack, places, retired, unbroken)
-
-    monkeypatch.setattr(Recorder, "_judge", judge_once)
-    monkeypatch.setattr(Recorder, "add", noted)
-    monkeypatch.setattr("robaudit.audit.recorder.WITNESS_LEVELS", (0,))
+    monkeypatch.setattr(Recorder, "_code", once)
     evidence = audit(models["honest"], images, PLAN, path=tmp_path / "unsure")
     assert failed
+    place, name = failed[0].place, failed[0].unbroken
+    assert evidence.unanswered(name)[place]
+    assert waiting(evidence)[place]
     assert not sample_contradictions(evidence)
-    short = [evidence.unanswered(name).sum() for name in evidence.attacks if "scout" in name]
-    assert sum(short) > 0
+    assert narrow(audit(models["honest"], images, replace(PLAN, within=0.04), path=tmp_path / "unsure"))
 
 
 def test_a_policys_minimum_without_a_sample_is_refused(models, images, split, tmp_path):
@@ -200,6 +237,19 @@ def test_a_claim_about_a_part_of_the_split_is_not_waited_for(models, images, tmp
     assert max(numbers) <= numbers[0] + 64
 
 
+def test_a_minimum_that_a_part_of_the_split_can_decide_is_drawn_for(models, split, tmp_path):
+    """The sample's limits move those for the split, so that more of it may be enough."""
+    budget, images = replace(BUDGET, apgd_steps=10, fab_steps=1), split.subset(600, 1)
+    plan = replace(PLAN, within=0.08, limit=600, budget=budget)
+    evidence = audit(models["honest"], images, plan, path=tmp_path / "coarse")
+    low, known = (accuracy_of_split(evidence, "autoattack", as_known=known).low for known in (False, True))
+    assert low < known - 0.02
+    minimum = Claim((low + known) / 2, demanded=True)
+    assert judge(evidence, minimum).minimum.outcome == "inconclusive"
+    evidence = audit(models["honest"], images, plan, path=tmp_path / "minimum", claim=minimum)
+    assert judge(evidence, minimum).minimum.outcome == "consistent"
+
+
 def test_a_claim_about_the_split_is_decided(models, split, tmp_path):
     """More is drawn for it, of the attack that it is about; that it was kept in the file makes no difference."""
     plan = replace(PLAN, within=0.06, limit=None, budget=replace(BUDGET, apgd_steps=10, fab_steps=1))
@@ -221,3 +271,33 @@ def test_a_beginning_said_to_be_made_on_too_few_is_refused(found):
     evidence = edited(evidence, SCOUT_DEEP, among, Outcome.ROBUST, 0)
     evidence = edited(evidence, SCOUT_DEEP, among[:5], Outcome.ROBUST, 21)
     assert any("is said to have been tried on" in text for text in sample_contradictions(evidence))
+
+
+def test_who_got_a_part_of_squares_queries_is_looked_at(models, images, split, tmp_path, monkeypatch):
+    """Else a file would say that just those got it that Square broke late, whose margins are large by then."""
+    network = through(models["honest"], lambda network, x: network((20 * x).round() / 20))
+    monkeypatch.setattr(Prices, "worth", lambda self, candidates: 0.0)
+    monkeypatch.setattr(ShortAttacks, "_worth_a_part", lambda self, left, *_: np.zeros_like(left))
+    monkeypatch.setattr(ShortAttacks, "_choose", lambda self, scout, *_: self._keep(**{CHOSEN[scout]: 0}))
+    budget = replace(BUDGET, square_queries=1000)
+    plan = replace(PLAN, threat=ThreatModel("Linf", 0.15), budget=budget)
+    path = tmp_path / "forged"
+    evidence = audit(network, images, plan, path=path, force=True)
+    among, square = candidates(evidence), evidence.attacks["square"]
+    lost = among & drawn(evidence, among) & evidence.broken("square") & (square.steps > QUERIES[SCOUT_MORE])
+    assert lost.sum() > 5
+    whole = evidence.attacks[SCOUT_QUERIES].steps > 0
+    others = np.flatnonzero(among & ~lost & ~whole & evidence.survives("square"))[:32]
+    part = lost | whole | np.isin(np.arange(len(evidence)), others)
+    with editing(path) as db:
+        drop = f"DELETE FROM outcomes WHERE attack = '{SCOUT_QUERIES}' AND id = ?"
+        db.executemany(drop, [(key,) for key in evidence.ids[lost].tolist()])
+        db.execute(
+            f"UPDATE header SET value = json_set(value, '$.{CHOSEN[SCOUT_MORE]}', 1) WHERE key = 'early_stopping'"
+        )
+        rows = [(int(evidence.ids[row]), 300 * int(part[row])) for row in np.flatnonzero(among)]
+        db.executemany(f"INSERT INTO outcomes VALUES ('{SCOUT_MORE}', ?, 0, ?, 0, 0, NULL)", rows)
+    with EvidenceFile.open(path) as file:
+        assert accuracy(file.read(), "autoattack").low > accuracy(evidence, "autoattack").low
+    failures = verify(path, network, images=split, again=Recompute(1000, 1)).failures
+    assert any("is said to have been among the nearest" in text for text in failures)
