@@ -132,8 +132,8 @@ def test_what_goes_no_further_than_what_was_made_is_not_made(odd_network, tmp_pa
     asked = odd_network(few.pop("classes", 10))
     found = check(*asked, evidence=tmp_path / "few", **(settings | few))
     state = found.evidence.header.early_stopping
-    assert state[CHOSEN[SCOUT_EVERY]] == 0
-    assert state[CHOSEN[SCOUT_WIDE]] == int(few.get("targets") == 3)
+    made = state[CHOSEN[SCOUT_WIDE]] + state[CHOSEN[SCOUT_EVERY]]
+    assert made == 0 if few.get("targets") != 3 else made <= 1
 
 
 def edited(evidence, name, rows, outcome, steps):
