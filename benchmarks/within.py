@@ -28,7 +28,7 @@ from robaudit.attacks import Examples, forward
 from robaudit.audit import audit
 from robaudit.evidence import Evidence, Outcome
 from robaudit.inputs import Classifier, Images, load_classifier, load_images
-from robaudit.plan import AUTOATTACK, AuditPlan, ThreatModel, parse_fraction
+from robaudit.plan import AUTO_DRAWS, AUTOATTACK, AuditPlan, ThreatModel, parse_fraction
 from robaudit.stats import proportion
 from robaudit.verdict import accuracy
 
@@ -171,7 +171,7 @@ def main() -> None:
         dataset, _, rest = text.partition(":")
         path, eps, count = rest.rsplit(":", 2)  # a factory's path has a colon of its own
         every = load_images(dataset, data_dir=options.data_dir, seed=0)
-        plan = AuditPlan(ThreatModel("Linf", parse_fraction(eps)), limit=int(count))
+        plan = AuditPlan(ThreatModel("Linf", parse_fraction(eps)), limit=int(count), eot=AUTO_DRAWS)
         case = Case(
             name=Path(path).stem if Path(path).exists() else path.rpartition(":")[2],
             classifier=load_classifier(path, images=every),
