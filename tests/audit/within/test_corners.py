@@ -227,14 +227,15 @@ def test_what_cannot_be_a_sample_is_refused_before_anything_is_attacked(
 def test_a_claim_about_a_part_of_the_split_is_not_waited_for(models, images, tmp_path):
     """However much is attacked of 300 examples, they leave a claim about 797 open."""
     plan = replace(PLAN, budget=replace(BUDGET, apgd_steps=10))
-    claims = (None, Claim(0.97, "square"), Claim(0.84))
+    claims = (Claim(0.97, "square"), Claim(0.84))
     found = [
         audit(models["honest"], images, plan, path=tmp_path / str(number), claim=claim)
         for number, claim in enumerate(claims)
     ]
-    numbers = [int(drawn(evidence, candidates(evidence)).sum()) for evidence in found]
-    assert judge(found[1]).claim.outcome == judge(found[2]).claim.outcome == "inconclusive"
-    assert max(numbers) <= numbers[0] + 64
+    assert {judge(evidence).claim.outcome for evidence in found} == {"inconclusive"}
+    for evidence in found:
+        among = candidates(evidence)
+        assert drawn(evidence, among).sum() < 0.7 * among.sum()
 
 
 def test_a_minimum_that_a_part_of_the_split_can_decide_is_drawn_for(models, split, tmp_path):
