@@ -48,8 +48,8 @@ STILL_LEFT, STILL_EXPECTED = 0.6, 0.005
 TRIED = 64
 #: After the candidates nearest to a break (`LEAST_NEAR`) this many times as many are attacked, if that pays.
 GROWS = 1.5
-#: So many times as many as get all of Square's queries get its first 300, which say better than APGD-T alone who is
-#: near: of those that Square breaks in the end all are among the nearest 7 %, not 20 % (docs/results/within.md).
+#: So many times as many as get all of Square's queries get its first 300, which say better than APGD-T alone whom it
+#: breaks in the end (`benchmarks/predictions.py --square`).
 TIMES_AS_MANY = 4
 
 
