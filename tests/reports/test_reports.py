@@ -18,6 +18,7 @@ from robaudit.reports.images import perturbation_uri, png_uri
 from robaudit.reports.terminal import terminal_text
 from robaudit.verdict import ADVICE, pages
 from tests.evidence.edits import editing
+from tests.shipped import ADVERSARIAL
 
 HOSTILE = (
     "<script>alert(1)</script>|`**x**`[y](http://z.example)@here &amp; \x1b[31m\x07\x00\u202e'\"--> ]]> $x$"
@@ -310,3 +311,24 @@ def test_sarif_rules_say_what_they_mean_and_where_to_read_on(cases):
         assert rule["helpUri"].startswith("https://")
         if rule["id"] in ADVICE:
             assert rule["helpUri"].endswith(f"/findings.md#{rule['id']}")
+
+
+def test_one_example_is_not_one_examples(tmp_path):
+    path = tmp_path / "one.evidence"
+    given = [
+        "check",
+        str(ADVERSARIAL),
+        "--dataset",
+        "digits",
+        "--eps",
+        "0.1",
+        "--limit",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    run([*given, "--evidence", str(path)])
+    case = open_case(path, pictures=True)
+    texts = {name: report(case) for name, report in REPORTS.items()}
+    assert "1 example cannot settle" in texts["terminal"]
+    assert not [name for name, text in texts.items() if re.search(r"\b1 examples\b", text)]

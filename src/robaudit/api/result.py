@@ -26,6 +26,7 @@ from robaudit.reports import (
 from robaudit.spelling import unknown
 from robaudit.stats import Interval
 from robaudit.verdict import Claim, Verdict, accuracy, gap, gaps, rows
+from robaudit.wording import examples
 
 if TYPE_CHECKING:
     import torch
@@ -180,9 +181,9 @@ class Result:
         ]
         model = plain(self.evidence.header.model["path"])
         return (
-            f"Result of {model}: {self.verdict.outcome} after {len(self.evidence)} examples\n"
+            f"Result of {model}: {self.verdict.outcome} after {examples(len(self.evidence))}\n"
             f"  {headline(self.evidence)}\n"
-            f"  {', '.join(found)} (the same {shown['examples']} examples)\n"
+            f"  {', '.join(found)} (the same {examples(shown['examples'])})\n"
             f"  {plain(self.verdict.summary)}"
         )
 

@@ -19,6 +19,7 @@ from robaudit.inputs import (
 )
 from robaudit.stats import near_chance
 from robaudit.verdict import Finding, finding
+from robaudit.wording import examples
 
 #: Examples looked at.
 SAMPLE_EXAMPLES = 128
@@ -81,7 +82,7 @@ def preflight(
         found.append(
             finding(
                 "near-chance",
-                f"Clean accuracy {100 * accuracy:.1f} % on {count} examples is near chance: a guess is right on "
+                f"Clean accuracy {100 * accuracy:.1f} % on {examples(count)} is near chance: a guess is right on "
                 f"{100 / images.classes:.1f} %, always the commonest class on {100 * max(seen) / count:.1f} %.",
             )
         )
@@ -126,7 +127,7 @@ def _normalisation(
         return []
     used = f"{100 * accuracy:.1f} % and {float(now.mean()):.2f} with normalisation {model.info.normalisation}"
     better = f"{100 * found:.1f} % and {float(losses.mean()):.2f} with {name}"
-    message = f"Clean accuracy and loss on {len(labels)} examples are {used}, {better}."
+    message = f"Clean accuracy and loss on {examples(len(labels))} are {used}, {better}."
     return [finding("wrong-normalisation", message)]
 
 

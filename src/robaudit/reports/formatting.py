@@ -8,6 +8,7 @@ from robaudit.escaping import plain
 from robaudit.plan import eps_text as eps_text  # noqa: PLC0414  reports take it from here
 from robaudit.plan import title
 from robaudit.verdict import GAPS
+from robaudit.wording import examples
 
 HEADLINES = {
     "overestimated": "OVERESTIMATED",
@@ -87,7 +88,8 @@ def part_text(data: dict[str, Any]) -> str:
     asked = "; what was claimed or demanded is held against all of it" * bool(
         data["claim"] or data["minimum"]
     )
-    return f"The table's intervals are about these {audited} examples, not all {total} of the split{asked}."
+    which = "this one example" if audited == 1 else f"these {audited} examples"
+    return f"The table's intervals are about {which}, not all {total} of the split{asked}."
 
 
 def claim_text(claim: dict[str, Any]) -> str:
@@ -107,7 +109,7 @@ def _measured(asked: dict[str, Any]) -> str:
     if not asked["measured"]:
         return "."
     value, interval = percent(asked["measured"])
-    return f": measured {value} % ({interval}) on {asked['measured']['n']} examples."
+    return f": measured {value} % ({interval}) on {examples(asked['measured']['n'])}."
 
 
 def bound_of(data: dict[str, Any], gap: str) -> float:
@@ -124,10 +126,10 @@ def table_caption(data: dict[str, Any]) -> str:
     """What the rows of the table are of."""
     if data["plan"].get("cascade"):
         return (
-            f"On the same {data['table']['examples']} examples, in %; 'then' is what stands after the attacks before "
+            f"On the same {examples(data['table']['examples'])}, in %; 'then' is what stands after the attacks before "
             "it, a cascade, which leaves a broken example alone."
         )
-    text = f"Each attack alone, on the same {data['table']['examples']} examples, in %"
+    text = f"Each attack alone, on the same {examples(data['table']['examples'])}, in %"
     sampled = any(row["method"] == "estimated" for row in data["table"]["rows"])
     text += "; estimated from a random sample of them where it says so" if sampled else ""
     return text + ("; AutoAttack is the worst case of its four." if "autoattack" in data["accuracy"] else ".")

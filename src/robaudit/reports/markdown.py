@@ -9,6 +9,7 @@ from typing import Any
 from robaudit.escaping import plain
 from robaudit.reports.case import Case, Failure
 from robaudit.reports.formatting import HEADLINES, asked_texts, eps_text, percent, warnings_of
+from robaudit.wording import examples
 
 _SIGNS = {"overestimated": "❌", "not-overestimated": "✅", "inconclusive": "❔"}
 #: Anything but letters, digits, spaces and what is harmless in prose; a full stop or a hyphen only inside a number or
@@ -89,7 +90,7 @@ def _details(case: Case) -> list[str]:
         *[f"- **{escape(item['code'])}**: {escape(item['advice'])}" for item in verdict["causes"]],
         "",
         f"{data['data']['audited']} of {data['data']['total']} examples, confidence {verdict['confidence']:g}, "
-        f"seed {data['seed']}, {ended} {verdict['decided_after']} examples.",
+        f"seed {data['seed']}, {ended} {examples(verdict['decided_after'])}.",
         "",
         *([escape(case.checked), ""] if case.checked else []),
         f"Model {code((model.get('digest') or model['sha256'])[:16])}, {code(model['architecture'])}; "

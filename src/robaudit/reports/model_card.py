@@ -9,6 +9,7 @@ from robaudit.escaping import plain
 from robaudit.reports.case import Case
 from robaudit.reports.formatting import eps_text
 from robaudit.reports.markdown import markdown
+from robaudit.wording import examples
 
 
 def model_card(case: Case) -> str:
@@ -47,5 +48,5 @@ def model_card(case: Case) -> str:
 
 def _metric(row: dict[str, object], under: str) -> str:
     if row["name"] == "clean":
-        return f"Clean accuracy (%), {row['n']} examples"
-    return f"Robust accuracy under {row['title']} (%), {under}, {row['n']} examples"
+        return f"Clean accuracy (%), {examples(row['n'])}"
+    return f"Robust accuracy under {row['title']} (%), {under}, {examples(row['n'])}"

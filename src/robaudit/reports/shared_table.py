@@ -7,6 +7,7 @@ from typing import Any
 from robaudit.evidence import Evidence
 from robaudit.stats import Interval
 from robaudit.verdict import GAPS, accuracy, estimate, gap, gaps, rows, shared, standing
+from robaudit.wording import examples
 
 
 def side_by_side(evidence: Evidence) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def headline(evidence: Evidence) -> str:
     """The first sentence of every report: what the usual test says, and what at most stands up to all attacks."""
     share = standing_share(evidence)
     reported, most, count = 100 * share["reported"], 100 * share["at_most"], share["examples"]
-    of = f"({count} example{'' if count == 1 else 's'})"
+    of = f"({examples(count)})"
     pgd, others = title_of(evidence, "pgd10"), [name for name in evidence.attacks if name != "pgd10"]
     if not count:
         return "Nothing is known yet."

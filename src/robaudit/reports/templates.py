@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from robaudit.escaping import plain
+from robaudit.wording import examples
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -55,7 +56,7 @@ def _escape_value(value: object) -> object:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415  slow to import
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("robaudit.reports"),
         autoescape=True,
         finalize=lambda value: value if isinstance(value, Markup) else plain(value),
@@ -64,3 +65,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["examples"] = examples
+    return environment

@@ -26,6 +26,7 @@ from robaudit.reports.shared_table import beyond_text
 from robaudit.reports.summary import summary
 from robaudit.reports.words import convergence_words
 from robaudit.verdict import FEW_EXAMPLES, Verdict
+from robaudit.wording import examples
 
 _COLOURS = {"overestimated": "red", "not-overestimated": "green", "inconclusive": "yellow"}
 _MARK = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
@@ -60,7 +61,7 @@ def _headline(data: dict[str, Any]) -> RenderableType:
     for text in asked_texts(data):
         body.append(text + "\n")
     ended = "Open after" if outcome == "inconclusive" else "Decided by the first"
-    body.append(f"{ended} {data['verdict']['decided_after']} examples at confidence ")
+    body.append(f"{ended} {examples(data['verdict']['decided_after'])} at confidence ")
     body.append(f"{data['verdict']['confidence']:g}.\n")
     body.append("\n")
     body.append(f"{plain(model['path'])}", style="bold")
@@ -126,7 +127,7 @@ def _metrics(data: dict[str, Any]) -> RenderableType | None:
     return Text(
         f"PGD-10's convergence: FOSC {found['fosc']:.4g} (normalised {found['fosc_normalised']:.3f}), "
         f"SGCS {found['sgcs']:.3f}, gradients exactly zero {100 * found['zero_gradients']:.1f} %, on "
-        f"{found['examples']} examples.\n{usual}\n"
+        f"{examples(found['examples'])}.\n{usual}\n"
     )
 
 
@@ -156,7 +157,7 @@ def _footer(data: dict[str, Any]) -> RenderableType:
     if decided:
         text.append(
             f"\nTo decide it took {decided['forwards'] + decided['backwards']:,} passes, on up to "
-            f"{decided['examples']} examples; the rest "
+            f"{examples(decided['examples'])}; the rest "
             + ("is for AutoAttack's number." if data["plan"]["within"] else "fills the table.")
         )
     if whole["measured"] >= FEW_EXAMPLES and data["data"]["audited"] < whole["examples"]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from robaudit.wording import examples
+
 #: Indicator: the mean from which it counts, and what it says of PGD-10's failures. Of honest networks at a large radius
 #: up to 18 % would have been broken by as many steps again.
 ALARMS: dict[str, tuple[float, str]] = {
@@ -66,7 +68,7 @@ def failure_sentence(probes: Mapping[str, float], draws: int = 1) -> str:
     clear = any(alarms.get(name, 0.0) >= _CLEAR_SHARE for name in _BEYOND_DOUBT)
     start = "PGD-10's number says nothing here" if clear else "PGD-10 fails for reasons of its own"
     failures = _failures(probes)
-    return f"{start}: of its {failures} failures on {probes['examples']:.0f} examples {' and '.join(parts)}."
+    return f"{start}: of its {failures} failures on {examples(probes['examples'])} {' and '.join(parts)}."
 
 
 def _failures(probes: Mapping[str, float]) -> int:

@@ -16,6 +16,7 @@ from robaudit.plan import Budget
 from robaudit.verdict import table
 from robaudit.verdict.attack_failure import failure_sentence
 from robaudit.verdict.findings import Finding, finding
+from robaudit.wording import examples
 
 #: Below this many examples the report says that there are few.
 FEW_EXAMPLES = 50
@@ -110,7 +111,7 @@ def causes_of(evidence: Evidence) -> list[Finding]:
             found += _nonlinear(evidence.header.probes)
     found += _last_softmax(evidence.header.probes)
     if 0 < len(evidence) < FEW_EXAMPLES:
-        found.append(finding("few-examples", f"Only {len(evidence)} examples were audited."))
+        found.append(finding("few-examples", f"Only {examples(len(evidence))} audited."))
     classes = int(evidence.header.model.get("classes", 4))
     if classes < 4:
         message = f"The targeted DLR loss needs 4 classes; with {classes} the margin stood in."
@@ -124,9 +125,7 @@ def _tried(item: Finding, probes: dict[str, float]) -> Finding:
     if item.code not in _MARGIN_ADVISED or "pgd10_margin" not in probes or n < FEWEST_PROBED:
         return item
     usual, margin = (f"{100 * probes[name]:.0f} %" for name in ("pgd10", "pgd10_margin"))
-    tried = (
-        f"Tried: PGD-10 on a margin loss leaves {margin} of {n:.0f} examples, on the cross-entropy {usual}."
-    )
+    tried = f"Tried: PGD-10 on a margin loss leaves {margin} of {examples(n)}, on the cross-entropy {usual}."
     return replace(item, advice=f"{item.advice} {tried}")
 
 
@@ -137,8 +136,8 @@ def _imbalance(evidence: Evidence) -> list[Finding]:
     if len(values) < FEW_EXAMPLES or values.mean() < IMBALANCE_GAP or values.sum() < IMBALANCED_EXAMPLES:
         return []
     message = (
-        f"APGD on a targeted margin leaves {100 * values.mean():.1f} points less of {len(values)} examples than on the "
-        "cross-entropy."
+        f"APGD on a targeted margin leaves {100 * values.mean():.1f} points less of {examples(len(values))} than on "
+        "the cross-entropy."
     )
     return [finding("imbalanced-gradients", message)]
 
@@ -156,7 +155,7 @@ def _weak_square(evidence: Evidence) -> list[Finding]:
     if not len(values) or values.mean() < WEAK_GAP or values.sum() < WEAK_EXAMPLES:
         return []
     message = (
-        f"Square leaves {100 * values.mean():.1f} points more of {len(values)} examples than "
+        f"Square leaves {100 * values.mean():.1f} points more of {examples(len(values))} than "
         f"{plan.title('pgd10', 1 << 30)}, with {plan.budget_of('square').square_queries:,} of its usual "
         f"{Budget().square_queries:,} queries: the black-box attack was too weak to tell."
     )
@@ -171,7 +170,7 @@ def _gradients(evidence: Evidence) -> list[Finding]:
     if share < ZERO_GRADIENT_SHARE:
         return []
     saturated, probed = (evidence.header.probes.get(name) for name in ("saturated", "examples"))
-    message = f"{100 * share:.0f} % of PGD-10's gradients on {len(zeros)} examples are exactly zero"
+    message = f"{100 * share:.0f} % of PGD-10's gradients on {examples(len(zeros))} are exactly zero"
     if saturated is None or not probed or probed < FEWEST_PROBED:
         return [finding("vanishing-gradients", f"{message}.")]
     message += (
@@ -214,7 +213,7 @@ def _last_softmax(probes: dict[str, float]) -> list[Finding]:
         return f"{left} (FOSC / (eps |g|) {probes[f'{name}fosc_normalised']:.2f}, SGCS {probes[f'{name}sgcs']:.2f})"
 
     message = (
-        f"Of {int(probes.get('examples', 0))} examples PGD-10 {description('')}; before the network's last softmax or "
+        f"Of {examples(int(probes.get('examples', 0)))} PGD-10 {description('')}; before the network's last softmax or "
         f"sigmoid it {description('before_')}."
     )
     return [finding("last-softmax", message)]
@@ -232,7 +231,7 @@ def _mean_standing(evidence: Evidence, values: NDArray[np.float64]) -> float | N
 def _from_probes(probes: dict[str, float]) -> list[Finding]:
     """What the small experiments say; a share that is missing says nothing."""
     n = int(probes.get("examples", 0))
-    of = f"of {n} examples"
+    of = f"of {examples(n)}"
     found = []
 
     def share(name: str) -> float:

@@ -12,6 +12,7 @@ from robaudit.evidence import Evidence, Header
 from robaudit.stats import Interval, decide, gap_sequence, paired_gap
 from robaudit.verdict import table
 from robaudit.verdict.judge import judge
+from robaudit.wording import examples
 
 Comparison = Literal["better", "not-worse", "worse", "inconclusive"]
 
@@ -175,7 +176,7 @@ def _outcome(
         return "not-worse", f"{message}, and has lost less than the margin of {100 * margin:g}."
     return (
         "inconclusive",
-        f"{message}; {found.n} examples do not settle on which side of the margin that lies, {limit}.",
+        f"{message}; {examples(found.n)} cannot settle on which side of the margin that lies, {limit}.",
     )
 
 

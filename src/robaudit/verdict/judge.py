@@ -17,6 +17,7 @@ from robaudit.verdict.claim import Claim, ClaimResult, claim_kept, judge_claim
 from robaudit.verdict.curve import curve_causes
 from robaudit.verdict.findings import Finding, finding, from_dict
 from robaudit.verdict.sampling import precise
+from robaudit.wording import examples
 
 Integers = NDArray[np.int64]
 #: With PGD-10 breaking all of these, at most 13 % of all examples can stand up to it, at confidence 0.99.
@@ -210,10 +211,11 @@ def _outcome(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) -> 
         )
     open_gaps = [name for name, (decision, _) in decisions.items() if decision.kind == "undecided"]
     if open_gaps:
+        others = " and ".join(_title(evidence, table.GAPS[name][1]) for name in open_gaps)
         return (
             "inconclusive",
-            f"{len(evidence)} examples do not settle whether {_title(evidence, 'pgd10')} reports too much beside what "
-            f"{' and '.join(_title(evidence, table.GAPS[name][1]) for name in open_gaps)} leaves.",
+            f"{examples(len(evidence))} cannot settle whether {_title(evidence, 'pgd10')} reports too much beside what "
+            f"{others} leave{'s' * (len(open_gaps) == 1)}.",
             len(evidence),
         )
     return (
@@ -251,7 +253,7 @@ def _gap_causes(evidence: Evidence, decisions: dict[str, tuple[Decision, int]]) 
         if decision.kind == "above":
             _, second, _ = table.GAPS[name]
             gap = table.gap(evidence, name)
-            seen = f", {100 * gap.value:.1f} on {gap.n} examples." if gap else "."
+            seen = f", {100 * gap.value:.1f} on {examples(gap.n)}." if gap else "."
             message = (
                 f"{_title(evidence, second)} leaves at least {100 * decision.low:.1f} points less than "
                 f"{_title(evidence, 'pgd10')}{seen}"
