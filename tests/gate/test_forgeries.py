@@ -84,6 +84,16 @@ def one_attack_erased(db, path):
     survive(db, path, "attack = 'square'")
 
 
+def breaks_called_unanswered(db, path):
+    survive(db, path, "1")
+    db.execute("UPDATE outcomes SET outcome = 2 WHERE outcome = 0 AND attack != 'pgd10'")
+
+
+def breaks_called_unanswered_at_once(db, path):
+    breaks_called_unanswered(db, path)
+    db.execute("UPDATE outcomes SET steps = 0 WHERE outcome = 2")
+
+
 def survivors_of_another_model(db, path):
     other = evidence_of(path.parent.parent, "honest")
     with EvidenceFile.open(other) as file:
@@ -301,6 +311,8 @@ FORGERIES = [
     (all_breaks_erased, "is said to survive, but the attack breaks it"),
     (half_the_breaks_erased, "is said to survive, but the attack breaks it"),
     (one_attack_erased, "is said to survive, but the attack breaks it"),
+    (breaks_called_unanswered, "is said to have met no number, but the attack breaks it"),
+    (breaks_called_unanswered_at_once, "said to have met no number, before its first step"),
     (survivors_of_another_model, "is said to survive, but the attack breaks it"),
     (rows_of_two_audits_mixed, "the model classifies it correctly"),
     (one_example_of_a_split_of_one, "data: "),

@@ -8,6 +8,7 @@ rounding decides comes in some of them, one that was left out of the file in all
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,6 +27,9 @@ from robaudit.verdict.sample_claims import Tier
 
 #: (attack, id of the example)
 Pair = tuple[str, int]
+#: What a file says of one; `unanswered` is that a number was not met, nor a break.
+Stated = Literal["survives", "breaks", "unanswered"]
+_SAID: dict[Stated, str] = {"survives": "survive", "breaks": "be broken", "unanswered": "have met no number"}
 #: Of the breaks of PGD-10, and of short attacks, this many times the pairs are made again.
 BREAK_PAIRS = 4
 #: Of the pairs drawn, the share that rounding may decide, and a number that it always may.
@@ -50,13 +54,14 @@ class Recompute:
 
 @dataclass(frozen=True)
 class Repeated:
-    """One pair: it `stands` again, `breaks` where the file says that it survives, `survives` where that says that it
+    """One pair: it `stands` again, `breaks` where the file says that it does not, `survives` where that says that it
     breaks, or is so `close` that rounding, or the reference's luck, decides.
     """
 
     attack: str
     id: int
     outcome: Literal["stands", "breaks", "survives", "close"]
+    stated: Stated = "survives"
 
     def __str__(self) -> str:
         return f"{title(self.attack)} on example {self.id}"
@@ -92,9 +97,11 @@ class Recomputation:
         """
         close = self.of("close")
         most = max(_ROUNDED_LEAST, int(_ROUNDED_SHARE * len(self.pairs)))
-        named = [f"{pair}: is said to survive, but the attack breaks it" for pair in self.of("breaks")]
-        named += [
-            f"{pair}: is said to be broken, but the attack does not break it" for pair in self.of("survives")
+        came = {"breaks": "the attack breaks it", "survives": "the attack does not break it"}
+        named = [
+            f"{pair}: is said to {_SAID[pair.stated]}, but {text}"
+            for outcome, text in came.items()
+            for pair in self.of(outcome)
         ]
         if len(close) > most and not self.stronger:
             named.append(
@@ -110,10 +117,11 @@ class Recomputation:
         return 1 - float((1 - CONFIDENCE) ** (1 / len(self.pairs)))
 
 
-def draw(pairs: list[Pair], request: Recompute) -> list[Pair]:
+def draw(pairs: Iterable[Pair], request: Recompute) -> list[Pair]:
     """The pairs to attack again, without replacement, each as likely as any other."""
     chosen = random.Random(request.seed)
-    return sorted(chosen.sample(sorted(pairs), min(request.pairs, len(pairs))))
+    every = sorted(pairs)
+    return sorted(chosen.sample(every, min(request.pairs, len(every))))
 
 
 def more_pairs(request: Recompute) -> Recompute:
@@ -125,10 +133,9 @@ def recompute(
     models: tuple[Classifier, nn.Module],
     header: Header,
     examples: Examples,
-    among: list[Pair],
+    among: Mapping[Pair, Stated],
     request: Recompute,
     device: str,
-    stated: Literal["survive", "break"],
 ) -> Recomputation:
     """Attack a random part of some pairs as the recorded plan says, in float32.
 
@@ -136,10 +143,9 @@ def recompute(
         models: the classifier, and what judges (`verify.judging`).
         header: of the evidence.
         examples: clean images that hold those of the pairs, on the CPU.
-        among: at least one pair.
+        among: at least one pair, and what the file says of it.
         request: how many to draw, by which seed, and whose attacks to use.
         device: where to compute.
-        stated: what the file says of them.
 
     """
     pairs = draw(among, request)
@@ -147,19 +153,20 @@ def recompute(
     place = {int(key): row for row, key in enumerate(examples.ids.tolist())}
     found = []
     with on_threads(session.threads):
-        for name in sorted({attack for attack, _ in pairs}):
-            ids = [key for attack, key in pairs if attack == name]
+        for name, stated in sorted({(pair[0], among[pair]) for pair in pairs}):
+            ids = [key for attack, key in pairs if attack == name and among[attack, key] == stated]
+            none_met = stated == "unanswered"
             rows = torch.tensor([place[key] for key in ids])
             theirs = name in AUTOATTACK and "reference" in (request.engine, header.plan.engine)
-            broken = session.breaks(name, take(examples, rows), reference=theirs)
+            broken = session.breaks(name, take(examples, rows), reference=theirs, unanswered=none_met)
             for key, row, lost in zip(ids, rows.tolist(), broken.tolist(), strict=True):
-                if lost == (stated == "break"):
-                    found.append(Repeated(name, key, "stands"))
+                if lost == (stated == "breaks"):
+                    found.append(Repeated(name, key, "stands", stated))
                     continue
                 # The reference's draws cannot be repeated one example at a time.
-                sure = not theirs and session.always(name, row, lost)
+                sure = not theirs and session.always(name, row, lost, unanswered=none_met)
                 other: Literal["breaks", "survives"] = "breaks" if lost else "survives"
-                found.append(Repeated(name, key, other if sure else "close"))
+                found.append(Repeated(name, key, other if sure else "close", stated))
     engine: EngineName = "reference" if header.plan.engine == "reference" else request.engine
     stronger = engine == "reference" and bool(header.plan.reduced(int(header.data["classes"])))
     return Recomputation(tuple(found), len(among), request.seed, engine, stronger)

@@ -44,10 +44,15 @@ class Repeating:
         self.tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
         self.threads = self.tuning.threads
 
-    def breaks(self, name: str, examples: Examples, *, reference: bool = False) -> Tensor:
-        """(n,) bool: which of the examples the attack breaks, or meets no number on; a beginning only breaks."""
+    def breaks(
+        self, name: str, examples: Examples, *, reference: bool = False, unanswered: bool = False
+    ) -> Tensor:
+        """(n,) bool: which of the examples the attack breaks, or meets no number on.
+
+        Of a beginning, and of what is `unanswered` by the file's own word, only those that it breaks.
+        """
         broken = torch.zeros(len(examples), dtype=torch.bool)
-        left = [Outcome.ROBUST, Outcome.NONFINITE] if name in SCOUTS else [Outcome.ROBUST]
+        left = [Outcome.ROBUST, Outcome.NONFINITE] if unanswered or name in SCOUTS else [Outcome.ROBUST]
 
         def retire(retired: Retired) -> None:
             broken[retired.rows] = ~torch.isin(retired.outcome, torch.tensor([int(item) for item in left]))
@@ -100,11 +105,12 @@ class Repeating:
 
         return torch.cat(in_parts(answers, torch.arange(len(x)), batch_of(x.shape[1:])))
 
-    def always(self, name: str, row: int, lost: bool) -> bool:
+    def always(self, name: str, row: int, lost: bool, *, unanswered: bool = False) -> bool:
         """Whether the attack breaks the example, or does not, in every one of `_RUNS` runs that differ by rounding."""
         copies = take(self.examples, torch.full((_RUNS,), row))
         size = copies.x[0].numel()
         signs = Draws(self.plan.seed, "rounding").signs(torch.arange(_RUNS), 0, size).reshape(copies.x.shape)
         moved = (copies.x + ROUNDING.get(self.header.precision, ROUNDING["fp32"]) * signs).clamp(0, 1)
-        broken = self.breaks(name, Examples(moved, copies.y, copies.ids, copies.logits))
+        moved_copies = Examples(moved, copies.y, copies.ids, copies.logits)
+        broken = self.breaks(name, moved_copies, unanswered=unanswered)
         return bool((broken == lost).all())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from torch import nn
 
@@ -18,7 +18,15 @@ from robaudit.audit.against_data import (
     stored_images,
 )
 from robaudit.audit.header import expect_model
-from robaudit.audit.recompute import Pair, Recomputation, Recompute, more_pairs, nearer_than, recompute
+from robaudit.audit.recompute import (
+    Pair,
+    Recomputation,
+    Recompute,
+    Stated,
+    more_pairs,
+    nearer_than,
+    recompute,
+)
 from robaudit.audit.witnesses import failing_witnesses
 from robaudit.evidence import SCOUTS, Evidence, EvidenceFile, contradictions, doubtful
 from robaudit.fast import Averaged
@@ -50,7 +58,7 @@ class Verification:
         predictions: clean predictions that the strict model repeated.
         examples: audited ones, each of which has a clean prediction.
         with_data: whether the images were at hand: all predictions and all pixels were compared.
-        survivors: (example, attack) pairs that the file calls survivors.
+        survivors: (example, attack) pairs that the file says were not broken.
         doubtful: AutoAttack's survivors, and candidates of a sample, that another attack breaks, attacked again; None
             where there are none.
         recomputed: a random part of the survivors, attacked again; None where nobody asked for it. Of a sample, of
@@ -122,14 +130,12 @@ def verify(
     logits = answers_of(strict, clean.x, device)
     failures += other_predictions(evidence, clean, logits)
     examples = Examples(clean.x, clean.y, clean.ids, logits)
-    pairs, known = _survivors(evidence), set(clean.ids.tolist())
+    pairs, known = _unbroken(evidence), set(clean.ids.tolist())
     odd = set(evidence.ids[doubtful(evidence) | odd_candidates(evidence)].tolist())
     searching = (*header.plan.members, *SCOUTS)
     models = (classifier, strict)
 
-    def attack_again(
-        among: list[Pair], request: Recompute, stated: Literal["survive", "break"] = "survive"
-    ) -> Recomputation | None:
+    def attack_again(among: Mapping[Pair, Stated], request: Recompute) -> Recomputation | None:
         return (
             recompute(
                 models=models,
@@ -138,33 +144,39 @@ def verify(
                 among=among,
                 request=request,
                 device=device,
-                stated=stated,
             )
             if among
             else None
         )
 
-    suspects = [pair for pair in pairs if pair[1] in odd & known and pair[0] in searching]
+    def those(names: Collection[str], ids: Container[int]) -> dict[Pair, Stated]:
+        return {pair: said for pair, said in pairs.items() if pair[0] in names and pair[1] in ids}
+
     first = second = waiting = pgd = short = None
     if not failures:
         seed = again.seed if again else secrets.randbits(32)
-        first = attack_again(suspects, Recompute(DOUBTFUL_PAIRS, seed))
+        first = attack_again(those(searching, odd & known), Recompute(DOUBTFUL_PAIRS, seed))
     if again is not None and again.pairs and not failures:
         # What searched with another model cannot be repeated without it.
         own = [name for name in (*header.plan.attacks, *SCOUTS) if name not in header.plan.helpers]
-        mine = [pair for pair in pairs if pair[0] in (own if again.engine == "robaudit" else AUTOATTACK)]
+        mine = those(own if again.engine == "robaudit" else AUTOATTACK, known)
         if header.plan.within is None:
             second = attack_again(mine, again)
         else:
             here = set(evidence.ids[drawn_survivors(evidence)].tolist())
-            whole = [pair for pair in mine if pair[0] in header.plan.members and pair[1] in here]
+            whole = {
+                pair: said
+                for pair, said in mine.items()
+                if pair[0] in header.plan.members and pair[1] in here
+            }
             second = attack_again(whole, again)
-            rest = sorted(set(mine) - set(whole))
+            rest = {pair: said for pair, said in mine.items() if pair not in whole}
             waiting = attack_again(rest, more_pairs(again))
         if "pgd10" in own:
-            pgd = attack_again(_pgd_breaks(evidence), more_pairs(again), "break")
-        explained = [pair for pair in short_breaks(evidence) if pair[0]]  # the others contradict the sample
-        short = attack_again(explained, more_pairs(again), "break")
+            pgd = attack_again(_pgd_breaks(evidence), more_pairs(again))
+        # The others contradict the sample.
+        explained: dict[Pair, Stated] = {pair: "breaks" for pair in short_breaks(evidence) if pair[0]}
+        short = attack_again(explained, more_pairs(again))
         for tier in tiers(evidence):
             failures += nearer_than(models, header, examples, tier, more_pairs(again), device)
     failures += [text for part in (first, second, waiting, pgd, short) if part for text in part.failures()]
@@ -233,18 +245,17 @@ def _unfinished(evidence: Evidence, verdict: Verdict) -> list[str]:
     return [f"sample: is said to be finished {asked}, and less is known of a number that was asked for"]
 
 
-def _survivors(evidence: Evidence) -> list[Pair]:
-    """Every (attack, example) that the file says was not broken."""
-    whole = [
-        (name, int(key))
-        for name in evidence.header.plan.attacks
-        for key in evidence.ids[evidence.survives(name)]
-    ]
-    return whole + short_survivals(evidence)
+def _unbroken(evidence: Evidence) -> dict[Pair, Stated]:
+    """Every (attack, example) that the file says was attacked and not broken."""
+    found: dict[Pair, Stated] = dict.fromkeys(short_survivals(evidence), "survives")
+    for name in evidence.header.plan.attacks:
+        found |= {(name, int(key)): "survives" for key in evidence.ids[evidence.survives(name)]}
+        found |= {(name, int(key)): "unanswered" for key in evidence.ids[evidence.unanswered(name)]}
+    return found
 
 
-def _pgd_breaks(evidence: Evidence) -> list[Pair]:
+def _pgd_breaks(evidence: Evidence) -> dict[Pair, Stated]:
     """Every example that PGD-10 is said to have broken."""
     if "pgd10" not in evidence.attacks:
-        return []
-    return [("pgd10", int(key)) for key in evidence.ids[evidence.broken("pgd10")]]
+        return {}
+    return {("pgd10", int(key)): "breaks" for key in evidence.ids[evidence.broken("pgd10")]}

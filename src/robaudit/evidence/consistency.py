@@ -126,6 +126,10 @@ def _outcomes(evidence: Evidence, rows: list[_Row]) -> Iterator[tuple[str, list[
                 and row.steps < full_steps(plan, row.attack, classes)
             ],
         )
+        yield (
+            "said to have met no number, before its first step",
+            [str(row) for row in rows if row.outcome == Outcome.NONFINITE and row.steps < 1],
+        )
     for scout, attack in SCOUTS.items():
         yield "broken within the steps that the scout says it survived", _sooner(rows, scout, attack, plan)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from robaudit.errors import RobauditError
 from robaudit.escaping import plain
@@ -46,7 +47,7 @@ def model_card(case: Case) -> str:
     return f"---\n{head}\n---\n\n# Adversarial robustness\n\n{markdown([case])}"
 
 
-def _metric(row: dict[str, object], under: str) -> str:
+def _metric(row: dict[str, Any], under: str) -> str:
     if row["name"] == "clean":
         return f"Clean accuracy (%), {examples(row['n'])}"
     return f"Robust accuracy under {row['title']} (%), {under}, {examples(row['n'])}"

@@ -48,19 +48,17 @@ class Tier:
 
 
 def short_breaks(evidence: Evidence) -> list[tuple[str, int]]:
-    """What took the examples among which the sample was drawn out of it: (short attack, id) of each.
+    """What took the examples that are no candidates out: (short attack, id) of each; "" where none of these did.
 
-    Up to the last candidate that was drawn; a break by no short attack takes nothing out.
+    Beyond the last that was drawn too: how many candidates there are scales what the drawn ones say.
     """
-    attacks, last = {SCOUT_QUERIES: "square"}, _last_drawn(evidence)
-    return [
-        (attacks.get(name, name), int(evidence.ids[row])) for row, name in _ways_out(evidence) if row <= last
-    ]
+    attacks = {SCOUT_QUERIES: "square"}
+    return [(attacks.get(name, name), int(evidence.ids[row])) for row, name in _ways_out(evidence)]
 
 
 def tiers(evidence: Evidence) -> list[Tier]:
     """Each of the beginnings on the nearest that took out what is no candidate for it."""
-    among, out, last = candidates(evidence), _ways_out(evidence), _last_drawn(evidence)
+    among, out = candidates(evidence), _ways_out(evidence)
     every = set(evidence.ids.tolist())
     made = _made(evidence)
     met = {name: every for name in made if name in {SCOUT_TARGETED, SCOUT_WIDE}}
@@ -71,7 +69,7 @@ def tiers(evidence: Evidence) -> list[Tier]:
             taken = [
                 int(evidence.ids[row])
                 for row, name in out
-                if row <= last and (name == scout or (name in later and survived[row]))
+                if name == scout or (name in later and survived[row])
             ]
             others = evidence.ids[among & ~survived & passed(evidence, scout)].tolist()
             # Square's queries were made on the nearest both before and after a part of them said who that is.
@@ -79,12 +77,6 @@ def tiers(evidence: Evidence) -> list[Tier]:
             found.append(Tier(scout, taken, others, dict(met), frozenset(rankings)))
             met[scout] = set(evidence.ids[survived].tolist())
     return found
-
-
-def _last_drawn(evidence: Evidence) -> int:
-    """The place of the last candidate that was drawn; -1 where none was."""
-    among = candidates(evidence)
-    return -1 if among is None else int(np.flatnonzero(drawn(evidence, among)).max(initial=-1))
 
 
 def _ways_out(evidence: Evidence) -> list[tuple[int, str]]:
@@ -212,7 +204,7 @@ def _went_through(evidence: Evidence, scout: str) -> Bools:
         enough = (record.steps >= least) | (record.outcome == Outcome.NONFINITE)
         if scout == SCOUT_QUERIES:
             enough &= evidence.survives("square") | evidence.unanswered("square")
-        enough |= (scout in NEAREST) & (record.steps == 0)
+        enough |= (scout in NEAREST) & (record.steps == 0) & (record.outcome == Outcome.ROBUST)
         found |= (record.outcome != Outcome.NOT_RUN) & enough
     if scout == SCOUT and whole is not None:
         found |= whole.outcome != Outcome.NOT_RUN

@@ -21,7 +21,7 @@ from robaudit.evidence import (
     begun,
 )
 from robaudit.evidence.consistency import contradictions
-from robaudit.plan import ThreatModel
+from robaudit.plan import Bounds, Budget, ThreatModel
 from robaudit.verdict import Claim, accuracy, is_complete, judge
 from robaudit.verdict.sampling import candidates, drawn
 from tests.audit.within.plans import BUDGET, PATHS, PLAN
@@ -80,6 +80,53 @@ def test_a_claim_that_short_attacks_left_an_example_is_tried_again(forged, model
             call_candidate(db, key)
     found = problems(path, models, split)
     assert sum("is said to survive, but the attack breaks it" in text for text in found) >= len(quick)
+
+
+def test_a_claim_that_no_number_was_met_is_tried_again(forged, models, split):
+    path, evidence, _, here = forged
+    beyond = np.arange(len(evidence)) > np.flatnonzero(here).max()
+    lost = evidence.ids[beyond & evidence.broken("pgd10") & evidence.broken("apgd-ce")].tolist()
+    assert len(lost) > 3
+    with editing(path) as db:
+        for key in lost:
+            call_candidate(db, key, ("apgd-ce", 7))
+        chosen = f"attack != 'pgd10' AND id IN ({', '.join(map(str, lost))})"
+        db.execute(f"UPDATE outcomes SET outcome = 2 WHERE {chosen}")
+    with EvidenceFile.open(path) as file:
+        assert accuracy(file.read(), "autoattack").value > accuracy(evidence, "autoattack").value
+    found = problems(path, models, split)
+    assert any("APGD-CE on example" in text and "have met no number, but" in text for text in found), found
+    with editing(path) as db:
+        db.execute(f"UPDATE outcomes SET steps = 0 WHERE {chosen}")
+    found = problems(path, models, split)
+    assert any("said to have met no number, before its first step" in text for text in found), found
+
+
+def test_breaks_beyond_the_last_draw_are_explained_too(models, split, images, tmp_path):
+    """More is attacked in a copy, and of that only the breaks are taken over: so many candidates less."""
+    path, narrow = tmp_path / "forged", tmp_path / "narrow"
+    weak = Budget(apgd_steps=2, fab_steps=25, square_queries=60, targets=1)
+    bounds, threat = Bounds(0.5, 0.5), ThreatModel("Linf", 0.17)
+    plan = replace(PLAN, threat=threat, budget=weak, within=0.1, bounds=bounds)
+    evidence = audit(models["honest"], images, plan, path=path)
+    shutil.copy(path, narrow)
+    more = audit(models["honest"], images, replace(plan, within=0.001), path=narrow)
+    among = candidates(evidence)
+    late = among & ~drawn(evidence, among) & more.broken("autoattack") & ~evidence.broken("autoattack")
+    assert late.any()
+    chosen = f"id IN ({', '.join(map(str, evidence.ids[late].tolist()))})"
+    with editing(path) as db:
+        db.execute("ATTACH ? AS narrow", (str(narrow),))
+        db.execute(f"DELETE FROM outcomes WHERE {chosen} AND attack != 'pgd10'")
+        taken = f"{chosen} AND attack != 'pgd10' AND"
+        db.execute(f"INSERT INTO outcomes SELECT * FROM narrow.outcomes WHERE {taken} outcome = 1")
+        db.execute(f"INSERT OR IGNORE INTO images SELECT * FROM narrow.images WHERE {chosen}")
+        db.execute(f"INSERT OR REPLACE INTO answers SELECT * FROM narrow.answers WHERE {taken} 1")
+    with EvidenceFile.open(path) as file:
+        assert contradictions(file) == []
+        assert accuracy(file.read(), "autoattack").high < accuracy(evidence, "autoattack").high
+    failures = verify(path, models["honest"], images=split).failures
+    assert any("broken by no short attack" in text for text in failures), failures
 
 
 def test_drawn_survivors_are_attacked_again_apart_from_what_was_not_drawn(found, folder, models, split):
