@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.audit import audit
+from robaudit.audit import audit, draws
 from robaudit.audit.draws import RANDOMISED_BUDGET, choose_draws, draws_needed
 from robaudit.inputs import load_classifier, load_images
 from robaudit.plan import AUTO_DRAWS, AuditPlan, Budget, ThreatModel
@@ -65,6 +65,15 @@ def test_a_smaller_budget_unless_one_is_given(images, tmp_path):
     assert found.eot in (8, 16)
     own = choose_draws(replace(PLAN, budget=TINY), Noisy(0.1), images, CPU, tmp_path / "a")
     assert own == replace(PLAN, eot=found.eot, budget=TINY)
+
+
+def test_another_precision_of_the_same_evidence_keeps_its_draws(images, tmp_path, monkeypatch):
+    """Measured anew, on another device say, their number might be another one."""
+    plan, path = replace(PLAN, budget=TINY, within=0.4, limit=None), tmp_path / "a"
+    eot = audit(Noisy(0.1), images, plan, path=path).header.plan.eot
+    monkeypatch.setattr(draws, "draws_needed", lambda *_: 24 - eot)
+    for within in (0.4, 0.3, None):
+        assert choose_draws(replace(plan, within=within), Noisy(0.1), images, CPU, path).eot == eot
 
 
 def test_a_randomised_model_is_audited_without_being_asked_and_resumed_alike(images, tmp_path, monkeypatch):

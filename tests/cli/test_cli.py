@@ -225,3 +225,17 @@ def test_verify_loads_bare_tensors_of_any_image_size(audited, tmp_path):
     code = run(["check", str(tmp_path / "bare.pt"), "--dataset", "digits", *short, "--evidence", evidence])
     assert code in (1, 3)
     assert run(["verify", evidence, str(tmp_path / "bare.pt")]) == code
+
+
+def test_verify_says_what_became_of_a_claim(audited, tmp_path, capsys):
+    """It decides the exit code, beside the verdict."""
+    path, model = tmp_path / "a.evidence", str(audited / "honest.safetensors")
+    path.write_bytes((audited / "honest.evidence").read_bytes())
+    before = run(["verify", str(path), model])
+    with editing(path) as db:
+        claim = '{"attack": "square", "value": 0.999}'
+        db.execute("INSERT OR REPLACE INTO header VALUES ('claim', ?)", (claim,))
+    capsys.readouterr()
+    assert before in (0, 3)
+    assert run(["verify", str(path), model]) == 1
+    assert "claim of 99.90 % under Square (reduced) is refuted" in " ".join(capsys.readouterr().out.split())

@@ -38,8 +38,8 @@ def choose_draws(
         return plan
     if path.exists():
         recorded = EvidenceFile.open(path).header().plan
-        if replace(recorded, eot=AUTO_DRAWS, budget=plan.budget) == plan:
-            return recorded
+        if replace(recorded, eot=AUTO_DRAWS, budget=plan.budget, within=plan.within) == plan:
+            return replace(recorded, within=plan.within)
     with strict_arithmetic(), generators(0):
         x, logits = first_logits(model, images.float(slice(0, _EXAMPLES)), device)
         found = determinism(model, x, logits) if logits.dim() == 2 else []

@@ -33,10 +33,11 @@ from robaudit.evidence import (
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
+    SCOUTED,
     SCOUTS,
     begun,
 )
-from robaudit.verdict.sampling import CHOSEN, SCOUTED, Bools, passed, queried
+from robaudit.verdict.sampling import CHOSEN, Bools, passed, queried
 
 #: Of the candidates after APGD-T's first steps, the part that is thought to break; and of what is thought to break, the
 #: part that its first steps at more classes are thought to leave.

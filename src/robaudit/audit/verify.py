@@ -28,7 +28,7 @@ from robaudit.audit.recompute import (
     recompute,
 )
 from robaudit.audit.witnesses import failing_witnesses
-from robaudit.evidence import SCOUTS, Evidence, EvidenceFile, contradictions, doubtful
+from robaudit.evidence import MINIMUM, SCOUTS, Evidence, EvidenceFile, contradictions, doubtful
 from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan
@@ -41,7 +41,7 @@ from robaudit.verdict.sample_claims import (
     short_survivals,
     tiers,
 )
-from robaudit.verdict.sampling import MINIMUM, precise
+from robaudit.verdict.sampling import precise
 
 #: AutoAttack's survivors and candidates that another attack breaks are attacked again, whatever was asked for: so many
 #: pairs of them.

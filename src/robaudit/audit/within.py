@@ -16,12 +16,12 @@ from torch import Tensor
 from robaudit.audit.session import Session
 from robaudit.audit.short_attacks import ShortAttacks
 from robaudit.errors import RobauditError
-from robaudit.evidence import Attacks, Evidence
+from robaudit.evidence import MINIMUM, SCOUTED, Attacks, Evidence
 from robaudit.stats import draws_wanted
 from robaudit.verdict import Claim, judge
 from robaudit.verdict.claim import claim_kept, could_be_decided
 from robaudit.verdict.sample_claims import sample_contradictions
-from robaudit.verdict.sampling import MINIMUM, SCOUTED, candidates, drawn, estimate, narrow
+from robaudit.verdict.sampling import candidates, drawn, estimate, narrow
 
 #: Examples that are attacked to the end before the interval is looked at again, at least and at most.
 LEAST_DRAWS, MOST_DRAWS = 16, 64
@@ -58,6 +58,7 @@ class Sampling:
                 if not len(places):
                     break
                 self._attack((name,), name, places[:MOST_DRAWS])
+        self._mark(False)
         while not self._enough(evidence := self.session.sync()):
             if not self._draw(evidence):
                 return
@@ -82,11 +83,16 @@ class Sampling:
             return False
         verdict = judge(evidence, self.claim)
         if verdict.minimum is not None and verdict.minimum.outcome != "inconclusive":
-            if self.session.ranks.first:
-                state = self.session.file.header().early_stopping
-                self.session.file.update(early_stopping=state | {MINIMUM: 1})
+            self._mark(True)
             return True
         return not self._is_wanted(evidence, "autoattack")
+
+    def _mark(self, ended_with_minimum: bool) -> None:
+        """Keep whether the draws ended with a policy's minimum."""
+        state = self.session.file.header().early_stopping
+        if self.session.ranks.first and ended_with_minimum != bool(state.get(MINIMUM)):
+            others = {name: value for name, value in state.items() if name != MINIMUM}
+            self.session.file.update(early_stopping=others | {MINIMUM: 1} if ended_with_minimum else others)
 
     def _draw(self, evidence: Evidence) -> bool:
         """Attack the next candidates to the end; whether there were any."""

@@ -87,7 +87,7 @@ def verify(
     from robaudit.audit import verify as check_evidence
     from robaudit.devices import pick_device
     from robaudit.evidence import EvidenceFile
-    from robaudit.reports import headline
+    from robaudit.reports import asked_texts, headline, summary
     from robaudit.verdict import judge
 
     with EvidenceFile.open(evidence) as file:
@@ -115,9 +115,8 @@ def verify(
     for line in summary_lines(result, header):
         out.print(line, markup=False, soft_wrap=True)
     verdict = judge(found)
-    out.print(
-        plain(f"The evidence says: {headline(found)} {verdict.outcome}. {verdict.summary}"), markup=False
-    )
+    said = [headline(found), f"{verdict.outcome}.", verdict.summary, *asked_texts(summary(found, verdict))]
+    out.print(plain(f"The evidence says: {' '.join(said)}"), markup=False)
     return exit_code(verdict)
 
 

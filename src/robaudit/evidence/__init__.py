@@ -17,6 +17,7 @@ from robaudit.evidence.rows import ExampleRow, MetricsRow, OutcomeRow, WitnessRo
 from robaudit.evidence.scouts import (
     FIRST_QUERIES,
     LEAST_NEAR,
+    MINIMUM,
     NEAREST,
     QUERIES,
     SCOUT,
@@ -26,6 +27,7 @@ from robaudit.evidence.scouts import (
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
+    SCOUTED,
     SCOUTS,
     begun,
     length_of,
@@ -37,10 +39,12 @@ from robaudit.evidence.surface import Surface
 __all__ = [
     "FIRST_QUERIES",
     "LEAST_NEAR",
+    "MINIMUM",
     "NEAREST",
     "QUERIES",
     "SCHEMA",
     "SCOUT",
+    "SCOUTED",
     "SCOUTS",
     "SCOUT_DEEP",
     "SCOUT_EVERY",

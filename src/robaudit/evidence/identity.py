@@ -9,6 +9,7 @@ from typing import Any
 from robaudit.evidence.digest import FIELD
 from robaudit.evidence.evidence import SCHEMA, Header
 from robaudit.evidence.fields import check
+from robaudit.evidence.scouts import MINIMUM
 from robaudit.plan import AuditPlan
 
 # What must be the same for an unfinished audit to be resumed; the rest may differ (another device, say).
@@ -64,10 +65,12 @@ def same(key: str, old: Any, new: Any) -> bool:
 def within_wanted(before: Header, asked: float | None) -> float | None:
     """What an audit of `before` that is asked for now wants AutoAttack's number within; None wants the verdict only.
 
-    Further draws make it more precise. What is finished and more precise than asked is left as it is.
+    Further draws make it more precise. What is finished and more precise than asked is left as it is, unless it ended
+    before, with a policy's minimum.
     """
     had = before.plan.within
-    if asked is None or (before.finished and had is not None and had <= asked):
+    precise = before.finished and not before.early_stopping.get(MINIMUM)
+    if asked is None or (precise and had is not None and had <= asked):
         return had
     return asked
 

@@ -29,6 +29,8 @@ SCOUTS = {
 NEAREST = (SCOUT_DEEP, SCOUT_EVERY, SCOUT_MORE, SCOUT_QUERIES)
 #: The fewest that these are made on, where there are so many candidates.
 LEAST_NEAR = {SCOUT_DEEP: 64, SCOUT_EVERY: 64, SCOUT_MORE: 32, SCOUT_QUERIES: 8}
+#: Where `early_stopping` keeps that these are through, and that a sample's draws ended with a policy's minimum.
+SCOUTED, MINIMUM = "scouted", "minimum"
 #: Square's queries; of the others all.
 FIRST_QUERIES = 100
 QUERIES = {SCOUT: FIRST_QUERIES, SCOUT_MORE: 300}

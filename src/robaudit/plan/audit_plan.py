@@ -124,6 +124,8 @@ class AuditPlan:
     def _check_estimate(self, name: str) -> None:
         if self.within is None:
             raise ValueError(f"estimate {name} needs within, for example 1; with examples all it is counted")
+        if name == "autoattack":
+            raise ValueError(f"estimate {name}: within is about that number; leave estimate out")
         if name not in self.attacks:
             raise ValueError(unknown("estimate", name, self.attacks))
 

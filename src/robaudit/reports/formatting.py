@@ -77,7 +77,7 @@ def precision_text(data: dict[str, Any]) -> str:
         return f"{asked}; only {whole['n']} of {data['data']['audited']} examples are attacked to the end."
     if whole["low"] < whole["high"]:
         return f"{asked}; {every} attacked, and those that gave no usable answer leave it as open as its interval."
-    return f"{asked}; {every} attacked, so it is exact for these."
+    return f"{asked}; {every} attacked, so it is exact for {'these' if whole['n'] > 1 else 'this one'}."
 
 
 def part_text(data: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from robaudit.evidence import Evidence
 from robaudit.stats import Interval
-from robaudit.verdict import GAPS, accuracy, estimate, gap, gaps, rows, shared, standing
+from robaudit.verdict import GAPS, accuracy, estimate, gap, gaps, never_broken, rows, shared, standing
 from robaudit.wording import examples
 
 
@@ -95,10 +95,20 @@ def headline(evidence: Evidence) -> str:
         return f"{pgd} reports {reported:.1f} % {of}; no other attack was run."
     found = accuracy(evidence, "autoattack") if evidence.header.plan.within else None
     if found and found.method == "estimated":
-        high = min(100 * found.high, most)  # PGD-10's witnesses count too
-        low = min(100 * found.low, high)
-        return f"{pgd} reports {reported:.1f} %; {low:.1f} to {high:.1f} % stand up {of}."
+        low, high = (100 * limit for limit in _standing_limits(evidence, found))
+        return f"{pgd} reports {reported:.1f} %; {low:.1f} to {high:.1f} % stand up ({examples(found.n)})."
     return f"{pgd} reports {reported:.1f} %; at most {most:.1f} % stands up {of}."
+
+
+def _standing_limits(evidence: Evidence, autoattack: Interval) -> tuple[float, float]:
+    """What of all audited examples stands up to every attack, at least and at most, by AutoAttack's estimated number.
+
+    What only others broke, PGD-10 say, counts as surviving AutoAttack there, or as unknown.
+    """
+    most = float(never_broken(evidence).mean())
+    others = float((evidence.correct & ~evidence.broken("autoattack")).mean()) - most
+    high = min(autoattack.high, most)
+    return max(min(autoattack.low - others, high), 0.0), high
 
 
 def beyond_text(data: dict[str, Any]) -> str:

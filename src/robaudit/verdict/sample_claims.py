@@ -12,19 +12,22 @@ import numpy as np
 
 from robaudit.evidence import (
     LEAST_NEAR,
+    MINIMUM,
     NEAREST,
     SCOUT,
     SCOUT_MORE,
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
+    SCOUTED,
     SCOUTS,
     Evidence,
     Outcome,
     length_of,
 )
 from robaudit.plan import title
-from robaudit.verdict.sampling import CHOSEN, MINIMUM, SCOUTED, Bools, candidates, drawn, passed, queried
+from robaudit.verdict.sampling import CHOSEN, Bools, candidates, drawn, passed, queried
+from robaudit.verdict.table import never_broken
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,7 @@ def drawn_survivors(evidence: Evidence) -> Bools:
 
 def odd_candidates(evidence: Evidence) -> Bools:
     """(n,) bool: those that wait, though another attack breaks them. That can be, though seldom."""
-    broken = np.zeros(len(evidence), dtype=bool)
-    for name in evidence.header.plan.attacks:
-        broken |= evidence.broken(name)
-    return broken & waiting(evidence)
+    return ~never_broken(evidence) & waiting(evidence)
 
 
 def sample_contradictions(evidence: Evidence) -> list[str]:

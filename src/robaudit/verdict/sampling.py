@@ -16,6 +16,7 @@ from robaudit.evidence import (
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
+    SCOUTED,
     Evidence,
     Outcome,
 )
@@ -24,9 +25,8 @@ from robaudit.stats import LOWER_PART, PROPORTION_STAKES, SURVIVAL_STAKES, Inter
 Bools = NDArray[np.bool_]
 #: The parts of the error that a lower limit and an upper one spend; and what AutoAttack's lower limit leaves of it.
 _ALONE, _REST = (LOWER_PART, 1 - LOWER_PART), ((1 - LOWER_PART) / 2, (1 - LOWER_PART) / 2)
-#: Where `early_stopping` keeps that the short attacks are through, and that the draws ended with a policy's minimum.
-SCOUTED, MINIMUM = "scouted", "minimum"
-#: Likewise whether each of these was worth its price, and so made on every candidate, or on the nearest: 0 or 1.
+#: Where `early_stopping` keeps whether each of these was worth its price, and so made on every candidate, or on the
+#: nearest: 0 or 1.
 CHOSEN = {
     SCOUT_WIDE: "wide",
     SCOUT: "queried",

@@ -103,13 +103,19 @@ def standing(evidence: Evidence) -> tuple[Bools, Bools]:
     Both (t,) bool, of the same examples: those known under PGD-10; without that attack all, and the first is the
     second.
     """
-    unbroken = evidence.correct.copy()
-    for name in evidence.attacks:
-        unbroken &= ~evidence.broken(name)
+    left = never_broken(evidence)
     if "pgd10" not in evidence.attacks:
-        return unbroken, unbroken
+        return left, left
     here = evidence.known("pgd10")
-    return evidence.survives("pgd10")[here], unbroken[here]
+    return evidence.survives("pgd10")[here], left[here]
+
+
+def never_broken(evidence: Evidence) -> Bools:
+    """(n,) bool: classified correctly, and not known to be broken by any attack."""
+    left = evidence.correct.copy()
+    for name in evidence.attacks:
+        left &= ~evidence.broken(name)
+    return left
 
 
 def accuracy(evidence: Evidence, name: str, among: Bools | None = None) -> Interval | None:

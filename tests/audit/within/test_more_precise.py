@@ -7,9 +7,9 @@ import pytest
 
 from robaudit.audit import audit, default_evidence, verify
 from robaudit.errors import RobauditError
-from robaudit.evidence import EvidenceFile, Outcome
+from robaudit.evidence import MINIMUM, EvidenceFile, Outcome
 from robaudit.verdict import Claim, accuracy, judge
-from tests.audit.within.plans import PLAN
+from tests.audit.within.plans import BUDGET, PLAN
 
 VERDICT, WIDE, NARROW = (replace(PLAN, within=within) for within in (None, 0.08, 0.02))
 
@@ -74,6 +74,20 @@ def test_less_is_there_already_and_another_audit_is_refused(wide, model, images,
     with EvidenceFile.open(path) as file:
         assert file.columns("outcomes", "*") == data
         assert file.header().plan == WIDE
+
+
+def test_what_ended_with_a_minimum_is_no_more_precise_than_its_interval(model, split, tmp_path):
+    path, short = tmp_path / "a", replace(BUDGET, apgd_steps=10, fab_steps=1)
+    narrow = replace(PLAN, budget=short, limit=None, within=0.005)
+    before = audit(model, split, narrow, path=path, claim=Claim(0.5, demanded=True))
+    assert before.header.early_stopping[MINIMUM]
+    found = accuracy(before, "autoattack")
+    assert 0.01 < found.high - found.low < 0.2
+    after = audit(model, split, replace(narrow, within=0.1), path=path)
+    assert after.passes == before.passes
+    assert (after.header.plan.within, after.header.finished) == (0.1, True)
+    assert MINIMUM not in after.header.early_stopping
+    assert verify(path, model, images=split).failures == ()
 
 
 def test_what_was_interrupted_may_be_asked_for_less(wide, model, images, tmp_path):

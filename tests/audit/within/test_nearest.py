@@ -25,6 +25,7 @@ from robaudit.evidence import (
     SCOUT_QUERIES,
     SCOUT_TARGETED,
     SCOUT_WIDE,
+    SCOUTED,
     SCOUTS,
     EvidenceFile,
     Outcome,
@@ -33,7 +34,7 @@ from robaudit.evidence import (
 from robaudit.plan import ThreatModel
 from robaudit.verdict import accuracy
 from robaudit.verdict.sample_claims import waiting
-from robaudit.verdict.sampling import CHOSEN, SCOUTED, candidates, drawn
+from robaudit.verdict.sampling import CHOSEN, candidates, drawn
 from tests.audit.within.plans import BUDGET, PATHS, PLAN
 from tests.audit.within.test_sample import Kill, Killed, turned
 from tests.evidence.edits import editing

@@ -1,6 +1,7 @@
 """What is said of a number from a sample: how it was got, in rows, gaps and claims that agree with each other."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +14,12 @@ from robaudit.evidence import (
     AttackRecord,
     Outcome,
 )
+from robaudit.plan import Bounds, Budget, ThreatModel
 from robaudit.reports import headline, side_by_side, summary
 from robaudit.reports.commands import check_command
 from robaudit.reports.formatting import asked_texts, table_caption
 from robaudit.stats import PROPORTION_STAKES, sampled_share
-from robaudit.verdict import Claim, accuracy, gap, judge, judge_claim
+from robaudit.verdict import Claim, accuracy, gap, judge, judge_claim, never_broken
 from robaudit.verdict.sampling import drawn
 from tests.audit.within.plans import PATHS, PLAN
 from tests.models import Wrapped
@@ -190,6 +192,28 @@ def test_the_headline_leaves_no_more_than_all_witnesses_do(forged):
     evidence = replace(evidence, attacks=evidence.attacks | {"pgd10": everything})
     assert here.any()
     assert "0.0 to 0.0 % stand up" in headline(evidence)
+
+
+def test_the_headlines_limits_hold_where_pgd_breaks_more_than_a_weak_autoattack(models, split, tmp_path):
+    """What only PGD-10 broke is no part of what stands up, though AutoAttack's number counts it."""
+    weak = Budget(apgd_steps=1, fab_steps=12, square_queries=60, targets=1)
+    threat, bounds = ThreatModel("Linf", 0.15), Bounds(0.5, 0.5)
+    plan = replace(PLAN, threat=threat, budget=weak, within=0.03, bounds=bounds, limit=None)
+    evidence = audit(models["honest"], split, plan, path=tmp_path / "a")
+    low, high = map(float, re.search(r"([\d.]+) to ([\d.]+) % stand up", headline(evidence)).groups())
+    whole = audit(models["honest"], split, replace(plan, within=0.0001), path=tmp_path / "a")
+    truth = 100 * never_broken(whole).mean()
+    assert truth < 100 * whole.survives("autoattack").mean() - 1
+    assert low - 0.05 <= truth <= high + 0.05
+
+
+def test_the_headline_counts_the_examples_that_its_interval_is_about(found):
+    evidence = found["honest"]
+    record = evidence.attacks["pgd10"]
+    unanswered = np.where(np.arange(len(evidence)) == 7, int(Outcome.NONFINITE), record.outcome)
+    changed = replace(evidence, attacks=evidence.attacks | {"pgd10": replace(record, outcome=unanswered)})
+    assert evidence.correct[7]
+    assert "stand up (300 examples)" in headline(changed)
 
 
 def test_another_attacks_number_is_estimated_as_well(models, images, folder, full):
