@@ -34,7 +34,7 @@ from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan
 from robaudit.verdict import Verdict, estimate, judge, left_over
 from robaudit.verdict.sample_claims import (
-    drawn_survivors,
+    drawn_unbroken,
     odd_candidates,
     sample_contradictions,
     short_breaks,
@@ -163,7 +163,7 @@ def verify(
         if header.plan.within is None:
             second = attack_again(mine, again)
         else:
-            here = set(evidence.ids[drawn_survivors(evidence)].tolist())
+            here = set(evidence.ids[drawn_unbroken(evidence)].tolist())
             whole = {
                 pair: said
                 for pair, said in mine.items()

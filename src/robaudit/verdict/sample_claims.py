@@ -125,11 +125,11 @@ def waiting(evidence: Evidence) -> Bools:
     return nothing if among is None else among & evidence.open("autoattack")
 
 
-def drawn_survivors(evidence: Evidence) -> Bools:
-    """(n,) bool: the candidates that were drawn and survive all of AutoAttack: each of them stands for many."""
+def drawn_unbroken(evidence: Evidence) -> Bools:
+    """(n,) bool: the candidates that were drawn and AutoAttack did not break: each of them stands for many."""
     among = candidates(evidence)
     nothing = np.zeros(len(evidence), dtype=bool)
-    return nothing if among is None else drawn(evidence, among) & evidence.survives("autoattack")
+    return nothing if among is None else drawn(evidence, among) & ~evidence.broken("autoattack")
 
 
 def odd_candidates(evidence: Evidence) -> Bools:
