@@ -10,6 +10,7 @@ from robaudit.audit.prices import Prices
 from robaudit.audit.short_attacks import ShortAttacks
 from robaudit.errors import RobauditError
 from robaudit.evidence import (
+    MINIMUM,
     QUERIES,
     SCOUT_DEEP,
     SCOUT_MORE,
@@ -23,7 +24,7 @@ from robaudit.reports import summary
 from robaudit.reports.formatting import precision_text
 from robaudit.verdict import accuracy, judge
 from robaudit.verdict.sample_claims import sample_contradictions
-from robaudit.verdict.sampling import CHOSEN, MINIMUM, candidates, drawn
+from robaudit.verdict.sampling import CHOSEN, candidates, drawn
 from tests.audit.within.changes import edited, through
 from tests.audit.within.plans import BUDGET, PLAN
 from tests.evidence.edits import editing
