@@ -340,7 +340,8 @@ def lower_limits(rng: np.random.Generator, runs: int) -> None:
     }  # fmt: skip
     header("candidates", "of these break", "within", *others)
     truths = [(1800, 0, 1.0), (1800, 5, 0.5), (5400, 10, 0.5), (9300, 25, 1.0), (9300, 65, 1.0)]
-    for count, breaks, points in [*truths, (1800, 200, 1.0), (5400, 500, 1.0), (8000, 4000, 2.0)]:
+    truths += [(1800, 200, 1.0), (5400, 500, 1.0), (8000, 4000, 2.0), (9300, 25, 0.5)]
+    for count, breaks, points in truths:
         values = np.repeat(np.array([1, 0]), [count - breaks, breaks])
         orders = [rng.permutation(values) for _ in range(runs)]
         cells = [

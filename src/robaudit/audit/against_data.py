@@ -9,14 +9,11 @@ import torch
 from torch import nn
 
 from robaudit.attacks import forward
-from robaudit.audit.witnesses import batch_of
+from robaudit.audit.witnesses import NEAR_TIE, batch_of
 from robaudit.devices import in_parts
 from robaudit.evidence import Evidence, WitnessRow, decode_image, encode_image
 from robaudit.fast import strict_arithmetic
 from robaudit.inputs import Images
-
-#: Two logits closer than this share of their spread may change places on another machine.
-NEAR_TIE = 1e-4
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robaudit.attacks import Examples
 from robaudit.attacks.state import take
 from robaudit.audit.repeating import ROUNDING, Repeating
 from robaudit.engine import on_threads
-from robaudit.evidence import Header
+from robaudit.evidence import SCOUTS, Header, Outcome
 from robaudit.inputs import Classifier
 from robaudit.plan import AUTOATTACK, title
 from robaudit.plan import Engine as EngineName
@@ -29,7 +29,13 @@ from robaudit.verdict.sample_claims import Tier
 Pair = tuple[str, int]
 #: What a file says of one; `unanswered` is that a number was not met, nor a break.
 Stated = Literal["survives", "breaks", "unanswered"]
-_SAID: dict[Stated, str] = {"survives": "survive", "breaks": "be broken", "unanswered": "have met no number"}
+#: Each, what came instead and how that is told.
+_SAID: dict[tuple[Stated, str], str] = {
+    ("survives", "breaks"): "is said to survive, but the attack breaks it",
+    ("breaks", "survives"): "is said to be broken, but the attack does not break it",
+    ("unanswered", "breaks"): "is said to have met no number, but the attack breaks it",
+    ("unanswered", "survives"): "is said to have met no number, but it survives the attack",
+}
 #: Of the breaks of PGD-10, and of short attacks, this many times the pairs are made again.
 BREAK_PAIRS = 4
 #: Of the pairs drawn, the share that rounding may decide, and a number that it always may.
@@ -97,10 +103,9 @@ class Recomputation:
         """
         close = self.of("close")
         most = max(_ROUNDED_LEAST, int(_ROUNDED_SHARE * len(self.pairs)))
-        came = {"breaks": "the attack breaks it", "survives": "the attack does not break it"}
         named = [
-            f"{pair}: is said to {_SAID[pair.stated]}, but {text}"
-            for outcome, text in came.items()
+            f"{pair}: {_SAID[pair.stated, outcome]}"
+            for outcome in ("breaks", "survives")
             for pair in self.of(outcome)
         ]
         if len(close) > most and not self.stronger:
@@ -155,21 +160,38 @@ def recompute(
     with on_threads(session.threads):
         for name, stated in sorted({(pair[0], among[pair]) for pair in pairs}):
             ids = [key for attack, key in pairs if attack == name and among[attack, key] == stated]
-            none_met = stated == "unanswered"
             rows = torch.tensor([place[key] for key in ids])
             theirs = name in AUTOATTACK and "reference" in (request.engine, header.plan.engine)
-            broken = session.breaks(name, take(examples, rows), reference=theirs, unanswered=none_met)
-            for key, row, lost in zip(ids, rows.tolist(), broken.tolist(), strict=True):
-                if lost == (stated == "breaks"):
-                    found.append(Repeated(name, key, "stands", stated))
-                    continue
+            outcomes = session.outcomes(name, take(examples, rows), reference=theirs)
+            stands = _stands(name, stated, outcomes)
+            for key, row, outcome, good in zip(ids, rows.tolist(), outcomes, stands.tolist(), strict=True):
                 # The reference's draws cannot be repeated one example at a time.
-                sure = not theirs and session.always(name, row, lost, unanswered=none_met)
-                other: Literal["breaks", "survives"] = "breaks" if lost else "survives"
+                if good or theirs:
+                    found.append(Repeated(name, key, "stands" if good else "close", stated))
+                    continue
+                moved = session.outcomes_of_moved(name, row)
+                sure = not _stands(name, stated, moved).any()
+                if (
+                    stated == "unanswered"
+                ):  # nor is a break that did not come again, which is recorded as that
+                    # What overflows in half precision need not in single.
+                    sure = bool((moved == outcome).all()) and header.precision != "fp16"
+                broke = stated == "survives" or (stated == "unanswered" and int(outcome) == Outcome.BROKEN)
+                other: Literal["breaks", "survives"] = "breaks" if broke else "survives"
                 found.append(Repeated(name, key, other if sure else "close", stated))
     engine: EngineName = "reference" if header.plan.engine == "reference" else request.engine
-    stronger = engine == "reference" and bool(header.plan.reduced(int(header.data["classes"])))
+    reduced = bool(header.plan.reduced(int(header.data["classes"])))
+    stronger = engine == "reference" and header.plan.engine != "reference" and reduced
     return Recomputation(tuple(found), len(among), request.seed, engine, stronger)
+
+
+def _stands(name: str, stated: Stated, outcomes: Tensor) -> Tensor:
+    """(n,) bool: whether the outcomes of an attack are what the file says; a beginning that meets no number goes on."""
+    if stated == "unanswered":
+        return outcomes == int(Outcome.NONFINITE)
+    left = [int(Outcome.ROBUST)] + [int(Outcome.NONFINITE)] * (name in SCOUTS)
+    unbroken = torch.isin(outcomes, torch.tensor(left))
+    return unbroken if stated == "survives" else ~unbroken
 
 
 def nearer_than(

@@ -44,24 +44,18 @@ class Repeating:
         self.tuning = tune(self.search, sample[:1], side_by_side=self.search.traced)
         self.threads = self.tuning.threads
 
-    def breaks(
-        self, name: str, examples: Examples, *, reference: bool = False, unanswered: bool = False
-    ) -> Tensor:
-        """(n,) bool: which of the examples the attack breaks, or meets no number on.
-
-        Of a beginning, and of what is `unanswered` by the file's own word, only those that it breaks.
-        """
-        broken = torch.zeros(len(examples), dtype=torch.bool)
-        left = [Outcome.ROBUST, Outcome.NONFINITE] if unanswered or name in SCOUTS else [Outcome.ROBUST]
+    def outcomes(self, name: str, examples: Examples, *, reference: bool = False) -> Tensor:
+        """(n,) the `Outcome` of the attack on each of the examples."""
+        found = torch.full((len(examples),), int(Outcome.NOT_RUN))
 
         def retire(retired: Retired) -> None:
-            broken[retired.rows] = ~torch.isin(retired.outcome, torch.tensor([int(item) for item in left]))
+            found[retired.rows] = retired.outcome
 
         if reference:
             run_reference(name, self.plan, self.strict, examples, self.device, retire)
         else:
             self._run(name, examples, retire)
-        return broken
+        return found
 
     def margins(self, name: str, examples: Examples) -> Tensor:
         """(n,) the largest margin that each meets in a beginning of an attack."""
@@ -105,12 +99,10 @@ class Repeating:
 
         return torch.cat(in_parts(answers, torch.arange(len(x)), batch_of(x.shape[1:])))
 
-    def always(self, name: str, row: int, lost: bool, *, unanswered: bool = False) -> bool:
-        """Whether the attack breaks the example, or does not, in every one of `_RUNS` runs that differ by rounding."""
+    def outcomes_of_moved(self, name: str, row: int) -> Tensor:
+        """(_RUNS,) the `Outcome` of the attack on one example, in runs that differ by rounding."""
         copies = take(self.examples, torch.full((_RUNS,), row))
         size = copies.x[0].numel()
         signs = Draws(self.plan.seed, "rounding").signs(torch.arange(_RUNS), 0, size).reshape(copies.x.shape)
         moved = (copies.x + ROUNDING.get(self.header.precision, ROUNDING["fp32"]) * signs).clamp(0, 1)
-        moved_copies = Examples(moved, copies.y, copies.ids, copies.logits)
-        broken = self.breaks(name, moved_copies, unanswered=unanswered)
-        return bool((broken == lost).all())
+        return self.outcomes(name, Examples(moved, copies.y, copies.ids, copies.logits))

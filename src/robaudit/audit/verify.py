@@ -7,6 +7,7 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from robaudit.attacks import Examples
@@ -17,6 +18,7 @@ from robaudit.audit.against_data import (
     other_predictions,
     stored_images,
 )
+from robaudit.audit.early_stopping import HEAD_EXAMPLES, can_stop_early
 from robaudit.audit.header import expect_model
 from robaudit.audit.recompute import (
     Pair,
@@ -28,10 +30,10 @@ from robaudit.audit.recompute import (
     recompute,
 )
 from robaudit.audit.witnesses import failing_witnesses
-from robaudit.evidence import MINIMUM, SCOUTS, Evidence, EvidenceFile, contradictions, doubtful
+from robaudit.evidence import MINIMUM, SCOUTS, Evidence, EvidenceFile, Header, contradictions, doubtful
 from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
-from robaudit.plan import AUTOATTACK, AuditPlan
+from robaudit.plan import AUTOATTACK, AuditPlan, title
 from robaudit.verdict import Verdict, estimate, judge, left_over
 from robaudit.verdict.sample_claims import (
     drawn_unbroken,
@@ -67,6 +69,7 @@ class Verification:
             the short attacks' on candidates that were not drawn.
         pgd: a random part of PGD-10's breaks, made again; likewise. A witness proves that an example is not robust, and
             not that PGD-10 found it, which is what a gap is measured from.
+        measured: of the breaks of Square, to which a gap is measured, and of an attack that is claimed or estimated.
         short: of a sample, a random part of the short attacks' breaks, made again; likewise. They decide which examples
             the sample was drawn from.
         failures: what is wrong; the first words say with what.
@@ -83,6 +86,7 @@ class Verification:
     recomputed: Recomputation | None
     waiting: Recomputation | None
     pgd: Recomputation | None
+    measured: Recomputation | None
     short: Recomputation | None
     failures: tuple[str, ...]
 
@@ -120,7 +124,7 @@ def verify(
     expect_model(header, classifier)
     strict = judging(classifier.to(device), header.plan)
     shape = tuple(int(size) for size in header.data["shape"])
-    bad = failing_witnesses(rows, header.plan.threat, strict, shape, device)
+    bad, other_classes = failing_witnesses(rows, header.plan.threat, strict, shape, device)
     failures = bad + failures
     clean = stored_images(rows, shape)
     if images is not None:
@@ -129,6 +133,8 @@ def verify(
         clean = clean if problems else all_images(evidence, images)
     logits = answers_of(strict, clean.x, device)
     failures += other_predictions(evidence, clean, logits)
+    if other_classes:
+        failures.append(f"{other_classes[0]}, and {len(other_classes) - 1} others likewise")
     examples = Examples(clean.x, clean.y, clean.ids, logits)
     pairs, known = _unbroken(evidence), set(clean.ids.tolist())
     odd = set(evidence.ids[doubtful(evidence) | odd_candidates(evidence)].tolist())
@@ -152,7 +158,7 @@ def verify(
     def those(names: Collection[str], ids: Container[int]) -> dict[Pair, Stated]:
         return {pair: said for pair, said in pairs.items() if pair[0] in names and pair[1] in ids}
 
-    first = second = waiting = pgd = short = None
+    first = second = waiting = pgd = measured = short = None
     if not failures:
         seed = again.seed if again else secrets.randbits(32)
         first = attack_again(those(searching, odd & known), Recompute(DOUBTFUL_PAIRS, seed))
@@ -173,13 +179,16 @@ def verify(
             rest = {pair: said for pair, said in mine.items() if pair not in whole}
             waiting = attack_again(rest, more_pairs(again))
         if "pgd10" in own:
-            pgd = attack_again(_pgd_breaks(evidence), more_pairs(again))
+            pgd = attack_again(_breaks(evidence, {"pgd10"}), more_pairs(again))
+        measured = attack_again(_breaks(evidence, _measured(header) & set(own)), more_pairs(again))
         # The others contradict the sample.
         explained: dict[Pair, Stated] = {pair: "breaks" for pair in short_breaks(evidence) if pair[0]}
         short = attack_again(explained, more_pairs(again))
         for tier in tiers(evidence):
             failures += nearer_than(models, header, examples, tier, more_pairs(again), device)
-    failures += [text for part in (first, second, waiting, pgd, short) if part for text in part.failures()]
+    failures += [
+        text for part in (first, second, waiting, pgd, measured, short) if part for text in part.failures()
+    ]
     failures += _undecided(evidence)
     return Verification(
         witnesses=len(rows),
@@ -192,6 +201,7 @@ def verify(
         recomputed=second,
         waiting=waiting,
         pgd=pgd,
+        measured=measured,
         short=short,
         failures=tuple(failures),
     )
@@ -228,7 +238,7 @@ def _unfinished(evidence: Evidence, verdict: Verdict) -> list[str]:
         ]
     if plan.within is None:
         if verdict.settled:
-            return []
+            return _out_of_order(evidence) if can_stop_early(plan) else []
         if len(evidence) < wanted:
             return [
                 f"verdict: is said to be finished, but {len(evidence)} of {wanted} examples do not settle it"
@@ -245,6 +255,23 @@ def _unfinished(evidence: Evidence, verdict: Verdict) -> list[str]:
     return [f"sample: is said to be finished {asked}, and less is known of a number that was asked for"]
 
 
+def _out_of_order(evidence: Evidence) -> list[str]:
+    """What an audit that stops early would have attacked, of examples before others that it did attack."""
+    plan, head = evidence.header.plan, np.arange(len(evidence)) < HEAD_EXAMPLES
+    for name in plan.attacks:
+        if (evidence.open(name) & head).any():
+            return [f"{title(name)}: every attack was to be run on the first {HEAD_EXAMPLES} examples"]
+    standing = evidence.survives("pgd10")
+    begun = np.zeros(len(evidence), dtype=bool)
+    for name in plan.members:
+        begun |= standing & ~head & evidence.survives(name)  # a break may be Square's first queries'
+    until = np.arange(len(evidence)) <= np.flatnonzero(begun).max(initial=-1)
+    left = evidence.ids[standing & until & evidence.open("autoattack")]
+    if len(left):
+        return [f"AutoAttack on example {left[0]}: was left out, though later ones were attacked"]
+    return []
+
+
 def _unbroken(evidence: Evidence) -> dict[Pair, Stated]:
     """Every (attack, example) that the file says was attacked and not broken."""
     found: dict[Pair, Stated] = dict.fromkeys(short_survivals(evidence), "survives")
@@ -254,8 +281,14 @@ def _unbroken(evidence: Evidence) -> dict[Pair, Stated]:
     return found
 
 
-def _pgd_breaks(evidence: Evidence) -> dict[Pair, Stated]:
-    """Every example that PGD-10 is said to have broken."""
-    if "pgd10" not in evidence.attacks:
-        return {}
-    return {("pgd10", int(key)): "breaks" for key in evidence.ids[evidence.broken("pgd10")]}
+def _measured(header: Header) -> set[str]:
+    """The attacks, PGD-10 aside, of whose breaks it matters that just they found them."""
+    return {"square", str(header.claim.get("attack")), str(header.plan.estimate)} - {"pgd10"}
+
+
+def _breaks(evidence: Evidence, names: Collection[str]) -> dict[Pair, Stated]:
+    """Every (attack, example) of these attacks that the file says was broken."""
+    found: dict[Pair, Stated] = {}
+    for name in set(names) & evidence.attacks.keys():
+        found |= {(name, int(key)): "breaks" for key in evidence.ids[evidence.broken(name)]}
+    return found

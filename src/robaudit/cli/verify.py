@@ -174,6 +174,7 @@ def made_again(result: Verification) -> list[tuple[Recomputation, str]]:
         (result.recomputed, "survivors" if result.waiting is None else "drawn survivors"),
         (result.waiting, "other survivors"),
         (result.pgd, "breaks of PGD-10"),
+        (result.measured, "breaks of Square or of an attack that is claimed"),
         (result.short, "breaks of short attacks"),
     )
     return [(part, what) for part, what in parts if part]
@@ -207,7 +208,7 @@ def assurance(found: Recomputation) -> str:
 
 def _as_json(result: Verification) -> str:
     data = asdict(result)
-    for name in ("doubtful", "recomputed", "waiting", "pgd", "short"):
+    for name in ("doubtful", "recomputed", "waiting", "pgd", "measured", "short"):
         part = getattr(result, name)
         if part:
             data[name]["found_share"] = part.found_share

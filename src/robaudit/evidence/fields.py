@@ -81,6 +81,20 @@ def _curve(value: Any) -> bool:
     )
 
 
+def _probes(value: Any) -> bool:
+    """How many examples were probed, and of these a share, or where its name says so a mean, by each name."""
+    if not _named(_number(-LARGEST_METRIC, LARGEST_METRIC))(value) or not _COUNT(
+        int(value.get("examples", 0))
+    ):
+        return False
+    shares = [item for name, item in value.items() if name != "examples" and not name.endswith(_MEANS)]
+    return all(map(_number(0, 1), shares))
+
+
+#: Of the names of probes, what ends those that are no shares.
+_MEANS = ("fosc", "fosc_normalised", "sgcs", "linearity")
+#: The largest that these can be in absolute value: they are made of float32 numbers.
+LARGEST_METRIC = 1e40
 #: Of PGD-10 on a model as it is, and before its last softmax.
 _COMPARED = tuple(
     f"{before}{name}" for before in ("", "before_") for name in ("pgd10", "fosc_normalised", "sgcs")
@@ -133,9 +147,7 @@ HEADER: Fields = {
     "versions": {"robaudit": _text, "torch": _text, "python": _text},
     "device": _text,
     "findings": lambda value: isinstance(value, list) and len(value) <= 100,
-    "probes?": _with(
-        _named(_number(-1e300, 1e300)), {"before_pgd10": _COMPARED, "pgd10_margin": ("examples", "pgd10")}
-    ),
+    "probes?": _with(_probes, {"before_pgd10": _COMPARED, "pgd10_margin": ("examples", "pgd10")}),
     "early_stopping?": _with(_named(_COUNT), {"decided": ("examples", "forwards", "backwards")}),
     "claim?": _claim,
     "eps_curve?": _curve,

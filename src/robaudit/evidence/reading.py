@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 
 from robaudit.evidence.evidence import AttackRecord, Evidence, Header, Ints, Outcome
-from robaudit.evidence.fields import UnknownFieldError
+from robaudit.evidence.fields import LARGEST_METRIC, UnknownFieldError
 from robaudit.evidence.rows import WitnessRow
 from robaudit.evidence.scouts import SCOUTS
 
 #: Passes or steps of one attack on one example.
 _MOST_STEPS = 1 << 40
 _LARGEST_ID = 1 << 53
-#: Of finite ones; they are made of float32 numbers.
-_LARGEST_METRIC = 1e40
 
 
 def read_evidence(db: sqlite3.Connection, header: Header) -> Evidence:
@@ -43,6 +41,10 @@ def read_evidence(db: sqlite3.Connection, header: Header) -> Evidence:
     place = {key: row for row, key in enumerate(ids)}
     if len(place) != len(ids):
         raise ValueError("an example stands twice")
+    for name, columns in (("images", "id"), ("answers", "id, prediction")):
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone():
+            for row in db.execute(f"SELECT {columns} FROM {name}"):
+                _whole(f"a number of {name}", row, 0, _LARGEST_ID)
     evidence.attacks.update(_outcomes(db, place, {*header.plan.attacks, *SCOUTS}))
     return _with_metrics(db, place, evidence)
 
@@ -109,7 +111,7 @@ def _with_metrics(db: sqlite3.Connection, place: dict[int, int], evidence: Evide
     if rows:
         ids, *columns = zip(*rows, strict=True)
         for value in itertools.chain(*columns):
-            if not (value is None or (type(value) is float and not _LARGEST_METRIC < abs(value) < math.inf)):
+            if not (value is None or (type(value) is float and not LARGEST_METRIC < abs(value) < math.inf)):
                 raise ValueError(f"metric {value!r:.40}")
         measured[:, _places(place, ids)] = np.array(columns, dtype=np.float64)
     return Evidence(

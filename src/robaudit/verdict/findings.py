@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from robaudit.errors import RobauditError
@@ -194,4 +194,4 @@ def from_dict(data: dict[str, str]) -> Finding:
         )
     if found.severity not in get_args(Severity):
         raise ValueError(f"finding is damaged: severity '{found.severity}'")
-    return found
+    return replace(found, severity=ADVICE[found.code][0])  # whatever a file says of how grave it is

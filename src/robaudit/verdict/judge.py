@@ -123,12 +123,14 @@ def is_complete(evidence: Evidence, verdict: Verdict) -> bool:
 def left_over(evidence: Evidence) -> int:
     """How many examples are not looked at yet, or have an attack before them that every example is to meet.
 
-    Each attack, where each is run alone on all; else AutoAttack's as far as none of them has broken the example.
+    Each attack, where each is run alone on all; else PGD-10, and AutoAttack's as far as none of them has broken the
+    example.
     """
     plan, wanted = evidence.header.plan, int(evidence.header.data["n"])
     members = set(plan.members) & set(plan.attacks)
     alone = not members or (plan.examples == "all" and not plan.cascade)
-    names = plan.attacks if alone else ("autoattack", *(set(plan.attacks) - members if plan.cascade else ()))
+    others = set(plan.attacks) - members if plan.cascade else {"pgd10"} & set(plan.attacks)
+    names = plan.attacks if alone else ("autoattack", *others)
     left = np.zeros(len(evidence), dtype=bool)
     for name in names:
         left |= evidence.open(name)
