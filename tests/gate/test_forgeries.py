@@ -94,6 +94,41 @@ def breaks_called_unanswered_at_once(db, path):
     db.execute("UPDATE outcomes SET steps = 0 WHERE outcome = 2")
 
 
+def survivors_called_unanswered(db, path):
+    db.execute("UPDATE outcomes SET outcome = 2 WHERE outcome = 0 AND attack = 'fab-t'")
+
+
+def pgd_left_out(db, path):
+    for table in ("outcomes", "answers"):
+        db.execute(f"DELETE FROM {table} WHERE attack = 'pgd10'")
+    db.execute("DELETE FROM metrics")
+    tidy(db)
+
+
+def breaks_of_the_head_left_out(db, path):
+    """What decided stays."""
+    late = "SELECT id FROM examples WHERE position >= 40"
+    db.execute(f"DELETE FROM outcomes WHERE outcome = 1 AND attack != 'pgd10' AND id IN ({late})")
+    tidy(db)
+
+
+def others_breaks_called_squares(db, path):
+    theirs = "attack = 'apgd-t' AND id IN (SELECT id FROM outcomes WHERE outcome = 1 AND attack = 'apgd-t')"
+    for table, columns in (("outcomes", "outcome, 150, 9, 0, witness"), ("answers", "prediction")):
+        db.execute(
+            f"INSERT OR REPLACE INTO {table} SELECT 'square', id, {columns} FROM {table} WHERE {theirs}"
+        )
+
+
+def another_class_of_the_witnesses(db, path):
+    db.execute("UPDATE answers SET prediction = (prediction + 1) % 10")
+
+
+def a_finding_that_blocks(db, path):
+    item = {"code": "near-chance", "severity": "error", "message": "A guess is as good.", "advice": "None."}
+    set_header(db, "findings", [item])
+
+
 def survivors_of_another_model(db, path):
     other = evidence_of(path.parent.parent, "honest")
     with EvidenceFile.open(other) as file:
@@ -313,6 +348,12 @@ FORGERIES = [
     (one_attack_erased, "is said to survive, but the attack breaks it"),
     (breaks_called_unanswered, "is said to have met no number, but the attack breaks it"),
     (breaks_called_unanswered_at_once, "said to have met no number, before its first step"),
+    (survivors_called_unanswered, "is said to have met no number, but it survives the attack"),
+    (pgd_left_out, "are not attacked to the end"),
+    (breaks_of_the_head_left_out, "every attack was to be run on the first 50 examples"),
+    (others_breaks_called_squares, "is said to be broken, but the attack does not break it"),
+    (another_class_of_the_witnesses, "does not take its witness for class"),
+    (a_finding_that_blocks, "near-chance is said to be found, and is not"),
     (survivors_of_another_model, "is said to survive, but the attack breaks it"),
     (rows_of_two_audits_mixed, "the model classifies it correctly"),
     (one_example_of_a_split_of_one, "data: "),

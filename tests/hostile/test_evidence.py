@@ -375,6 +375,7 @@ def test_a_link_that_leads_nowhere_is_not_followed(tmp_path):
     ("key", "value"),
     [
         ("probes", {"examples": 48, "before_pgd10": 0.5}), ("probes", {"examples": 48, "pgd10": 0.5, "before_pgd10": 0.5, "sgcs": 1}),
+        ("probes", {"examples": 1e300, "saturated": 1e300}), ("probes", {"examples": 48, "pgd10_x0.25": 1e6}), ("probes", {"noise": -0.1}),
         ("probes", {"pgd10_margin": 0.1}), ("early_stopping", {"decided": 5}), ("early_stopping", {"decided": 5, "examples": 3}),
     ],
 )  # fmt: skip
@@ -402,3 +403,14 @@ def test_an_audit_of_other_examples_is_not_gone_on_with(specimen, tmp_path, chan
         db.execute(f"UPDATE examples SET {change}")
     with EvidenceFile.open(path) as file, pytest.raises(RobauditError, match="other examples than these"):
         check_examples(file, images)
+
+
+@pytest.mark.parametrize("key", ["'abc'", "7.5", "-3"])
+def test_rows_of_something_else_than_examples_are_damage(specimen, tmp_path, key):
+    path = tmp_path / "a.evidence"
+    path.write_bytes(specimen)
+    with editing(path) as db:
+        db.execute(f"INSERT INTO answers VALUES ('pgd10', {key}, 1)")
+        db.execute("INSERT INTO answers VALUES ('pgd10', 5000, 1)")
+    with pytest.raises(RobauditError, match="damaged one"):
+        open_case(path)

@@ -116,6 +116,13 @@ def test_a_blocking_finding_leaves_it_inconclusive():
     assert verdict.causes[0].code == "randomised-output"
 
 
+def test_how_grave_a_finding_is_does_not_depend_on_what_a_file_says():
+    finding = {"code": "probabilities", "severity": "error", "message": "m.", "advice": "a."}
+    verdict = judge(evidence(300, 200, same(10) | {"pgd10": 190}, findings=(finding,)))
+    assert verdict.outcome == "overestimated"
+    assert "warning" in {item.severity for item in verdict.causes if item.code == "probabilities"}
+
+
 @pytest.mark.parametrize(
     ("indicators", "failures", "own"),
     [

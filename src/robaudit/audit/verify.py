@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from robaudit.attacks import Examples
@@ -20,6 +21,7 @@ from robaudit.audit.against_data import (
 )
 from robaudit.audit.early_stopping import HEAD_EXAMPLES, can_stop_early
 from robaudit.audit.header import expect_model
+from robaudit.audit.preflight import preflight
 from robaudit.audit.recompute import (
     Pair,
     Recomputation,
@@ -35,6 +37,7 @@ from robaudit.fast import Averaged
 from robaudit.inputs import Classifier, Images
 from robaudit.plan import AUTOATTACK, AuditPlan, title
 from robaudit.verdict import Verdict, estimate, judge, left_over
+from robaudit.verdict.findings import from_dict
 from robaudit.verdict.sample_claims import (
     drawn_unbroken,
     odd_candidates,
@@ -135,6 +138,8 @@ def verify(
     failures += other_predictions(evidence, clean, logits)
     if other_classes:
         failures.append(f"{other_classes[0]}, and {len(other_classes) - 1} others likewise")
+    if images is not None and not failures:
+        failures += _other_findings(header, classifier, strict, images, torch.device(device))
     examples = Examples(clean.x, clean.y, clean.ids, logits)
     pairs, known = _unbroken(evidence), set(clean.ids.tolist())
     odd = set(evidence.ids[doubtful(evidence) | odd_candidates(evidence)].tolist())
@@ -205,6 +210,18 @@ def verify(
         short=short,
         failures=tuple(failures),
     )
+
+
+def _other_findings(
+    header: Header, classifier: Classifier, strict: nn.Module, images: Images, device: torch.device
+) -> list[str]:
+    """Findings of the preflight check that block a verdict, and are not what the file says."""
+    part = images.subset(header.plan.limit, header.plan.seed)
+    found = preflight(classifier, part, device, strict if isinstance(strict, Averaged) else None)
+    here = {item.code for item in found if item.severity == "error"}
+    stated = {item.code for item in map(from_dict, header.findings) if item.severity == "error"}
+    wrong = [f"findings: {code} is said to be found, and is not" for code in sorted(stated - here)]
+    return wrong + [f"findings: {code} is found, and left out" for code in sorted(here - stated)]
 
 
 def _undecided(evidence: Evidence) -> list[str]:
