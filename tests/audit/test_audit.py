@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from robaudit.audit import audit, preflight, verify
+from robaudit.audit import Recompute, audit, preflight, verify
 from robaudit.engine import Tuning
 from robaudit.errors import RobauditError
 from robaudit.evidence import Outcome, encode_witness
@@ -239,3 +239,27 @@ def test_the_reference_engine_leaves_the_global_generator_alone(tmp_path, classi
     evidence = audit(classifier, few, plan(attacks=("apgd-ce",), engine="reference"), path=tmp_path / "a")
     assert torch.equal(before, torch.get_rng_state())
     assert (evidence.attacks["apgd-ce"].outcome[evidence.correct] != Outcome.NOT_RUN).all()
+
+
+def test_what_the_reference_broke_is_no_survivor_because_it_tries_longer_than_the_plan(tmp_path, classifier):
+    """It does so whatever a file's plan says, in the file as when it is asked again."""
+    path, split = tmp_path / "a", load_images("digits", seed=1)
+    wide = plan(attacks=("apgd-ce",), engine="reference", threat=ThreatModel("Linf", 0.3), limit=16)
+    evidence = audit(classifier, split.subset(16, 1), replace(wide, seed=1), path=path)
+    assert evidence.broken("apgd-ce").sum() > 4
+    with editing(path) as db:
+        db.execute("UPDATE outcomes SET outcome = 0, steps = 0, witness = NULL")
+        db.execute("DELETE FROM images")
+        db.execute("DELETE FROM answers")
+    found = verify(path, classifier, images=split, again=Recompute(100, 1)).failures
+    assert any("do not come out as the file says" in text for text in found), found
+
+
+@pytest.mark.parametrize("queries", [60, 150])
+def test_an_audit_that_stopped_early_is_verified_however_few_queries_square_has(tmp_path, queries):
+    split, model = load_images("digits", seed=1), load_classifier(str(DISTILLED))
+    short = plan(examples="auto", seed=1, budget=replace(SMALL, square_queries=queries))
+    evidence = audit(model, split, short, path=tmp_path / "a")
+    assert evidence.survives("pgd10").any()
+    assert evidence.open("autoattack").any()
+    assert verify(tmp_path / "a", model, images=split, again=Recompute(4, 1)).failures == ()
