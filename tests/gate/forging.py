@@ -54,3 +54,7 @@ def keep_examples(db, positions):
     )
     for table in ("outcomes", "images", "metrics", "answers"):
         db.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM examples)")
+
+
+def evidence_of(folder, name):
+    return next((folder / "kept").glob(f"{name}-*.evidence"))
